@@ -1,0 +1,23 @@
+"""Training: one loop for supernets and plain networks, the samplers of paths, recipes and evaluation.
+
+It knows a `Task` (batches, loss, metric), never an image.
+"""
+
+from onepath.train.evaluation import Evaluation, evaluate
+from onepath.train.loop import TrainingPoint, train_model, train_supernet
+from onepath.train.memory import keep_freed_memory
+from onepath.train.recipe import Recipe
+from onepath.train.samplers import ConstrainedSampler, Sampler, UniformSampler
+
+__all__ = [
+    "ConstrainedSampler",
+    "Evaluation",
+    "Recipe",
+    "Sampler",
+    "TrainingPoint",
+    "UniformSampler",
+    "evaluate",
+    "keep_freed_memory",
+    "train_model",
+    "train_supernet",
+]

@@ -1,0 +1,102 @@
+"""Loss and metric of a network on one split."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from onepath.train.memory import keep_freed_memory
+from onepath.train.recipe import Precision
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+
+
+class Evaluation(NamedTuple):
+    """What a network reaches: `metric` as the task defines it, mean `loss` per example, over `num`
+    examples.
+    """
+
+    metric: float
+    loss: float
+    num: int
+
+
+@contextlib.contextmanager
+def evaluation_mode(model: object) -> Iterator[None]:
+    """Every module of `model` in eval mode inside, in its former mode after; nothing for a plain callable."""
+    training = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Autocast to bfloat16 on `device`, or doing nothing at "float32"."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def score_batches(
+    model: Callable[[Tensor], Tensor],
+    task: Task,
+    batches: Iterable[tuple[Any, Any]],
+    *,
+    device: torch.device,
+    precision: Precision,
+) -> Evaluation:
+    """As `evaluate`, of the batches given, by the model in whatever mode it is."""
+    total, count, num = 0.0, 0, 0
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    with torch.inference_mode(), autocast(device, precision):
+        for batch in batches:
+            inputs, targets = (tensor.to(device, non_blocking=True) for tensor in batch)
+            outputs = model(inputs).float()
+            loss += task.loss(outputs, targets).double() * len(targets)
+            batch_total, batch_count = task.tally(outputs, targets)
+            total, count, num = total + batch_total, count + batch_count, num + len(targets)
+    return Evaluation(task.metric(total, count), loss.item() / max(num, 1), num)
+
+
+def evaluate(
+    model: Callable[[Tensor], Tensor],
+    task: Task,
+    split: str,
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: int = 256,
+    num_examples: int | None = None,
+    precision: Precision = "float32",
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate `model` on one split, in eval mode and without gradients; the split is not augmented.
+
+    Args:
+        model: a module (moved to `device`; its modes are restored) or any function of the inputs, such as
+            `lambda x: supernet(x, architecture)`.
+        task: whose batches, loss and metric.
+        split: "train", "validation" or "test".
+        device: where to run.
+        batch_size: changes speed and memory, not the result beyond rounding.
+        num_examples: a fixed random subset of this many, drawn from `seed`; None for all.
+        precision: "bfloat16" runs the forward pass under autocast.
+        seed: of the subset.
+
+    Returns:
+        Metric, mean loss without label smoothing, number of examples.
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    if isinstance(model, nn.Module):
+        model.to(device)
+    batches = task.batches(split, batch_size, num_examples=num_examples, seed=seed)
+    with evaluation_mode(model):
+        return score_batches(model, task, batches, device=device, precision=precision)

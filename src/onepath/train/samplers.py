@@ -1,0 +1,90 @@
+"""Which paths a supernet's update trains."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from onepath.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from onepath.space import Architecture, CostTable, SearchSpace
+
+
+class Sampler(Protocol):
+    """Answers, for each update, the paths whose gradients are accumulated on one batch before the optimizer
+    steps.
+    """
+
+    def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:
+        """The paths of update `update` (from 0); all randomness comes from `rng`, which belongs to this
+        update.
+        """
+        ...
+
+
+class UniformSampler:
+    """One path per update, each choice uniform and independent.
+
+    Source: SPOS, arXiv 1904.00420, section 3.2.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+
+    def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
+        """One architecture."""
+        return [self.space.random(rng)]
+
+
+class ConstrainedSampler:
+    """One path per update, with its cost in a window.
+
+    Without bins: uniform over the distinct architectures with `low <= cost <= high`. With bins, as the paper
+    does: a bin is drawn uniformly, then an architecture uniformly inside it, which flattens the distribution
+    of the cost and makes a choice's options less equal than without a window.
+
+    Args:
+        space: whose architectures are drawn.
+        table: their additive cost.
+        low: smallest cost, in the table's unit.
+        high: largest cost.
+        bins: None, or the rising edges of the bins; `[290, 300, 310]` is two. Bins are half-open, the last
+            one closed. They must lie in [low, high].
+
+    Raises:
+        ConfigurationError: the edges do not rise or leave the window.
+        InfeasibleError: a window or a bin holds no architecture.
+
+    Source: SPOS, arXiv 1904.00420, section 3.4. Differs from it: no rejection, and no path outside the window
+    after too many tries.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        table: CostTable,
+        low: float,
+        high: float,
+        bins: Sequence[float] | None = None,
+    ) -> None:
+        edges = [low, high] if bins is None else list(bins)
+        if bins is not None and (len(edges) < 2 or any(a >= b for a, b in itertools.pairwise(edges))):
+            raise ConfigurationError(f"`bins` must be two or more rising edges, but got {edges}. Sort them.")
+        if edges[0] < low or edges[-1] > high:
+            raise ConfigurationError(
+                f"`low <= bins <= high` must hold, but got bins from {edges[0]} to {edges[-1]} and the "
+                f"window [{low}, {high}]. Widen the window or drop the bins outside."
+            )
+        self.space = space
+        self._table = table
+        below = [np.nextafter(edge, -np.inf) for edge in edges[1:-1]]
+        self._windows = list(zip(edges[:-1], [*below, edges[-1]], strict=True))
+
+    def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
+        """One architecture inside the window."""
+        low, high = self._windows[rng.integers(len(self._windows))]
+        return self.space.architectures(self.space.sample_within(self._table, low, high, 1, rng))
