@@ -1,0 +1,196 @@
+"""The run directory: what is where, who works on it, and what its configuration is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from onepath.errors import RunDirectoryError
+from onepath.record.atomic import (
+    TEMPORARY_SUFFIX,
+    atomic_write_json,
+    atomic_write_text,
+    damaged_error,
+    read_error,
+    reason,
+    sync_directory,
+    write_error,
+)
+from onepath.record.checkpoint import TrainingCheckpoint
+from onepath.record.lock import DirectoryLock
+from onepath.record.store import Store
+
+CONFIG = "config.yaml"
+TRIALS = "trials.sqlite"
+RESULT = "result.json"
+ARCHITECTURE = "architecture.json"
+CHECKPOINTS = "checkpoints"
+ONNX = "model.onnx"
+PROGRAM = "model.pt2"
+WEIGHTS = "model.safetensors"
+REPORT = "report.html"
+LOCK = ".lock"
+# In the order in which `clear` deletes; the configuration comes after them, so that a directory is known as
+# ours until it is empty.
+_FILES = (RESULT, REPORT, ONNX, PROGRAM, WEIGHTS, ARCHITECTURE, TRIALS, f"{TRIALS}-journal")
+
+
+class RunDirectory:
+    """A run directory that this process works on, locked until `close` or the end of a `with`.
+
+    Args:
+        path: created with its parents if `create`.
+        create: whether a directory that is not a run directory yet may become one.
+
+    Raises:
+        RunDirectoryError: another process works on it; it cannot be written; it is not a run directory and
+            `create` is false; or it holds files with our names but no configuration, which we did not write.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self.path = path
+        if not create and not (path / CONFIG).is_file():
+            raise missing_error(path)
+        try:
+            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+        self._lock = DirectoryLock(path / LOCK)
+        self._store: Store | None = None
+        try:
+            self._refuse_foreign_files()
+            self._remove_temporary_files()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store and give the directory free."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        self._lock.release()
+
+    @property
+    def store(self) -> Store:
+        """The trial store, opened (and created) at first use."""
+        if self._store is None:
+            self._store = Store(self.path / TRIALS)
+        return self._store
+
+    def read_config(self) -> dict[str, Any] | None:
+        """The resolved configuration, or None before it is written."""
+        return read_config(self.path)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the resolved configuration; from now on the directory is a run directory."""
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        atomic_write_text(self.path / CONFIG, text)
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of the directory, or None if it is absent."""
+        return read_json(self.path / name)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file of the directory, atomically."""
+        atomic_write_json(self.path / name, content)
+
+    def checkpoint(self, name: str, every_seconds: float = 20.0) -> TrainingCheckpoint:
+        """The checkpoint of an unfinished training, by the name of its curve."""
+        return TrainingCheckpoint(self.path / CHECKPOINTS / f"{name}.training.pt", every_seconds)
+
+    def weights_path(self, name: str) -> Path:
+        """Where the weights of a finished training are kept."""
+        return self.path / CHECKPOINTS / f"{name}.safetensors"
+
+    def clear(self) -> None:
+        """Delete what we wrote, and nothing else; the lock stays.
+
+        Raises:
+            RunDirectoryError: a file cannot be deleted.
+        """
+        self.close_store()
+        try:
+            for file in (*self._ours(), self.path / CONFIG):
+                file.unlink(missing_ok=True)
+            sync_directory(self.path)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"--fresh must be able to delete the old run in {self.path}, but {reason(error)}; mend that"
+            ) from error
+
+    def close_store(self) -> None:
+        """Close the trial store; the next use opens it again."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _ours(self) -> Iterator[Path]:
+        yield from (self.path / name for name in _FILES)
+        yield from self.path.glob("events.out.tfevents.*")
+        checkpoints = self.path / CHECKPOINTS
+        yield from checkpoints.glob("*.training.pt")
+        yield from checkpoints.glob("*.safetensors")
+
+    def _refuse_foreign_files(self) -> None:
+        if (self.path / CONFIG).is_file():
+            return
+        foreign = [file.name for file in self._ours() if file.exists()]
+        if foreign:
+            raise RunDirectoryError(
+                f"--out must be a new directory or a run directory, but {self.path} holds {foreign[0]} "
+                f"and no {CONFIG}; give another --out"
+            )
+
+    def _remove_temporary_files(self) -> None:
+        for folder in (self.path, self.path / CHECKPOINTS):
+            for file in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+                file.unlink(missing_ok=True)
+
+
+def missing_error(path: Path) -> RunDirectoryError:
+    """The one line for a directory in which no run has begun."""
+    return RunDirectoryError(
+        f"a run directory holds {CONFIG}, but {path} has none; begin one with `onepath run --out {path}`"
+    )
+
+
+def read_config(path: Path) -> dict[str, Any] | None:
+    """The configuration in the run directory `path`, or None; for readers, who need no lock."""
+    file = path / CONFIG
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise read_error(file, error) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise damaged_error(file) from error
+    if not isinstance(content, dict):
+        raise damaged_error(file)
+    return content
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """A JSON object in a file, or None if there is no file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise read_error(file, error) from error
+    except ValueError as error:
+        raise damaged_error(file) from error
+    if not isinstance(content, dict):
+        raise damaged_error(file)
+    return content

@@ -1,0 +1,56 @@
+"""A run as its readers see it: everything on the disk, nothing locked, nothing changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onepath.record.directory import RESULT, TRIALS, missing_error, read_config, read_json
+from onepath.record.rows import CurvePoint, NetworkRow, StageRow, TrialRow
+from onepath.record.store import Store
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run directory holds.
+
+    Attributes:
+        path: the run directory.
+        config: `config.yaml`.
+        result: `result.json`; empty before the run has finished.
+        trials: every evaluated architecture, in the order of evaluation.
+        networks: the winner and the random baseline, trained on their own.
+        curves: name of a training -> its points, by update.
+        stages: stage name -> {"seconds": float, "done": bool, "record": dict}.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    result: dict[str, Any] = field(default_factory=dict)
+    trials: list[TrialRow] = field(default_factory=list)
+    networks: list[NetworkRow] = field(default_factory=list)
+    curves: dict[str, list[CurvePoint]] = field(default_factory=dict)
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path | str) -> RunRecord:
+        """Read a run directory, finished or not.
+
+        Raises:
+            RunDirectoryError: no run has begun in `path`, or a file of it is damaged.
+        """
+        path = Path(path)
+        config = read_config(path)
+        if config is None:
+            raise missing_error(path)
+        result = read_json(path / RESULT) or {}
+        if not (path / TRIALS).is_file():
+            return cls(path, config, result)
+        with Store(path / TRIALS) as store:
+            stages = {name: _plain(stage) for name, stage in store.stages().items()}
+            return cls(path, config, result, store.trials(), store.networks(), store.curves(), stages)
+
+
+def _plain(stage: StageRow) -> dict[str, Any]:
+    return {"seconds": stage.seconds, "done": stage.done, "record": stage.record}
