@@ -1,0 +1,239 @@
+"""Choices, and sizes computed from choices."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from onepath.errors import SpaceError
+
+Option = str | int | float | bool
+Number = int | float
+
+_FUNCTIONS: dict[str, Callable[..., Number]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+}
+
+
+class _Arithmetic:
+    """The operators that build an Expression from choices, expressions and numbers."""
+
+    def __add__(self, other: Operand) -> Expression:
+        return _combine("+", self, other)
+
+    def __radd__(self, other: Operand) -> Expression:
+        return _combine("+", other, self)
+
+    def __sub__(self, other: Operand) -> Expression:
+        return _combine("-", self, other)
+
+    def __rsub__(self, other: Operand) -> Expression:
+        return _combine("-", other, self)
+
+    def __mul__(self, other: Operand) -> Expression:
+        return _combine("*", self, other)
+
+    def __rmul__(self, other: Operand) -> Expression:
+        return _combine("*", other, self)
+
+    def __floordiv__(self, other: Operand) -> Expression:
+        return _combine("//", self, other)
+
+    def __rfloordiv__(self, other: Operand) -> Expression:
+        return _combine("//", other, self)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice(_Arithmetic):
+    """A named decision among a few options.
+
+    Two choices are equal only if they are the same object: one `Choice` given to several layers is one shared
+    choice, two choices that look alike stay two. Numeric choices can be combined: `width * 0.5`, `width *
+    ratio + 8`.
+
+    Args:
+        name: not empty; unique inside a search space.
+        options: at least one; distinct (`1`, `1.0` and `True` are the same); strings, finite numbers or
+            booleans.
+
+    Raises:
+        SpaceError: the name or the options are not as above.
+    """
+
+    name: str
+    options: tuple[Option, ...]
+
+    def __init__(self, name: str, options: Sequence[Option]) -> None:
+        if not isinstance(name, str) or not name:
+            raise SpaceError(f"a choice needs a name; got {name!r}; give a string that is not empty")
+        if isinstance(options, str) or not isinstance(options, Sequence):
+            raise SpaceError(f"options of choice {name!r} must be a list; got {options!r}; write [option, ...]")
+        if not options:
+            raise SpaceError(f"`len(options) >= 1` must hold for choice {name!r}; got none; give at least one")
+        for option in options:
+            if not isinstance(option, str | int | float | bool) or (isinstance(option, float) and not math.isfinite(option)):
+                raise SpaceError(
+                    f"options of choice {name!r} must be strings, finite numbers or booleans; got {option!r}; name it by a string"
+                )
+        if len(set(options)) < len(options):
+            raise SpaceError(f"options of choice {name!r} must be distinct; got {list(options)!r}; remove the repeated one")
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "options", tuple(options))
+
+    @property
+    def num_options(self) -> int:
+        """Number of options."""
+        return len(self.options)
+
+    def index(self, option: Option) -> int:
+        """Position of `option` in `options`; SpaceError with the nearest option where there is none."""
+        try:
+            return self.options.index(option)
+        except ValueError:
+            raise SpaceError(
+                f"choice {self.name!r} takes one of {list(self.options)!r}; got {option!r}{nearest(option, self.options)}"
+            ) from None
+
+
+@dataclass(frozen=True, eq=False)
+class Expression(_Arithmetic):
+    """A number computed from choices: a tree of choices, numbers, `+ - * //` and `round_to`.
+
+    Build it with the operators of `Choice` and with `round_to`, not by hand.
+    """
+
+    function: str
+    arguments: tuple[Operand, ...]
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The distinct choices in it, in the order of their first appearance."""
+        found: dict[Choice, None] = {}
+        for argument in self.arguments:
+            if isinstance(argument, Choice):
+                found[argument] = None
+            elif isinstance(argument, Expression):
+                found.update(dict.fromkeys(argument.choices))
+        return tuple(found)
+
+    def value(self, options: Mapping[Choice, Option]) -> Number:
+        """The number under these options; `options` must hold every choice of the expression."""
+        numbers = [_number(argument, options) for argument in self.arguments]
+        if self.function == "round_to":
+            number, divisor, minimum = numbers
+            return _round(number, int(divisor), int(minimum))
+        if self.function == "//" and numbers[1] == 0:
+            raise SpaceError("the divisor of `//` must not be 0; got 0; change the options of the choice it comes from")
+        return _FUNCTIONS[self.function](*numbers)
+
+    def values(self) -> tuple[Number, ...]:
+        """All distinct values over the options of its choices, ascending."""
+        choices = self.choices
+        combinations = itertools.product(*(choice.options for choice in choices))
+        return tuple(sorted({self.value(dict(zip(choices, chosen, strict=True))) for chosen in combinations}))
+
+    def max(self) -> Number:
+        """The largest value over the options of its choices."""
+        return self.values()[-1]
+
+
+Operand = Number | Choice | Expression
+Size = int | Choice | Expression
+
+
+def round_to(x: Operand, divisor: int, minimum: int | None = None) -> Operand:
+    """Round to the nearest multiple of `divisor`, never below 0.9 of the value nor below `minimum` (default:
+    `divisor`).
+
+    Halves round up. Of a number the result is an int; of a choice or an expression it is an Expression.
+    """
+    if divisor < 1:
+        raise SpaceError(f"`divisor >= 1` must hold in round_to; got {divisor}; give a positive integer")
+    least = divisor if minimum is None else minimum
+    if isinstance(x, Choice | Expression):
+        return Expression("round_to", (_numeric(x), divisor, least))
+    return _round(x, divisor, least)
+
+
+def size_value(size: Size, options: Mapping[Choice, Option]) -> int:
+    """The size, an integer of 1 or more, under these options.
+
+    Raises:
+        SpaceError: it is not a positive integer.
+    """
+    number = _number(size, options)
+    if number != int(number) or number < 1:
+        raise SpaceError(f"a size must be a positive integer; got {number} from {_describe(size)}; wrap it in round_to(...)")
+    return int(number)
+
+
+def size_max(size: Size) -> int:
+    """The largest value of a size over the options of its choices."""
+    if isinstance(size, Choice):
+        return max(size_value(size, {size: option}) for option in size.options)
+    if isinstance(size, Expression):
+        choices = size.choices
+        combinations = itertools.product(*(choice.options for choice in choices))
+        return max(size_value(size, dict(zip(choices, chosen, strict=True))) for chosen in combinations)
+    return size_value(size, {})
+
+
+def size_choices(size: Size) -> tuple[Choice, ...]:
+    """The distinct choices that a size depends on."""
+    if isinstance(size, Choice):
+        return (size,)
+    return size.choices if isinstance(size, Expression) else ()
+
+
+def nearest(word: object, known: Sequence[object]) -> str:
+    """`"; did you mean 'x'?"` for the closest known word, or nothing."""
+    close = get_close_matches(str(word), [str(item) for item in known], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _combine(function: str, left: object, right: object) -> Expression:
+    return Expression(function, (_numeric(left), _numeric(right)))
+
+
+def _numeric(operand: object) -> Operand:
+    if isinstance(operand, Choice):
+        for option in operand.options:
+            if isinstance(option, bool | str):
+                raise SpaceError(
+                    f"only choices of numbers can be combined; choice {operand.name!r} has option {option!r}; use numbers"
+                )
+        return operand
+    if isinstance(operand, bool) or not isinstance(operand, int | float | Expression):
+        raise SpaceError(f"a size is combined from numbers and choices; got {operand!r}; use an int, a float or a Choice")
+    return operand
+
+
+def _number(operand: Operand, options: Mapping[Choice, Option]) -> Number:
+    if isinstance(operand, Expression):
+        return operand.value(options)
+    if not isinstance(operand, Choice):
+        return operand
+    if operand not in options:
+        raise SpaceError(f"a value for choice {operand.name!r} is needed; got none; add it to the options")
+    option = options[operand]
+    if isinstance(option, bool | str):
+        raise SpaceError(f"choice {operand.name!r} stands for a size; got option {option!r}; use numbers as options")
+    return option
+
+
+def _round(number: Number, divisor: int, minimum: int) -> int:
+    rounded = max(minimum, math.floor(number / divisor + 0.5) * divisor)
+    return rounded + divisor if rounded < 0.9 * number else rounded
+
+
+def _describe(size: Size) -> str:
+    if isinstance(size, Expression):
+        return f"an expression of {', '.join(repr(choice.name) for choice in size.choices)}"
+    return f"choice {size.name!r}" if isinstance(size, Choice) else repr(size)

@@ -1,0 +1,207 @@
+"""Additive costs: a constant plus terms over one or more choices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.errors import SpaceError
+from onepath.space.choice import Number, nearest
+
+if TYPE_CHECKING:
+    from onepath.space.architecture import Architecture
+    from onepath.space.search_space import SearchSpace
+
+Matrix = npt.NDArray[Any]
+Ticks = npt.NDArray[np.int64]
+
+_LARGEST_BITS = 50  # sums of so many bits are exact in int64 and in float64
+
+
+@dataclass(frozen=True, eq=False)
+class CostTerm:
+    """Cost of the joint options of some choices: `costs[i_1, ..., i_k]`, shape (n_1, ..., n_k), in the table's unit.
+
+    It counts only where all of its choices are active.
+    """
+
+    choices: tuple[str, ...]
+    costs: npt.NDArray[Any]
+
+    def __init__(self, choices: Sequence[str], costs: npt.ArrayLike) -> None:
+        names = (choices,) if isinstance(choices, str) else tuple(choices)
+        array = np.array(costs)
+        if not names or len(set(names)) < len(names):
+            raise SpaceError(f"a cost term names one or more distinct choices; got {names!r}; give each once")
+        if array.ndim != len(names):
+            raise SpaceError(
+                f"a cost term over {len(names)} choices needs {len(names)} dimensions; got shape {array.shape} for {names};"
+                " give one dimension per choice"
+            )
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise SpaceError(f"costs must be finite numbers; got {array.dtype} for {names}; check the table")
+        array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+        array.flags.writeable = False
+        object.__setattr__(self, "choices", names)
+        object.__setattr__(self, "costs", array)
+
+
+@dataclass(frozen=True, eq=False)
+class CostTable:
+    """cost(architecture) = constant + the terms whose choices are all active.
+
+    A table is an integer table if its constant and all its terms are integers. A float table is rounded once, to multiples of a
+    power of two near 2^-50 of its largest sum, so that every sum is exact whatever the order of its terms: counting, sampling and
+    `costs` agree to the last bit, also at the edges of a window.
+
+    Args:
+        constant: cost of what no choice changes, in `unit`.
+        terms: one or more choices each; several terms may name the same choice.
+        unit: for messages, for example "MACs" or "ms".
+
+    Raises:
+        SpaceError: an integer table whose sums reach 2^50 or more.
+    """
+
+    constant: Number
+    terms: tuple[CostTerm, ...]
+    unit: str = ""
+
+    def __init__(self, constant: Number, terms: Sequence[CostTerm], unit: str = "") -> None:
+        if isinstance(constant, bool) or not isinstance(constant, int | float | np.integer | np.floating):
+            raise SpaceError(f"the constant of a cost table must be a number; got {constant!r}; give an int or a float")
+        if not math.isfinite(constant):
+            raise SpaceError(f"the constant of a cost table must be finite; got {constant!r}; check the table")
+        object.__setattr__(self, "constant", constant.item() if isinstance(constant, np.generic) else constant)
+        object.__setattr__(self, "terms", tuple(terms))
+        object.__setattr__(self, "unit", unit)
+        if self.is_integer and self._largest >= 2**_LARGEST_BITS:
+            raise SpaceError(f"sums of costs must stay below 2^50; got up to {self._largest}; count in a larger unit")
+
+    @cached_property
+    def is_integer(self) -> bool:
+        """Whether all costs are integers."""
+        return isinstance(self.constant, int) and all(term.costs.dtype.kind == "i" for term in self.terms)
+
+    @cached_property
+    def _largest(self) -> Number:
+        return abs(self.constant) + sum(max((abs(cost) for cost in term.costs.ravel().tolist()), default=0) for term in self.terms)
+
+    @cached_property
+    def exponent(self) -> int:
+        """A tick is 2^-exponent of the unit; 0 for integer tables."""
+        if self.is_integer or self._largest == 0:
+            return 0
+        return _LARGEST_BITS - 1 - math.frexp(self._largest)[1]
+
+    @cached_property
+    def constant_ticks(self) -> int:
+        """The constant in ticks."""
+        return self.constant if isinstance(self.constant, int) and self.is_integer else round(math.ldexp(self.constant, self.exponent))
+
+    @cached_property
+    def term_ticks(self) -> tuple[Ticks, ...]:
+        """The costs of every term in ticks, int64."""
+        if self.is_integer:
+            return tuple(term.costs for term in self.terms)
+        return tuple(np.rint(np.ldexp(term.costs.astype(np.float64), self.exponent)).astype(np.int64) for term in self.terms)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest of the terms and the constant."""
+        digest = hashlib.sha256(repr((self.constant_ticks, self.exponent, self.is_integer)).encode())
+        for term, ticks in zip(self.terms, self.term_ticks, strict=True):
+            digest.update(repr((term.choices, ticks.shape)).encode() + ticks.tobytes())
+        return digest.hexdigest()
+
+    def columns(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """Columns of every term's choices.
+
+        Raises:
+            SpaceError: a term names a choice that the space has not, or has another number of costs than the choice has options.
+        """
+        columns = []
+        for term in self.terms:
+            for name in term.choices:
+                if name not in space.names:
+                    raise SpaceError(f"a cost term names choices of the space; got {name!r}{nearest(name, space.names)}")
+            found = tuple(space.column(name) for name in term.choices)
+            shape = tuple(space.choices[column].num_options for column in found)
+            if term.costs.shape != shape:
+                raise SpaceError(f"costs of {term.choices} must have shape {shape}; got {term.costs.shape}; give one per option")
+            columns.append(found)
+        return columns
+
+    def ticks(self, space: SearchSpace, matrix: Matrix) -> Ticks:
+        """Costs in ticks, int64, one per row."""
+        active = space.active(matrix) if space.is_conditional else None
+        total = np.full(len(matrix), self.constant_ticks, dtype=np.int64)
+        for columns, ticks in zip(self.columns(space), self.term_ticks, strict=True):
+            costs = ticks[tuple(matrix[:, column] for column in columns)]
+            total += costs if active is None else np.where(active[:, list(columns)].all(axis=1), costs, 0)
+        return total
+
+    def costs(self, space: SearchSpace, matrix: Matrix) -> npt.NDArray[Any]:
+        """Costs of the rows of `matrix`, in `unit`: int64 for an integer table, else float64."""
+        return self._in_unit(self.ticks(space, space.check(matrix)))
+
+    def cost(self, architecture: Architecture) -> Number:
+        """Cost of one architecture, in `unit`."""
+        costs = self.costs(architecture.space, architecture.space.matrix([architecture]))
+        number: Number = costs[0].item()
+        return number
+
+    def extremes(self, space: SearchSpace) -> tuple[Number, Number]:
+        """The smallest and the largest cost in the space, exactly."""
+        from onepath.space.layers import build_layers, extremes  # noqa: PLC0415
+
+        lowest, highest = extremes(build_layers(space, self))
+        return self.in_unit(lowest + self.constant_ticks), self.in_unit(highest + self.constant_ticks)
+
+    def in_unit(self, ticks: int) -> Number:
+        """Ticks as a cost."""
+        return ticks if self.is_integer else math.ldexp(ticks, -self.exponent)
+
+    def _in_unit(self, ticks: Ticks) -> npt.NDArray[Any]:
+        return ticks if self.is_integer else np.ldexp(ticks.astype(np.float64), -self.exponent)
+
+    def lowest_tick(self, low: float) -> int:
+        """The smallest tick whose cost is `low` or more."""
+        return math.ceil(Fraction(low) * Fraction(2) ** self.exponent)
+
+    def highest_tick(self, high: float) -> int:
+        """The largest tick whose cost is `high` or less."""
+        return math.floor(Fraction(high) * Fraction(2) ** self.exponent)
+
+    def to_json(self) -> str:
+        """The table as one JSON object."""
+        terms = [{"choices": term.choices, "costs": term.costs.tolist()} for term in self.terms]
+        return json.dumps({"constant": self.constant, "unit": self.unit, "terms": terms})
+
+    @classmethod
+    def from_json(cls, text: str) -> CostTable:
+        """The table that `to_json` wrote; SpaceError where the text is something else."""
+        try:
+            data = json.loads(text)
+            terms = [CostTerm(tuple(term["choices"]), term["costs"]) for term in data["terms"]]
+            return cls(data["constant"], terms, data["unit"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise SpaceError(f"a cost table must be JSON with constant, terms and unit; got {error!r}; write it anew") from error
+
+
+def as_table(space: SearchSpace, table: CostTable | Sequence[Sequence[Number]]) -> CostTable:
+    """A cost table, also from a plain list of costs per choice, in the order of the space."""
+    if isinstance(table, CostTable):
+        return table
+    if len(table) != space.num_choices:
+        raise SpaceError(f"a list of costs needs one entry per choice, {space.num_choices}; got {len(table)}; add the missing ones")
+    return CostTable(0, [CostTerm((name,), np.asarray(costs)) for name, costs in zip(space.names, table, strict=True)])

@@ -1,0 +1,199 @@
+"""A search space as a layered graph whose paths are exactly its distinct architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.errors import SpaceError
+
+if TYPE_CHECKING:
+    from onepath.space.cost_table import CostTable
+    from onepath.space.search_space import SearchSpace
+
+Ints = npt.NDArray[np.int64]
+
+_MOST_EDGES = 2**17
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The decision of one or a few choices, from every state to a state of the next layer.
+
+    A state is what later layers must know of earlier choices: the options of the choices that a later condition or a later term
+    still needs. The first layer has one state, the last leads to one. Rows are padded to the same number of edges E.
+
+    Attributes:
+        columns: the choices decided here, g of them.
+        options: (S, E, g) option indices; an inactive choice has 0.
+        costs: (S, E) ticks of the terms completed here.
+        following: (S, E) state of the next layer.
+        num_edges: (S,) edges that are not padding.
+    """
+
+    columns: tuple[int, ...]
+    options: Ints
+    costs: Ints
+    following: Ints
+    num_edges: Ints
+
+    @property
+    def is_edge(self) -> npt.NDArray[np.bool_]:
+        """(S, E) True where the edge is not padding."""
+        result: npt.NDArray[np.bool_] = np.arange(self.costs.shape[1]) < self.num_edges[:, None]
+        return result
+
+
+def build_layers(space: SearchSpace, table: CostTable | None = None) -> list[Layer]:
+    """The layers of a space, for the terms of `table`.
+
+    Choices are decided in an order that keeps few of them open at once, parents before children.
+
+    Raises:
+        SpaceError: terms and conditions tie so many choices together that their joint options cannot be listed.
+    """
+    terms = [] if table is None else list(zip(table.columns(space), table.term_ticks, strict=True))
+    order = _order(space, [columns for columns, _ in terms])
+    position = {column: step for step, column in enumerate(order)}
+    completed: list[list[tuple[tuple[int, ...], Ints]]] = [[] for _ in order]
+    for columns, ticks in terms:
+        completed[max(position[column] for column in columns)].append((columns, ticks))
+    last_use = dict(position)
+    for column in order:
+        for needed in space.conditions.parents(column):
+            last_use[needed] = max(last_use[needed], position[column])
+    for columns, _ in terms:
+        last = max(position[column] for column in columns)
+        for column in columns:
+            last_use[column] = max(last_use[column], last)
+
+    layers: list[Layer] = []
+    open_columns: list[int] = []
+    states: dict[tuple[int, ...], int] = {(): 0}
+    for step, column in enumerate(order):
+        still_open = [other for other in [*open_columns, column] if last_use[other] > step]
+        following: dict[tuple[int, ...], int] = {}
+        rows = []
+        for state in states:
+            known = dict(zip(open_columns, state, strict=True))
+            active = space.conditions.is_active(column, known.__getitem__)
+            row = []
+            for index in range(space.choices[column].num_options) if active else (-1,):
+                known[column] = index
+                cost = sum(_cost(columns, ticks, known) for columns, ticks in completed[step])
+                target = following.setdefault(tuple(known[other] for other in still_open), len(following))
+                row.append(((max(index, 0),), cost, target))
+            rows.append(row)
+        if sum(map(len, rows)) > _MOST_EDGES:
+            names = [space.names[other] for other in open_columns]
+            raise SpaceError(
+                f"joint options of choices tied by terms or conditions must stay below {_MOST_EDGES}; got {sum(map(len, rows))}"
+                f" at {names[:6]}; use terms over fewer choices"
+            )
+        _append(layers, _layer((column,), rows))
+        states, open_columns = following, still_open
+    return layers
+
+
+def num_paths(layers: Sequence[Layer]) -> list[list[int]]:
+    """Exact number of paths to the end, from every state of every layer (and 1 at the end)."""
+    counts = [[1]]
+    for layer in reversed(layers):
+        after = counts[-1]
+        rows = zip(layer.following.tolist(), layer.num_edges.tolist(), strict=True)
+        counts.append([sum(after[target] for target in row[:num]) for row, num in rows])
+    return counts[::-1]
+
+
+def suffix_extremes(layers: Sequence[Layer]) -> list[tuple[Ints, Ints]]:
+    """Smallest and largest sum of costs to the end, from every state of every layer."""
+    bounds = [(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))]
+    limit = np.iinfo(np.int64).max
+    for layer in reversed(layers):
+        lowest, highest = bounds[-1]
+        low = np.where(layer.is_edge, layer.costs + lowest[layer.following], limit).min(axis=1)
+        high = np.where(layer.is_edge, layer.costs + highest[layer.following], -limit).max(axis=1)
+        bounds.append((low, high))
+    return bounds[::-1]
+
+
+def extremes(layers: Sequence[Layer]) -> tuple[int, int]:
+    """Smallest and largest sum of costs over all paths."""
+    low, high = suffix_extremes(layers)[0]
+    return int(low[0]), int(high[0])
+
+
+def _cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> int:
+    indices = tuple(known[column] for column in columns)
+    return 0 if min(indices) < 0 else int(ticks[indices])
+
+
+def _order(space: SearchSpace, terms: Sequence[tuple[int, ...]]) -> list[int]:
+    """Decide next the choice that leaves the fewest joint options open; of equals one tied to the open ones, then the first."""
+    num_options = [choice.num_options for choice in space.choices]
+    groups = [set(columns) for columns in terms if len(columns) > 1]
+    groups += [{column, parent} for column in space.conditions.conditional for parent in space.conditions.parents(column)]
+    tied: list[set[int]] = [set() for _ in num_options]
+    for group in groups:
+        for column in group:
+            tied[column] |= group - {column}
+    remaining = dict.fromkeys(range(len(num_options)))
+    open_columns: set[int] = set()
+    order: list[int] = []
+
+    def after(column: int) -> set[int]:
+        return {other for other in open_columns | {column} if tied[other] & (remaining.keys() - {column})}
+
+    def rank(column: int) -> tuple[float, bool, int]:
+        log_open = sum(float(np.log(num_options[other] + 1)) for other in after(column))
+        return round(log_open, 9), not (tied[column] & open_columns), column
+
+    while remaining:
+        ready = [column for column in remaining if not space.conditions.parents(column) & remaining.keys()]
+        if not groups:
+            return ready
+        column = min(ready, key=rank)
+        open_columns = after(column)
+        del remaining[column]
+        order.append(column)
+    return order
+
+
+def _layer(columns: tuple[int, ...], rows: Sequence[Sequence[tuple[tuple[int, ...], int, int]]]) -> Layer:
+    num_edges = np.array([len(row) for row in rows], dtype=np.int64)
+    shape = (len(rows), int(num_edges.max()))
+    options = np.zeros((*shape, len(columns)), dtype=np.int64)
+    costs, following = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for state, row in enumerate(rows):
+        for edge, (indices, cost, target) in enumerate(row):
+            options[state, edge], costs[state, edge], following[state, edge] = indices, cost, target
+    return Layer(columns, options, costs, following, num_edges)
+
+
+def _append(layers: list[Layer], layer: Layer) -> None:
+    """Add a layer, joined with the one before where that does not add edges (a pair of tied choices becomes one layer)."""
+    if layers:
+        before = layers[-1]
+        joined = int((layer.num_edges[before.following] * before.is_edge).sum())
+        if joined <= before.num_edges.sum() + layer.num_edges.sum():
+            layers[-1] = _join(before, layer)
+            return
+    layers.append(layer)
+
+
+def _join(first: Layer, second: Layer) -> Layer:
+    rows: list[list[tuple[tuple[int, ...], int, int]]] = []
+    for state, num in enumerate(first.num_edges.tolist()):
+        row: list[Any] = []
+        for edge in range(num):
+            middle = int(first.following[state, edge])
+            for then in range(int(second.num_edges[middle])):
+                indices = (*first.options[state, edge].tolist(), *second.options[middle, then].tolist())
+                cost = int(first.costs[state, edge] + second.costs[middle, then])
+                row.append((indices, cost, int(second.following[middle, then])))
+        rows.append(row)
+    return _layer(first.columns + second.columns, rows)
