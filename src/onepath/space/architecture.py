@@ -45,7 +45,10 @@ class Architecture:
     def options(self) -> dict[str, Option]:
         """Choice name -> option, active choices only, in the order of the space."""
         active = self.space.active_columns(self.indices)
-        return {self.space.names[column]: self.space.choices[column].options[self.indices[column]] for column in active}
+        return {
+            self.space.names[column]: self.space.choices[column].options[self.indices[column]]
+            for column in active
+        }
 
     def to_json(self) -> str:
         """The active choices as one JSON object, `{"name": option, ...}`."""
@@ -57,9 +60,13 @@ class Architecture:
         try:
             options = json.loads(text)
         except json.JSONDecodeError as error:
-            raise SpaceError(f"an architecture must be a JSON object; got {text!r} ({error}); write {{...}}") from error
+            raise SpaceError(
+                f"an architecture must be a JSON object; got {text!r} ({error}); write {{...}}"
+            ) from error
         if not isinstance(options, dict):
-            raise SpaceError(f'an architecture must be a JSON object; got {text!r}; write {{"name": option, ...}}')
+            raise SpaceError(
+                f'an architecture must be a JSON object; got {text!r}; write {{"name": option, ...}}'
+            )
         return space.architecture(options)
 
     def __str__(self) -> str:

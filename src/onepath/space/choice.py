@@ -74,16 +74,24 @@ class Choice(_Arithmetic):
         if not isinstance(name, str) or not name:
             raise SpaceError(f"a choice needs a name; got {name!r}; give a string that is not empty")
         if isinstance(options, str) or not isinstance(options, Sequence):
-            raise SpaceError(f"options of choice {name!r} must be a list; got {options!r}; write [option, ...]")
+            raise SpaceError(
+                f"options of choice {name!r} must be a list; got {options!r}; write [option, ...]"
+            )
         if not options:
-            raise SpaceError(f"`len(options) >= 1` must hold for choice {name!r}; got none; give at least one")
+            raise SpaceError(
+                f"`len(options) >= 1` must hold for choice {name!r}; got none; give at least one"
+            )
         for option in options:
-            if not isinstance(option, str | int | float | bool) or (isinstance(option, float) and not math.isfinite(option)):
+            if not isinstance(option, str | int | float | bool) or (
+                isinstance(option, float) and not math.isfinite(option)
+            ):
                 raise SpaceError(
                     f"options of choice {name!r} must be strings, finite numbers or booleans; got {option!r}; name it by a string"
                 )
         if len(set(options)) < len(options):
-            raise SpaceError(f"options of choice {name!r} must be distinct; got {list(options)!r}; remove the repeated one")
+            raise SpaceError(
+                f"options of choice {name!r} must be distinct; got {list(options)!r}; remove the repeated one"
+            )
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "options", tuple(options))
 
@@ -130,7 +138,9 @@ class Expression(_Arithmetic):
             number, divisor, minimum = numbers
             return _round(number, int(divisor), int(minimum))
         if self.function == "//" and numbers[1] == 0:
-            raise SpaceError("the divisor of `//` must not be 0; got 0; change the options of the choice it comes from")
+            raise SpaceError(
+                "the divisor of `//` must not be 0; got 0; change the options of the choice it comes from"
+            )
         return _FUNCTIONS[self.function](*numbers)
 
     def values(self) -> tuple[Number, ...]:
@@ -170,7 +180,9 @@ def size_value(size: Size, options: Mapping[Choice, Option]) -> int:
     """
     number = _number(size, options)
     if number != int(number) or number < 1:
-        raise SpaceError(f"a size must be a positive integer; got {number} from {_describe(size)}; wrap it in round_to(...)")
+        raise SpaceError(
+            f"a size must be a positive integer; got {number} from {_describe(size)}; wrap it in round_to(...)"
+        )
     return int(number)
 
 
@@ -211,7 +223,9 @@ def _numeric(operand: object) -> Operand:
                 )
         return operand
     if isinstance(operand, bool) or not isinstance(operand, int | float | Expression):
-        raise SpaceError(f"a size is combined from numbers and choices; got {operand!r}; use an int, a float or a Choice")
+        raise SpaceError(
+            f"a size is combined from numbers and choices; got {operand!r}; use an int, a float or a Choice"
+        )
     return operand
 
 
@@ -224,7 +238,9 @@ def _number(operand: Operand, options: Mapping[Choice, Option]) -> Number:
         raise SpaceError(f"a value for choice {operand.name!r} is needed; got none; add it to the options")
     option = options[operand]
     if isinstance(option, bool | str):
-        raise SpaceError(f"choice {operand.name!r} stands for a size; got option {option!r}; use numbers as options")
+        raise SpaceError(
+            f"choice {operand.name!r} stands for a size; got option {option!r}; use numbers as options"
+        )
     return option
 
 

@@ -39,7 +39,10 @@ class Conditions:
                     " write [{parent: [options]}]"
                 )
             self.alternatives[column] = tuple(
-                tuple(_parent(choices, columns, name, parent, allowed) for parent, allowed in alternative.items())
+                tuple(
+                    _parent(choices, columns, name, parent, allowed)
+                    for parent, allowed in alternative.items()
+                )
                 for alternative in alternatives
             )
         self.conditional = [column for column, found in enumerate(self.alternatives) if found is not None]
@@ -50,12 +53,14 @@ class Conditions:
 
     def is_active(self, column: int, index: Callable[[int], int]) -> bool:
         """Whether one choice is active; `index(parent)` is the parent's option index, negative where it is
-        inactive."""
+        inactive.
+        """
         alternatives = self.alternatives[column]
         if alternatives is None:
             return True
         return any(
-            all(index(parent) >= 0 and allowed[index(parent)] for parent, allowed in alternative) for alternative in alternatives
+            all(index(parent) >= 0 and allowed[index(parent)] for parent, allowed in alternative)
+            for alternative in alternatives
         )
 
     def active(self, matrix: Matrix) -> BoolMatrix:
@@ -74,7 +79,13 @@ class Conditions:
     def to_data(self) -> list[Any]:
         """Plain lists that tell two sets of conditions apart."""
         return [
-            [column, [sorted([parent, allowed.tolist()] for parent, allowed in alternative) for alternative in alternatives]]
+            [
+                column,
+                [
+                    sorted([parent, allowed.tolist()] for parent, allowed in alternative)
+                    for alternative in alternatives
+                ],
+            ]
             for column, alternatives in enumerate(self.alternatives)
             if alternatives is not None
         ]
@@ -82,21 +93,33 @@ class Conditions:
 
 def _column(columns: Mapping[str, int], name: str) -> int:
     if name not in columns:
-        raise SpaceError(f"a condition names choices of the space; got {name!r}{nearest(name, list(columns))}")
+        raise SpaceError(
+            f"a condition names choices of the space; got {name!r}{nearest(name, list(columns))}"
+        )
     return columns[name]
 
 
 def _parent(
-    choices: Sequence[Choice], columns: Mapping[str, int], child: str, parent: str, allowed: Collection[Option]
+    choices: Sequence[Choice],
+    columns: Mapping[str, int],
+    child: str,
+    parent: str,
+    allowed: Collection[Option],
 ) -> tuple[int, BoolMatrix]:
     column = _column(columns, parent)
     if column >= columns[child]:
-        raise SpaceError(f"a parent must come before its child; {parent!r} comes after {child!r}; reorder the choices")
+        raise SpaceError(
+            f"a parent must come before its child; {parent!r} comes after {child!r}; reorder the choices"
+        )
     if isinstance(allowed, str):
-        raise SpaceError(f"allowed options of {parent!r} must be a collection; got {allowed!r}; write [{allowed!r}]")
+        raise SpaceError(
+            f"allowed options of {parent!r} must be a collection; got {allowed!r}; write [{allowed!r}]"
+        )
     mask = np.zeros(choices[column].num_options, dtype=np.bool_)
     for option in allowed:
         mask[choices[column].index(option)] = True
     if not mask.any():
-        raise SpaceError(f"{child!r} can never be active: no option of {parent!r} is allowed; allow at least one")
+        raise SpaceError(
+            f"{child!r} can never be active: no option of {parent!r} is allowed; allow at least one"
+        )
     return column, mask

@@ -78,14 +78,22 @@ class CostTable:
 
     def __init__(self, constant: Number, terms: Sequence[CostTerm], unit: str = "") -> None:
         if isinstance(constant, bool) or not isinstance(constant, int | float | np.integer | np.floating):
-            raise SpaceError(f"the constant of a cost table must be a number; got {constant!r}; give an int or a float")
+            raise SpaceError(
+                f"the constant of a cost table must be a number; got {constant!r}; give an int or a float"
+            )
         if not math.isfinite(constant):
-            raise SpaceError(f"the constant of a cost table must be finite; got {constant!r}; check the table")
-        object.__setattr__(self, "constant", constant.item() if isinstance(constant, np.generic) else constant)
+            raise SpaceError(
+                f"the constant of a cost table must be finite; got {constant!r}; check the table"
+            )
+        object.__setattr__(
+            self, "constant", constant.item() if isinstance(constant, np.generic) else constant
+        )
         object.__setattr__(self, "terms", tuple(terms))
         object.__setattr__(self, "unit", unit)
         if self.is_integer and self._largest >= 2**_LARGEST_BITS:
-            raise SpaceError(f"sums of costs must stay below 2^50; got up to {self._largest}; count in a larger unit")
+            raise SpaceError(
+                f"sums of costs must stay below 2^50; got up to {self._largest}; count in a larger unit"
+            )
 
     @cached_property
     def is_integer(self) -> bool:
@@ -94,7 +102,9 @@ class CostTable:
 
     @cached_property
     def _largest(self) -> Number:
-        return abs(self.constant) + sum(max((abs(cost) for cost in term.costs.ravel().tolist()), default=0) for term in self.terms)
+        return abs(self.constant) + sum(
+            max((abs(cost) for cost in term.costs.ravel().tolist()), default=0) for term in self.terms
+        )
 
     @cached_property
     def exponent(self) -> int:
@@ -106,14 +116,21 @@ class CostTable:
     @cached_property
     def constant_ticks(self) -> int:
         """The constant in ticks."""
-        return self.constant if isinstance(self.constant, int) and self.is_integer else round(math.ldexp(self.constant, self.exponent))
+        return (
+            self.constant
+            if isinstance(self.constant, int) and self.is_integer
+            else round(math.ldexp(self.constant, self.exponent))
+        )
 
     @cached_property
     def term_ticks(self) -> tuple[Ticks, ...]:
         """The costs of every term in ticks, int64."""
         if self.is_integer:
             return tuple(term.costs for term in self.terms)
-        return tuple(np.rint(np.ldexp(term.costs.astype(np.float64), self.exponent)).astype(np.int64) for term in self.terms)
+        return tuple(
+            np.rint(np.ldexp(term.costs.astype(np.float64), self.exponent)).astype(np.int64)
+            for term in self.terms
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -133,11 +150,15 @@ class CostTable:
         for term in self.terms:
             for name in term.choices:
                 if name not in space.names:
-                    raise SpaceError(f"a cost term names choices of the space; got {name!r}{nearest(name, space.names)}")
+                    raise SpaceError(
+                        f"a cost term names choices of the space; got {name!r}{nearest(name, space.names)}"
+                    )
             found = tuple(space.column(name) for name in term.choices)
             shape = tuple(space.choices[column].num_options for column in found)
             if term.costs.shape != shape:
-                raise SpaceError(f"costs of {term.choices} must have shape {shape}; got {term.costs.shape}; give one per option")
+                raise SpaceError(
+                    f"costs of {term.choices} must have shape {shape}; got {term.costs.shape}; give one per option"
+                )
             columns.append(found)
         return columns
 
@@ -162,7 +183,7 @@ class CostTable:
 
     def extremes(self, space: SearchSpace) -> tuple[Number, Number]:
         """The smallest and the largest cost in the space, exactly."""
-        from onepath.space.layers import build_layers, extremes  # noqa: PLC0415
+        from onepath.space.layers import build_layers, extremes
 
         lowest, highest = extremes(build_layers(space, self))
         return self.in_unit(lowest + self.constant_ticks), self.in_unit(highest + self.constant_ticks)
@@ -195,7 +216,9 @@ class CostTable:
             terms = [CostTerm(tuple(term["choices"]), term["costs"]) for term in data["terms"]]
             return cls(data["constant"], terms, data["unit"])
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise SpaceError(f"a cost table must be JSON with constant, terms and unit; got {error!r}; write it anew") from error
+            raise SpaceError(
+                f"a cost table must be JSON with constant, terms and unit; got {error!r}; write it anew"
+            ) from error
 
 
 def as_table(space: SearchSpace, table: CostTable | Sequence[Sequence[Number]]) -> CostTable:
@@ -203,5 +226,9 @@ def as_table(space: SearchSpace, table: CostTable | Sequence[Sequence[Number]]) 
     if isinstance(table, CostTable):
         return table
     if len(table) != space.num_choices:
-        raise SpaceError(f"a list of costs needs one entry per choice, {space.num_choices}; got {len(table)}; add the missing ones")
-    return CostTable(0, [CostTerm((name,), np.asarray(costs)) for name, costs in zip(space.names, table, strict=True)])
+        raise SpaceError(
+            f"a list of costs needs one entry per choice, {space.num_choices}; got {len(table)}; add the missing ones"
+        )
+    return CostTable(
+        0, [CostTerm((name,), np.asarray(costs)) for name, costs in zip(space.names, table, strict=True)]
+    )

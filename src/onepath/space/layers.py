@@ -136,7 +136,11 @@ def _order(space: SearchSpace, terms: Sequence[tuple[int, ...]]) -> list[int]:
     """Decide next the choice that leaves the fewest joint options open; of equals one tied to the open ones, then the first."""
     num_options = [choice.num_options for choice in space.choices]
     groups = [set(columns) for columns in terms if len(columns) > 1]
-    groups += [{column, parent} for column in space.conditions.conditional for parent in space.conditions.parents(column)]
+    groups += [
+        {column, parent}
+        for column in space.conditions.conditional
+        for parent in space.conditions.parents(column)
+    ]
     tied: list[set[int]] = [set() for _ in num_options]
     for group in groups:
         for column in group:

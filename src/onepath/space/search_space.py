@@ -64,7 +64,9 @@ class SearchSpace:
         self.names = tuple(choice.name for choice in self.choices)
         for name in self.names:
             if self.names.count(name) > 1:
-                raise SpaceError(f"names of choices must be distinct; got {name!r} {self.names.count(name)} times; rename one")
+                raise SpaceError(
+                    f"names of choices must be distinct; got {name!r} {self.names.count(name)} times; rename one"
+                )
         self.notation = notation
         self.conditions = Conditions(self.choices, conditions or {})
         self.is_conditional = bool(self.conditions.conditional)
@@ -119,7 +121,9 @@ class SearchSpace:
     def crossover(self, first: Matrix, second: Matrix, rng: np.random.Generator) -> Matrix:
         """Children of the rows of `first` with the same rows of `second`: every choice from one of the two, with equal probability."""
         if first.shape != second.shape:
-            raise SpaceError(f"parents must have the same shape; got {first.shape} and {second.shape}; pair the rows")
+            raise SpaceError(
+                f"parents must have the same shape; got {first.shape} and {second.shape}; pair the rows"
+            )
         bits = np.frombuffer(rng.bytes((first.size + 7) // 8), dtype=np.uint8)
         from_first = np.unpackbits(bits, count=first.size).view(np.bool_).reshape(first.shape)
         return self._canonical(np.where(from_first, first, second))
@@ -199,7 +203,9 @@ class SearchSpace:
         """(len(architectures), num_choices) matrix of architectures of this space."""
         for architecture in architectures:
             if architecture.space is not self and architecture.space.fingerprint != self.fingerprint:
-                raise SpaceError(f"architectures must be of this space; got {architecture} of another; parse it with this one")
+                raise SpaceError(
+                    f"architectures must be of this space; got {architecture} of another; parse it with this one"
+                )
         rows = [architecture.indices for architecture in architectures]
         return np.array(rows, dtype=self.dtype).reshape(len(rows), self.num_choices)
 
@@ -242,7 +248,9 @@ class SearchSpace:
             SpaceError: there are more than 5,000,000.
         """
         if self.size > _MOST_ENUMERATED:
-            raise SpaceError(f"`size <= {_MOST_ENUMERATED}` must hold to enumerate; got {self.size}; use sample(...)")
+            raise SpaceError(
+                f"`size <= {_MOST_ENUMERATED}` must hold to enumerate; got {self.size}; use sample(...)"
+            )
         rows = np.zeros((1, self.num_choices), dtype=self.dtype)
         for column, count in enumerate(self.num_options.tolist()):
             repeats = np.where(self.active(rows)[:, column], count, 1)
@@ -270,7 +278,9 @@ class SearchSpace:
 
     def _from_indices(self, indices: Sequence[int]) -> tuple[int, ...]:
         if len(indices) != self.num_choices:
-            raise SpaceError(f"an architecture needs {self.num_choices} option indices; got {len(indices)}; give one per choice")
+            raise SpaceError(
+                f"an architecture needs {self.num_choices} option indices; got {len(indices)}; give one per choice"
+            )
         for column, index in enumerate(indices):
             self._check_index(column, int(index))
         row = np.array([indices], dtype=self.dtype)

@@ -27,7 +27,9 @@ class WindowSampler:
     def count(self, low: float | None = None, high: float | None = None) -> int:
         return len(self._inside(low, high))
 
-    def sample(self, low: float | None, high: float | None, num: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    def sample(
+        self, low: float | None, high: float | None, num: int, rng: np.random.Generator
+    ) -> npt.NDArray[Any]:
         rows = self._inside(low, high)
         if not len(rows):
             raise InfeasibleError("empty window")
@@ -36,4 +38,6 @@ class WindowSampler:
     def _inside(self, low: float | None, high: float | None) -> npt.NDArray[Any]:
         rows = self.space.enumerate_matrix()
         costs = self.table.costs(self.space, rows)
-        return rows[(costs >= (-np.inf if low is None else low)) & (costs <= (np.inf if high is None else high))]
+        return rows[
+            (costs >= (-np.inf if low is None else low)) & (costs <= (np.inf if high is None else high))
+        ]
