@@ -13,7 +13,7 @@ from onepath.train.memory import keep_freed_memory
 from onepath.train.recipe import Precision
 
 if TYPE_CHECKING:
-    from onepath.data import Task
+    from onepath.data import Split, Task
 
 
 class Evaluation(NamedTuple):
@@ -68,7 +68,7 @@ def score_batches(
 def evaluate(
     model: Callable[[Tensor], Tensor],
     task: Task,
-    split: str,
+    split: Split,
     *,
     device: str | torch.device = "cpu",
     batch_size: int = 256,

@@ -223,7 +223,7 @@ class _Training:
     ) -> None:
         self.module = module.to(device)
         if len(task.input_shape) == 3:
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
         self.forward = forward
         self.task = task
         self.paths = paths
@@ -299,7 +299,7 @@ class _Training:
     def _step(self, inputs: Tensor, targets: Tensor, rate: float) -> None:
         """One update. No graph outlives it, and only one path's graph lives at a time."""
         self.is_inside_update = True
-        torch.manual_seed(int(generator(self.seed, "dropout", self.update).integers(2**63 - 1)))
+        self._seed_torch()
         inputs = inputs.to(self.device, non_blocking=True)
         targets = targets.to(self.device, non_blocking=True)
         for path in self.paths(self.update):
@@ -314,6 +314,15 @@ class _Training:
         self.update += 1
         self.is_inside_update = False
 
+    def _seed_torch(self) -> None:
+        """Make what torch draws in this update, such as dropout, depend on the seed and the update alone."""
+        value = int(generator(self.seed, "dropout", self.update).integers(2**63 - 1))
+        # Not torch.manual_seed: without a started CUDA it queues a stack trace at every call.
+        torch.default_generator.manual_seed(value)
+        if self.device.type == "cuda":
+            with torch.cuda.device(self.device):
+                torch.cuda.manual_seed(value)
+
     def _add_point(self, rate: float, on_point: OnPoint | None) -> None:
         loss, metric = self.tally.take_means()
         epoch = self.update / self.updates_per_epoch
@@ -322,7 +331,12 @@ class _Training:
             on_point(self.curve[-1])
 
     def _settings(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self.recipe), "seed": self.seed, "num_updates": self.num_updates}
+        return {
+            **dataclasses.asdict(self.recipe),
+            "seed": self.seed,
+            "num_updates": self.num_updates,
+            "data": self.task.fingerprint,
+        }
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Save the state; ConfigurationError, and nothing saved, where it is not finite."""
@@ -353,7 +367,8 @@ class _Training:
             if saved.get(name) != value:
                 raise ConfigurationError(
                     f"a checkpoint continues the training it was saved by, but its {name} is "
-                    f"{saved.get(name)!r} and {value!r} was asked for. Use the saved setting or remove the checkpoint."
+                    f"{saved.get(name)!r} and {value!r} was asked for. Use the saved setting or remove the "
+                    "checkpoint."
                 )
         try:
             self.module.load_state_dict(state["model"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, InfeasibleError
 
 if TYPE_CHECKING:
     from onepath.space import Architecture, CostTable, SearchSpace
@@ -80,11 +80,17 @@ class ConstrainedSampler:
                 f"window [{low}, {high}]. Widen the window or drop the bins outside."
             )
         self.space = space
-        self._table = table
+        self._sampler = space.window_sampler(table)
         below = [np.nextafter(edge, -np.inf) for edge in edges[1:-1]]
         self._windows = list(zip(edges[:-1], [*below, edges[-1]], strict=True))
+        for window in self._windows:
+            if self._sampler.count(*window) == 0:
+                raise InfeasibleError(
+                    f"every bin must hold an architecture, but none costs between {window[0]} and "
+                    f"{window[1]} {table.unit}. Move the window."
+                )
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
         """One architecture inside the window."""
         low, high = self._windows[rng.integers(len(self._windows))]
-        return self.space.architectures(self.space.sample_within(self._table, low, high, 1, rng))
+        return self.space.architectures(self._sampler.sample(low, high, 1, rng))

@@ -1,0 +1,34 @@
+"""What every estimator answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from onepath.space import Architecture
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """How good an architecture is on the validation split.
+
+    Attributes:
+        accuracy: the task's metric.
+        loss: mean per example, without label smoothing; infinite where the network's outputs are not finite.
+        seconds: the estimation took.
+        num_validation: examples it was scored on.
+    """
+
+    accuracy: float
+    loss: float
+    seconds: float
+    num_validation: int
+
+
+class Estimator(Protocol):
+    """Anything that estimates architectures; the same architecture gets the same estimate."""
+
+    def estimate(self, architecture: Architecture) -> Estimate:
+        """The estimate of one architecture."""
+        ...

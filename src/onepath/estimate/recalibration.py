@@ -1,0 +1,103 @@
+"""Batch normalisation's statistics for weights that were trained under other paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from onepath.train.evaluation import evaluation_mode
+
+
+class _Pooled:
+    """Mean and sum of squared deviations per channel over all batches seen, for one layer."""
+
+    def __init__(self, layer: _BatchNorm) -> None:
+        self.layer = layer
+        self.batch_size = 0  # values per channel in the batch being normalised
+        self.count = 0
+        self.mean = torch.zeros(layer.num_features, dtype=torch.float64)
+        self.deviation = torch.zeros(layer.num_features, dtype=torch.float64)
+
+    def see_input(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
+        x: Tensor = arguments[0]
+        self.batch_size += x.numel() // x.shape[1]
+
+    def take_batch(self) -> None:
+        """Pool the batch's statistics, which momentum 1 has left in the layer's buffers (Chan et al.,
+        1979).
+        """
+        if self.batch_size == 0:
+            return
+        assert self.layer.running_mean is not None
+        assert self.layer.running_var is not None
+        mean, var = (
+            self.layer.running_mean.double(),
+            self.layer.running_var.double(),
+        )  # var is the unbiased one
+        num, self.batch_size = self.batch_size, 0
+        total = self.count + num
+        shift = mean - self.mean.to(mean.device)
+        self.mean = self.mean.to(mean.device) + shift * (num / total)
+        self.deviation = (
+            self.deviation.to(mean.device) + var * (num - 1) + shift.square() * (self.count * num / total)
+        )
+        self.count = total
+
+    def write(self) -> None:
+        """Put the pooled statistics into the layer's buffers."""
+        if self.count:
+            self.layer.running_mean.copy_(self.mean)  # type: ignore[union-attr]
+            self.layer.running_var.copy_(self.deviation / max(self.count - 1, 1))  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def recalibrate_batchnorm(
+    model: nn.Module, batches: Iterable[Tensor], *, forward: Callable[[Tensor], Any] | None = None
+) -> None:
+    """Replace the running statistics of every batch normalisation by those of the given data, in place.
+
+    Each batch is normalised by its own statistics, everything else (dropout) is in eval mode. The batches'
+    statistics are pooled, weighted by their sizes and with the spread between batches, so that for a layer
+    whose input does not depend on other normalisations `running_mean` and `running_var` are the mean and the
+    unbiased variance of all the data, however it was cut into batches. Weights do not change; the modes of
+    all modules are restored.
+
+    Args:
+        model: of plain torch layers; layers without running statistics are left alone, and so are layers that
+            the forward pass does not reach.
+        batches: inputs, on the model's device. No batch at all leaves the model as it is.
+        forward: runs the model on a batch, by default `model` itself; for autocast.
+
+    Source: SPOS, arXiv 1904.00420, section 3.4. Differs from it: cumulative instead of exponentially weighted
+    averages (which after n batches still hold 0.9^n of the initial value), the pooled variance, and dropout
+    is off.
+    """
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+    pooled = [_Pooled(layer) for layer in layers]
+    momenta = [layer.momentum for layer in layers]
+    hooks = [p.layer.register_forward_pre_hook(p.see_input) for p in pooled]
+    forward = model if forward is None else forward
+    try:
+        with evaluation_mode(model):
+            for layer in layers:
+                layer.training = True
+                layer.momentum = 1.0
+            try:
+                for inputs in batches:
+                    forward(inputs)
+                    for p in pooled:
+                        p.take_batch()
+            finally:
+                for layer in layers:
+                    layer.training = False
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    for p in pooled:
+        p.write()

@@ -1,0 +1,60 @@
+"""Stand-alone accuracy: an architecture trained from scratch."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from onepath.estimate.estimator import Estimate
+from onepath.train import Recipe, evaluate, train_model
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+    from onepath.nn import Supernet
+    from onepath.space import Architecture
+
+
+class StandaloneEstimator:
+    """Trains each architecture from fresh weights and scores it on the validation split; each once.
+
+    Args:
+        supernet: says what network an architecture is; its weights are not used and not changed.
+        task: its "train" split is trained on, its "validation" split scored.
+        recipe: default `Recipe.retrain` for the size of the training split.
+        device: where to train.
+        seed: of the fresh weights and of the training; the same for every architecture.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        task: Task,
+        *,
+        recipe: Recipe | None = None,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+    ) -> None:
+        self._supernet = supernet
+        self._task = task
+        self._recipe = Recipe.retrain(task.num_examples("train")) if recipe is None else recipe
+        self._device = device
+        self._seed = seed
+        self._estimates: dict[Architecture, Estimate] = {}
+
+    def estimate(self, architecture: Architecture) -> Estimate:
+        """The stand-alone accuracy and loss of one architecture of the supernet's space."""
+        known = self._estimates.get(architecture)
+        if known is None:
+            known = self._estimates[architecture] = self._train(architecture)
+        return known
+
+    def _train(self, architecture: Architecture) -> Estimate:
+        started = time.perf_counter()
+        model = self._supernet.extract(architecture, inherit=False, seed=self._seed)
+        train_model(model, self._task, recipe=self._recipe, seed=self._seed, device=self._device)
+        score = evaluate(
+            model, self._task, "validation", device=self._device, precision=self._recipe.precision
+        )
+        return Estimate(score.metric, score.loss, time.perf_counter() - started, score.num)

@@ -1,0 +1,147 @@
+"""Inherited accuracy: an architecture scored with the supernet's weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from onepath.errors import ConfigurationError
+from onepath.estimate.estimator import Estimate
+from onepath.estimate.recalibration import recalibrate_batchnorm
+from onepath.train.evaluation import autocast, evaluation_mode, score_batches
+from onepath.train.memory import keep_freed_memory
+from onepath.train.recipe import Precision
+
+if TYPE_CHECKING:
+    from onepath.data import Split, Task
+    from onepath.nn import Supernet
+    from onepath.space import Architecture
+
+_MOST_KEPT_BYTES = 1 << 30  # splits larger than this are read anew for every candidate
+
+Pairs = list[tuple[Tensor, Tensor]]
+
+
+class SupernetEstimator:
+    """Scores architectures on the validation split with inherited weights and recalibrated batch
+    normalisation.
+
+    Each candidate is extracted from the supernet, its statistics are recomputed on un-augmented training
+    images, and it is scored. The supernet itself is not changed, not even its buffers. An architecture is
+    evaluated once; asking again returns the same `Estimate`. Do not train the supernet between estimates, or
+    call `clear`.
+
+    Args:
+        supernet: trained.
+        task: its "train" split is used for recalibration, its "validation" split for scoring.
+        calibration_images: training images for recalibration, a fixed random subset (the paper takes 20,000).
+        validation_images: score on a fixed random subset of this many; None for the whole split.
+        batch_size: of both passes.
+        device: where candidates run.
+        seed: of the two subsets.
+        recalibrate: False scores with the supernet's own running statistics, which mix all paths.
+        precision: "bfloat16" runs both passes under autocast.
+
+    Raises:
+        ConfigurationError: `calibration_images` or `batch_size` is below 1.
+
+    Source: SPOS, arXiv 1904.00420, section 3.4.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        task: Task,
+        *,
+        calibration_images: int = 2000,
+        validation_images: int | None = None,
+        batch_size: int = 250,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        recalibrate: bool = True,
+        precision: Precision = "float32",
+    ) -> None:
+        if calibration_images < 1 or batch_size < 1:
+            raise ConfigurationError(
+                f"`calibration_images >= 1` and `batch_size >= 1` must hold, but got "
+                f"{calibration_images} and {batch_size}. Raise them, or pass recalibrate=False."
+            )
+        self._supernet = supernet
+        self._task = task
+        self._device = torch.device(device)
+        self._precision: Precision = precision
+        self._recalibrate = recalibrate
+        num_calibration = min(calibration_images, task.num_examples("train"))
+        num_validation = task.num_examples("validation")
+        if validation_images is not None:
+            num_validation = min(validation_images, num_validation)
+        self._calibration = _Subset(
+            task, "train", num_calibration, batch_size, seed=seed, device=self._device
+        )
+        self._validation = _Subset(
+            task, "validation", num_validation, batch_size, seed=seed, device=self._device
+        )
+        self._estimates: dict[Architecture, Estimate] = {}
+
+    def estimate(self, architecture: Architecture) -> Estimate:
+        """The inherited accuracy and loss of one architecture of the supernet's space."""
+        known = self._estimates.get(architecture)
+        if known is None:
+            known = self._estimates[architecture] = self._evaluate(architecture)
+        return known
+
+    def clear(self) -> None:
+        """Forget all estimates, for after the supernet has changed."""
+        self._estimates.clear()
+
+    def _evaluate(self, architecture: Architecture) -> Estimate:
+        started = time.perf_counter()
+        if self._device.type == "cpu":
+            keep_freed_memory()
+        model = self._supernet.extract(architecture).to(self._device)
+        if len(self._task.input_shape) == 3:
+            model.to(memory_format=torch.channels_last)
+        if self._recalibrate:
+            with torch.inference_mode(), autocast(self._device, self._precision):
+                recalibrate_batchnorm(model, (inputs for inputs, _ in self._calibration.batches()))
+        with evaluation_mode(model):
+            metric, loss, num = score_batches(
+                model, self._task, self._validation.batches(), device=self._device, precision=self._precision
+            )
+        loss = loss if math.isfinite(loss) else math.inf
+        return Estimate(metric, loss, time.perf_counter() - started, num)
+
+
+class _Subset:
+    """The batches of a fixed subset, kept on the device when they are small."""
+
+    def __init__(
+        self, task: Task, split: Split, num_examples: int, batch_size: int, *, seed: int, device: torch.device
+    ) -> None:
+        self._task = task
+        self._split: Split = split
+        self._batch_size = batch_size
+        self._num_examples = None if num_examples == task.num_examples(split) else num_examples
+        self._seed = seed
+        self._device = device
+        self._is_small = num_examples * math.prod(task.input_shape) * 4 <= _MOST_KEPT_BYTES
+        self._kept: Pairs | None = None
+
+    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+        if self._kept is not None:
+            return self._kept
+        batches = (
+            (inputs.to(self._device), targets.to(self._device))
+            for inputs, targets in self._task.batches(
+                self._split, self._batch_size, num_examples=self._num_examples, seed=self._seed
+            )
+        )
+        if not self._is_small:
+            return batches
+        self._kept = list(batches)
+        return self._kept

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from onepath.train import Recipe
+from onepath.train.optimizer import ActiveSGD
+
+RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=0.1, weight_decay=0.05)
+
+
+@pytest.mark.parametrize("changes", [{}, {"momentum": 0.0}, {"nesterov": True}, {"clip_norm": 0.01}])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_equals_torch_sgd(toys: Any, changes: dict[str, Any], memory_format: torch.memory_format) -> None:
+    """Same weights as torch.optim.SGD with decay on tensors of two or more dimensions, in either memory
+    layout."""
+    recipe = dataclasses.replace(RECIPE, **changes)
+    first = toys.supernet().to(memory_format=memory_format)
+    second = copy.deepcopy(first)
+    task = toys.NoiseTask()
+    ours = ActiveSGD(first.named_parameters(), recipe)
+    groups = [
+        {"params": [p for p in second.parameters() if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in second.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    theirs = torch.optim.SGD(groups, lr=0.1, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    for update, path in enumerate([(0, 1), (2, 1), (0, 1), (1, 1)]):
+        for model in (first, second):
+            torch.manual_seed(update)
+            task.loss(model(task.inputs[:16], path), task.targets[:16]).backward()
+        if recipe.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(second.parameters(), recipe.clip_norm)
+        ours.step(0.1 / (update + 1))
+        for group in theirs.param_groups:
+            group["lr"] = 0.1 / (update + 1)
+        theirs.step()
+        theirs.zero_grad(set_to_none=True)
+        assert all(p.grad is None for p in first.parameters())
+    for p, q in zip(first.parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
+
+
+def test_weight_decay_is_for_matrices_and_kernels_only() -> None:
+    """With gradient 0 and rate 0.1, decay alone shrinks a matrix by 0.5 % and leaves a vector."""
+    matrix, vector = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))
+    optimizer = ActiveSGD([("matrix", matrix), ("vector", vector)], RECIPE)
+    matrix.grad, vector.grad = torch.zeros(2, 2), torch.zeros(2)
+    optimizer.step(0.1)
+    torch.testing.assert_close(matrix.detach(), torch.full((2, 2), 0.995))
+    assert torch.equal(vector.detach(), torch.ones(2))
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+    free = torch.nn.Parameter(torch.ones(2))
+    optimizer = ActiveSGD([("frozen", frozen), ("free", free)], RECIPE)
+    free.grad = torch.ones(2)
+    optimizer.step(0.1)
+    assert list(optimizer.state_dict()) == ["free"]
+    assert torch.equal(frozen, torch.ones(2))
