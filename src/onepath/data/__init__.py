@@ -1,0 +1,7 @@
+"""Datasets, splits, batches and augmentation; `Task` is all that the other rooms know of them."""
+
+from onepath.data.image_task import ImageTask
+from onepath.data.load import load_data
+from onepath.data.task import Batch, Split, Task
+
+__all__ = ["Batch", "ImageTask", "Split", "Task", "load_data"]

@@ -1,0 +1,134 @@
+"""Augmentation of small images, a whole batch at a time, and of large ones, one by one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.transforms.v2 import functional
+
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+"""Raw pixel values with the channels last: uint8 as decoded, or float32 as given."""
+
+MIN_AREA = 0.08
+MAX_ASPECT = 4 / 3
+
+
+def crop_and_flip(images: Pixels, padding: int, flip: bool, rng: np.random.Generator) -> Pixels:
+    """Shift every image by up to `padding` pixels each way, and mirror half of them.
+
+    The same as padding with zeros (black, before normalisation), cutting a window of the old size at a
+    uniformly random place, and flipping left to right with probability 1/2, image by image.
+
+    Args:
+        images: (B, H, W, C); not changed.
+        padding: pixels added on every side, 0 or more.
+        flip: whether to mirror.
+        rng: draws B vertical offsets, B horizontal offsets in [0, 2 padding], then B coins if `flip`.
+
+    Returns:
+        (B, H, W, C) of the same dtype, contiguous.
+    """
+    num, height, width, channels = images.shape
+    top = rng.integers(0, 2 * padding + 1, num)
+    left = rng.integers(0, 2 * padding + 1, num)
+    padded = np.zeros((num, height + 2 * padding, (width + 2 * padding) * channels), images.dtype)
+    padded[:, padding : padding + height, padding * channels : (padding + width) * channels] = images.reshape(
+        num, height, width * channels
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width * channels), axis=(1, 2))  # type: ignore[call-overload]
+    cropped: Pixels = windows[np.arange(num), top, left * channels].reshape(num, height, width, channels)
+    if flip:
+        chosen = np.flatnonzero(rng.random(num) < 0.5)
+        cropped[chosen] = torch.from_numpy(cropped[chosen]).flip(2).numpy()
+    return cropped
+
+
+def resized_crop(
+    image: NDArray[np.uint8], size: int, flip: bool, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Cut a random window, resize it to a square and mirror it with probability 1/2.
+
+    The window covers a uniformly random 8 % to 100 % of the area with a log-uniform aspect ratio between 3/4
+    and 4/3; after ten windows that do not fit, the largest centred one within these ratios.
+
+    Args:
+        image: (H, W, C).
+        size: side of the result.
+        flip: whether to mirror.
+        rng: the image's own generator.
+
+    Returns:
+        (size, size, C).
+
+    Source: Szegedy et al. 2015, Going deeper with convolutions, section 6, arXiv 1409.4842.
+    """
+    top, left, height, width = _window(image.shape[0], image.shape[1], rng)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    tensor = functional.resized_crop(tensor, top, left, height, width, [size, size], antialias=True)
+    if flip and rng.random() < 0.5:
+        tensor = functional.horizontal_flip(tensor)
+    return np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+
+
+def _window(height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    for _ in range(10):
+        area = height * width * rng.uniform(MIN_AREA, 1.0)
+        aspect = math.exp(rng.uniform(-math.log(MAX_ASPECT), math.log(MAX_ASPECT)))
+        cut_width, cut_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < cut_width <= width and 0 < cut_height <= height:
+            top = int(rng.integers(0, height - cut_height + 1))
+            left = int(rng.integers(0, width - cut_width + 1))
+            return top, left, cut_height, cut_width
+    cut_width = min(width, round(height * MAX_ASPECT))
+    cut_height = min(height, round(width * MAX_ASPECT))
+    return (height - cut_height) // 2, (width - cut_width) // 2, cut_height, cut_width
+
+
+def resize_and_centre(image: Pixels, height: int, width: int) -> Pixels:
+    """Resize so that the image just covers (height, width), keeping its aspect ratio, and cut the centre.
+
+    Args:
+        image: (H, W, C), uint8 or float32.
+        height: height of the result.
+        width: width of the result.
+
+    Returns:
+        (height, width, C), the image itself where it has that size already.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    scale = max(height / image.shape[0], width / image.shape[1])
+    covering = [max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))]
+    tensor = functional.resize(torch.from_numpy(image).permute(2, 0, 1), covering, antialias=True)
+    tensor = functional.center_crop(tensor, [height, width])
+    resized: Pixels = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+    return resized
+
+
+class Normaliser:
+    """Raw pixels to network inputs: `(x / full_scale - mean) / std`, per channel.
+
+    Args:
+        mean: one number per channel, in units of the full scale.
+        std: the same; must be positive.
+        full_scale: the raw value that counts as 1 (255 for ordinary uint8 images).
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], full_scale: float) -> None:
+        factor = 1.0 / (full_scale * np.asarray(std))
+        self._factor = factor.astype(np.float32)
+        self._offset = (-np.asarray(mean) / np.asarray(std)).astype(np.float32)
+
+    def __call__(self, images: Pixels) -> torch.Tensor:
+        """Normalise (B, H, W, C) to float32 (B, C, H, W), a view with channels_last strides when C > 1."""
+        num, height, width, channels = images.shape
+        # Rows of width * channels values: an innermost loop over 3 channels would be several times slower.
+        rows = images.reshape(num * height, width * channels) * np.tile(self._factor, width)
+        rows += np.tile(self._offset, width)
+        tensor = torch.from_numpy(rows)
+        if channels == 1:
+            return tensor.view(num, 1, height, width)
+        return tensor.view(num, height, width, channels).permute(0, 3, 1, 2)

@@ -1,0 +1,169 @@
+"""Classification of images as a task."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from onepath.data.augment import Normaliser
+from onepath.data.pixels import ImageStore, Request
+from onepath.data.task import Batch, Split, Task
+from onepath.errors import DataError
+from onepath.randomness import generator
+
+_FINGERPRINT_SAMPLE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A split: which images of a store, and the labels of all the images of the store.
+
+    Attributes:
+        store: the images; splits may share it.
+        labels: (N,) int64, one per image of the store.
+        indices: sorted indices into the store.
+    """
+
+    store: ImageStore
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+
+
+class ImageTask(Task):
+    """Images with one label each; the loss is cross-entropy, the metric accuracy.
+
+    Args:
+        name: short name for records.
+        parts: the three splits; their images have one shape.
+        class_names: one per class.
+        full_scale: the raw pixel value that counts as 1.
+        flip: whether training images are mirrored.
+        augment: whether training images are augmented at all.
+        notes: remarks on how the data were read.
+
+    Attributes:
+        normalisation: (mean, std), one number per channel, in units of the full scale, from the training split alone:
+            an input of the network is `(pixel / full_scale - mean) / std`.
+    """
+
+    metric_name = "accuracy"
+    higher_is_better = True
+
+    def __init__(
+        self,
+        name: str,
+        parts: Mapping[Split, Part],
+        class_names: tuple[str, ...],
+        *,
+        full_scale: float = 255.0,
+        flip: bool = True,
+        augment: bool = True,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.class_names = class_names
+        self.num_classes = len(class_names)
+        self.full_scale = full_scale
+        self.flip = flip and augment
+        self.augment = augment
+        self.notes = notes
+        self._parts = dict(parts)
+        train = self._parts["train"]
+        height, width, channels = train.store.shape
+        self.input_shape: tuple[int, int, int] = (channels, height, width)
+        self.normalisation = train.store.moments(train.indices, full_scale)
+        self._normalise = Normaliser(*self.normalisation, full_scale)
+        self.fingerprint = self._fingerprint()
+
+    def num_examples(self, split: Split) -> int:
+        """See `Task.num_examples`."""
+        return len(self._part(split).indices)
+
+    def train_batches(
+        self, batch_size: int, *, seed: int, first_update: int = 0, num_updates: int
+    ) -> Iterator[Batch]:
+        """See `Task.train_batches`."""
+        _check_batch_size(batch_size)
+        part = self._part("train")
+        chosen: list[NDArray[np.int64]] = []
+
+        def requests() -> Iterator[Request]:
+            per_epoch = self.updates_per_epoch(batch_size)
+            epoch, order = -1, part.indices
+            for update in range(first_update, first_update + num_updates):
+                if update // per_epoch != epoch:
+                    epoch = update // per_epoch
+                    order = generator(seed, "order", epoch).permutation(part.indices)
+                start = (update % per_epoch) * batch_size
+                indices = order[start : start + batch_size]
+                chosen.append(indices)
+                yield Request(indices, generator(seed, "augment", update) if self.augment else None)
+
+        for pixels in part.store.batches(requests(), self.flip):
+            yield Batch(self._normalise(pixels), torch.from_numpy(part.labels[chosen.pop(0)]))
+
+    def batches(
+        self, split: Split, batch_size: int, *, num_examples: int | None = None, seed: int = 0
+    ) -> Iterator[Batch]:
+        """See `Task.batches`."""
+        _check_batch_size(batch_size)
+        part = self._part(split)
+        indices = part.indices
+        if num_examples is not None and num_examples < len(indices):
+            if num_examples < 1:
+                raise DataError(f"num_examples >= 1 must hold, but got {num_examples}")
+            rng = generator(seed, f"{split} subset")
+            indices = np.sort(rng.choice(indices, num_examples, replace=False))
+        chunks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+        stream = part.store.batches((Request(chunk, None) for chunk in chunks), False)
+        for chunk, pixels in zip(chunks, stream, strict=True):
+            yield Batch(self._normalise(pixels), torch.from_numpy(part.labels[chunk]))
+
+    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy of (B, classes) scores against (B,) labels."""
+        return functional.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
+        """Number of correct predictions and number of examples; a tie goes to the lower class."""
+        return float((outputs.argmax(dim=1) == targets).sum()), len(targets)
+
+    def metric(self, total: float, count: int) -> float:
+        """Accuracy in [0, 1]."""
+        return total / count
+
+    def test_images(self, num: int) -> Tensor:
+        """The first `num` normalised test images, or all if there are fewer: (B, C, H, W)."""
+        return next(iter(self.batches("test", num))).inputs
+
+    def labels(self, split: Split) -> Tensor:
+        """Labels of a split in the order of `batches`, int64 (N,)."""
+        part = self._part(split)
+        return torch.from_numpy(part.labels[part.indices])
+
+    def _part(self, split: Split) -> Part:
+        if split not in self._parts:
+            raise DataError(f"split must be one of {', '.join(self._parts)}, but got {split!r}")
+        return self._parts[split]
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(repr((self.class_names, self.input_shape, self.full_scale)).encode())
+        for split, part in sorted(self._parts.items()):
+            digest.update(f"{split} {len(part.store)}".encode())
+            digest.update(part.indices.tobytes())
+            digest.update(part.labels[part.indices].tobytes())
+            places = np.linspace(0, len(part.indices) - 1, min(_FINGERPRINT_SAMPLE, len(part.indices)))
+            for content in part.store.content(part.indices[places.astype(np.int64)]):
+                digest.update(content)
+        return digest.hexdigest()[:16]
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise DataError(f"batch_size >= 1 must hold, but got {batch_size}")

@@ -1,0 +1,201 @@
+"""Where a task's images lie: decoded in memory, or encoded and decoded when they are needed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onepath.data.augment import Pixels, crop_and_flip, resize_and_centre, resized_crop
+from onepath.data.decode import decode
+from onepath.data.examples import EncodedImages
+from onepath.errors import DataError
+
+MAX_STATISTICS = 2048
+_CHUNK = 2048
+
+
+class Request(NamedTuple):
+    """Which images make a batch; `rng` draws their augmentation, None: none."""
+
+    indices: NDArray[np.int64]
+    rng: np.random.Generator | None
+
+
+class ImageStore(ABC):
+    """Images of one size, of which batches can be asked.
+
+    Attributes:
+        shape: (H, W, C) of what `batches` gives.
+    """
+
+    shape: tuple[int, int, int]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def batches(self, requests: Iterable[Request], flip: bool) -> Iterator[Pixels]:
+        """The raw pixels (B, H, W, C) of each request, in order, in arrays of their own.
+
+        Args:
+            requests: read lazily.
+            flip: whether augmentation mirrors images.
+        """
+
+    @abstractmethod
+    def statistics_indices(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of `indices` that mean and standard deviation are taken over."""
+
+    @abstractmethod
+    def content(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
+        """What identifies the images `indices`: their bytes, decoded or encoded."""
+
+    def moments(
+        self, indices: NDArray[np.int64], full_scale: float
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel over the images `indices`, in units of the full scale.
+
+        A channel that never changes gets a standard deviation of 1.
+        """
+        indices = self.statistics_indices(indices)
+        starts = range(0, len(indices), _CHUNK)
+        total = squares = np.zeros(self.shape[2])
+        for chunk in self.batches(
+            (Request(indices[start : start + _CHUNK], None) for start in starts), False
+        ):
+            values = chunk.reshape(-1, self.shape[2])
+            if values.dtype == np.uint8:
+                # Exact and quicker than a sum of floats: count how often each of the 256 values occurs.
+                counts = np.stack([np.bincount(channel, minlength=256) for channel in values.T])
+                total = total + counts @ np.arange(256.0)
+                squares = squares + counts @ np.arange(256.0) ** 2
+            else:
+                total = total + values.sum(axis=0, dtype=np.float64)
+                squares = squares + np.square(values, dtype=np.float64).sum(axis=0)
+        num = len(indices) * self.shape[0] * self.shape[1]
+        mean = total / num
+        std = np.sqrt(np.maximum(squares / num - mean**2, 0.0))
+        std[std <= 1e-7 * np.maximum(np.abs(mean), 1.0)] = full_scale
+        return tuple((mean / full_scale).tolist()), tuple((std / full_scale).tolist())
+
+
+class MemoryImages(ImageStore):
+    """Decoded images; augmented by cropping with padding and mirroring, a whole batch at a time.
+
+    Args:
+        pixels: (N, H, W, C); kept, not copied.
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._pixels = pixels
+        _, height, width, channels = pixels.shape
+        self.shape = (height, width, channels)
+        self.padding = max(1, min(height, width) // 8)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def batches(self, requests: Iterable[Request], flip: bool) -> Iterator[Pixels]:
+        """See `ImageStore.batches`."""
+        for indices, rng in requests:
+            images: Pixels = self._pixels[indices]
+            yield images if rng is None else crop_and_flip(images, self.padding, flip, rng)
+
+    def statistics_indices(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All of them."""
+        return indices
+
+    def content(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
+        """Decoded pixels."""
+        for index in indices:
+            yield self._pixels[index].tobytes()
+
+
+class FileImages(ImageStore):
+    """Encoded images, decoded when asked for; augmented one by one by a resized crop and mirroring.
+
+    Threads decode the next batch while the caller works on this one: decoding and resizing release the interpreter's
+    lock, so that no worker processes are needed.
+
+    Args:
+        images: what to decode.
+        size: side of the square images given.
+        channels: 1 to give grey images, 3 for colours.
+        num_workers: decoding threads; 0: none, the caller decodes.
+    """
+
+    def __init__(self, images: EncodedImages, size: int, channels: int, num_workers: int) -> None:
+        self._images = images
+        self.shape = (size, size, channels)
+        self._num_workers = num_workers
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def batches(self, requests: Iterable[Request], flip: bool) -> Iterator[Pixels]:
+        """See `ImageStore.batches`."""
+        if self._num_workers == 0:
+            for request in requests:
+                yield np.stack([job() for job in self._jobs(request, flip)])
+            return
+        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="onepath-decode")
+        waiting: deque[list[Future[NDArray[np.uint8]]]] = deque()
+        try:
+            for request in requests:
+                waiting.append([pool.submit(job) for job in self._jobs(request, flip)])
+                if len(waiting) > 1:
+                    yield np.stack([future.result() for future in waiting.popleft()])
+            while waiting:
+                yield np.stack([future.result() for future in waiting.popleft()])
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def statistics_indices(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """At most 2,048, evenly spaced: the estimate's error is far below what matters."""
+        if len(indices) <= MAX_STATISTICS:
+            return indices
+        return indices[np.linspace(0, len(indices) - 1, MAX_STATISTICS).astype(np.int64)]
+
+    def content(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
+        """Encoded bytes as they are stored."""
+        for index in indices.tolist():
+            encoded = self._images.read(index)
+            yield encoded if isinstance(encoded, bytes) else encoded.tobytes()
+
+    def _jobs(self, request: Request, flip: bool) -> Iterator[Callable[[], NDArray[np.uint8]]]:
+        indices, rng = request
+        # An image's randomness has a seed of its own, so that it does not depend on which thread comes first.
+        seeds = [None] * len(indices) if rng is None else rng.integers(2**63 - 1, size=len(indices)).tolist()
+        for index, seed in zip(indices.tolist(), seeds, strict=True):
+            yield lambda index=index, seed=seed: self._one(index, seed, flip)
+
+    def _one(self, index: int, seed: int | None, flip: bool) -> NDArray[np.uint8]:
+        size = self.shape[0]
+        try:
+            image = decode(self._images.read(index))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"every image must be readable, but {self._images.describe(index)} is not ({error}); replace or remove it"
+            ) from error
+        image = with_channels(image, self.shape[2])
+        if seed is not None:
+            return resized_crop(image, size, flip, np.random.default_rng(seed))
+        plain = resize_and_centre(image, size, size)
+        assert plain.dtype == np.uint8
+        return plain  # type: ignore[return-value]
+
+
+def with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Grey to three equal channels, or colours to grey (weights 0.299, 0.587, 0.114 of ITU-R BT.601); (..., C)."""
+    if pixels.shape[-1] == channels:
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=-1)
+    return np.rint(pixels @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)

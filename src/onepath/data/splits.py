@@ -1,0 +1,84 @@
+"""Stratified splits: every class keeps its share on both sides."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onepath.errors import DataError
+from onepath.randomness import generator
+
+MAX_VALIDATION = 5000
+FRACTION = 0.2
+
+
+def stratified_split(
+    labels: NDArray[np.int64], num_held_out: int, *, seed: int, purpose: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hold out a random part of the examples in which every class has its share.
+
+    Args:
+        labels: (N,) classes from 0, every class with 2 examples or more.
+        num_held_out: how many examples to hold out; raised to the number of classes if lower, lowered if a
+            class would otherwise keep no example.
+        seed: seed of the draw.
+        purpose: what is held out, for the generator and the error message.
+
+    Returns:
+        Indices kept and indices held out: sorted, disjoint, together 0 ... N - 1. A class's share is rounded
+        to one of its two neighbouring integers (largest remainders first, ties to the lower class), and is at
+        least 1 on both sides.
+
+    Raises:
+        DataError: a class has fewer than 2 examples.
+    """
+    counts = np.bincount(labels)
+    if counts.min() < 2:
+        rarest = int(counts.argmin())
+        raise DataError(
+            f"examples of a class >= 2 must hold to hold out a {purpose} split with every class in it, but class {rarest} "
+            f"has {counts[rarest]}; add examples of it or leave the class out"
+        )
+    taken = _shares(counts, num_held_out)
+    rng = generator(seed, f"{purpose} split")
+    held_out = []
+    for label, num in enumerate(taken):
+        members = np.flatnonzero(labels == label)
+        held_out.append(rng.choice(members, num, replace=False))
+    chosen = np.zeros(len(labels), bool)
+    chosen[np.concatenate(held_out)] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """How many of each class to take: proportional to `counts`, at least 1, at most all but one."""
+    exact = counts * (total / counts.sum())
+    shares = np.floor(exact).astype(np.int64)
+    order = np.argsort(shares - exact, kind="stable")
+    shares[order[: max(0, total - int(shares.sum()))]] += 1
+    clipped: NDArray[np.int64] = np.clip(shares, 1, counts - 1)
+    return clipped
+
+
+def num_validation(num_train: int, fraction: float | None) -> int:
+    """Size of the validation split: 20 % rounded down and at most 5,000, or a given fraction without that
+    limit.
+
+    Raises:
+        DataError: the fraction is not between 0 and 1.
+    """
+    if fraction is None:
+        return min(MAX_VALIDATION, math.floor(FRACTION * num_train))
+    if not 0 < fraction < 1:
+        raise DataError(
+            f"0 < validation_fraction < 1 must hold, but got validation_fraction={fraction}; search needs a validation "
+            f"split, 0.2 is usual"
+        )
+    return max(1, math.floor(fraction * num_train))
+
+
+def num_test(num_examples: int) -> int:
+    """Size of the test split where the data has none: 20 %, rounded up."""
+    return math.ceil(FRACTION * num_examples)

@@ -1,0 +1,103 @@
+"""What training, search and estimation know of the data: batches, a loss and a metric."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+Split = Literal["train", "validation", "test"]
+
+
+class Batch(NamedTuple):
+    """One batch on the CPU.
+
+    For images: `inputs` float32 (B, C, H, W), normalised, with channels_last strides when C > 1; `targets`
+    int64 (B,).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class Task(ABC):
+    """A learning problem, split into training, validation and test data.
+
+    Training, search and estimation see a task and never an image, so that another kind of data needs another
+    task and no other change.
+
+    Attributes:
+        name: short name for records, for example "digits".
+        input_shape: shape of one input, without the batch; (C, H, W) for images.
+        num_classes: length of the last dimension of the network's output.
+        class_names: one name per class, in the order of the outputs.
+        metric_name: what `metric` computes, for example "accuracy".
+        higher_is_better: direction of the metric.
+        fingerprint: hexadecimal digest of the content and of the split; another digest means other data.
+        notes: remarks on how the data were read, one sentence each.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    num_classes: int
+    class_names: tuple[str, ...]
+    metric_name: str
+    higher_is_better: bool
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    @abstractmethod
+    def num_examples(self, split: Split) -> int:
+        """Number of examples of a split."""
+
+    def updates_per_epoch(self, batch_size: int) -> int:
+        """Updates that see the training data once: `floor(train / batch_size)`, at least 1.
+
+        The remainder of an epoch's order is dropped; the next epoch has an order of its own.
+        """
+        return max(1, self.num_examples("train") // batch_size)
+
+    @abstractmethod
+    def train_batches(
+        self, batch_size: int, *, seed: int, first_update: int = 0, num_updates: int
+    ) -> Iterator[Batch]:
+        """Augmented training batches of the updates `first_update` ... `first_update + num_updates - 1`.
+
+        The batch of update t depends on the data, `batch_size`, `seed` and t alone: a run that starts again
+        at update t sees bit for bit the batches that an uninterrupted one sees. Every batch is a new tensor
+        that the caller may change.
+
+        Args:
+            batch_size: examples per batch; all of the training data when there are fewer.
+            seed: seed of the epochs' orders and of the augmentation.
+            first_update: number of the first update, counted from 0 over all epochs.
+            num_updates: how many batches to give.
+        """
+
+    @abstractmethod
+    def batches(
+        self, split: Split, batch_size: int, *, num_examples: int | None = None, seed: int = 0
+    ) -> Iterator[Batch]:
+        """Batches of a split, in its order and without augmentation; the last one may be smaller.
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: examples per batch.
+            num_examples: a fixed random subset of this size, drawn from `seed`; None or more than there are:
+                all.
+            seed: seed of the subset.
+        """
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Mean loss of a batch, a scalar that can be differentiated."""
+
+    @abstractmethod
+    def tally(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
+        """A batch's share of the metric: a total and a count, both additive over batches."""
+
+    @abstractmethod
+    def metric(self, total: float, count: int) -> float:
+        """The metric from the sums of what `tally` gave."""
