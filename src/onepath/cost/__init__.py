@@ -1,0 +1,18 @@
+"""What an architecture costs, and hard limits on it."""
+
+from onepath.cost.architecture import macs, params
+from onepath.cost.constraint import BoundConstraint, Constraint, MaxMacs, MaxParams
+from onepath.cost.count import ModuleCost, module_cost
+from onepath.cost.table import table
+
+__all__ = [
+    "BoundConstraint",
+    "Constraint",
+    "MaxMacs",
+    "MaxParams",
+    "ModuleCost",
+    "macs",
+    "module_cost",
+    "params",
+    "table",
+]

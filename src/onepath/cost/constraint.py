@@ -1,0 +1,109 @@
+"""Hard limits on what an architecture may cost."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.cost.architecture import macs, params
+from onepath.cost.table import Kind, table
+from onepath.errors import ConfigurationError, SpaceError
+from onepath.nn import Supernet
+from onepath.space import CostTable
+
+Costs = Callable[[npt.NDArray[np.integer]], npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class BoundConstraint:
+    """A limit on the architectures of one space, in the form that a search algorithm takes.
+
+    Attributes:
+        name: for example "max_macs".
+        unit: of the cost, for example "macs".
+        maximum: the largest cost allowed, inclusive.
+        costs: matrix of architectures (num, num_choices) -> vector of costs (num,).
+        table: the additive table behind `costs`, if there is one; it allows exact sampling under the limit.
+    """
+
+    name: str
+    unit: str
+    maximum: float
+    costs: Costs = field(repr=False)
+    table: CostTable | None = field(repr=False, default=None)
+
+
+class Constraint(ABC):
+    """A hard limit, before it knows the space: `cost <= maximum`.
+
+    A search never evaluates an architecture that violates it.
+
+    Attributes:
+        name: as on the command line, with underscores.
+        maximum: the largest cost allowed, inclusive, in the unit that ends the name.
+    """
+
+    name: str
+    maximum: float
+
+    @abstractmethod
+    def bind(self, supernet: Supernet, input_shape: tuple[int, ...]) -> BoundConstraint:
+        """The limit on the architectures of this supernet for inputs of this shape (without the batch)."""
+
+
+class _CountedConstraint(Constraint):
+    """A limit on a cost that is counted without running data."""
+
+    kind: Kind
+
+    def __init__(self, maximum: float) -> None:
+        if not maximum > 0:
+            raise ConfigurationError(f"{self.name} > 0 must hold, but got {maximum}. Raise it.")
+        self.maximum = maximum
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.maximum:_})"
+
+    def bind(self, supernet: Supernet, input_shape: tuple[int, ...]) -> BoundConstraint:
+        """A limit by an additive table; architecture by architecture where the space has none."""
+        try:
+            additive = table(supernet, input_shape, self.kind)
+        except SpaceError:
+            return BoundConstraint(self.name, self.kind, self.maximum, self._counted(supernet, input_shape))
+
+        def costs(matrix: npt.NDArray[np.integer]) -> npt.NDArray[np.generic]:
+            return additive.costs(supernet.space, matrix)
+
+        return BoundConstraint(self.name, self.kind, self.maximum, costs, additive)
+
+    def _counted(self, supernet: Supernet, input_shape: tuple[int, ...]) -> Costs:
+        """Count each row of a matrix, each distinct architecture once."""
+        known: dict[tuple[int, ...], int] = {}
+
+        def cost(row: npt.NDArray[np.integer]) -> int:
+            architecture = supernet.space.architecture([int(index) for index in row])
+            if architecture.indices not in known:
+                known[architecture.indices] = (
+                    macs(supernet, architecture, input_shape)
+                    if self.kind == "macs"
+                    else params(supernet, architecture)
+                )
+            return known[architecture.indices]
+
+        return lambda matrix: np.array([cost(row) for row in matrix], dtype=np.int64)
+
+
+class MaxMacs(_CountedConstraint):
+    """At most this many multiply-accumulates for one example."""
+
+    name, kind = "max_macs", "macs"
+
+
+class MaxParams(_CountedConstraint):
+    """At most this many learned parameters in the stand-alone network."""
+
+    name, kind = "max_params", "params"

@@ -1,0 +1,157 @@
+"""The additive cost table of a space: what every option adds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+from onepath.cost.architecture import architecture_cost
+from onepath.errors import SpaceError
+from onepath.nn import Supernet
+from onepath.space import CostTable, CostTerm, SearchSpace
+
+MOST_OPTIONS_TOGETHER = 4096
+NUM_CHECKED = 8
+
+Kind = Literal["macs", "params"]
+
+
+def table(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> CostTable:
+    """The cost of every option of every choice, so that an architecture's cost is a sum.
+
+    Each layer's cost depends on a few choices: those of its own sizes and those that put it into the path.
+    Layers with the same choices make one term of the table; for an operator with a channel scale that is a
+    term over two choices.
+
+    Args:
+        supernet: not changed; no data is run.
+        input_shape: of one example, without the batch.
+        kind: "macs" or "params".
+
+    Returns:
+        A table of exact integers, equal to the direct count for every architecture.
+
+    Raises:
+        SpaceError: the cost does not split into terms of at most 4,096 joint options, or the terms do not add
+            up.
+    """
+    space = supernet.space
+    twins = _Measured(supernet, input_shape, kind)
+    groups = _groups(twins)
+    for names in groups:
+        joint = math.prod(space.choices[space.column(name)].num_options for name in names)
+        if joint > MOST_OPTIONS_TOGETHER:
+            raise SpaceError(
+                f"a cost table needs layers that depend on at most {MOST_OPTIONS_TOGETHER} joint options, but a layer "
+                f"depends on {len(names)} choices with {joint}: {', '.join(names)}. Count each architecture instead."
+            )
+    constant = twins.cost_by_choices((0,) * space.num_choices).get((), 0)
+    terms = _terms(space, groups, twins)
+    result = CostTable(constant, terms, unit=kind)
+    _check(result, twins)
+    return result
+
+
+class _Measured:
+    """Direct counts of architectures, split by the choices each layer depends on."""
+
+    def __init__(self, supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> None:
+        self.supernet, self.input_shape, self.kind = supernet, input_shape, kind
+        self.space = supernet.space
+        self.choices_of = dependencies(supernet)
+
+    def cost_by_choices(self, indices: Sequence[int]) -> dict[tuple[str, ...], int]:
+        """Names of choices -> summed cost of the layers that depend on just these."""
+        architecture = self.space.architecture(indices)
+        cost, origins = architecture_cost(self.supernet, architecture, self.input_shape)
+        result: dict[tuple[str, ...], int] = {}
+        for module, path in origins.items():
+            own = cost.macs_by_module.get(module, 0)
+            if self.kind == "params":
+                own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+            if own:
+                names = self.choices_of[path]
+                result[names] = result.get(names, 0) + own
+        return result
+
+
+def dependencies(supernet: Supernet) -> dict[str, tuple[str, ...]]:
+    """Path of each module -> names of the choices that its cost depends on, in the order of the space."""
+    from onepath.nn.binding import choices_by_path
+
+    return {
+        path: tuple(sorted({choice.name for choice in choices}, key=supernet.space.column))
+        for path, choices in choices_by_path(supernet.module).items()
+    }
+
+
+def _groups(twins: _Measured) -> list[tuple[str, ...]]:
+    """The distinct non-empty sets of choices that some layer depends on."""
+    return [names for names in dict.fromkeys(twins.choices_of.values()) if names]
+
+
+def _terms(space: SearchSpace, groups: list[tuple[str, ...]], twins: _Measured) -> list[CostTerm]:
+    """Measure the joint options of every group; groups that share no choice are measured in the same pass."""
+    shapes = {
+        names: tuple(space.choices[space.column(name)].num_options for name in names) for names in groups
+    }
+    costs = {names: np.zeros(shape, dtype=np.int64) for names, shape in shapes.items()}
+    parents = {name: _activating_options(space, name) for name in space.names}
+    for together in _disjoint(groups, parents):
+        options = {names: list(itertools.product(*map(range, shapes[names]))) for names in together}
+        for step in range(max(len(joint) for joint in options.values())):
+            indices = [0] * space.num_choices
+            for joint, names in ((options[names][step % len(options[names])], names) for names in together):
+                for name, option in zip(names, joint, strict=True):
+                    indices[space.column(name)] = option
+                for name in names:
+                    for parent, option in parents[name].items():
+                        if parent not in names:
+                            indices[space.column(parent)] = option
+            measured = twins.cost_by_choices(indices)
+            for names in together:
+                if step < len(options[names]):
+                    costs[names][options[names][step]] = measured.get(names, 0)
+    return [CostTerm(names, array) for names, array in costs.items() if array.any()]
+
+
+def _activating_options(space: SearchSpace, name: str) -> dict[str, int]:
+    """Options of other choices, by index, under which a choice is active: those of its first alternative."""
+    alternatives = space.conditions.alternatives[space.column(name)]
+    if alternatives is None:
+        return {}
+    return {space.names[parent]: int(allowed.argmax()) for parent, allowed in alternatives[0]}
+
+
+def _disjoint(
+    groups: list[tuple[str, ...]], parents: dict[str, dict[str, int]]
+) -> Iterator[list[tuple[str, ...]]]:
+    """Partition the groups into classes whose members neither share nor decide each other's choices."""
+    left = list(groups)
+    while left:
+        together: list[tuple[str, ...]] = []
+        taken: set[str] = set()
+        for names in left:
+            touched = set(names).union(*(parents[name] for name in names))
+            if not touched & taken:
+                together.append(names)
+                taken |= touched
+        left = [names for names in left if names not in together]
+        yield together
+
+
+def _check(result: CostTable, twins: _Measured) -> None:
+    """Compare with the direct count on a few architectures drawn from a fixed seed."""
+    space = twins.space
+    for row in space.sample(NUM_CHECKED, np.random.default_rng(0)):
+        architecture = space.architecture([int(index) for index in row])
+        direct = sum(twins.cost_by_choices(architecture.indices).values())
+        if result.cost(architecture) != direct:
+            raise SpaceError(
+                f"a cost table needs layers whose {twins.kind} depend on their own choices alone, but the table gives "
+                f"{result.cost(architecture)} and the count {direct} for {architecture}. Count each architecture."
+            )

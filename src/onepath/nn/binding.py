@@ -1,0 +1,186 @@
+"""Finding the choices of a module, and under which options each of them matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from onepath.errors import BindingError
+from onepath.nn.choice_block import ChoiceBlock
+from onepath.nn.depth import ElasticDepth
+from onepath.nn.selection import ModuleWithChoices, Selection
+from onepath.space import Choice, Option, SearchSpace
+
+Condition = tuple[tuple[Choice, frozenset[Option]], ...]
+"""All of these choices must have one of these options."""
+
+
+@dataclass
+class _Sites:
+    """Where the choices were met: the first path of each, and the conditions of all its sites."""
+
+    paths: dict[Choice, str] = field(default_factory=dict)
+    conditions: dict[Choice, list[Condition]] = field(default_factory=dict)
+    modules: dict[str, tuple[Condition, tuple[Choice, ...]]] = field(default_factory=dict)
+
+    def add(self, choice: Choice, path: str, condition: Condition) -> None:
+        """Record that the module at `path` reads `choice` under `condition`."""
+        self.paths.setdefault(choice, path)
+        self.conditions.setdefault(choice, []).append(condition)
+
+
+def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
+    """Find every choice below `root`, name those of choice blocks by their paths, and share one selection.
+
+    A choice is active under the options that keep at least one of its modules in the path: the candidates
+    around a nested block, the depths that do not cut a block off.
+
+    Returns:
+        The search space, in the order of the modules with a parent before what depends on it; the shared
+        selection.
+
+    Raises:
+        BindingError: no choice at all, or two different choices of one name; the message has both paths.
+    """
+    selection = Selection()
+    sites = _Sites()
+    for path, module in root.named_modules():
+        if isinstance(module, ModuleWithChoices):
+            module.path = path
+            module.selection = selection
+        if isinstance(module, ChoiceBlock) and module.has_own_choice:
+            module.choice = Choice(path or "root", module.names)
+    _collect(root, "", (), sites)
+    if not sites.paths:
+        raise BindingError(
+            f"a supernet needs at least one choice, but {type(root).__name__} has none. Put a ChoiceBlock or elastic "
+            "layer with a Choice into it."
+        )
+    _check_names(sites.paths)
+    choices = list(_parents_first(sites))
+    space = SearchSpace(choices, _conditions_by_name(choices, sites), getattr(root, "notation", None))
+    return space, selection
+
+
+def choices_by_path(root: nn.Module) -> dict[str, tuple[Choice, ...]]:
+    """Path of each bound module -> the choices that its presence and its own sizes depend on, nearest
+    last.
+    """
+    sites = _Sites()
+    _collect(root, "", (), sites)
+    return {
+        path: tuple(dict.fromkeys((*(choice for choice, _ in condition), *own)))
+        for path, (condition, own) in sites.modules.items()
+    }
+
+
+def _collect(module: nn.Module, path: str, condition: Condition, sites: _Sites) -> None:
+    """Walk the module tree, carrying the condition under which a module is in the path."""
+    own = module.own_choices() if isinstance(module, ModuleWithChoices) else ()
+    sites.modules[path] = condition, own
+    for choice in own:
+        sites.add(choice, path, condition)
+    for name, child in module.named_children():
+        child_path = f"{path}.{name}" if path else name
+        if isinstance(module, ChoiceBlock):
+            assert module.choice is not None
+            for option, candidate in module.candidates.items():
+                inside = (*condition, (module.choice, frozenset({option})))
+                _collect(candidate, f"{child_path}.{option}", inside, sites)
+        elif isinstance(module, ElasticDepth) and isinstance(module.depth, Choice):
+            for index, block in enumerate(module.blocks):
+                reaching = frozenset(depth for depth in module.depth.options if int(depth) > index)
+                inside = condition
+                if len(reaching) < module.depth.num_options:
+                    inside = (*condition, (module.depth, reaching))
+                _collect(block, f"{child_path}.{index}", inside, sites)
+        else:
+            _collect(child, child_path, condition, sites)
+
+
+def _check_names(paths: dict[Choice, str]) -> None:
+    """Two choices that are not one object must not have one name."""
+    first: dict[str, Choice] = {}
+    for choice, path in paths.items():
+        other = first.setdefault(choice.name, choice)
+        if other is not choice:
+            raise BindingError(
+                f"{path}: choices must have distinct names, but {choice.name!r} here is another choice than "
+                f"{choice.name!r} at {paths[other]}. Pass one Choice object to both to share it, or rename one."
+            )
+
+
+def _parents_of(choice: Choice, sites: _Sites) -> set[Choice]:
+    """The choices that decide whether `choice` is active."""
+    return {parent for condition in _alternatives(choice, sites) for parent, _ in condition}
+
+
+def _alternatives(choice: Choice, sites: _Sites) -> list[Condition]:
+    """The conditions of a choice's sites; none when one site is always in the path.
+
+    A site that lies under the choice itself adds nothing: where it is reached, an outer site is.
+    """
+    conditions = [c for c in sites.conditions[choice] if all(parent is not choice for parent, _ in c)]
+    return [] if any(not condition for condition in conditions) else conditions
+
+
+def _parents_first(sites: _Sites) -> Iterator[Choice]:
+    """All choices in module order, except that what a choice depends on comes before it."""
+    done: set[Choice] = set()
+
+    def visit(choice: Choice, trail: tuple[Choice, ...]) -> Iterator[Choice]:
+        if choice in done:
+            return
+        if choice in trail:
+            raise BindingError(
+                f"{sites.paths[choice]}: a choice must not depend on itself through others, but "
+                f"{' -> '.join(repr(c.name) for c in (*trail, choice))} does. Use separate choices."
+            )
+        for parent in sorted(_parents_of(choice, sites), key=list(sites.paths).index):
+            yield from visit(parent, (*trail, choice))
+        done.add(choice)
+        yield choice
+
+    for choice in sites.paths:
+        yield from visit(choice, ())
+
+
+def _conditions_by_name(
+    choices: list[Choice], sites: _Sites
+) -> dict[str, list[dict[str, frozenset[Option]]]]:
+    """The conditions in the form of `SearchSpace`, as few alternatives as possible."""
+    result: dict[str, list[dict[str, frozenset[Option]]]] = {}
+    for choice in choices:
+        alternatives: list[dict[str, frozenset[Option]]] = []
+        for condition in _alternatives(choice, sites):
+            conjunction: dict[str, frozenset[Option]] = {}
+            for parent, options in condition:
+                conjunction[parent.name] = conjunction.get(parent.name, options) & options
+            if all(conjunction.values()) and conjunction not in alternatives:
+                alternatives.append(conjunction)
+        num_options = {c.name: c.num_options for c in choices}
+        while _merge_two(alternatives, num_options):
+            pass
+        if alternatives and {} not in alternatives:
+            result[choice.name] = alternatives
+    return result
+
+
+def _merge_two(alternatives: list[dict[str, frozenset[Option]]], num_options: dict[str, int]) -> bool:
+    """Join two alternatives that differ in one parent's options, and drop a parent any of whose options will
+    do.
+    """
+    for index, first in enumerate(alternatives):
+        for second in alternatives[index + 1 :]:
+            different = [name for name in first if first[name] != second.get(name)]
+            if set(first) != set(second) or len(different) > 1:
+                continue
+            alternatives.remove(second)
+            for name in different:
+                first[name] = first[name] | second[name]
+                if len(first[name]) == num_options[name]:
+                    del first[name]
+            return True
+    return False

@@ -1,0 +1,109 @@
+"""Alternative modules, of which an architecture takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from onepath.errors import BindingError, SpaceError
+from onepath.nn.gates import Gate
+from onepath.nn.selection import Selection
+from onepath.space import Choice
+
+
+class ChoiceBlock(nn.Module):
+    """The gated sum of its candidates; a candidate whose gate is not active is not computed.
+
+    Args:
+        candidates: name -> module, at least one; a sequence names them "0", "1", ... All take the same input
+            and return the same shape.
+        choice: a `Choice` whose options are the candidates' names in their order, to share one decision
+            between several blocks. By default the supernet makes one and names it by the block's module path.
+
+    Shapes: those of the candidates.
+
+    Raises:
+        BindingError: no candidate, or a choice whose options are not the candidates' names.
+        SpaceError: at run time, no option is active yet.
+    """
+
+    def __init__(
+        self, candidates: Mapping[str, nn.Module] | Sequence[nn.Module], choice: Choice | None = None
+    ) -> None:
+        super().__init__()
+        if not isinstance(candidates, Mapping):
+            candidates = {str(index): module for index, module in enumerate(candidates)}
+        if not candidates:
+            raise BindingError(
+                "ChoiceBlock: at least one candidate must be given, but got none. Add candidates."
+            )
+        if choice is not None and tuple(choice.options) != tuple(candidates):
+            raise BindingError(
+                f"ChoiceBlock: the options of choice {choice.name!r} must be the candidates' names in their order "
+                f"{list(candidates)}, but they are {list(choice.options)}. Make them equal."
+            )
+        self.candidates = nn.ModuleDict(candidates)
+        self.path = ""
+        self.selection = Selection()
+        self.choice = choice
+        self.has_own_choice = choice is None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The candidates' names in their order."""
+        return tuple(self.candidates.keys())
+
+    def own_choices(self) -> tuple[Choice, ...]:
+        """The choice between the candidates."""
+        return () if self.choice is None else (self.choice,)
+
+    def gate(self) -> Gate:
+        """The active gate.
+
+        Raises:
+            SpaceError: nothing is active.
+        """
+        if self.choice is not None:
+            gate = self.selection.gates.get(self.choice)
+            if gate is not None:
+                return gate
+            option = self.selection.options.get(self.choice)
+            if option is not None:
+                return Gate.single(self.choice.index(option))
+        raise SpaceError(
+            f"{self.path or 'ChoiceBlock'}: an architecture must be active before the block runs, but none is. "
+            "Put the module into a Supernet and call it with an architecture."
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sum of the active candidates' outputs, each times its weight."""
+        gates = self.selection.gates
+        if self.choice is not None and self.choice not in gates and self.choice in self.selection.options:
+            output: Tensor = self.candidates[str(self.selection.options[self.choice])](x)
+            return output
+        gate = self.gate()
+        modules = list(self.candidates.values())
+        outputs = [modules[index](x) for index in gate.active]
+        if gate.weights is not None:
+            outputs = [weight * output for weight, output in zip(gate.weights, outputs, strict=True)]
+        total: Tensor = outputs[0]
+        for output in outputs[1:]:
+            total = total + output
+        return total
+
+    def extracted(self, *, inherit: bool) -> nn.Module:
+        """The one active candidate itself.
+
+        Raises:
+            SpaceError: several candidates are active.
+        """
+        del inherit
+        gate = self.gate()
+        if len(gate.active) != 1:
+            raise SpaceError(
+                f"{self.path}: exactly one candidate must be active to extract a network, but {len(gate.active)} are. "
+                "Extract an architecture."
+            )
+        candidate: nn.Module = list(self.candidates.values())[gate.active[0]]
+        return candidate

@@ -1,0 +1,60 @@
+"""A sequence of blocks whose length may be a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from onepath.errors import BindingError
+from onepath.nn.selection import Selection, active_size
+from onepath.space import Choice
+
+
+class ElasticDepth(nn.Module):
+    """Runs the first `depth` of its blocks; choices that live only in the blocks cut off are inactive.
+
+    Args:
+        blocks: the largest sequence. A block after the smallest depth must keep the shape of its input.
+        depth: a whole number, or a `Choice` of whole numbers from 0 to `len(blocks)`.
+
+    Shapes: those of the blocks.
+
+    Raises:
+        BindingError: a depth outside 0 to `len(blocks)`.
+
+    Source: Once-for-All, section 3.2 (arXiv 1908.09791): depth d keeps the first d blocks.
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module], depth: int | Choice) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        depths = list(depth.options) if isinstance(depth, Choice) else [depth]
+        wrong = [
+            option
+            for option in depths
+            if not isinstance(option, int) or isinstance(option, bool) or not 0 <= option <= len(blocks)
+        ]
+        if wrong:
+            raise BindingError(
+                f"ElasticDepth: every depth must be a whole number from 0 to the number of blocks, {len(blocks)}, but "
+                f"one is {wrong[0]!r}. Change the options or add blocks."
+            )
+        self.path = ""
+        self.selection = Selection()
+        self.depth = depth
+
+    def own_choices(self) -> tuple[Choice, ...]:
+        """The choice of the depth."""
+        return (self.depth,) if isinstance(self.depth, Choice) else ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the first active `depth` blocks."""
+        for index in range(active_size(self.depth, self.selection)):
+            x = self.blocks[index](x)
+        return x
+
+    def extracted(self, *, inherit: bool) -> nn.Sequential:
+        """The kept blocks as an `nn.Sequential`."""
+        del inherit
+        return nn.Sequential(*list(self.blocks)[: active_size(self.depth, self.selection)])

@@ -1,0 +1,60 @@
+"""The one gate that every search strategy sets.
+
+A choice block computes `sum over active i of weight_i * candidate_i(x)`; a candidate that is not active is
+not computed. Strategies differ only in which candidates they make active and where the weights come from:
+
+- single path: one active, weight 1 (SPOS, FairNAS, evaluation of an architecture);
+- path dropout: a random subset, weights 1;
+- DARTS: all active, softmax weights;
+- Gumbel softmax, ProxylessNAS: sampled, with weights whose backward is the estimator's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from onepath.errors import SpaceError
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """Which candidates of a choice block run, and with which weights.
+
+    Attributes:
+        active: indices of the candidates that are computed, distinct, at least one, in the order of
+            summation.
+        weights: shape (len(active),), differentiable if the caller needs it; None means that every weight is
+            1 and nothing is multiplied.
+    """
+
+    active: tuple[int, ...]
+    weights: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not self.active or len(set(self.active)) != len(self.active) or min(self.active) < 0:
+            raise SpaceError(
+                "the active candidates of a gate must be distinct indices of 0 or more and at least one, "
+                f"but got {self.active}. Give each index once."
+            )
+        if self.weights is not None and self.weights.shape != (len(self.active),):
+            raise SpaceError(
+                f"a gate needs one weight per active candidate: {len(self.active)} are active, but the weights have "
+                f"shape {tuple(self.weights.shape)}. Give a vector of that length."
+            )
+
+    @classmethod
+    def single(cls, index: int) -> Gate:
+        """One candidate, weight 1."""
+        return cls((index,))
+
+    @classmethod
+    def subset(cls, indices: tuple[int, ...]) -> Gate:
+        """Several candidates, their plain sum."""
+        return cls(indices)
+
+    @classmethod
+    def weighted(cls, weights: Tensor) -> Gate:
+        """All candidates, weighted by a vector of shape (num_candidates,)."""
+        return cls(tuple(range(weights.shape[0])), weights)

@@ -1,0 +1,74 @@
+"""What is active at this moment in one supernet, read by its elastic layers and choice blocks."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from onepath.errors import BindingError, ShapeError
+from onepath.nn.gates import Gate
+from onepath.space import Choice, Option, Size
+from onepath.space.choice import size_choices, size_max, size_value
+
+
+class Selection:
+    """The active option of every choice, and the gates that replace a single path.
+
+    One object is shared by all modules of a supernet, so that activating an architecture is one assignment,
+    whatever the number of layers.
+    """
+
+    def __init__(self) -> None:
+        self.options: dict[Choice, Option] = {}
+        self.gates: dict[Choice, Gate] = {}
+
+
+@runtime_checkable
+class ModuleWithChoices(Protocol):
+    """A module that reads the selection: an elastic layer, an elastic depth or a choice block."""
+
+    path: str
+    selection: Selection
+
+    def own_choices(self) -> tuple[Choice, ...]:
+        """The choices this module itself reads, children excluded."""
+
+    def extracted(self, *, inherit: bool) -> nn.Module:
+        """The plain module that stands in its place for the active options; children not yet extracted."""
+
+
+def active_size(size: Size, selection: Selection) -> int:
+    """The size under the active options; the largest one where no supernet has activated anything."""
+    if isinstance(size, int):
+        return size
+    if all(choice in selection.options for choice in size_choices(size)):
+        return size_value(size, selection.options)
+    return size_max(size)
+
+
+def check_sizes(layer: str, **sizes: Size) -> None:
+    """Reject a size that can become something else than a whole number of 1 or more."""
+    for name, size in sizes.items():
+        possible = (
+            [size]
+            if isinstance(size, int)
+            else list(size.options if isinstance(size, Choice) else size.values())
+        )
+        wrong = [
+            value for value in possible if not isinstance(value, int) or isinstance(value, bool) or value < 1
+        ]
+        if wrong:
+            raise BindingError(
+                f"{layer}: every value of {name} must be a whole number of 1 or more, but it can be {wrong[0]!r}. "
+                "Change the options, or round the expression with round_to."
+            )
+
+
+def check_channels(layer: str, path: str, expected: int, came: int) -> None:
+    """Reject an input whose channels differ from the active size, naming the layer's path."""
+    if came != expected:
+        raise ShapeError(
+            f"{path or layer}: the input must have {expected} channels under the active architecture, but it has "
+            f"{came}. Let the layer before it share the same choice."
+        )

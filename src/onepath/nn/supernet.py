@@ -1,0 +1,188 @@
+"""A module with choices in it, run one architecture at a time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onepath.errors import SpaceError
+from onepath.nn.binding import bind
+from onepath.nn.choice_block import ChoiceBlock
+from onepath.nn.extraction import extract_module, reset_weights
+from onepath.nn.gates import Gate
+from onepath.nn.selection import Selection
+from onepath.space import Architecture
+
+Path = Architecture | Mapping[str, Gate]
+"""What a supernet can run: one architecture, or gates by choice name on top of the active architecture."""
+
+
+class Supernet(nn.Module):
+    """Collects the choices of a module, runs its sub-networks on shared weights, and extracts them.
+
+    The module is not copied: its parameters are the supernet's parameters. Binding gives every choice block
+    without a choice of its own one that is named by the block's path in `module`.
+
+    Args:
+        module: any module with choice blocks or elastic layers in it; another supernet stands for its module.
+            If it has an attribute `notation`, its space also reads and writes the paper's own way to spell an
+            architecture.
+
+    Attributes:
+        module: the module that was given.
+        space: the `SearchSpace`: its choices in the order of the modules.
+
+    Raises:
+        BindingError: the module has no choice, or choices that contradict each other; names the module's
+            path.
+
+    Example:
+        >>> supernet = Supernet(nn.Sequential(ChoiceBlock({"relu": nn.ReLU(), "skip": nn.Identity()})))
+        >>> supernet(torch.tensor([-1.0]), supernet.space.parse("0"))
+        tensor([0.])
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module: nn.Module = module.module if isinstance(module, Supernet) else module
+        self.space, self._selection = bind(self.module)
+        self._active: Architecture | None = None
+
+    def activate(self, path: Path) -> None:
+        """Make a path the active one, for calls without a path and for extraction.
+
+        Args:
+            path: an architecture of this space; or gates by choice name, which replace the single path at
+                these choices until the next architecture is activated.
+
+        Raises:
+            SpaceError: the architecture is of another space, or a gate names a choice that has no choice
+                block.
+        """
+        if isinstance(path, Architecture):
+            if path is self._active and not self._selection.gates:
+                return
+            if path.space is not self.space and path.space.fingerprint != self.space.fingerprint:
+                raise SpaceError(
+                    "the architecture must be of the supernet's own space, but it belongs to another one with "
+                    f"{path.space.num_choices} choices. Parse it with supernet.space."
+                )
+            self._selection.gates.clear()
+            self._selection.options.update(
+                (choice, choice.options[index])
+                for choice, index in zip(self.space.choices, path.indices, strict=True)
+            )
+            self._active = path
+            return
+        gates = dict(path)
+        gated = {
+            module.choice.name: module
+            for module in self.module.modules()
+            if isinstance(module, ChoiceBlock) and module.choice is not None
+        }
+        for name, gate in gates.items():
+            if name not in gated or max(gate.active) >= len(gated[name].names):
+                raise SpaceError(
+                    f"a gate must belong to a choice block and to its candidates, but {name!r} with active candidates "
+                    f"{gate.active} does not. Choices with blocks: {', '.join(gated)}."
+                )
+            choice = gated[name].choice
+            assert choice is not None
+            self._selection.gates[choice] = gate
+
+    def forward(self, x: Tensor, path: Path | None = None) -> Tensor:
+        """Run the module along a path; nothing outside the path is computed.
+
+        Args:
+            x: what the module takes.
+            path: see `activate`; None runs the path that is active.
+        """
+        if path is not None:
+            self.activate(path)
+        output: Tensor = self.module(x)
+        return output
+
+    def extract(self, architecture: Architecture, *, inherit: bool = True, seed: int = 0) -> nn.Module:
+        """The stand-alone network of an architecture, made of plain torch layers, sharing no memory with the
+        supernet.
+
+        Args:
+            architecture: of this space.
+            inherit: with the supernet's weights and statistics, equal in value to the supernet in evaluation
+                mode; or the network that is trained from scratch: fresh weights, affine normalisation where
+                the supernet goes without.
+            seed: of the fresh weights; the same seed gives the same weights.
+
+        Returns:
+            A module of the same class as the supernet's module, in the same mode and on the same device.
+
+        Raises:
+            SpaceError: the architecture is of another space.
+            BindingError: fresh weights for a module that cannot initialise its own parameters.
+        """
+        return self.extract_with_origins(architecture, inherit=inherit, seed=seed)[0]
+
+    def extract_with_origins(
+        self, architecture: Architecture, *, inherit: bool = True, seed: int = 0
+    ) -> tuple[nn.Module, dict[nn.Module, str]]:
+        """As `extract`, with the path in the supernet of every extracted module."""
+        previous = copy.copy(self._selection.__dict__), self._active
+        self._selection.options, self._selection.gates = dict(self._selection.options), {}
+        try:
+            self.activate(architecture)
+            origins: dict[nn.Module, str] = {}
+            model = extract_module(self.module, inherit=inherit, origins=origins)
+        finally:
+            self._selection.__dict__.update(previous[0])
+            self._active = previous[1]
+        if not inherit:
+            device = next((p.device for p in model.parameters()), torch.device("cpu"))
+            if device.type != "meta":
+                model.to("cpu")
+                reset_weights(model, seed)
+                model.to(device)
+        return model.train(self.training), origins
+
+    def on_meta(self) -> Supernet:
+        """A copy without data, on torch's meta device: shapes and sizes only."""
+        with torch.no_grad():
+            memo: dict[int, Any] = {
+                id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()
+            }
+            memo.update((id(buffer), buffer.to("meta")) for buffer in self.buffers())
+        return copy.deepcopy(self, memo)
+
+    def compile_candidates(self) -> int:
+        """Compile every candidate by itself with `torch.compile`, so that a new path never compiles again.
+
+        Whole paths are not compiled: each of them would be another graph. The limit on graphs per piece of
+        code is raised to the number of candidates, for the process.
+
+        Returns:
+            The number of candidates compiled.
+        """
+        candidates = [
+            candidate
+            for module in self.module.modules()
+            if isinstance(module, ChoiceBlock)
+            for candidate in module.candidates.values()
+            if next(candidate.parameters(), None) is not None
+        ]
+        import torch._dynamo
+
+        configuration = torch._dynamo.config
+        needed = 8 * len(candidates)
+        configuration.recompile_limit = max(configuration.recompile_limit, needed)
+        configuration.accumulated_recompile_limit = max(configuration.accumulated_recompile_limit, 8 * needed)
+        for candidate in candidates:
+            candidate.compile(dynamic=False)
+        return len(candidates)
+
+
+def bound_selection(supernet: Supernet) -> Selection:
+    """The selection that a supernet's modules share; for tests and strategies."""
+    return supernet._selection

@@ -1,0 +1,121 @@
+"""The names of the ready-made spaces, and how to load the user's own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from onepath.errors import ConfigurationError
+from onepath.nn import Supernet
+from onepath.spaces.shufflenet import shufflenet, shufflenet_channels
+
+SpaceBuilder = Callable[..., nn.Module]
+"""Takes some of `num_classes, input_size, in_channels, width` and its own arguments; returns a module with choices."""
+
+BUILDERS: Mapping[str, SpaceBuilder] = {
+    "shufflenet": shufflenet,
+    "shufflenet-channels": shufflenet_channels,
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names of the ready-made spaces."""
+    return tuple(BUILDERS)
+
+
+def build(
+    name: str,
+    num_classes: int,
+    input_size: int | None = None,
+    in_channels: int | None = None,
+    width: float | None = None,
+    seed: int = 0,
+    **arguments: Any,
+) -> Supernet:
+    """Build the supernet of a space.
+
+    Args:
+        name: one of `names()`, or `path/to/file.py:function` for the user's own: a callable that returns a
+            module.
+        num_classes: of the classifier.
+        input_size: height and width of the images in pixels. This and the next two: the space's own default where
+            not given.
+        in_channels: of the images; left out where a user's callable does not take it, as `input_size` is.
+        width: factor on the numbers of channels; an error where the callable does not take it.
+        seed: of the initial weights. The same seed gives the same weights; torch's global generator is left
+            alone.
+        arguments: the space's own further arguments.
+
+    Raises:
+        ConfigurationError: no such space, file or function, or an argument that it does not take.
+        BindingError: the module has no choices, or inconsistent ones.
+    """
+    builder = find(name)
+    given = {"num_classes": num_classes, "input_size": input_size, "in_channels": in_channels, "width": width}
+    parameters = inspect.signature(builder).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    required = {key: value for key, value in arguments.items() if value is not None}
+    if width is not None:
+        required["width"] = width
+    unknown = [key for key in required if key not in parameters]
+    if unknown and not takes_all:
+        raise ConfigurationError(
+            f"an argument of space {name} must be one of {', '.join(parameters)}, but got {unknown[0]}. Leave it out."
+        )
+    passed = {
+        key: value for key, value in given.items() if value is not None and (takes_all or key in parameters)
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = builder(**{**passed, **required})
+    if not isinstance(module, nn.Module):
+        raise ConfigurationError(
+            f"a space must return a torch.nn.Module, but {name} returned {type(module).__name__}. Return the module."
+        )
+    return Supernet(module)
+
+
+def find(name: str) -> SpaceBuilder:
+    """The callable behind a name or behind `path/to/file.py:function`.
+
+    A file is run as Python code: it is the user's own program.
+
+    Raises:
+        ConfigurationError: nothing of that name; the message names the nearest one or the functions of the
+            file.
+    """
+    if name in BUILDERS:
+        return BUILDERS[name]
+    path, separator, function = name.rpartition(":")
+    if not separator or not path.endswith(".py"):
+        near = difflib.get_close_matches(name, BUILDERS, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigurationError(
+            f"a space must be one of {', '.join(BUILDERS)} or path/to/file.py:function, but got {name!r}.{hint}"
+        )
+    if not Path(path).is_file():
+        raise ConfigurationError(f"the file of a space must exist, but {path!r} does not. Check the path.")
+    specification = importlib.util.spec_from_file_location(f"onepath_user_space_{Path(path).stem}", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigurationError(
+            f"the file of a space must run, but {path} raised {type(error).__name__}: {error}. Mend the file."
+        ) from error
+    builder = getattr(module, function, None)
+    if not callable(builder):
+        raise ConfigurationError(
+            f"{path} must define the function of the space, but it has no callable {function!r}. Check the name."
+        )
+    found: SpaceBuilder = builder
+    return found

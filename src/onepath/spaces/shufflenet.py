@@ -1,0 +1,258 @@
+"""The search spaces of Single Path One-Shot: ShuffleNetV2-style blocks, with or without channel numbers.
+
+Source: Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", ECCV 2020
+(arXiv 1904.00420), section 4 and the released code. Differs from it: smaller inputs keep fewer strides, so
+that the last stage sees at least 4x4 pixels; `width` scales every number of channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from onepath.errors import ConfigurationError
+from onepath.nn import ChoiceBlock, ElasticBatchNorm2d, ElasticConv2d
+from onepath.space import Choice, Size, round_to
+
+STAGE_DEPTHS = (4, 4, 8, 4)
+STAGE_CHANNELS = (64, 160, 320, 640)
+STEM_CHANNELS = 16
+HEAD_CHANNELS = 1024
+CHANNEL_SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
+SMALLEST_MAP = 4
+
+
+class ShuffleUnit(nn.Module):
+    """One candidate: a main branch beside a passed-through half (stride 1) or a projection (first of a
+    stage).
+
+    With `keeps_shape`, the channels of the input are dealt alternately into two halves; one half is passed
+    through, the other goes through the main branch. Otherwise both branches read the whole input, and the
+    projection keeps its number of channels.
+
+    Args:
+        in_channels, out_channels: of the unit; equal and even with `keeps_shape`.
+        middle_channels: of the main branch; may be elastic.
+        kernel_size: of the depthwise convolutions.
+        stride: 1 or 2; 2 only without `keeps_shape`.
+        num_depthwise: 1 for the shuffle candidates, 3 for the Xception candidate.
+        keeps_shape: see above.
+
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        middle_channels: Size,
+        *,
+        kernel_size: int,
+        stride: int,
+        num_depthwise: int,
+        keeps_shape: bool,
+    ) -> None:
+        super().__init__()
+        self.keeps_shape = keeps_shape
+        passed = in_channels // 2 if keeps_shape else in_channels
+        emitted = out_channels - passed
+        if num_depthwise == 1:
+            self.main = nn.Sequential(
+                *pointwise(passed, middle_channels),
+                *depthwise(middle_channels, kernel_size, stride),
+                *pointwise(middle_channels, emitted),
+            )
+        else:
+            self.main = nn.Sequential(
+                *depthwise(passed, kernel_size, stride),
+                *pointwise(passed, middle_channels),
+                *depthwise(middle_channels, kernel_size, 1),
+                *pointwise(middle_channels, middle_channels),
+                *depthwise(middle_channels, kernel_size, 1),
+                *pointwise(middle_channels, emitted),
+            )
+        self.projection = (
+            None
+            if keeps_shape
+            else nn.Sequential(*depthwise(passed, kernel_size, stride), *pointwise(passed, passed))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Join the passed or projected channels with the main branch's."""
+        if self.projection is None:
+            passed, taken = torch.unflatten(x, 1, (x.shape[1] // 2, 2)).unbind(2)
+        else:
+            passed, taken = self.projection(x), x
+        return torch.cat((passed, self.main(taken)), dim=1)
+
+
+def depthwise(channels: Size, kernel_size: int, stride: int) -> tuple[nn.Module, nn.Module]:
+    """A depthwise convolution and its normalisation."""
+    return (
+        ElasticConv2d(
+            channels, channels, kernel_size, stride, padding=kernel_size // 2, groups=channels, bias=False
+        ),
+        ElasticBatchNorm2d(channels, affine=False, standalone_affine=True),
+    )
+
+
+def pointwise(in_channels: Size, out_channels: Size) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """A 1x1 convolution, its normalisation and a ReLU."""
+    return (
+        ElasticConv2d(in_channels, out_channels, 1, bias=False),
+        ElasticBatchNorm2d(out_channels, affine=False, standalone_affine=True),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ShuffleNet(nn.Module):
+    """The supernet module: a stem, 20 choice blocks in four stages, a head.
+
+    Args:
+        num_classes: of the classifier.
+        input_size: height and width of the input in pixels; decides the strides, see `stage_strides`.
+        in_channels: of the input.
+        width: factor on every number of channels, rounded to multiples of 4; 1 is the paper's network.
+        channel_scales: if given, every block also chooses the width of its main branch among these factors of
+            half its output channels.
+        dropout: before the classifier, as in the released code.
+
+    Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        input_size: int = 224,
+        in_channels: int = 3,
+        width: float = 1.0,
+        channel_scales: Sequence[float] | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if not 0 < width <= 8:
+            raise ConfigurationError(
+                f"0 < width <= 8 must hold, but got width={width}. 1 is the paper's network."
+            )
+        stem_stride, strides = stage_strides(input_size)
+        stem, head = scaled(STEM_CHANNELS, width), scaled(HEAD_CHANNELS, width)
+        self.stem = nn.Sequential(
+            ElasticConv2d(in_channels, stem, 3, stem_stride, padding=1, bias=False),
+            ElasticBatchNorm2d(stem, affine=False, standalone_affine=True),
+            nn.ReLU(inplace=True),
+        )
+        self.stages = nn.ModuleList()
+        channels = stem
+        for stage, (depth, base, stride) in enumerate(
+            zip(STAGE_DEPTHS, STAGE_CHANNELS, strides, strict=True)
+        ):
+            out_channels = scaled(base, width)
+            blocks = nn.ModuleList()
+            for block in range(depth):
+                middle: Size = out_channels // 2
+                if channel_scales is not None:
+                    scale = Choice(f"stages.{stage}.{block}.scale", channel_scales)
+                    middle = cast(Size, round_to(scale * (out_channels // 2), 2))
+                blocks.append(
+                    _choice_block(channels, out_channels, middle, stride if block == 0 else 1, block > 0)
+                )
+                channels = out_channels
+            self.stages.append(blocks)
+        self.head = nn.Sequential(*pointwise(channels, head), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(head, num_classes, bias=False)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        x = self.stem(x)
+        for blocks in self.stages:
+            for block in blocks:  # type: ignore[attr-defined]
+                x = block(x)
+        logits: Tensor = self.classifier(self.dropout(self.head(x)))
+        return logits
+
+    def reset_parameters(self) -> None:
+        """Draw the released code's initial weights.
+
+        Normal with deviation 0.01 for the first convolution and the classifier, 1 / (input channels of a
+        group) for other convolutions; normalisation starts at scale 1 and shift 1e-4.
+        """
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d):
+                deviation = 0.01 if name.startswith("stem") else 1.0 / module.weight.shape[1]
+                nn.init.normal_(module.weight, 0.0, deviation)
+            elif isinstance(module, nn.BatchNorm2d) and module.affine:
+                nn.init.ones_(module.weight)
+                nn.init.constant_(module.bias, 1e-4)
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0.0, 0.01)
+
+
+def _choice_block(
+    in_channels: int, out_channels: int, middle: Size, stride: int, keeps_shape: bool
+) -> ChoiceBlock:
+    """The four candidates of the paper in its order."""
+    candidates = {
+        "shuffle_3x3": (3, 1),
+        "shuffle_5x5": (5, 1),
+        "shuffle_7x7": (7, 1),
+        "xception": (3, 3),
+    }
+    return ChoiceBlock(
+        {
+            name: ShuffleUnit(
+                in_channels,
+                out_channels,
+                middle,
+                kernel_size=kernel_size,
+                stride=stride,
+                num_depthwise=num_depthwise,
+                keeps_shape=keeps_shape,
+            )
+            for name, (kernel_size, num_depthwise) in candidates.items()
+        }
+    )
+
+
+def scaled(channels: int, width: float) -> int:
+    """A number of channels times the width, a multiple of 4."""
+    return max(4, round(channels * width / 4) * 4)
+
+
+def stage_strides(input_size: int) -> tuple[int, tuple[int, ...]]:
+    """Strides of the stem and of each stage's first block.
+
+    The paper's are all 2, which takes 224 pixels to 7. Smaller inputs give up strides from the front until
+    the last map has at least 4x4 pixels: 64 pixels keep four strides, 28 and 32 keep three, 8 keeps one.
+    """
+    if input_size < SMALLEST_MAP:
+        raise ConfigurationError(
+            f"input_size >= {SMALLEST_MAP} must hold, but got input_size={input_size}. Enlarge the images."
+        )
+    num_strided, size = 0, input_size
+    while num_strided < 1 + len(STAGE_DEPTHS) and -(-size // 2) >= SMALLEST_MAP:
+        num_strided, size = num_strided + 1, -(-size // 2)
+    strides = [1] * (1 + len(STAGE_DEPTHS) - num_strided) + [2] * num_strided
+    return strides[0], tuple(strides[1:])
+
+
+def shufflenet(
+    num_classes: int, input_size: int = 224, in_channels: int = 3, width: float = 1.0
+) -> ShuffleNet:
+    """SPOS's block search: 20 choice blocks of 4 candidates, 4^20 architectures."""
+    return ShuffleNet(num_classes, input_size, in_channels, width)
+
+
+def shufflenet_channels(
+    num_classes: int,
+    input_size: int = 224,
+    in_channels: int = 3,
+    width: float = 1.0,
+    scales: Sequence[float] = CHANNEL_SCALES,
+) -> ShuffleNet:
+    """SPOS's block and channel search: 4 candidates and 8 widths of the main branch in each of 20 blocks."""
+    return ShuffleNet(num_classes, input_size, in_channels, width, channel_scales=scales)
