@@ -171,3 +171,18 @@ def test_a_full_file_system(tmp_path: Path) -> None:
         assert len(record.trials) > 3
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_directory_in_which_no_run_began_is_removed(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "run", create=True) as directory:
+        directory.discard_if_unused()
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with RunDirectory(tmp_path / "run", create=True) as directory:
+        directory.discard_if_unused()
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["notes.txt"]
+    with RunDirectory(tmp_path / "run", create=True) as directory:
+        directory.write_config({})
+        directory.discard_if_unused()
+        assert directory.read_config() == {}

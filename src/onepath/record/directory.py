@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -76,9 +77,7 @@ class RunDirectory:
 
     def close(self) -> None:
         """Close the store and give the directory free."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        self.close_store()
         self._lock.release()
 
     @property
@@ -128,6 +127,15 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"--fresh must be able to delete the old run in {self.path}, but {reason(error)}; mend that"
             ) from error
+
+    def discard_if_unused(self) -> None:
+        """Remove the directory again if no run has begun in it and it holds nothing else."""
+        if (self.path / CONFIG).exists():
+            return
+        with contextlib.suppress(OSError):
+            (self.path / LOCK).unlink(missing_ok=True)
+            (self.path / CHECKPOINTS).rmdir()
+            self.path.rmdir()
 
     def close_store(self) -> None:
         """Close the trial store; the next use opens it again."""

@@ -19,7 +19,7 @@ class DirectoryLock:
     """A lock on a file, held until `release` or the end of the process, however it ends.
 
     Args:
-        path: the lock file, created if absent, never removed (removing it would race with the next taker).
+        path: the lock file, created if absent; only its holder may remove it.
 
     Raises:
         RunDirectoryError: another process, or this one, holds it; or the file cannot be written.
@@ -38,6 +38,9 @@ class DirectoryLock:
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._key = _identity(path)
+            if self._key is None or self._key[1] != os.fstat(self._descriptor).st_ino:
+                # Its former holder has discarded the directory since we opened the file.
+                raise BlockingIOError
             self._note_owner()
         except (BlockingIOError, PermissionError) as error:
             owner = self._owner()
@@ -46,7 +49,6 @@ class DirectoryLock:
         except OSError as error:
             os.close(self._descriptor)
             raise write_error(path, error) from error
-        assert self._key is not None, "the lock file exists once it is locked"
         _held.add(self._key)
 
     def release(self) -> None:
