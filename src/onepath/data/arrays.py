@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepath.data.augment import Pixels
-from onepath.data.examples import Examples, Source, encode_labels
+from onepath.data.examples import Examples, Source, reason
+from onepath.data.labels import encode_labels
 from onepath.errors import DataError
 
 MAX_CHANNELS = 16
+_KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "class_names")
 
 
 def read_digits() -> Source:
-    """The 1,797 handwritten digits of scikit-learn, 8x8, values 0 ... 16. No file is read beyond the package's own."""
+    """The 1,797 handwritten digits that come with scikit-learn: 8x8, grey, values 0 ... 16."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     images = bunch.images.astype(np.uint8)[..., None]
     names = tuple(str(name) for name in bunch.target_names)
-    train = Examples("digits", images, bunch.target.astype(np.int64), names)
-    return Source("digits", train, has_characters=True, full_scale=16.0)
+    return Source("digits", Examples("digits", images, bunch.target.astype(np.int64), names, full_scale=16.0))
 
 
 def read_arrays(x: Any, y: Any, where: str = "the arrays") -> Source:
@@ -36,9 +37,15 @@ def read_arrays(x: Any, y: Any, where: str = "the arrays") -> Source:
         y: (N,) integers or strings.
         where: the source, for messages.
     """
-    images = check_images(np.asarray(x), where)
-    labels, names = encode_labels(np.asarray(y), where)
-    return Source("arrays", Examples(where, images, labels, names), full_scale=scale_of(images))
+    try:
+        arrays = np.asarray(x), np.asarray(y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"x and y must be arrays, but {where} cannot be made so ({reason(error)}); convert them"
+        ) from error
+    images = check_images(arrays[0], f"x of {where}")
+    labels, names = encode_labels(arrays[1], f"y of {where}")
+    return Source("arrays", Examples(where, images, labels, names))
 
 
 def read_npz(path: Path) -> Source:
@@ -52,9 +59,9 @@ def read_npz(path: Path) -> Source:
     arrays = _load(path)
     names = _class_names(arrays, path)
     train = _part(arrays, "train", path, names)
-    validation = _part(arrays, "val", path, names) if "x_val" in arrays else None
-    test = _part(arrays, "test", path, names) if "x_test" in arrays else None
-    return Source(path.stem, train, validation, test, full_scale=scale_of(train.images))
+    validation = _part(arrays, "val", path, names) if {"x_val", "y_val"} & set(arrays) else None
+    test = _part(arrays, "test", path, names) if {"x_test", "y_test"} & set(arrays) else None
+    return Source(path.stem, train, validation, test)
 
 
 def read_npz_test(path: Path) -> Examples:
@@ -64,23 +71,29 @@ def read_npz_test(path: Path) -> Examples:
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
+    if not zipfile.is_zipfile(path):
+        raise DataError(
+            f"an .npz must be a zip archive as numpy.savez writes it, but {path} is not, or is cut short; save it again"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except ValueError as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
+            held = tuple(archive.files)
+            arrays = {key: archive[key] for key in held if key in _KEYS}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, ValueError) and "allow_pickle" in str(error):
             raise DataError(
-                f"arrays of an .npz must be plain numbers or strings, but {path} has an object array; it would have to be "
-                f"unpickled, which can run code: save with a fixed dtype"
+                f"arrays of an .npz must be plain numbers or strings, but {path} has an object array, which would have "
+                f"to be unpickled and can run code; save with a fixed dtype"
             ) from error
         raise DataError(
-            f"an .npz must be readable by numpy.load, but {path} is not ({error}); save it again"
+            f"an .npz must be readable by numpy.load, but {path} is not ({reason(error)}); save it again"
         ) from error
-    except (OSError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "x_train" not in arrays and "x_test" not in arrays:
         raise DataError(
-            f"an .npz must be readable by numpy.load, but {path} is not ({reason}); save it again"
-        ) from error
+            f"an .npz must hold x_train and y_train (and x_test, y_test for a test set), but {path} holds "
+            f"{', '.join(held) or 'nothing'}; rename its arrays"
+        )
+    return arrays
 
 
 def _class_names(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[str, ...] | None:
@@ -89,7 +102,8 @@ def _class_names(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[str, ...]
     names = arrays["class_names"]
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise DataError(
-            f"class_names must be a list of strings, but in {path} it is {names.dtype} of shape {names.shape}"
+            f"class_names must be a list of strings, but in {path} it has dtype {names.dtype} and shape "
+            f"{names.shape}; save one string per class"
         )
     return tuple(str(name) for name in names.astype(str))
 
@@ -99,7 +113,7 @@ def _part(arrays: dict[str, NDArray[Any]], part: str, path: Path, names: tuple[s
     if missing:
         raise DataError(
             f"an .npz must hold x_train and y_train (and x_test, y_test for a test set), but {path} lacks "
-            f"{' and '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'nothing'}"
+            f"{' and '.join(missing)}; it holds {', '.join(sorted(arrays))}"
         )
     images = check_images(arrays[f"x_{part}"], f"x_{part} of {path}")
     labels, names = encode_labels(arrays[f"y_{part}"], f"y_{part} of {path}", names)
@@ -109,8 +123,8 @@ def _part(arrays: dict[str, NDArray[Any]], part: str, path: Path, names: tuple[s
 def check_images(array: NDArray[Any], where: str) -> Pixels:
     """Check an array of images and put the channels last.
 
-    The channels are the shorter one of the first and the last axis of an image, the last one if they are equal; at
-    most 16.
+    The channels are the shorter one of the first and the last axis of an image, the last one if they are equal; there
+    are at most 16.
 
     Returns:
         (N, H, W, C): uint8 for integers, which must be 0 ... 255; float32 for floats, which must be finite.
@@ -122,8 +136,8 @@ def check_images(array: NDArray[Any], where: str) -> Pixels:
         raise DataError(f"images must be uint8 or float, but {where} has dtype {array.dtype}; convert them")
     if array.ndim not in (3, 4) or 0 in array.shape[1:]:
         raise DataError(
-            f"images must have shape (N, H, W), (N, H, W, C) or (N, C, H, W), but {where} has shape {array.shape}; "
-            f"reshape them"
+            f"images must have shape (N, H, W), (N, H, W, C) or (N, C, H, W), but {where} has shape "
+            f"{array.shape}; reshape them"
         )
     if array.ndim == 3:
         array = array[..., None]
@@ -131,8 +145,8 @@ def check_images(array: NDArray[Any], where: str) -> Pixels:
         array = array.transpose(0, 2, 3, 1)
     if array.shape[3] > MAX_CHANNELS:
         raise DataError(
-            f"number of channels <= {MAX_CHANNELS} must hold, but {where} has shape {array.shape}; put the channels first "
-            f"or last"
+            f"number of channels <= {MAX_CHANNELS} must hold, but {where} has shape {array.shape}; put the channels "
+            f"first or last"
         )
     return _as_pixels(array, where)
 
@@ -143,22 +157,13 @@ def _as_pixels(array: NDArray[Any], where: str) -> Pixels:
         finite = np.isfinite(floats).reshape(len(floats), -1).all(axis=1)
         if not finite.all():
             raise DataError(
-                f"pixels must be finite, but {int((~finite).sum())} images of {where} are not, the first in row "
-                f"{int(finite.argmin())}; leave them out"
+                f"pixels must be finite, but {int((~finite).sum())} images of {where} have NaN or infinite ones, the "
+                f"first in row {int(finite.argmin())}; leave them out"
             )
         return floats
     if array.dtype != np.uint8 and array.size and (array.min() < 0 or array.max() > 255):
         raise DataError(
-            f"integer pixels must be 0 ... 255, but {where} has {array.min()} ... {array.max()}; convert to float or rescale"
+            f"integer pixels must be 0 ... 255, but {where} has {array.min()} ... {array.max()}; rescale them or "
+            f"convert them to float"
         )
     return np.ascontiguousarray(array, dtype=np.uint8)
-
-
-def scale_of(images: object) -> float:
-    """The raw value that counts as 1: 1 for floats, 255 for everything else."""
-    return 1.0 if isinstance(images, np.ndarray) and images.dtype == np.float32 else 255.0
-
-
-def is_pair(source: object) -> bool:
-    """Whether `source` is an (x, y) pair."""
-    return isinstance(source, Sequence) and not isinstance(source, str | bytes) and len(source) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torchvision.transforms.v2 import functional
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 """Raw pixel values with the channels last: uint8 as decoded, or float32 as given."""
+
+AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.float32])
 
 MIN_AREA = 0.08
 MAX_ASPECT = 4 / 3
@@ -38,7 +41,7 @@ def crop_and_flip(images: Pixels, padding: int, flip: bool, rng: np.random.Gener
     padded[:, padding : padding + height, padding * channels : (padding + width) * channels] = images.reshape(
         num, height, width * channels
     )
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width * channels), axis=(1, 2))  # type: ignore[call-overload]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width * channels), axis=(1, 2))
     cropped: Pixels = windows[np.arange(num), top, left * channels].reshape(num, height, width, channels)
     if flip:
         chosen = np.flatnonzero(rng.random(num) < 0.5)
@@ -87,7 +90,7 @@ def _window(height: int, width: int, rng: np.random.Generator) -> tuple[int, int
     return (height - cut_height) // 2, (width - cut_width) // 2, cut_height, cut_width
 
 
-def resize_and_centre(image: Pixels, height: int, width: int) -> Pixels:
+def resize_and_centre(image: AnyPixels, height: int, width: int) -> AnyPixels:
     """Resize so that the image just covers (height, width), keeping its aspect ratio, and cut the centre.
 
     Args:
@@ -104,7 +107,7 @@ def resize_and_centre(image: Pixels, height: int, width: int) -> Pixels:
     covering = [max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))]
     tensor = functional.resize(torch.from_numpy(image).permute(2, 0, 1), covering, antialias=True)
     tensor = functional.center_crop(tensor, [height, width])
-    resized: Pixels = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+    resized: AnyPixels = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
     return resized
 
 

@@ -7,27 +7,68 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from onepath.data.augment import resize_and_centre
-from onepath.data.examples import EncodedImages
+from onepath.data.examples import EncodedImages, reason
 from onepath.errors import DataError
 
 _UNREADABLE = (
     OSError,
     ValueError,
+    TypeError,
     SyntaxError,
     EOFError,
+    LookupError,
+    OverflowError,
     struct.error,
-    IndexError,
+    zlib.error,
     Image.DecompressionBombError,
 )
-_CHUNK = 256
+_CHUNK = 64
 _SMALL_BYTES = 16384
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+
+
+class Header(NamedTuple):
+    """What an image says of itself before it is decoded."""
+
+    height: int
+    width: int
+    is_grey: bool
+
+
+@contextmanager
+def _opened(encoded: bytes | Image.Image) -> Iterator[Image.Image]:
+    """The image, with whatever a damaged one may raise turned into a ValueError with a reason."""
+    try:
+        if isinstance(encoded, bytes):
+            with Image.open(io.BytesIO(encoded)) as image:
+                yield image
+        else:
+            yield encoded
+    except UnidentifiedImageError as error:
+        raise ValueError("not an image" if encoded else "empty") from error
+    except _UNREADABLE as error:
+        raise ValueError(reason(error)) from error
+
+
+def header(encoded: bytes | Image.Image) -> Header:
+    """Size and kind of an image, without decoding it.
+
+    Raises:
+        ValueError: the image has no readable header.
+    """
+    with _opened(encoded) as image:
+        return Header(image.height, image.width, _is_grey(image))
 
 
 def decode(encoded: bytes | Image.Image) -> NDArray[np.uint8]:
@@ -37,64 +78,45 @@ def decode(encoded: bytes | Image.Image) -> NDArray[np.uint8]:
         encoded: the bytes of a JPEG, PNG or any other format that Pillow reads, or an opened image.
 
     Returns:
-        (H, W, 1) for grey images and (H, W, 3), red first, for all others. 16-bit greys keep their upper 8 bits,
-        transparency is dropped, the first frame of a film is taken, the orientation tag is ignored.
+        (H, W, 1) for grey images and (H, W, 3), red first, for all others, an array of its own. 16-bit greys keep
+        their upper 8 bits, transparency is dropped, the first frame of several is taken, the orientation tag is ignored
+        (as torchvision's loader does).
 
     Raises:
         ValueError: the image is damaged, cut short, or of no known format.
     """
-    try:
-        if isinstance(encoded, bytes):
-            with Image.open(io.BytesIO(encoded)) as image:
-                return _pixels(image)
-        return _pixels(encoded)
-    except _UNREADABLE as error:
-        raise ValueError(_reason(error)) from error
+    with _opened(encoded) as image:
+        if not _is_grey(image):
+            # Palettes through RGBA: straight to RGB, Pillow would warn of some kinds of transparency.
+            colours = image.convert("RGBA") if image.mode == "P" else image
+            return np.array(colours if colours.mode == "RGB" else colours.convert("RGB"))
+        if image.mode.startswith("I"):
+            upper = np.asarray(image).astype(np.int64) >> 8
+            return upper.clip(0, 255).astype(np.uint8)[..., None]
+        return np.array(image if image.mode == "L" else image.convert("L"))[..., None]
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith(("I;16", "I")):
-        return (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)[..., None]
-    if image.mode in ("L", "1"):
-        return np.array(image.convert("L"))[..., None]
-    if image.mode == "LA":
-        return np.array(image)[..., :1].copy()
-    return np.array(image.convert("RGB"))
-
-
-def header(encoded: bytes | Image.Image) -> tuple[int, int]:
-    """(height, width) without decoding.
-
-    Raises:
-        ValueError: the image has no readable header.
-    """
-    try:
-        if isinstance(encoded, bytes):
-            with Image.open(io.BytesIO(encoded)) as image:
-                return image.height, image.width
-        return encoded.height, encoded.width
-    except _UNREADABLE as error:
-        raise ValueError(_reason(error)) from error
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not an image"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in _GREY_MODES or image.mode.startswith("I;16")
 
 
 def refuse(images: EncodedImages, failures: list[tuple[int, str]], where: str) -> None:
-    """Raise if there are failures, with their number and the first.
+    """Raise if images could not be read.
+
+    Args:
+        images: where they come from.
+        failures: index and reason of each.
+        where: the source, for the message.
 
     Raises:
-        DataError: there are.
+        DataError: there are failures; the message has their number and the first one.
     """
     if failures:
-        index, reason = min(failures)
+        index, why = min(failures)
+        one = len(failures) == 1
         raise DataError(
-            f"every image must be readable, but {len(failures)} of {len(images)} in {where} "
-            f"{'is' if len(failures) == 1 else 'are'} not, the first {images.describe(index)} ({reason}); "
-            f"replace or remove {'it' if len(failures) == 1 else 'them'}"
+            f"every image must be readable, but {len(failures)} of {len(images)} in {where} {'is' if one else 'are'} "
+            f"not, the first {images.describe(index)} ({why}); replace or remove {'it' if one else 'them'}"
         )
 
 
@@ -112,49 +134,50 @@ def decode_all(images: EncodedImages, where: str, size: int | None = None) -> ND
     Raises:
         DataError: images that cannot be read, or of different sizes.
     """
-    shape = (size, size) if size is not None else None
-    pixels: NDArray[np.uint8] | None = None
+    pixels = np.empty((0, 0, 0, 3), np.uint8)
+    first = -1
     failures: list[tuple[int, str]] = []
     coloured = False
-
-    def decode_chunk(start: int) -> list[NDArray[np.uint8] | str]:
-        return [_attempt(images, index, shape) for index in range(start, min(start + _CHUNK, len(images)))]
-
-    # Small images spend most of their time under the interpreter's lock; a second thread would only contend for it.
-    with ThreadPoolExecutor(1 if _are_small(images) else 2) as pool:
-        starts = range(0, len(images), _CHUNK)
-        for start, chunk in zip(starts, pool.map(decode_chunk, starts), strict=True):
-            for index, image in enumerate(chunk, start):
-                if isinstance(image, str):
-                    failures.append((index, image))
-                    continue
-                if pixels is None:
-                    first, pixels = index, np.empty((len(images), *image.shape[:2], 3), np.uint8)
-                if image.shape[:2] != pixels.shape[1:3]:
-                    raise DataError(
-                        f"images must have one size, but in {where} {images.describe(first)} has "
-                        f"{pixels.shape[1]}x{pixels.shape[2]} and {images.describe(index)} {image.shape[0]}x{image.shape[1]} "
-                        f"(height x width); give input_size to resize them"
-                    )
-                pixels[index] = image
-                coloured = coloured or image.shape[2] == 3
+    for index, image in enumerate(_decoded(images, size)):
+        if isinstance(image, str):
+            failures.append((index, image))
+            continue
+        if first < 0:
+            first, pixels = index, np.empty((len(images), *image.shape[:2], 3), np.uint8)
+        if image.shape[:2] != pixels.shape[1:3]:
+            raise DataError(
+                f"images must have one size, but in {where} {images.describe(first)} is "
+                f"{pixels.shape[2]}x{pixels.shape[1]} and {images.describe(index)} {image.shape[1]}x{image.shape[0]} "
+                f"(width x height); give an input size to resize them"
+            )
+        pixels[index] = image
+        coloured = coloured or image.shape[2] == 3
     refuse(images, failures, where)
-    assert pixels is not None
     return pixels if coloured else np.ascontiguousarray(pixels[..., :1])
 
 
+def _decoded(images: EncodedImages, size: int | None) -> Iterator[NDArray[np.uint8] | str]:
+    """Every image in order, or why it cannot be read."""
+
+    def attempt(index: int) -> NDArray[np.uint8] | str:
+        try:
+            image = decode(images.read(index))
+        except (OSError, ValueError) as error:
+            return reason(error)
+        return image if size is None else resize_and_centre(image, size, size)
+
+    # Small images spend most of their time under the interpreter's lock; more threads would only contend for it.
+    if _are_small(images):
+        yield from map(attempt, range(len(images)))
+        return
+    with ThreadPoolExecutor(thread_name_prefix="onepath-decode") as pool:
+        for start in range(0, len(images), _CHUNK):
+            yield from pool.map(attempt, range(start, min(start + _CHUNK, len(images))))
+
+
 def _are_small(images: EncodedImages) -> bool:
-    first = images.read(0)
-    return isinstance(first, bytes) and len(first) < _SMALL_BYTES
-
-
-def _attempt(images: EncodedImages, index: int, shape: tuple[int, int] | None) -> NDArray[np.uint8] | str:
     try:
-        image = decode(images.read(index))
-    except _UNREADABLE as error:
-        return _reason(error)
-    if shape is None:
-        return image
-    resized = resize_and_centre(image, *shape)
-    assert resized.dtype == np.uint8
-    return resized  # type: ignore[return-value]
+        first = images.read(0)
+    except OSError:
+        return False
+    return isinstance(first, bytes) and len(first) < _SMALL_BYTES

@@ -43,13 +43,13 @@ class ImageTask(Task):
         name: short name for records.
         parts: the three splits; their images have one shape.
         class_names: one per class.
-        full_scale: the raw pixel value that counts as 1.
         flip: whether training images are mirrored.
         augment: whether training images are augmented at all.
         notes: remarks on how the data were read.
 
     Attributes:
-        normalisation: (mean, std), one number per channel, in units of the full scale, from the training split alone:
+        full_scale: the raw value of a training pixel that counts as 1: 255 for ordinary images.
+        normalisation: (mean, std), one number per channel, from the training split alone, in units of the full scale:
             an input of the network is `(pixel / full_scale - mean) / std`.
     """
 
@@ -62,7 +62,6 @@ class ImageTask(Task):
         parts: Mapping[Split, Part],
         class_names: tuple[str, ...],
         *,
-        full_scale: float = 255.0,
         flip: bool = True,
         augment: bool = True,
         notes: tuple[str, ...] = (),
@@ -70,16 +69,15 @@ class ImageTask(Task):
         self.name = name
         self.class_names = class_names
         self.num_classes = len(class_names)
-        self.full_scale = full_scale
+        self._parts = dict(parts)
+        self.full_scale = self._parts["train"].store.full_scale
         self.flip = flip and augment
         self.augment = augment
         self.notes = notes
-        self._parts = dict(parts)
         train = self._parts["train"]
         height, width, channels = train.store.shape
         self.input_shape: tuple[int, int, int] = (channels, height, width)
-        self.normalisation = train.store.moments(train.indices, full_scale)
-        self._normalise = Normaliser(*self.normalisation, full_scale)
+        self.normalisation = train.store.moments(train.indices)
         self.fingerprint = self._fingerprint()
 
     def num_examples(self, split: Split) -> int:
@@ -106,8 +104,9 @@ class ImageTask(Task):
                 chosen.append(indices)
                 yield Request(indices, generator(seed, "augment", update) if self.augment else None)
 
+        normalise = Normaliser(*self.normalisation, part.store.full_scale)
         for pixels in part.store.batches(requests(), self.flip):
-            yield Batch(self._normalise(pixels), torch.from_numpy(part.labels[chosen.pop(0)]))
+            yield Batch(normalise(pixels), torch.from_numpy(part.labels[chosen.pop(0)]))
 
     def batches(
         self, split: Split, batch_size: int, *, num_examples: int | None = None, seed: int = 0
@@ -123,8 +122,9 @@ class ImageTask(Task):
             indices = np.sort(rng.choice(indices, num_examples, replace=False))
         chunks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
         stream = part.store.batches((Request(chunk, None) for chunk in chunks), False)
+        normalise = Normaliser(*self.normalisation, part.store.full_scale)
         for chunk, pixels in zip(chunks, stream, strict=True):
-            yield Batch(self._normalise(pixels), torch.from_numpy(part.labels[chunk]))
+            yield Batch(normalise(pixels), torch.from_numpy(part.labels[chunk]))
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy of (B, classes) scores against (B,) labels."""

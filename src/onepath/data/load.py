@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onepath.data.arrays import is_pair, read_arrays, read_digits, read_npz, read_npz_test
-from onepath.data.augment import Pixels, resize_and_centre
-from onepath.data.decode import decode_all
-from onepath.data.examples import Examples, Source, common_classes
+from onepath.data.arrays import read_arrays, read_digits, read_npz, read_npz_test
+from onepath.data.examples import Examples, Source, reason, shows_characters
+from onepath.data.folder import read_folder, read_folder_test
 from onepath.data.image_task import ImageTask, Part
+from onepath.data.labels import common_classes
 from onepath.data.parquet import read_parquet
-from onepath.data.pixels import ImageStore, MemoryImages
-from onepath.data.splits import num_test, num_validation, stratified_split
+from onepath.data.splits import check_counts, check_fraction, num_test, num_validation, stratified_split
+from onepath.data.stores import make_stores
 from onepath.data.task import Split
+from onepath.data.torchvision_sets import KNOWN_NAMES, find_dataset, read_torchvision, read_torchvision_test
 from onepath.errors import DataError
 
 
@@ -31,69 +32,145 @@ def load_data(
     seed: int = 0,
     augment: bool = True,
     flip: bool | None = None,
+    in_memory: bool | None = None,
+    num_workers: int | None = None,
 ) -> ImageTask:
-    """Read labelled images."""
+    """Read labelled images and split them into training, validation and test data.
+
+    Args:
+        source: "digits" (comes with scikit-learn), the name of a torchvision classification dataset ("cifar10", needs
+            `root`), a folder of class folders (or of `train/` and `test/` or `val/`), an .npz with x_train, y_train and
+            perhaps x_test, y_test, a .parquet with `image` and `label`, or a tuple of arrays (x, y).
+        test: the test set, in any of these forms; it replaces one that `source` may have. Without any, a stratified
+            20 % of the data, rounded up, are held out.
+        root: folder of torchvision's dataset files, which are downloaded if they are not there.
+        validation_fraction: share of the training data that is held out, stratified, for validation; None: 20 %, but
+            at most 5,000 examples. Not used where the source has a validation set of its own beside a test set.
+        input_size: resize to cover a square of this side and cut its centre; None: keep the size of small images,
+            choose one for large ones (said in `notes`).
+        seed: seed of the splits, which are the only random thing here.
+        augment: whether training images are randomly shifted or cropped, and mirrored.
+        flip: whether they are mirrored left to right; None: unless names say that they show characters.
+        in_memory: keep decoded images in memory and augment whole batches (crop with padding), or decode images when
+            they are needed and augment them one by one (resized crop); None: in memory up to 64 pixels a side, or
+            128 if all have one size and fit into 2 GiB. Arrays stay in memory.
+        num_workers: threads that decode; None: one per processor, at most 8.
+
+    Raises:
+        DataError: data that are missing, damaged, or cannot be learned from; the message says what to do.
+    """
+    check_fraction(validation_fraction)
+    if input_size is not None and input_size < 1:
+        raise DataError(
+            f"input_size >= 1 must hold, but got input_size={input_size}; 32 is usual for small images"
+        )
     found = _read(source, root)
     if test is not None:
         found = replace(found, test=_read_test(test, root))
     parts = [part for part in (found.train, found.validation, found.test) if part is not None]
     labels, class_names = common_classes(parts)
-    stores = [_store(part, input_size) for part in parts]
-    notes = list(found.notes)
-    everything = np.arange(len(labels[0]))
-    splits: dict[Split, Part] = {}
-    kept: NDArray[np.int64] = everything
+    own = [("validation", found.validation), ("test", found.test)]
+    check_counts(
+        labels[0], class_names, ["train", *(name for name, part in own if part is None)], found.train.where
+    )
+    stores, notes = make_stores(parts, input_size, in_memory, num_workers)
+    if flip is None:
+        flip = not shows_characters(found)
+    if augment and not flip:
+        notes.append("Training images are not mirrored.")
+    wholes = [
+        Part(store, numbers, np.arange(len(numbers))) for store, numbers in zip(stores, labels, strict=True)
+    ]
+    splits = _splits(found, wholes, validation_fraction, seed)
     if found.test is None:
-        kept, held = stratified_split(labels[0], num_test(len(everything)), seed=seed, purpose="test")
-        splits["test"] = Part(stores[0], labels[0], held)
         notes.append(
-            f"No test set was given: a stratified 20 % of the data ({len(held):,} examples) was held out as test."
+            f"There is no test set: a stratified 20 % ({len(splits['test'].indices):,} examples) is held out."
         )
-    else:
-        splits["test"] = Part(stores[-1], labels[-1], np.arange(len(labels[-1])))
-    if found.validation is None:
-        inner, held = stratified_split(
-            labels[0][kept], num_validation(len(kept), validation_fraction), seed=seed, purpose="validation"
-        )
-        kept, held = kept[inner], kept[held]
-        splits["validation"] = Part(stores[0], labels[0], held)
-    else:
-        splits["validation"] = Part(stores[1], labels[1], np.arange(len(labels[1])))
-    splits["train"] = Part(stores[0], labels[0], kept)
+    absent = len(class_names) - len(np.unique(splits["test"].labels[splits["test"].indices]))
+    if absent:
+        notes.append(f"{absent} of {len(class_names)} classes have no test image.")
     return ImageTask(
-        found.name,
-        splits,
-        class_names,
-        full_scale=found.full_scale,
-        flip=(not found.has_characters) if flip is None else flip,
-        augment=augment,
-        notes=tuple(notes),
+        found.name, splits, class_names, flip=flip, augment=augment, notes=(*found.notes, *notes)
     )
 
 
+def _splits(
+    found: Source, wholes: list[Part], validation_fraction: float | None, seed: int
+) -> dict[Split, Part]:
+    train = wholes[0]
+    if found.test is None:
+        train, test = _hold_out(train, num_test(len(train.indices)), seed, "test")
+    else:
+        test = wholes[-1]
+    if found.validation is None:
+        num = num_validation(len(train.indices), validation_fraction)
+        train, validation = _hold_out(train, num, seed, "validation")
+    else:
+        validation = wholes[1]
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _hold_out(part: Part, num: int, seed: int, purpose: Split) -> tuple[Part, Part]:
+    kept, held_out = stratified_split(part.labels[part.indices], num, seed=seed, purpose=purpose)
+    return replace(part, indices=part.indices[kept]), replace(part, indices=part.indices[held_out])
+
+
 def _read(source: Any, root: str | Path | None) -> Source:
-    if is_pair(source):
+    if isinstance(source, tuple) and len(source) == 2:
         return read_arrays(*source)
-    if str(source) == "digits":
+    if source == "digits":
         return read_digits()
-    path = Path(source)
-    if path.suffix == ".npz":
-        return read_npz(path)
-    if path.suffix == ".parquet":
-        return read_parquet(path)
-    raise DataError(f"unknown {source}")
+    dataset, path = _resolve(source, root)
+    if dataset is not None:
+        return read_torchvision(dataset, root)
+    if path.is_dir():
+        return read_folder(path)
+    return read_npz(path) if path.suffix.lower() == ".npz" else read_parquet(path)
 
 
 def _read_test(source: Any, root: str | Path | None) -> Examples:
-    if not is_pair(source) and Path(source).suffix == ".npz":
-        return read_npz_test(Path(source))
-    return _read(source, root).train
+    if (isinstance(source, tuple) and len(source) == 2) or source == "digits":
+        return _read(source, root).train
+    dataset, path = _resolve(source, root)
+    if dataset is not None:
+        return read_torchvision_test(dataset, root)
+    if path.is_dir():
+        return read_folder_test(path)
+    return read_npz_test(path) if path.suffix.lower() == ".npz" else read_parquet(path).train
 
 
-def _store(part: Examples, input_size: int | None) -> ImageStore:
-    if isinstance(part.images, np.ndarray):
-        pixels: Pixels = part.images
-        if input_size is not None:
-            pixels = np.stack([resize_and_centre(image, input_size, input_size) for image in pixels])
-        return MemoryImages(pixels)
-    return MemoryImages(decode_all(part.images, part.where, input_size))
+def _resolve(source: Any, root: str | Path | None) -> tuple[type | None, Path]:
+    """A torchvision dataset, or a path that exists and is of a known kind."""
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"data must be a name, a path or a tuple (x, y), but got {type(source).__name__}; {_FORMS}"
+        )
+    path = Path(source)
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"data must be a name or a path, but {str(source)!r} is not ({reason(error)}); {_FORMS}"
+        ) from error
+    if isinstance(source, str) and (root is not None or not exists):
+        dataset = find_dataset(source)
+        if dataset is not None:
+            return dataset, path
+    is_known_file = path.suffix.lower() in (".npz", ".parquet")
+    if exists and (path.is_dir() or is_known_file):
+        return None, path
+    if exists:
+        raise DataError(f"a data file must be .npz or .parquet, but got {path}; {_FORMS}")
+    if is_known_file or len(path.parts) > 1:
+        raise DataError(
+            f"the data must exist, but {path} does not; check the path (working directory {Path.cwd()})"
+        )
+    raise DataError(f"the data must be a known name or an existing path, but got {str(source)!r}; {_FORMS}")
+
+
+_FORMS = (
+    "understood are digits, a torchvision dataset name ("
+    + ", ".join(KNOWN_NAMES)
+    + "), a folder of class folders, an .npz "
+    "with x_train and y_train, and a .parquet with image and label"
+)

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onepath.data.examples import EncodedImages, Examples, Source, encode_labels
+from onepath.data.examples import EncodedImages, Examples, Source, reason
+from onepath.data.labels import encode_labels
 from onepath.errors import DataError
 
 
 def read_parquet(path: Path) -> Source:
-    """A .parquet with `image` (encoded bytes, bare or a struct with `bytes`) and `label` (integers or strings).
+    """A .parquet with the columns `image` (encoded bytes, bare or a struct with `bytes`) and `label`.
 
-    Class names are taken from string labels, from a dictionary column, or from the ClassLabel feature that Hugging Face
-    datasets write into the schema.
+    Labels are integers or strings. Class names are taken from string labels, or from the ClassLabel feature that
+    Hugging Face datasets write into the schema.
 
     Raises:
         DataError: the file is damaged, a column is missing, or its type is another.
@@ -32,7 +33,7 @@ def read_parquet(path: Path) -> Source:
             table = pq.read_table(path, columns=["image", "label"])
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"a .parquet must be readable by pyarrow, but {path} is not ({str(error).splitlines()[0]}); write it again"
+            f"a .parquet must be readable by pyarrow, but {path} is not ({reason(error)}); write it again"
         ) from error
     if missing:
         raise DataError(
@@ -55,15 +56,10 @@ def _images(column: Any, path: Path) -> EncodedImages:
     kind = column.type
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         raise DataError(
-            f"image must hold encoded bytes, bare or in a struct with `bytes`, but in {path} it is {kind}; store the bytes of "
-            f"a JPEG or PNG file"
+            f"image must hold encoded bytes, bare or in a struct with `bytes`, but in {path} it is {kind}; store the "
+            f"bytes of a JPEG or PNG file"
         )
-    if column.null_count:
-        row = column.is_null().to_pylist().index(True)
-        raise DataError(
-            f"every row must have an image, but {column.null_count} rows of {path} have none, the first is row {row}; "
-            f"remove them"
-        )
+    _refuse_nulls(column, "image", path)
     # One array per chunk, found by its first row: looking a row up in a chunked array is slow.
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     firsts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
@@ -81,12 +77,7 @@ def _labels(
 ) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
     import pyarrow as pa
 
-    if column.null_count:
-        row = column.is_null().to_pylist().index(True)
-        raise DataError(
-            f"every row must have a label, but {column.null_count} rows of {path} have none, the first is row {row}; remove "
-            f"them"
-        )
+    _refuse_nulls(column, "label", path)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
@@ -96,6 +87,15 @@ def _labels(
             f"labels must be integers or strings, but label of {path} is {column.type}; convert them"
         )
     return encode_labels(column.to_numpy(), f"label of {path}", names)
+
+
+def _refuse_nulls(column: Any, name: str, path: Path) -> None:
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True)
+        raise DataError(
+            f"every row must have {name}, but {column.null_count} of {len(column)} rows of {path} have none, "
+            f"the first is row {row}; remove them"
+        )
 
 
 def _feature_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +15,11 @@ from numpy.typing import NDArray
 
 from onepath.data.augment import Pixels, crop_and_flip, resize_and_centre, resized_crop
 from onepath.data.decode import decode
-from onepath.data.examples import EncodedImages
+from onepath.data.examples import EncodedImages, reason
 from onepath.errors import DataError
 
 MAX_STATISTICS = 2048
-_CHUNK = 2048
+_CHUNK_BYTES = 2**24
 
 
 class Request(NamedTuple):
@@ -32,9 +34,11 @@ class ImageStore(ABC):
 
     Attributes:
         shape: (H, W, C) of what `batches` gives.
+        full_scale: the raw pixel value that counts as 1.
     """
 
     shape: tuple[int, int, int]
+    full_scale: float
 
     @abstractmethod
     def __len__(self) -> int:
@@ -57,18 +61,17 @@ class ImageStore(ABC):
     def content(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
         """What identifies the images `indices`: their bytes, decoded or encoded."""
 
-    def moments(
-        self, indices: NDArray[np.int64], full_scale: float
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def moments(self, indices: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel over the images `indices`, in units of the full scale.
 
         A channel that never changes gets a standard deviation of 1.
         """
         indices = self.statistics_indices(indices)
-        starts = range(0, len(indices), _CHUNK)
+        length = max(1, _CHUNK_BYTES // math.prod(self.shape))
+        starts = range(0, len(indices), length)
         total = squares = np.zeros(self.shape[2])
         for chunk in self.batches(
-            (Request(indices[start : start + _CHUNK], None) for start in starts), False
+            (Request(indices[start : start + length], None) for start in starts), False
         ):
             values = chunk.reshape(-1, self.shape[2])
             if values.dtype == np.uint8:
@@ -82,8 +85,8 @@ class ImageStore(ABC):
         num = len(indices) * self.shape[0] * self.shape[1]
         mean = total / num
         std = np.sqrt(np.maximum(squares / num - mean**2, 0.0))
-        std[std <= 1e-7 * np.maximum(np.abs(mean), 1.0)] = full_scale
-        return tuple((mean / full_scale).tolist()), tuple((std / full_scale).tolist())
+        std[std <= 1e-7 * np.abs(mean)] = self.full_scale
+        return tuple((mean / self.full_scale).tolist()), tuple((std / self.full_scale).tolist())
 
 
 class MemoryImages(ImageStore):
@@ -91,21 +94,23 @@ class MemoryImages(ImageStore):
 
     Args:
         pixels: (N, H, W, C); kept, not copied.
+        full_scale: the raw pixel value that counts as 1.
     """
 
-    def __init__(self, pixels: Pixels) -> None:
-        self._pixels = pixels
+    def __init__(self, pixels: Pixels, full_scale: float) -> None:
+        self.pixels = pixels
+        self.full_scale = full_scale
         _, height, width, channels = pixels.shape
         self.shape = (height, width, channels)
         self.padding = max(1, min(height, width) // 8)
 
     def __len__(self) -> int:
-        return len(self._pixels)
+        return len(self.pixels)
 
     def batches(self, requests: Iterable[Request], flip: bool) -> Iterator[Pixels]:
         """See `ImageStore.batches`."""
         for indices, rng in requests:
-            images: Pixels = self._pixels[indices]
+            images: Pixels = self.pixels[indices]
             yield images if rng is None else crop_and_flip(images, self.padding, flip, rng)
 
     def statistics_indices(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -115,14 +120,14 @@ class MemoryImages(ImageStore):
     def content(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
         """Decoded pixels."""
         for index in indices:
-            yield self._pixels[index].tobytes()
+            yield self.pixels[index].tobytes()
 
 
 class FileImages(ImageStore):
     """Encoded images, decoded when asked for; augmented one by one by a resized crop and mirroring.
 
-    Threads decode the next batch while the caller works on this one: decoding and resizing release the interpreter's
-    lock, so that no worker processes are needed.
+    Threads decode the next batch while the caller works on this one: decoding and resizing release the
+    interpreter's lock, so that no worker processes, with their copies and start-up, are needed.
 
     Args:
         images: what to decode.
@@ -134,6 +139,7 @@ class FileImages(ImageStore):
     def __init__(self, images: EncodedImages, size: int, channels: int, num_workers: int) -> None:
         self._images = images
         self.shape = (size, size, channels)
+        self.full_scale = 255.0
         self._num_workers = num_workers
 
     def __len__(self) -> int:
@@ -167,35 +173,37 @@ class FileImages(ImageStore):
         """Encoded bytes as they are stored."""
         for index in indices.tolist():
             encoded = self._images.read(index)
-            yield encoded if isinstance(encoded, bytes) else encoded.tobytes()
+            yield encoded if isinstance(encoded, bytes) else self._decode(index).tobytes()
 
     def _jobs(self, request: Request, flip: bool) -> Iterator[Callable[[], NDArray[np.uint8]]]:
         indices, rng = request
         # An image's randomness has a seed of its own, so that it does not depend on which thread comes first.
         seeds = [None] * len(indices) if rng is None else rng.integers(2**63 - 1, size=len(indices)).tolist()
         for index, seed in zip(indices.tolist(), seeds, strict=True):
-            yield lambda index=index, seed=seed: self._one(index, seed, flip)
+            yield partial(self._one, index, seed, flip)
 
     def _one(self, index: int, seed: int | None, flip: bool) -> NDArray[np.uint8]:
         size = self.shape[0]
-        try:
-            image = decode(self._images.read(index))
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"every image must be readable, but {self._images.describe(index)} is not ({error}); replace or remove it"
-            ) from error
-        image = with_channels(image, self.shape[2])
+        image = with_channels(self._decode(index), self.shape[2])
         if seed is not None:
             return resized_crop(image, size, flip, np.random.default_rng(seed))
-        plain = resize_and_centre(image, size, size)
-        assert plain.dtype == np.uint8
-        return plain  # type: ignore[return-value]
+        return resize_and_centre(image, size, size)
+
+    def _decode(self, index: int) -> NDArray[np.uint8]:
+        try:
+            return decode(self._images.read(index))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"every image must be readable, but {self._images.describe(index)} is not ({reason(error)}); replace "
+                f"or remove it"
+            ) from error
 
 
 def with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Grey to three equal channels, or colours to grey (weights 0.299, 0.587, 0.114 of ITU-R BT.601); (..., C)."""
+    """Grey to three equal channels, or colours to grey with the weights of ITU-R BT.601; (..., C)."""
     if pixels.shape[-1] == channels:
         return pixels
     if channels == 3:
         return np.repeat(pixels, 3, axis=-1)
-    return np.rint(pixels @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
+    grey: NDArray[np.uint8] = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    return grey[..., None]

@@ -30,17 +30,9 @@ def stratified_split(
         Indices kept and indices held out: sorted, disjoint, together 0 ... N - 1. A class's share is rounded
         to one of its two neighbouring integers (largest remainders first, ties to the lower class), and is at
         least 1 on both sides.
-
-    Raises:
-        DataError: a class has fewer than 2 examples.
     """
     counts = np.bincount(labels)
-    if counts.min() < 2:
-        rarest = int(counts.argmin())
-        raise DataError(
-            f"examples of a class >= 2 must hold to hold out a {purpose} split with every class in it, but class {rarest} "
-            f"has {counts[rarest]}; add examples of it or leave the class out"
-        )
+    assert counts.min() >= 2, "the caller checks"
     taken = _shares(counts, num_held_out)
     rng = generator(seed, f"{purpose} split")
     held_out = []
@@ -62,20 +54,46 @@ def _shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     return clipped
 
 
-def num_validation(num_train: int, fraction: float | None) -> int:
-    """Size of the validation split: 20 % rounded down and at most 5,000, or a given fraction without that
-    limit.
+def check_counts(
+    labels: NDArray[np.int64], class_names: tuple[str, ...], splits: list[str], where: str
+) -> None:
+    """Refuse data that cannot be split with every class on every side.
+
+    Args:
+        labels: (N,) classes from 0.
+        class_names: one per class.
+        splits: names of the splits to be made of the data.
+        where: the source, for the message.
 
     Raises:
-        DataError: the fraction is not between 0 and 1.
+        DataError: a class has fewer examples than there are splits.
     """
-    if fraction is None:
-        return min(MAX_VALIDATION, math.floor(FRACTION * num_train))
-    if not 0 < fraction < 1:
+    counts = np.bincount(labels, minlength=len(class_names))
+    if counts.min() < len(splits):
+        rarest = int(counts.argmin())
+        raise DataError(
+            f"examples of every class >= {len(splits)} must hold, one for each split ({', '.join(splits)}), but in {where} "
+            f"class {class_names[rarest]!r} has {counts[rarest]}; add examples of it or leave the class out"
+        )
+
+
+def check_fraction(fraction: float | None) -> None:
+    """Refuse a validation fraction that leaves nothing on one side.
+
+    Raises:
+        DataError: it does not lie between 0 and 1.
+    """
+    if fraction is not None and not 0 < fraction < 1:
         raise DataError(
             f"0 < validation_fraction < 1 must hold, but got validation_fraction={fraction}; search needs a validation "
             f"split, 0.2 is usual"
         )
+
+
+def num_validation(num_train: int, fraction: float | None) -> int:
+    """Size of the validation split: 20 % rounded down and at most 5,000, or a given fraction without that limit."""
+    if fraction is None:
+        return min(MAX_VALIDATION, math.floor(FRACTION * num_train))
     return max(1, math.floor(fraction * num_train))
 
 
