@@ -86,7 +86,8 @@ class Choice(_Arithmetic):
                 isinstance(option, float) and not math.isfinite(option)
             ):
                 raise SpaceError(
-                    f"options of choice {name!r} must be strings, finite numbers or booleans; got {option!r}; name it by a string"
+                    f"options of choice {name!r} must be strings, finite numbers or booleans; got"
+                    f" {option!r}; name it by a string"
                 )
         if len(set(options)) < len(options):
             raise SpaceError(
@@ -106,7 +107,8 @@ class Choice(_Arithmetic):
             return self.options.index(option)
         except ValueError:
             raise SpaceError(
-                f"choice {self.name!r} takes one of {list(self.options)!r}; got {option!r}{nearest(option, self.options)}"
+                f"choice {self.name!r} takes one of {list(self.options)!r}; got"
+                f" {option!r}{nearest(option, self.options)}"
             ) from None
 
 
@@ -181,7 +183,8 @@ def size_value(size: Size, options: Mapping[Choice, Option]) -> int:
     number = _number(size, options)
     if number != int(number) or number < 1:
         raise SpaceError(
-            f"a size must be a positive integer; got {number} from {_describe(size)}; wrap it in round_to(...)"
+            f"a size must be a positive integer; got {number} from {_describe(size)}; wrap it in"
+            " round_to(...)"
         )
     return int(number)
 
@@ -219,7 +222,8 @@ def _numeric(operand: object) -> Operand:
         for option in operand.options:
             if isinstance(option, bool | str):
                 raise SpaceError(
-                    f"only choices of numbers can be combined; choice {operand.name!r} has option {option!r}; use numbers"
+                    f"only choices of numbers can be combined; choice {operand.name!r} has option"
+                    f" {option!r}; use numbers"
                 )
         return operand
     if isinstance(operand, bool) or not isinstance(operand, int | float | Expression):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from onepath.errors import SpaceError
 from onepath.space.choice import Number, nearest
+from onepath.space.layers import build_layers, extremes
 
 if TYPE_CHECKING:
     from onepath.space.architecture import Architecture
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 Matrix = npt.NDArray[Any]
 Ticks = npt.NDArray[np.int64]
 
-_LARGEST_BITS = 50  # sums of so many bits are exact in int64 and in float64
+_LARGEST_BITS = 48  # sums of so many bits are exact in int64 and in float64
 
 
 @dataclass(frozen=True, eq=False)
 class CostTerm:
-    """Cost of the joint options of some choices: `costs[i_1, ..., i_k]`, shape (n_1, ..., n_k), in the table's unit.
+    """Cost of the joint options of one or more choices; it counts only where all of them are active.
 
-    It counts only where all of its choices are active.
+    `costs[i_1, ..., i_k]`, shape (n_1, ..., n_k), is the cost of these option indices in the table's unit.
     """
 
     choices: tuple[str, ...]
@@ -44,7 +45,8 @@ class CostTerm:
             raise SpaceError(f"a cost term names one or more distinct choices; got {names!r}; give each once")
         if array.ndim != len(names):
             raise SpaceError(
-                f"a cost term over {len(names)} choices needs {len(names)} dimensions; got shape {array.shape} for {names};"
+                f"costs over {len(names)} choices need {len(names)} dimensions; got shape {array.shape}"
+                f" for {names};"
                 " give one dimension per choice"
             )
         if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
@@ -59,9 +61,10 @@ class CostTerm:
 class CostTable:
     """cost(architecture) = constant + the terms whose choices are all active.
 
-    A table is an integer table if its constant and all its terms are integers. A float table is rounded once, to multiples of a
-    power of two near 2^-50 of its largest sum, so that every sum is exact whatever the order of its terms: counting, sampling and
-    `costs` agree to the last bit, also at the edges of a window.
+    A table is an integer table if its constant and all its terms are integers. A float table is rounded
+    once, to multiples of a power of two near 2^-48 of its largest sum, so that every sum is exact whatever
+    the order of its terms: counting, sampling and `costs` agree to the last bit, also at the edges of a
+    window.
 
     Args:
         constant: cost of what no choice changes, in `unit`.
@@ -69,7 +72,7 @@ class CostTable:
         unit: for messages, for example "MACs" or "ms".
 
     Raises:
-        SpaceError: an integer table whose sums reach 2^50 or more.
+        SpaceError: an integer table whose sums reach 2^48 or more.
     """
 
     constant: Number
@@ -92,7 +95,7 @@ class CostTable:
         object.__setattr__(self, "unit", unit)
         if self.is_integer and self._largest >= 2**_LARGEST_BITS:
             raise SpaceError(
-                f"sums of costs must stay below 2^50; got up to {self._largest}; count in a larger unit"
+                f"sums of costs must stay below 2^48; got up to {self._largest}; count in a larger unit"
             )
 
     @cached_property
@@ -116,11 +119,7 @@ class CostTable:
     @cached_property
     def constant_ticks(self) -> int:
         """The constant in ticks."""
-        return (
-            self.constant
-            if isinstance(self.constant, int) and self.is_integer
-            else round(math.ldexp(self.constant, self.exponent))
-        )
+        return round(Fraction(self.constant) * Fraction(2) ** self.exponent)
 
     @cached_property
     def term_ticks(self) -> tuple[Ticks, ...]:
@@ -144,7 +143,8 @@ class CostTable:
         """Columns of every term's choices.
 
         Raises:
-            SpaceError: a term names a choice that the space has not, or has another number of costs than the choice has options.
+            SpaceError: a term names a choice that the space has not, or has another number of costs than the
+                choice has options.
         """
         columns = []
         for term in self.terms:
@@ -157,7 +157,8 @@ class CostTable:
             shape = tuple(space.choices[column].num_options for column in found)
             if term.costs.shape != shape:
                 raise SpaceError(
-                    f"costs of {term.choices} must have shape {shape}; got {term.costs.shape}; give one per option"
+                    f"costs of {term.choices} must have shape {shape}; got {term.costs.shape}; give one"
+                    " per option"
                 )
             columns.append(found)
         return columns
@@ -183,8 +184,6 @@ class CostTable:
 
     def extremes(self, space: SearchSpace) -> tuple[Number, Number]:
         """The smallest and the largest cost in the space, exactly."""
-        from onepath.space.layers import build_layers, extremes
-
         lowest, highest = extremes(build_layers(space, self))
         return self.in_unit(lowest + self.constant_ticks), self.in_unit(highest + self.constant_ticks)
 
@@ -227,7 +226,8 @@ def as_table(space: SearchSpace, table: CostTable | Sequence[Sequence[Number]]) 
         return table
     if len(table) != space.num_choices:
         raise SpaceError(
-            f"a list of costs needs one entry per choice, {space.num_choices}; got {len(table)}; add the missing ones"
+            f"a list of costs needs one entry per choice, {space.num_choices}; got {len(table)}; add the"
+            " missing ones"
         )
     return CostTable(
         0, [CostTerm((name,), np.asarray(costs)) for name, costs in zip(space.names, table, strict=True)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
+_Term = tuple[tuple[int, ...], Ints]  # columns and ticks
+
 _MOST_EDGES = 2**17
 
 
@@ -24,8 +28,9 @@ _MOST_EDGES = 2**17
 class Layer:
     """The decision of one or a few choices, from every state to a state of the next layer.
 
-    A state is what later layers must know of earlier choices: the options of the choices that a later condition or a later term
-    still needs. The first layer has one state, the last leads to one. Rows are padded to the same number of edges E.
+    A state is what later layers must know of earlier choices: the options of the choices that a later
+    condition or a later term still needs. The first layer has one state, the last leads to one. Rows are
+    padded to the same number of edges E.
 
     Attributes:
         columns: the choices decided here, g of them.
@@ -41,11 +46,16 @@ class Layer:
     following: Ints
     num_edges: Ints
 
-    @property
+    @cached_property
     def is_edge(self) -> npt.NDArray[np.bool_]:
         """(S, E) True where the edge is not padding."""
         result: npt.NDArray[np.bool_] = np.arange(self.costs.shape[1]) < self.num_edges[:, None]
         return result
+
+    @cached_property
+    def is_single(self) -> bool:
+        """Whether there is one state here and one in the next layer."""
+        return len(self.num_edges) == 1 and not self.following.any()
 
 
 def build_layers(space: SearchSpace, table: CostTable | None = None) -> list[Layer]:
@@ -54,12 +64,13 @@ def build_layers(space: SearchSpace, table: CostTable | None = None) -> list[Lay
     Choices are decided in an order that keeps few of them open at once, parents before children.
 
     Raises:
-        SpaceError: terms and conditions tie so many choices together that their joint options cannot be listed.
+        SpaceError: terms and conditions tie so many choices together that their joint options cannot be
+            listed.
     """
     terms = [] if table is None else list(zip(table.columns(space), table.term_ticks, strict=True))
-    order = _order(space, [columns for columns, _ in terms])
+    order = _order(space, terms)
     position = {column: step for step, column in enumerate(order)}
-    completed: list[list[tuple[tuple[int, ...], Ints]]] = [[] for _ in order]
+    completed: list[list[_Term]] = [[] for _ in order]
     for columns, ticks in terms:
         completed[max(position[column] for column in columns)].append((columns, ticks))
     last_use = dict(position)
@@ -91,8 +102,9 @@ def build_layers(space: SearchSpace, table: CostTable | None = None) -> list[Lay
         if sum(map(len, rows)) > _MOST_EDGES:
             names = [space.names[other] for other in open_columns]
             raise SpaceError(
-                f"joint options of choices tied by terms or conditions must stay below {_MOST_EDGES}; got {sum(map(len, rows))}"
-                f" at {names[:6]}; use terms over fewer choices"
+                f"choices tied by terms or conditions may have {_MOST_EDGES} joint options; got"
+                f" {sum(map(len, rows))}"
+                f" for {names[:6]}; use terms over fewer choices"
             )
         _append(layers, _layer((column,), rows))
         states, open_columns = following, still_open
@@ -127,44 +139,75 @@ def extremes(layers: Sequence[Layer]) -> tuple[int, int]:
     return int(low[0]), int(high[0])
 
 
+def write_options(
+    layers: Sequence[Layer], edges: Sequence[Ints], out: npt.NDArray[Any], starts: Ints | None = None
+) -> None:
+    """Write the options of paths into the rows of `out`.
+
+    Args:
+        layers: the layers that the paths go through.
+        edges: one row per layer, one entry per path.
+        out: (paths, num_choices); columns decided elsewhere are left alone.
+        starts: the states where the paths start; None means the first.
+    """
+    states = np.zeros(len(out), dtype=np.int64) if starts is None else starts
+    options = []
+    for layer, taken in zip(layers, edges, strict=True):
+        edge = states * layer.costs.shape[1] + taken
+        options.append(layer.options.reshape(-1, len(layer.columns)).take(edge, axis=0))
+        states = layer.following.ravel().take(edge)
+    if options:
+        out[:, [column for layer in layers for column in layer.columns]] = np.concatenate(options, axis=1)
+
+
 def _cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> int:
     indices = tuple(known[column] for column in columns)
     return 0 if min(indices) < 0 else int(ticks[indices])
 
 
-def _order(space: SearchSpace, terms: Sequence[tuple[int, ...]]) -> list[int]:
-    """Decide next the choice that leaves the fewest joint options open; of equals one tied to the open ones, then the first."""
+def _order(space: SearchSpace, terms: Sequence[_Term]) -> list[int]:
+    """An order of the choices with parents before children and few joint options open at once.
+
+    Groups of tied choices follow each other, the one that moves the cost most first, because the last layers
+    are listed sum by sum and a list of close sums serves narrow windows best. Groups without cost come
+    before all.
+    """
     num_options = [choice.num_options for choice in space.choices]
-    groups = [set(columns) for columns in terms if len(columns) > 1]
-    groups += [
-        {column, parent}
-        for column in space.conditions.conditional
-        for parent in space.conditions.parents(column)
-    ]
-    tied: list[set[int]] = [set() for _ in num_options]
-    for group in groups:
-        for column in group:
-            tied[column] |= group - {column}
-    remaining = dict.fromkeys(range(len(num_options)))
-    open_columns: set[int] = set()
+    ties = [set(columns) for columns, _ in terms]
+    ties += [{column, *space.conditions.parents(column)} for column in space.conditions.conditional]
+    spread = [0] * len(num_options)
+    for columns, ticks in terms:
+        spread[columns[0]] += int(np.ptp(ticks))
+    groups = _connected(len(num_options), ties)
+    groups.sort(key=lambda group: (-(sum(spread[column] for column in group) or math.inf), min(group)))
     order: list[int] = []
-
-    def after(column: int) -> set[int]:
-        return {other for other in open_columns | {column} if tied[other] & (remaining.keys() - {column})}
-
-    def rank(column: int) -> tuple[float, bool, int]:
-        log_open = sum(float(np.log(num_options[other] + 1)) for other in after(column))
-        return round(log_open, 9), not (tied[column] & open_columns), column
-
-    while remaining:
-        ready = [column for column in remaining if not space.conditions.parents(column) & remaining.keys()]
-        if not groups:
-            return ready
-        column = min(ready, key=rank)
-        open_columns = after(column)
-        del remaining[column]
-        order.append(column)
+    for group in groups:
+        tied = {column: set().union(*(tie for tie in ties if column in tie)) for column in group}
+        remaining, open_columns = set(group), set[int]()
+        while remaining:
+            ready = [
+                column for column in sorted(remaining) if not space.conditions.parents(column) & remaining
+            ]
+            still_open = {
+                column: {other for other in open_columns | {column} if tied[other] & (remaining - {column})}
+                for column in ready
+            }
+            chosen = min(
+                ready, key=lambda column: math.prod(num_options[other] + 1 for other in still_open[column])
+            )
+            open_columns = still_open[chosen]
+            remaining.remove(chosen)
+            order.append(chosen)
     return order
+
+
+def _connected(num: int, ties: Sequence[set[int]]) -> list[set[int]]:
+    """The groups of columns that the ties connect."""
+    groups = [{column} for column in range(num)]
+    for tie in ties:
+        touched = [group for group in groups if group & tie]
+        groups = [group for group in groups if not group & tie] + [set().union(*touched)]
+    return groups
 
 
 def _layer(columns: tuple[int, ...], rows: Sequence[Sequence[tuple[tuple[int, ...], int, int]]]) -> Layer:
@@ -179,7 +222,9 @@ def _layer(columns: tuple[int, ...], rows: Sequence[Sequence[tuple[tuple[int, ..
 
 
 def _append(layers: list[Layer], layer: Layer) -> None:
-    """Add a layer, joined with the one before where that does not add edges (a pair of tied choices becomes one layer)."""
+    """Add a layer, joined with the one before where that adds no edges: a pair of tied choices is one
+    layer.
+    """
     if layers:
         before = layers[-1]
         joined = int((layer.num_edges[before.following] * before.is_edge).sum())

@@ -16,13 +16,14 @@ from onepath.errors import SpaceError
 from onepath.space.architecture import Architecture
 from onepath.space.choice import Choice, Number, Option, nearest
 from onepath.space.conditions import Alternative, BoolMatrix, Conditions, Matrix
-from onepath.space.cost_table import CostTable
+from onepath.space.cost_table import CostTable, as_table
 from onepath.space.layers import build_layers, num_paths
 from onepath.space.window import WindowSampler
 
 Costs = CostTable | Sequence[Sequence[Number]]
 
 _MOST_ENUMERATED = 5_000_000
+_MOST_SAMPLERS = 4
 
 
 class Notation(Protocol):
@@ -38,14 +39,15 @@ class Notation(Protocol):
 class SearchSpace:
     """An ordered tuple of choices; an architecture takes one option of each.
 
-    Matrices have one architecture per row and one choice per column and hold option indices (uint8, or int16 where a choice has more
-    than 256 options). They are canonical where an inactive choice has index 0; all methods return canonical ones.
+    Matrices have one architecture per row and one choice per column and hold option indices (uint8, or int16
+    where a choice has more than 256 options). They are canonical where an inactive choice has index 0; all
+    methods return canonical ones.
 
     Args:
         choices: at least one, with distinct names.
-        conditions: name -> alternatives; the choice is active if any alternative holds, an alternative `{parent: allowed options}`
-            holds if each parent is active and has one of its allowed options. Parents come before children. Choices without
-            a condition are always active.
+        conditions: name -> alternatives; the choice is active if any alternative holds, an alternative
+            `{parent: allowed options}` holds if each parent is active and has one of its allowed options.
+            Parents come before children. Choices without a condition are always active.
         notation: the paper's own notation, for `parse` and `format`.
 
     Raises:
@@ -65,7 +67,8 @@ class SearchSpace:
         for name in self.names:
             if self.names.count(name) > 1:
                 raise SpaceError(
-                    f"names of choices must be distinct; got {name!r} {self.names.count(name)} times; rename one"
+                    f"names of choices must be distinct; got {name!r} {self.names.count(name)} times;"
+                    " rename one"
                 )
         self.notation = notation
         self.conditions = Conditions(self.choices, conditions or {})
@@ -87,7 +90,9 @@ class SearchSpace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of the names, the options and the conditions; equal for spaces with the same architectures."""
+        """Hex digest of the names, the options and the conditions; equal for spaces with the same
+        architectures.
+        """
         data = [[choice.name, choice.options] for choice in self.choices], self.conditions.to_data()
         return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
@@ -100,7 +105,9 @@ class SearchSpace:
     # Random architectures
 
     def sample(self, num: int, rng: np.random.Generator) -> Matrix:
-        """(num, num_choices) architectures, every choice uniform over its options and independent, then made canonical."""
+        """(num, num_choices) architectures, every choice uniform over its options and independent, then made
+        canonical.
+        """
         return self._canonical(self._draw(num, rng))
 
     def random(self, rng: np.random.Generator) -> Architecture:
@@ -108,24 +115,31 @@ class SearchSpace:
         return self.architectures(self.sample(1, rng))[0]
 
     def mutate(self, matrix: Matrix, rate: float, rng: np.random.Generator) -> Matrix:
-        """A copy in which each choice of each row is, with probability `rate`, drawn anew from all of its options.
+        """A copy in which each choice of each row is, with probability `rate`, drawn anew from all of its
+        options.
 
-        The new option may be the old one. Made canonical; a choice that becomes active by the mutation of its parent has its first
-        option unless it was drawn anew itself.
+        The new option may be the old one. A choice that becomes active by the mutation of its parent is drawn
+        anew.
         """
         if not 0 <= rate <= 1:
             raise SpaceError(f"`0 <= rate <= 1` must hold; got {rate}; it is a probability per choice")
         redrawn = rng.random(matrix.shape, dtype=np.float32) < rate
+        if self.is_conditional:
+            redrawn |= ~self.active(matrix)
         return self._canonical(np.where(redrawn, self._draw(len(matrix), rng), matrix))
 
     def crossover(self, first: Matrix, second: Matrix, rng: np.random.Generator) -> Matrix:
-        """Children of the rows of `first` with the same rows of `second`: every choice from one of the two, with equal probability."""
+        """Children of the rows of `first` with the same rows of `second`: every choice from one of the two,
+        with equal probability, or from the one where it is active.
+        """
         if first.shape != second.shape:
             raise SpaceError(
                 f"parents must have the same shape; got {first.shape} and {second.shape}; pair the rows"
             )
         bits = np.frombuffer(rng.bytes((first.size + 7) // 8), dtype=np.uint8)
         from_first = np.unpackbits(bits, count=first.size).view(np.bool_).reshape(first.shape)
+        if self.is_conditional:
+            from_first = (from_first & self.active(first)) | ~self.active(second)
         return self._canonical(np.where(from_first, first, second))
 
     def _draw(self, num: int, rng: np.random.Generator) -> Matrix:
@@ -145,14 +159,18 @@ class SearchSpace:
         return self.conditions.active(matrix)
 
     def canonical(self, matrix: Matrix) -> Matrix:
-        """A matrix with index 0 for every inactive choice; rows of one architecture become equal. May be the same object."""
+        """A matrix with index 0 for every inactive choice; rows of one architecture become equal. May be the
+        same object.
+        """
         return self._canonical(self.check(matrix))
 
     def _canonical(self, matrix: Matrix) -> Matrix:
         return np.where(self.active(matrix), matrix, 0).astype(self.dtype) if self.is_conditional else matrix
 
     def one_hot(self, matrix: Matrix) -> npt.NDArray[np.float32]:
-        """(rows, sum of numbers of options) float32, options of a choice side by side; all 0 where a choice is inactive."""
+        """(rows, sum of numbers of options) float32, options of a choice side by side; all 0 where a choice
+        is inactive.
+        """
         matrix = self.check(matrix)
         starts = np.concatenate([[0], np.cumsum(self.num_options)])
         encoded = np.zeros((len(matrix), starts[-1]), dtype=np.float32)
@@ -185,7 +203,8 @@ class SearchSpace:
     # Single architectures
 
     def architecture(self, options: Sequence[int] | Mapping[str, Option]) -> Architecture:
-        """The architecture of option indices, in the order of the choices, or of a mapping from name to option.
+        """The architecture of option indices, in the order of the choices, or of a mapping from name to
+        option.
 
         A mapping may leave out inactive choices; those it gives are ignored.
 
@@ -204,7 +223,8 @@ class SearchSpace:
         for architecture in architectures:
             if architecture.space is not self and architecture.space.fingerprint != self.fingerprint:
                 raise SpaceError(
-                    f"architectures must be of this space; got {architecture} of another; parse it with this one"
+                    f"architectures must be of this space; got {architecture} of another; parse it with"
+                    " this one"
                 )
         rows = [architecture.indices for architecture in architectures]
         return np.array(rows, dtype=self.dtype).reshape(len(rows), self.num_choices)
@@ -216,7 +236,8 @@ class SearchSpace:
         return np.flatnonzero(self.active(np.array([indices]))[0]).tolist()
 
     def parse(self, text: str) -> Architecture:
-        """The architecture written as indices ("2,1,0"), as a JSON object (name -> option) or in the paper's notation.
+        """The architecture written as indices ("2,1,0"), as a JSON object (name -> option) or in the paper's
+        notation.
 
         Raises:
             SpaceError: the text is none of these, or does not fit the space.
@@ -229,7 +250,8 @@ class SearchSpace:
         options = self.notation.parse(stripped) if self.notation is not None else None
         if options is None:
             raise SpaceError(
-                f'an architecture is {self.num_choices} option indices "0,1,...", or a JSON object; got {text!r}; write one of these'
+                f'an architecture is {self.num_choices} option indices "0,1,...", or a JSON object; got'
+                f" {text!r}; write one of these"
             )
         return self.architecture(options)
 
@@ -263,8 +285,12 @@ class SearchSpace:
 
     def window_sampler(self, table: Costs) -> WindowSampler:
         """Counting and exact sampling by this cost table; prepared once per table and kept."""
-        sampler = WindowSampler(self, table)
-        return self._samplers.setdefault(sampler.table.fingerprint, sampler)
+        table = as_table(self, table)
+        if table.fingerprint not in self._samplers:
+            if len(self._samplers) >= _MOST_SAMPLERS:
+                del self._samplers[next(iter(self._samplers))]
+            self._samplers[table.fingerprint] = WindowSampler(self, table)
+        return self._samplers[table.fingerprint]
 
     def count_within(self, table: Costs, low: float | None = None, high: float | None = None) -> int:
         """Number of distinct architectures with `low <= cost <= high`; see `WindowSampler.count`."""
@@ -273,13 +299,16 @@ class SearchSpace:
     def sample_within(
         self, table: Costs, low: float | None, high: float | None, num: int, rng: np.random.Generator
     ) -> Matrix:
-        """(num, num_choices), uniform over the distinct architectures with `low <= cost <= high`; see `WindowSampler.sample`."""
+        """(num, num_choices), uniform over the distinct architectures with `low <= cost <= high`; see
+        `WindowSampler.sample`.
+        """
         return self.window_sampler(table).sample(low, high, num, rng)
 
     def _from_indices(self, indices: Sequence[int]) -> tuple[int, ...]:
         if len(indices) != self.num_choices:
             raise SpaceError(
-                f"an architecture needs {self.num_choices} option indices; got {len(indices)}; give one per choice"
+                f"an architecture needs {self.num_choices} option indices; got {len(indices)}; give one"
+                " per choice"
             )
         for column, index in enumerate(indices):
             self._check_index(column, int(index))
@@ -290,7 +319,8 @@ class SearchSpace:
         choice = self.choices[column]
         if not 0 <= index < choice.num_options:
             raise SpaceError(
-                f"`0 <= index < {choice.num_options}` must hold for choice {choice.name!r} (position {column}); got {index};"
+                f"`0 <= index < {choice.num_options}` must hold for choice {choice.name!r} (position"
+                f" {column}); got {index};"
                 f" its options are {list(choice.options)!r}"
             )
 
