@@ -1,3 +1,105 @@
-"""onepath: neural architecture search on PyTorch."""
+"""onepath: neural architecture search on PyTorch, from labelled data and a device budget to a deployable model.
+
+The names below are what a user writes. Each is imported when it is first used, so that `import onepath` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onepath import cost, errors, estimate, spaces
+    from onepath.cost import Constraint, MaxMacs, MaxParams
+    from onepath.data import Task, load_data
+    from onepath.export import export_onnx, export_program, save_weights
+    from onepath.methods import search_supernet, spos
+    from onepath.nn import (
+        ChoiceBlock,
+        ElasticBatchNorm2d,
+        ElasticConv2d,
+        ElasticDepth,
+        ElasticLinear,
+        Gate,
+        Supernet,
+    )
+    from onepath.pipeline import run
+    from onepath.search import Evolution, RandomSearch
+    from onepath.space import Architecture, Choice, SearchSpace, round_to
+    from onepath.train import ConstrainedSampler, Recipe, UniformSampler, train_model, train_supernet
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "space": ("Architecture", "Choice", "SearchSpace", "round_to"),
+    "nn": (
+        "ChoiceBlock",
+        "ElasticBatchNorm2d",
+        "ElasticConv2d",
+        "ElasticDepth",
+        "ElasticLinear",
+        "Gate",
+        "Supernet",
+    ),
+    "search": ("Evolution", "RandomSearch"),
+    "data": ("Task", "load_data"),
+    "cost": ("Constraint", "MaxMacs", "MaxParams"),
+    "train": ("ConstrainedSampler", "Recipe", "UniformSampler", "train_model", "train_supernet"),
+    "methods": ("search_supernet", "spos"),
+    "export": ("export_onnx", "export_program", "save_weights"),
+    "pipeline": ("run",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_ROOMS = ("cost", "errors", "estimate", "spaces")
+
+__all__ = [
+    "Architecture",
+    "Choice",
+    "ChoiceBlock",
+    "ConstrainedSampler",
+    "Constraint",
+    "ElasticBatchNorm2d",
+    "ElasticConv2d",
+    "ElasticDepth",
+    "ElasticLinear",
+    "Evolution",
+    "Gate",
+    "MaxMacs",
+    "MaxParams",
+    "RandomSearch",
+    "Recipe",
+    "SearchSpace",
+    "Supernet",
+    "Task",
+    "UniformSampler",
+    "cost",
+    "errors",
+    "estimate",
+    "export_onnx",
+    "export_program",
+    "load_data",
+    "round_to",
+    "run",
+    "save_weights",
+    "search_supernet",
+    "spaces",
+    "spos",
+    "train_model",
+    "train_supernet",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(f"onepath.{_HOME_OF[name]}"), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"onepath.{name}")
+    else:
+        raise AttributeError(f"module 'onepath' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

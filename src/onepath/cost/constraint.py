@@ -70,31 +70,38 @@ class _CountedConstraint(Constraint):
 
     def bind(self, supernet: Supernet, input_shape: tuple[int, ...]) -> BoundConstraint:
         """A limit by an additive table; architecture by architecture where the space has none."""
-        try:
-            additive = table(supernet, input_shape, self.kind)
-        except SpaceError:
-            return BoundConstraint(self.name, self.kind, self.maximum, self._counted(supernet, input_shape))
-
-        def costs(matrix: npt.NDArray[np.integer]) -> npt.NDArray[np.generic]:
-            return additive.costs(supernet.space, matrix)
-
+        costs, additive = counter(supernet, input_shape, self.kind)
         return BoundConstraint(self.name, self.kind, self.maximum, costs, additive)
 
-    def _counted(self, supernet: Supernet, input_shape: tuple[int, ...]) -> Costs:
-        """Count each row of a matrix, each distinct architecture once."""
+
+def counter(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> tuple[Costs, CostTable | None]:
+    """A function that counts many architectures, and the additive table behind it where the space has one.
+
+    Without a table each distinct architecture is counted by itself, once.
+
+    Args:
+        supernet: not changed; no data is run.
+        input_shape: of one example, without the batch.
+        kind: "macs" or "params".
+    """
+    space = supernet.space
+    try:
+        additive = table(supernet, input_shape, kind)
+    except SpaceError:
         known: dict[tuple[int, ...], int] = {}
 
-        def cost(row: npt.NDArray[np.integer]) -> int:
-            architecture = supernet.space.architecture([int(index) for index in row])
+        def count(row: npt.NDArray[np.integer]) -> int:
+            architecture = space.architecture([int(index) for index in row])
             if architecture.indices not in known:
                 known[architecture.indices] = (
                     macs(supernet, architecture, input_shape)
-                    if self.kind == "macs"
+                    if kind == "macs"
                     else params(supernet, architecture)
                 )
             return known[architecture.indices]
 
-        return lambda matrix: np.array([cost(row) for row in matrix], dtype=np.int64)
+        return lambda matrix: np.array([count(row) for row in matrix], dtype=np.int64), None
+    return lambda matrix: additive.costs(space, matrix), additive
 
 
 class MaxMacs(_CountedConstraint):

@@ -86,9 +86,9 @@ def _collect(module: nn.Module, path: str, condition: Condition, sites: _Sites) 
         child_path = f"{path}.{name}" if path else name
         if isinstance(module, ChoiceBlock):
             assert module.choice is not None
-            for option, candidate in module.candidates.items():
+            for index, (option, candidate) in enumerate(zip(module.names, module.candidates, strict=True)):
                 inside = (*condition, (module.choice, frozenset({option})))
-                _collect(candidate, f"{child_path}.{option}", inside, sites)
+                _collect(candidate, f"{child_path}.{index}", inside, sites)
         elif isinstance(module, ElasticDepth) and isinstance(module.depth, Choice):
             for index, block in enumerate(module.blocks):
                 reaching = frozenset(depth for depth in module.depth.options if int(depth) > index)

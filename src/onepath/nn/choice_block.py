@@ -21,6 +21,9 @@ class ChoiceBlock(nn.Module):
         choice: a `Choice` whose options are the candidates' names in their order, to share one decision
             between several blocks. By default the supernet makes one and names it by the block's module path.
 
+    Attributes:
+        names: the candidates' names in their order.
+
     Shapes: those of the candidates.
 
     Raises:
@@ -43,16 +46,12 @@ class ChoiceBlock(nn.Module):
                 f"ChoiceBlock: the options of choice {choice.name!r} must be the candidates' names in their order "
                 f"{list(candidates)}, but they are {list(choice.options)}. Make them equal."
             )
-        self.candidates = nn.ModuleDict(candidates)
+        self.names = tuple(candidates)
+        self.candidates = nn.ModuleList(candidates.values())
         self.path = ""
         self.selection = Selection()
         self.choice = choice
         self.has_own_choice = choice is None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The candidates' names in their order."""
-        return tuple(self.candidates.keys())
 
     def own_choices(self) -> tuple[Choice, ...]:
         """The choice between the candidates."""
@@ -78,13 +77,8 @@ class ChoiceBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Sum of the active candidates' outputs, each times its weight."""
-        gates = self.selection.gates
-        if self.choice is not None and self.choice not in gates and self.choice in self.selection.options:
-            output: Tensor = self.candidates[str(self.selection.options[self.choice])](x)
-            return output
         gate = self.gate()
-        modules = list(self.candidates.values())
-        outputs = [modules[index](x) for index in gate.active]
+        outputs = [self.candidates[index](x) for index in gate.active]
         if gate.weights is not None:
             outputs = [weight * output for weight, output in zip(gate.weights, outputs, strict=True)]
         total: Tensor = outputs[0]
@@ -105,5 +99,5 @@ class ChoiceBlock(nn.Module):
                 f"{self.path}: exactly one candidate must be active to extract a network, but {len(gate.active)} are. "
                 "Extract an architecture."
             )
-        candidate: nn.Module = list(self.candidates.values())[gate.active[0]]
+        candidate: nn.Module = self.candidates[gate.active[0]]
         return candidate

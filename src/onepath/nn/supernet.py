@@ -156,11 +156,14 @@ class Supernet(nn.Module):
             memo.update((id(buffer), buffer.to("meta")) for buffer in self.buffers())
         return copy.deepcopy(self, memo)
 
-    def compile_candidates(self) -> int:
+    def compile_candidates(self, backend: Any = "inductor") -> int:
         """Compile every candidate by itself with `torch.compile`, so that a new path never compiles again.
 
         Whole paths are not compiled: each of them would be another graph. The limit on graphs per piece of
         code is raised to the number of candidates, for the process.
+
+        Args:
+            backend: of `torch.compile`.
 
         Returns:
             The number of candidates compiled.
@@ -169,7 +172,7 @@ class Supernet(nn.Module):
             candidate
             for module in self.module.modules()
             if isinstance(module, ChoiceBlock)
-            for candidate in module.candidates.values()
+            for candidate in module.candidates
             if next(candidate.parameters(), None) is not None
         ]
         import torch._dynamo
@@ -179,7 +182,7 @@ class Supernet(nn.Module):
         configuration.recompile_limit = max(configuration.recompile_limit, needed)
         configuration.accumulated_recompile_limit = max(configuration.accumulated_recompile_limit, 8 * needed)
         for candidate in candidates:
-            candidate.compile(dynamic=False)
+            candidate.compile(dynamic=False, backend=backend)
         return len(candidates)
 
 

@@ -23,6 +23,7 @@ STEM_CHANNELS = 16
 HEAD_CHANNELS = 1024
 CHANNEL_SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
 SMALLEST_MAP = 4
+GIVEN_UP_IN_ORDER = (0, 3, 4, 2, 1)  # positions in (stem, first stage, ..., fourth stage)
 
 
 class ShuffleUnit(nn.Module):
@@ -226,17 +227,25 @@ def scaled(channels: int, width: float) -> int:
 def stage_strides(input_size: int) -> tuple[int, tuple[int, ...]]:
     """Strides of the stem and of each stage's first block.
 
-    The paper's are all 2, which takes 224 pixels to 7. Smaller inputs give up strides from the front until
-    the last map has at least 4x4 pixels: 64 pixels keep four strides, 28 and 32 keep three, 8 keeps one.
+    The paper's are all 2, which takes 224 pixels to 7. Smaller inputs give up strides, in the order stem, third, fourth
+    and second stage, until the last map has at least 4x4 pixels: 64 pixels keep four strides, 28 and 32 keep three
+    (the long third stage then works on 8x8 pixels), 8 keeps one.
+
+    Raises:
+        ConfigurationError: less than 4 pixels.
     """
     if input_size < SMALLEST_MAP:
         raise ConfigurationError(
             f"input_size >= {SMALLEST_MAP} must hold, but got input_size={input_size}. Enlarge the images."
         )
-    num_strided, size = 0, input_size
-    while num_strided < 1 + len(STAGE_DEPTHS) and -(-size // 2) >= SMALLEST_MAP:
-        num_strided, size = num_strided + 1, -(-size // 2)
-    strides = [1] * (1 + len(STAGE_DEPTHS) - num_strided) + [2] * num_strided
+    strides = [2] * (1 + len(STAGE_DEPTHS))
+    for position in GIVEN_UP_IN_ORDER:
+        size = input_size
+        for stride in strides:
+            size = -(-size // stride)
+        if size >= SMALLEST_MAP:
+            break
+        strides[position] = 1
     return strides[0], tuple(strides[1:])
 
 

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from onepath import cost, spaces
+from onepath.errors import ConfigurationError
+from onepath.spaces.shufflenet import ShuffleUnit, stage_strides
+
+PUBLISHED = "2,1,0,1,2,0,2,0,2,0,2,3,0,0,0,0,3,2,3,3"
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return spaces.build("shufflenet", num_classes=1000, input_size=224)
+
+
+@pytest.mark.parametrize(
+    ("text", "macs", "params"),
+    [
+        (PUBLISHED, 322_918_720, 3_558_464),
+        (",".join("0" * 20), 295.84e6, 3.15e6),
+        (",".join("3" * 20), 358.83e6, 3.87e6),
+    ],
+)
+def test_published_costs(paper, text: str, macs: float, params: float) -> None:
+    architecture = paper.space.parse(text)
+    found = cost.macs(paper, architecture, (3, 224, 224)), cost.params(paper, architecture)
+    if text == PUBLISHED:
+        assert found == (macs, params)
+    assert found == pytest.approx((macs, params), rel=2e-3)
+
+
+def test_space_of_the_paper(paper) -> None:
+    assert paper.space.size == 4**20
+    assert paper.space.names[:2] == ("stages.0.0", "stages.0.1")
+    assert paper.space.choices[0].options == ("shuffle_3x3", "shuffle_5x5", "shuffle_7x7", "xception")
+    assert spaces.build("shufflenet-channels", 10, input_size=32, width=0.25).space.size == 32**20
+
+
+def test_random_paths_spread_as_published(paper) -> None:
+    table = cost.table(paper, (3, 224, 224), "macs")
+    costs = table.costs(paper.space, paper.space.sample(20_000, np.random.default_rng(0))) / 1e6
+    assert np.median(costs) == pytest.approx(327, abs=1)
+    assert (costs <= 330).mean() == pytest.approx(0.589, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("input_size", "strides"),
+    [
+        (224, (2, (2, 2, 2, 2))),
+        (64, (1, (2, 2, 2, 2))),
+        (32, (1, (2, 2, 1, 2))),
+        (28, (1, (2, 2, 1, 2))),
+        (8, (1, (2, 1, 1, 1))),
+        (4, (1, (1, 1, 1, 1))),
+    ],
+)
+def test_small_inputs_give_up_strides(input_size: int, strides) -> None:
+    assert stage_strides(input_size) == strides
+
+
+@pytest.mark.parametrize("name", spaces.names())
+@pytest.mark.parametrize("input_size", [8, 28, 32, 64])
+def test_last_map_has_at_least_4x4_pixels(name: str, input_size: int) -> None:
+    supernet = spaces.build(name, num_classes=7, input_size=input_size, in_channels=1, width=0.1)
+    sizes = []
+    supernet.module.head[0].register_forward_hook(lambda _m, inputs, _o: sizes.append(inputs[0].shape[-1]))
+    output = supernet(torch.randn(2, 1, input_size, input_size), supernet.space.random(np.random.default_rng(0)))
+    assert output.shape == (2, 7)
+    assert sizes[0] >= 4
+
+
+def test_unit_passes_the_even_channels_through_and_transforms_the_odd_ones() -> None:
+    unit = ShuffleUnit(8, 8, 4, kernel_size=3, stride=1, num_depthwise=1, keeps_shape=True).eval()
+    x = torch.randn(2, 8, 5, 5)
+    output = unit(x)
+    assert torch.equal(output[:, :4], x[:, 0::2])
+    assert torch.equal(output[:, 4:], unit.main(x[:, 1::2]))
+
+
+def test_first_unit_projects_the_whole_input() -> None:
+    unit = ShuffleUnit(6, 16, 8, kernel_size=5, stride=2, num_depthwise=3, keeps_shape=False).eval()
+    x = torch.randn(2, 6, 8, 8)
+    output = unit(x)
+    assert output.shape == (2, 16, 4, 4)
+    assert torch.equal(output[:, :6], unit.projection(x))
+
+
+def test_initial_weights_are_the_released_ones() -> None:
+    supernet = spaces.build("shufflenet", num_classes=1000, input_size=32, seed=3)
+    again = spaces.build("shufflenet", num_classes=1000, input_size=32, seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(supernet.parameters(), again.parameters(), strict=True))
+    convolutions = {n: m for n, m in supernet.module.named_modules() if isinstance(m, nn.Conv2d)}
+    assert convolutions["stem.0"].weight.std().item() == pytest.approx(0.01, rel=0.15)
+    assert convolutions["head.0"].weight.std().item() == pytest.approx(1 / 640, rel=0.02)
+    assert supernet.module.classifier.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    model = supernet.extract(supernet.space.parse(PUBLISHED), inherit=False)
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert all(m.weight.eq(1).all() and m.bias.eq(1e-4).all() for m in norms)
+
+
+def test_wrong_arguments_are_one_line() -> None:
+    for arguments, message in (
+        ({"input_size": 2}, "input_size >= 4"),
+        ({"width": 0.0}, "0 < width"),
+        ({"depth": 3}, "must be one of"),
+    ):
+        with pytest.raises(ConfigurationError, match=message) as error:
+            spaces.build("shufflenet", num_classes=10, **arguments)
+        assert "\n" not in str(error.value)
