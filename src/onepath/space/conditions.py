@@ -52,8 +52,9 @@ class Conditions:
         return {parent for alternative in self.alternatives[column] or () for parent, _ in alternative}
 
     def is_active(self, column: int, index: Callable[[int], int]) -> bool:
-        """Whether one choice is active; `index(parent)` is the parent's option index, negative where it is
-        inactive.
+        """Whether one choice is active.
+
+        `index(parent)` is the option index of the parent in that column, negative where it is inactive.
         """
         alternatives = self.alternatives[column]
         if alternatives is None:

@@ -61,9 +61,7 @@ class Halves:
         return count, count
 
     def sample(self, low: int, high: int, out: npt.NDArray[Any], rng: np.random.Generator) -> bool:
-        """Fill the rows of `out` with independent uniform paths inside the window; False where it is
-        empty.
-        """
+        """Fill the rows of `out` with independent uniform paths inside the window; False if it is empty."""
         cumulative = self._cumulative(low, high)
         if not cumulative[-1]:
             return False

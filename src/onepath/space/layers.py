@@ -222,9 +222,7 @@ def _layer(columns: tuple[int, ...], rows: Sequence[Sequence[tuple[tuple[int, ..
 
 
 def _append(layers: list[Layer], layer: Layer) -> None:
-    """Add a layer, joined with the one before where that adds no edges: a pair of tied choices is one
-    layer.
-    """
+    """Add a layer, joined with the one before where that adds no edges (as for a pair of tied choices)."""
     if layers:
         before = layers[-1]
         joined = int((layer.num_edges[before.following] * before.is_edge).sum())

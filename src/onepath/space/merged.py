@@ -96,9 +96,7 @@ class Merged:
         return self.count(low, high), self.count(low, high)
 
     def sample(self, low: int, high: int, out: npt.NDArray[Any], rng: np.random.Generator) -> bool:
-        """Fill the rows of `out` with independent uniform paths inside the window; False where it is
-        empty.
-        """
+        """Fill the rows of `out` with independent uniform paths inside the window; False if it is empty."""
         first, last = self._inside(low, high)
         if first >= last:
             return False

@@ -90,9 +90,7 @@ class SearchSpace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of the names, the options and the conditions; equal for spaces with the same
-        architectures.
-        """
+        """Hex digest of the names, the options and the conditions; the notation does not matter."""
         data = [[choice.name, choice.options] for choice in self.choices], self.conditions.to_data()
         return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
@@ -105,8 +103,10 @@ class SearchSpace:
     # Random architectures
 
     def sample(self, num: int, rng: np.random.Generator) -> Matrix:
-        """(num, num_choices) architectures, every choice uniform over its options and independent, then made
-        canonical.
+        """Draw (num, num_choices) architectures, every choice independent and uniform over its options.
+
+        Then made canonical; so where choices are conditional the distinct architectures are not equally likely (they
+        are with `sample_within`).
         """
         return self._canonical(self._draw(num, rng))
 
@@ -115,11 +115,14 @@ class SearchSpace:
         return self.architectures(self.sample(1, rng))[0]
 
     def mutate(self, matrix: Matrix, rate: float, rng: np.random.Generator) -> Matrix:
-        """A copy in which each choice of each row is, with probability `rate`, drawn anew from all of its
-        options.
+        """Children in which each choice is, with probability `rate`, drawn anew from all of its options.
 
-        The new option may be the old one. A choice that becomes active by the mutation of its parent is drawn
-        anew.
+        The new option may be the old one. A choice that becomes active by the mutation of its parent is drawn anew.
+
+        Args:
+            matrix: (rows, num_choices), canonical; not changed.
+            rate: in [0, 1].
+            rng: draws the places and the options.
         """
         if not 0 <= rate <= 1:
             raise SpaceError(f"`0 <= rate <= 1` must hold; got {rate}; it is a probability per choice")
@@ -129,8 +132,9 @@ class SearchSpace:
         return self._canonical(np.where(redrawn, self._draw(len(matrix), rng), matrix))
 
     def crossover(self, first: Matrix, second: Matrix, rng: np.random.Generator) -> Matrix:
-        """Children of the rows of `first` with the same rows of `second`: every choice from one of the two,
-        with equal probability, or from the one where it is active.
+        """Children of the rows of `first` with the same rows of `second`, both canonical.
+
+        Every choice comes from one of the two with equal probability, or from the one where it is active.
         """
         if first.shape != second.shape:
             raise SpaceError(
@@ -159,8 +163,9 @@ class SearchSpace:
         return self.conditions.active(matrix)
 
     def canonical(self, matrix: Matrix) -> Matrix:
-        """A matrix with index 0 for every inactive choice; rows of one architecture become equal. May be the
-        same object.
+        """The matrix with index 0 for every inactive choice, so that rows of one architecture are equal.
+
+        May be the same object.
         """
         return self._canonical(self.check(matrix))
 
@@ -168,9 +173,7 @@ class SearchSpace:
         return np.where(self.active(matrix), matrix, 0).astype(self.dtype) if self.is_conditional else matrix
 
     def one_hot(self, matrix: Matrix) -> npt.NDArray[np.float32]:
-        """(rows, sum of numbers of options) float32, options of a choice side by side; all 0 where a choice
-        is inactive.
-        """
+        """(rows, sum of numbers of options) float32, options of a choice side by side; 0 where it is inactive."""
         matrix = self.check(matrix)
         starts = np.concatenate([[0], np.cumsum(self.num_options)])
         encoded = np.zeros((len(matrix), starts[-1]), dtype=np.float32)
@@ -203,10 +206,9 @@ class SearchSpace:
     # Single architectures
 
     def architecture(self, options: Sequence[int] | Mapping[str, Option]) -> Architecture:
-        """The architecture of option indices, in the order of the choices, or of a mapping from name to
-        option.
+        """The architecture of option indices, or of a mapping from name to option.
 
-        A mapping may leave out inactive choices; those it gives are ignored.
+        Indices are in the order of the choices. A mapping may leave out inactive choices; those it gives are ignored.
 
         Raises:
             SpaceError: an index, option or name does not exist, or an active choice has none.
@@ -236,8 +238,7 @@ class SearchSpace:
         return np.flatnonzero(self.active(np.array([indices]))[0]).tolist()
 
     def parse(self, text: str) -> Architecture:
-        """The architecture written as indices ("2,1,0"), as a JSON object (name -> option) or in the paper's
-        notation.
+        """The architecture written as indices ("2,1,0"), as JSON (name -> option) or in the paper's notation.
 
         Raises:
             SpaceError: the text is none of these, or does not fit the space.
@@ -299,9 +300,7 @@ class SearchSpace:
     def sample_within(
         self, table: Costs, low: float | None, high: float | None, num: int, rng: np.random.Generator
     ) -> Matrix:
-        """(num, num_choices), uniform over the distinct architectures with `low <= cost <= high`; see
-        `WindowSampler.sample`.
-        """
+        """Uniform draws of the distinct architectures with `low <= cost <= high`; see `WindowSampler.sample`."""
         return self.window_sampler(table).sample(low, high, num, rng)
 
     def _from_indices(self, indices: Sequence[int]) -> tuple[int, ...]:

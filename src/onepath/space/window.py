@@ -90,8 +90,7 @@ class WindowSampler:
     def sample(
         self, low: float | None, high: float | None, num: int, rng: np.random.Generator
     ) -> npt.NDArray[Any]:
-        """Independent, uniform draws of the architectures with `low <= cost <= high`; None leaves a side
-        open.
+        """Independent uniform draws of the architectures with `low <= cost <= high`; None leaves a side open.
 
         Returns:
             (num, num_choices) canonical rows.
