@@ -11,7 +11,6 @@ from onepath.errors import DataError
 from onepath.randomness import generator
 
 MAX_VALIDATION = 5000
-FRACTION = 0.2
 
 
 def stratified_split(
@@ -46,9 +45,8 @@ def stratified_split(
 
 def _shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     """How many of each class to take: proportional to `counts`, at least 1, at most all but one."""
-    exact = counts * (total / counts.sum())
-    shares = np.floor(exact).astype(np.int64)
-    order = np.argsort(shares - exact, kind="stable")
+    shares, remainders = np.divmod(counts * total, counts.sum())
+    order = np.argsort(-remainders, kind="stable")
     shares[order[: max(0, total - int(shares.sum()))]] += 1
     clipped: NDArray[np.int64] = np.clip(shares, 1, counts - 1)
     return clipped
@@ -72,8 +70,8 @@ def check_counts(
     if counts.min() < len(splits):
         rarest = int(counts.argmin())
         raise DataError(
-            f"examples of every class >= {len(splits)} must hold, one for each split ({', '.join(splits)}), but in {where} "
-            f"class {class_names[rarest]!r} has {counts[rarest]}; add examples of it or leave the class out"
+            f"examples of every class >= {len(splits)} must hold, one for each split ({', '.join(splits)}), but in "
+            f"{where} class {class_names[rarest]!r} has {counts[rarest]}; add examples of it or leave the class out"
         )
 
 
@@ -93,10 +91,10 @@ def check_fraction(fraction: float | None) -> None:
 def num_validation(num_train: int, fraction: float | None) -> int:
     """Size of the validation split: 20 % rounded down and at most 5,000, or a given fraction without that limit."""
     if fraction is None:
-        return min(MAX_VALIDATION, math.floor(FRACTION * num_train))
-    return max(1, math.floor(fraction * num_train))
+        return min(MAX_VALIDATION, num_train // 5)
+    return max(1, math.floor(round(fraction * num_train, 6)))
 
 
 def num_test(num_examples: int) -> int:
     """Size of the test split where the data has none: 20 %, rounded up."""
-    return math.ceil(FRACTION * num_examples)
+    return -(-num_examples // 5)

@@ -87,7 +87,7 @@ def _plan(part: Examples, num: int, input_size: int | None, in_memory: bool | No
         return Plan(in_memory, input_size, channels)
     if len(sizes) == 1 and len(set(next(iter(sizes)))) == 1:
         return Plan(False, min(DEFAULT_SIDE, largest), channels)
-    # A multiple of 32, the usual total stride, no larger than half of the images' shorter sides.
+    # A multiple of 32, the usual total stride, that at least half of the images reach with their shorter side.
     typical = int(np.median([min(head.height, head.width) for head in heads]))
     return Plan(False, max(32, min(DEFAULT_SIDE, typical // 32 * 32)), channels)
 
