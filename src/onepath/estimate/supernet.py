@@ -12,6 +12,7 @@ from torch import Tensor
 
 from onepath.errors import ConfigurationError
 from onepath.estimate.estimator import Estimate
+from onepath.estimate.folding import fold_batchnorm
 from onepath.estimate.recalibration import recalibrate_batchnorm
 from onepath.train.evaluation import autocast, evaluation_mode, score_batches
 from onepath.train.memory import keep_freed_memory
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from onepath.space import Architecture
 
 _MOST_KEPT_BYTES = 1 << 30  # splits larger than this are read anew for every candidate
+_LEAST_FOLDED = 1000  # scoring fewer images takes less time than folding saves
+_NUM_EXAMPLE = 4  # images to check a fold with
 
 Pairs = list[tuple[Tensor, Tensor]]
 
@@ -48,7 +51,7 @@ class SupernetEstimator:
         precision: "bfloat16" runs both passes under autocast.
 
     Raises:
-        ConfigurationError: `calibration_images` or `batch_size` is below 1.
+        ConfigurationError: `calibration_images` or `batch_size` is below 2.
 
     Source: SPOS, arXiv 1904.00420, section 3.4.
     """
@@ -60,16 +63,16 @@ class SupernetEstimator:
         *,
         calibration_images: int = 2000,
         validation_images: int | None = None,
-        batch_size: int = 250,
+        batch_size: int = 125,
         device: str | torch.device = "cpu",
         seed: int = 0,
         recalibrate: bool = True,
         precision: Precision = "float32",
     ) -> None:
-        if calibration_images < 1 or batch_size < 1:
+        if calibration_images < 2 or batch_size < 2:
             raise ConfigurationError(
-                f"`calibration_images >= 1` and `batch_size >= 1` must hold, but got "
-                f"{calibration_images} and {batch_size}. Raise them, or pass recalibrate=False."
+                f"`calibration_images >= 2` and `batch_size >= 2` must hold, but got "
+                f"{calibration_images} and {batch_size}. Raise them."
             )
         self._supernet = supernet
         self._task = task
@@ -86,6 +89,7 @@ class SupernetEstimator:
         self._validation = _Subset(
             task, "validation", num_validation, batch_size, seed=seed, device=self._device
         )
+        self._fold_example: Tensor | None = None
         self._estimates: dict[Architecture, Estimate] = {}
 
     def estimate(self, architecture: Architecture) -> Estimate:
@@ -108,13 +112,22 @@ class SupernetEstimator:
             model.to(memory_format=torch.channels_last)
         if self._recalibrate:
             with torch.inference_mode(), autocast(self._device, self._precision):
-                recalibrate_batchnorm(model, (inputs for inputs, _ in self._calibration.batches()))
+                batches = self._calibration.batches()
+                # A normalisation over one value per channel, as one image has on a 1x1 map, is an error.
+                recalibrate_batchnorm(model, (inputs for inputs, _ in batches if len(inputs) > 1))
         with evaluation_mode(model):
+            if self._validation.num_examples >= _LEAST_FOLDED:
+                fold_batchnorm(model, self._example())
             metric, loss, num = score_batches(
                 model, self._task, self._validation.batches(), device=self._device, precision=self._precision
             )
         loss = loss if math.isfinite(loss) else math.inf
         return Estimate(metric, loss, time.perf_counter() - started, num)
+
+    def _example(self) -> Tensor:
+        if self._fold_example is None:
+            self._fold_example = next(iter(self._validation.batches()))[0][:_NUM_EXAMPLE].clone()
+        return self._fold_example
 
 
 class _Subset:
@@ -126,7 +139,7 @@ class _Subset:
         self._task = task
         self._split: Split = split
         self._batch_size = batch_size
-        self._num_examples = None if num_examples == task.num_examples(split) else num_examples
+        self.num_examples = num_examples
         self._seed = seed
         self._device = device
         self._is_small = num_examples * math.prod(task.input_shape) * 4 <= _MOST_KEPT_BYTES
@@ -138,7 +151,7 @@ class _Subset:
         batches = (
             (inputs.to(self._device), targets.to(self._device))
             for inputs, targets in self._task.batches(
-                self._split, self._batch_size, num_examples=self._num_examples, seed=self._seed
+                self._split, self._batch_size, num_examples=self.num_examples, seed=self._seed
             )
         )
         if not self._is_small:
