@@ -1,0 +1,131 @@
+"""Evolutionary search over a trained supernet.
+
+Follows the evolutionary architecture search of "Single Path One-Shot Neural Architecture Search with Uniform
+Sampling", Guo et al., arXiv 1904.00420, and its defaults. Differs from it in these points:
+
+- Random candidates are drawn inside the limit by counting where the cost is additive, not by rejection: the
+first
+  population of a tight limit costs no more than that of a loose one, and an impossible limit is an error.
+- The random stage, too, stops after ten times as many tries as candidates are wanted, and a search that
+finds nothing
+  new ends.
+- Candidates that differ only in choices that are not active are the same candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from onepath.errors import ConfigurationError
+from onepath.randomness import generator
+from onepath.search.algorithm import Origin, Proposal, Score, check_told, first_new, rank
+from onepath.search.feasible import FeasibleSet, Matrix
+from onepath.space import Architecture, SearchSpace
+
+
+class Evolution:
+    """Mutation and crossover of the best candidates seen so far.
+
+    The first `ask` proposes a random population, each of the next `generations` ones a population of
+    children.
+
+    Args:
+        space: where to search.
+        seed: of all draws.
+        population: candidates per generation.
+        generations: generations after the first population; at most `population * (generations + 1)` are
+            evaluated.
+        parents: the best candidates, of all that were ever evaluated, that have children.
+        num_mutation: children of one parent per generation.
+        num_crossover: children of two parents per generation; the rest of the population is random.
+        mutation_rate: probability, per choice, of being drawn anew from all of its options.
+
+    Attributes:
+        generation: what the last `ask` proposed; 0 is the random population.
+        best: the `population` best candidates of all that were ever evaluated with their scores, best first.
+
+    Raises:
+        ConfigurationError: the numbers do not fit together.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int = 0,
+        population: int = 50,
+        generations: int = 20,
+        parents: int = 10,
+        num_mutation: int = 25,
+        num_crossover: int = 25,
+        mutation_rate: float = 0.1,
+    ) -> None:
+        if min(population, parents) < 1 or min(generations, num_mutation, num_crossover) < 0:
+            raise ConfigurationError(
+                "`population >= 1`, `parents >= 1` and no negative number must hold; got"
+                f" population={population}, generations={generations}, parents={parents},"
+                f" num_mutation={num_mutation}, num_crossover={num_crossover}; raise the one that is too"
+                " small"
+            )
+        if num_mutation + num_crossover > population:
+            raise ConfigurationError(
+                f"`num_mutation + num_crossover <= population` must hold; got {num_mutation} +"
+                f" {num_crossover} and"
+                f" {population}; raise population or lower one of them"
+            )
+        if not 0 <= mutation_rate <= 1:
+            raise ConfigurationError(
+                f"`0 <= mutation_rate <= 1` must hold; got {mutation_rate}; it is a probability"
+            )
+        self.space, self.seed = space, seed
+        self.population, self.generations, self.parents = population, generations, parents
+        self.num_mutation, self.num_crossover, self.mutation_rate = num_mutation, num_crossover, mutation_rate
+        self.generation = -1
+        self.best: list[tuple[Architecture, Score]] = []
+        self._parents: list[tuple[Architecture, Score]] = []
+        self._visited: set[Architecture] = set()
+        self._asked: list[Architecture] = []
+
+    def ask(self, feasible: FeasibleSet) -> list[Proposal]:
+        """The next generation; empty after the last one, or where nothing new is found."""
+        if self.generation == self.generations:
+            return []
+        self.generation += 1
+        rng = generator(self.seed, "evolution", self.generation)
+        proposals: list[Proposal] = []
+
+        def add(origin: Origin, num: int, draw: Callable[[int], Matrix]) -> None:
+            found = first_new(feasible, draw, num, self._visited)
+            proposals.extend(Proposal(architecture, origin) for architecture in found)
+
+        # (1) The archives are up to date: `tell` keeps them.
+        if self._parents:
+            parents = self.space.matrix([architecture for architecture, _ in self._parents])
+
+            def pick(num: int) -> Matrix:
+                return parents[rng.integers(len(parents), size=num)]
+
+            # (2) Children of one random parent.
+            add(
+                "mutation",
+                self.num_mutation,
+                lambda num: self.space.mutate(pick(num), self.mutation_rate, rng),
+            )
+            # (3) Children of two random parents, which may be the same one.
+            add("crossover", self.num_crossover, lambda num: self.space.crossover(pick(num), pick(num), rng))
+        # (4) Random legal candidates for the rest.
+        add("random", self.population - len(proposals), lambda num: feasible.sample(num, rng))
+        self._asked = [proposal.architecture for proposal in proposals]
+        return proposals
+
+    def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
+        """Keep the best of all candidates ever seen: a few as parents, a population to report."""
+        check_told(self._asked, architectures, scores)
+        self._asked = []
+        candidates = list(zip(architectures, scores, strict=True))
+        self._parents = _top(self._parents + candidates, self.parents)
+        self.best = _top(self.best + candidates, self.population)
+
+
+def _top(candidates: list[tuple[Architecture, Score]], num: int) -> list[tuple[Architecture, Score]]:
+    """The `num` best, best first; of equal ones those seen first."""
+    return sorted(candidates, key=lambda candidate: rank(candidate[1]), reverse=True)[:num]

@@ -1,0 +1,170 @@
+"""The architectures of a space that meet hard limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.errors import InfeasibleError
+from onepath.space import CostTable, SearchSpace
+
+Matrix = npt.NDArray[Any]
+Costs = Callable[[Matrix], npt.NDArray[Any]]
+
+_FEWEST_DRAWS = 256
+_MOST_FRUITLESS = 2**14  # draws in a row without a legal one
+_NUM_MEDIAN = 1000
+
+
+class Constraint(Protocol):
+    """A hard limit on a cost; `Limit` is the plain one."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it, for example "max_macs"."""
+
+    @property
+    def unit(self) -> str:
+        """Unit of the cost, for example "MACs"."""
+
+    @property
+    def maximum(self) -> float:
+        """The largest cost that is legal."""
+
+    @property
+    def costs(self) -> Costs:
+        """Matrix of architectures -> vector of costs."""
+
+    @property
+    def table(self) -> CostTable | None:
+        """The cost as an additive table, where it is one."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A hard limit: `costs(matrix) <= maximum`.
+
+    Attributes:
+        name: what the user calls it, for example "max_macs".
+        unit: of the cost, for example "MACs".
+        maximum: the largest cost that is legal.
+        costs: matrix of architectures -> vector of costs.
+        table: the same costs as an additive table, if they are additive; then legal architectures are drawn
+            exactly.
+    """
+
+    name: str
+    unit: str
+    maximum: float
+    costs: Costs
+    table: CostTable | None = None
+
+
+class FeasibleSet:
+    """The distinct architectures of a space that meet every limit.
+
+    Args:
+        space: where the architectures come from.
+        limits: none means that all are legal.
+    """
+
+    def __init__(self, space: SearchSpace, limits: Sequence[Constraint] = ()) -> None:
+        self.space = space
+        self.limits = tuple(limits)
+
+    def is_legal(self, matrix: Matrix) -> npt.NDArray[np.bool_]:
+        """(rows,) True where a row of `matrix` meets every limit."""
+        legal = np.ones(len(matrix), dtype=np.bool_)
+        for limit in self.limits:
+            # A later, perhaps slower, limit is asked only about what the earlier ones left.
+            left = np.flatnonzero(legal)
+            legal[left] = limit.costs(matrix[left]) <= limit.maximum
+        return legal
+
+    def sample(self, num: int, rng: np.random.Generator) -> Matrix:
+        """Draw `num` legal rows.
+
+        With one limit that has a table, uniform over the legal architectures and without rejection. With
+        more, drawn so from the tightest table and rejected by the others, a bounded number of times. Without
+        a table or a limit, as `SearchSpace.sample` draws.
+
+        Raises:
+            InfeasibleError: no architecture, or too few, meet the limits; names the limit, the smallest and
+                the median cost of the space, and what to do.
+        """
+        if not self.limits or self._is_drawn_exactly:
+            return self._draw(num, rng)
+        found = [np.zeros((0, self.space.num_choices), dtype=self.space.dtype)]
+        missing, fruitless, size = num, 0, max(num, _FEWEST_DRAWS)
+        while missing > 0:
+            rows = self._draw(size, rng)
+            legal = rows[self.is_legal(rows)][:missing]
+            found.append(legal)
+            missing -= len(legal)
+            fruitless = 0 if len(legal) else fruitless + size
+            if fruitless >= _MOST_FRUITLESS:
+                raise InfeasibleError(self._not_met(fruitless))
+            size = min(2 * size, _MOST_FRUITLESS // 4)
+        return np.concatenate(found)
+
+    @property
+    def _is_drawn_exactly(self) -> bool:
+        return len(self.limits) == 1 and self._tightest is not None
+
+    @cached_property
+    def _tightest(self) -> tuple[CostTable, float] | None:
+        """The table and maximum of the limit that the fewest architectures meet."""
+        shares: list[tuple[int, CostTable, float]] = []
+        for limit in self.limits:
+            if limit.table is not None:
+                num = self.space.count_within(limit.table, None, limit.maximum)
+                if limit.maximum < limit.table.extremes(self.space)[0]:
+                    raise InfeasibleError(self._too_low(limit))
+                shares.append((num, limit.table, limit.maximum))
+        return min(shares, key=lambda share: share[0])[1:] if shares else None
+
+    def _draw(self, num: int, rng: np.random.Generator) -> Matrix:
+        if self._tightest is None:
+            return self.space.sample(num, rng)
+        table, maximum = self._tightest
+        return self.space.sample_within(table, None, maximum, num, rng)
+
+    def _typical(self, limit: Constraint) -> tuple[str, str]:
+        """Smallest and median cost of the space, in words; without a table those of a sample."""
+        if limit.table is not None:
+            sampler = self.space.window_sampler(limit.table)
+            lowest, median = sampler.extremes()[0], sampler.quantile(0.5)
+        else:
+            costs = limit.costs(self.space.sample(_NUM_MEDIAN, np.random.default_rng(0)))
+            lowest, median = costs.min().item(), np.quantile(costs, 0.5, method="inverted_cdf").item()
+        about = "" if limit.table is not None else "about "
+        return about + _number(lowest, limit.unit), about + _number(median, limit.unit)
+
+    def _too_low(self, limit: Constraint) -> str:
+        lowest, median = self._typical(limit)
+        return (
+            f"{limit.name} must be at least the smallest cost of the space, {lowest}; got"
+            f" {_number(limit.maximum, limit.unit)};"
+            f" raise {limit.name} (the median cost is {median})"
+        )
+
+    def _not_met(self, draws: int) -> str:
+        if len(self.limits) == 1:
+            return self._too_low(self.limits[0])
+        asked = ", ".join(f"{limit.name}={_number(limit.maximum, limit.unit)}" for limit in self.limits)
+        typical = [(limit.name, *self._typical(limit)) for limit in self.limits]
+        costs = "; ".join(f"{name}: smallest {lowest}, median {median}" for name, lowest, median in typical)
+        return (
+            f"some architecture must meet all limits; got {asked}, met by none of {draws} draws; raise"
+            " one of them"
+            f" (costs of the space: {costs})"
+        )
+
+
+def _number(cost: float, unit: str) -> str:
+    return f"{cost:,.0f} {unit}".rstrip() if float(cost).is_integer() else f"{cost:,.6g} {unit}".rstrip()
