@@ -1,0 +1,155 @@
+"""What the page says in each case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from onepath.record import NetworkRow, RunRecord, TrialRow
+from onepath.report.findings import Ranking
+from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
+
+Make = Callable[..., RunRecord]
+
+
+def networks(winner: float | None, *baseline: float | None, start: str = "scratch") -> list[NetworkRow]:
+    roles = ["winner", *(f"baseline-{index}" for index in range(len(baseline)))]
+    return [
+        NetworkRow(role, start, "0", 0, 100, 10, 0.9, 0.9, test, 1.0)
+        for role, test in zip(roles, (winner, *baseline), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("winner", "baseline", "expected"),
+    [
+        (
+            0.982,
+            (0.969, 0.970, 0.971),
+            "The winner is 1.2 points above the mean of 3 random architectures with equal budget (range 96.9–97.1 %): "
+            "more than the noise of ±0.4 points.",
+        ),
+        (
+            0.972,
+            (0.961, 0.969, 0.972),
+            "The winner is 0.5 points above the mean of 3 random architectures with equal budget (range 96.1–97.2 %): "
+            "not better than random beyond the noise of ±1.3 points.",
+        ),
+        (
+            0.966,
+            (0.961, 0.969, 0.972),
+            "The winner is 0.1 points below the mean of 3 random architectures with equal budget (range 96.1–97.2 %): "
+            "not better than random beyond the noise of ±1.3 points.",
+        ),
+        (
+            0.950,
+            (0.969, 0.970, 0.971),
+            "The winner is 2.0 points below the mean of 3 random architectures with equal budget (range 96.9–97.1 %): "
+            "worse than random by more than the noise of ±0.4 points.",
+        ),
+        (
+            0.970,
+            (0.970, 0.970),
+            "The winner is no better and no worse than the mean of 2 random architectures with equal budget "
+            "(range 97.0 %): not better than random beyond the noise of ±0.4 points.",
+        ),
+        (
+            0.980,
+            (0.970,),
+            "The winner is 1.0 point above one random architecture with equal budget (97.0 %): more than the noise of "
+            "±0.5 points.",
+        ),
+    ],
+)
+def test_verdict(make_record: Make, winner: float, baseline: tuple[float, ...], expected: str) -> None:
+    record = make_record(networks=networks(winner, *baseline), stages={"data": {"test": 10_000}})
+    assert verdict(record).replace("\u00a0", " ") == expected
+
+
+def test_verdict_where_there_is_none(make_record: Make) -> None:
+    assert verdict(make_record()).startswith("The search has not finished")
+    assert verdict(make_record(stages={"search": {}})).startswith("The winner has not been retrained yet")
+    assert verdict(make_record(networks=networks(0.9))).startswith("No random baseline was trained")
+    assert verdict(make_record(networks=networks(0.9, None))).startswith(
+        "The baseline's training has not finished"
+    )
+    assert verdict(make_record(networks=networks(0.9, 0.8))).endswith(
+        "too little was measured to tell that from noise."
+    )
+
+
+def test_ranking_says_what_its_number_of_networks_can_tell() -> None:
+    assert "at least two networks trained from scratch, and this run has 1" in ranking_text(
+        Ranking(1, None, None, None)
+    )
+    assert "tie in one of the two accuracies" in ranking_text(Ranking(4, None, None, None))
+    few = ranking_text(Ranking(4, 0.6667, 0.8, 0.1667)).replace("\u00a0", " ")
+    assert "Over 4 networks" in few
+    assert "tau +0.67 (Spearman's rho +0.80" in few
+    assert "in 16.7 % of cases: too often to conclude that the ranking holds." in few
+    assert "With 4 networks even the perfect order arises by chance in 4.2 % of cases" in few
+    many = ranking_text(Ranking(20, -0.01, -0.02, 0.01))
+    assert "tau \u22120.01" in many
+    assert "a sign that the ranking holds" in many
+    assert "perfect order" not in many
+
+
+def test_retraining_gain_and_the_two_starts(make_record: Make) -> None:
+    rows = networks(0.95) + networks(0.97, start="inherited")
+    rows = [replace(row, inherited_validation=0.85, retrained_validation=0.9) for row in rows]
+    text = retraining_text(make_record(networks=rows))
+    assert "raises its validation accuracy by 5.0 points on average" in text
+    assert "The winner trained from scratch ends 2.0 points below the one" in text
+    assert "starts" not in retraining_text(make_record(networks=rows[:1]))
+    assert "unknown" in retraining_text(make_record())
+
+
+def test_limits(make_record: Make) -> None:
+    config = {"max_macs": 30_000_000, "max_params": None}
+    assert limits_text(make_record(config=config)) == "The limit was 30.0 M MACs (the dashed line)."
+    noted = {"search": {"limit": {"max_macs": 2e6, "max_params": 500_000}}}
+    assert limits_text(make_record(stages=noted)) == (
+        "The limit was 2.00 M MACs (the dashed line) and 500 k parameters."
+    )
+    assert limits_text(make_record(config={})) == "No limit was set."
+
+
+def titles(record: RunRecord) -> list[str]:
+    return [caution.title for caution in cautions(record)]
+
+
+def trial(number: int, accuracy: float | None) -> TrialRow:
+    return TrialRow(number, f"{number}", 0, "random", accuracy, 1.0, 100, 10, 0.1)
+
+
+def test_cautions_appear_when_their_cause_does(make_record: Make) -> None:
+    calm = make_record(
+        config={},
+        trials=[trial(0, 0.9), trial(1, 0.8)],
+        networks=networks(0.95, *[0.9] * 9),
+        stages={
+            "data": {"validation": 5000, "test": 10_000, "classes": 10},
+            "export": {"onnx_max_abs_error": 1e-6},
+        },
+    )
+    assert titles(calm) == ["The best of many"]
+    assert (
+        titles(replace(calm, networks=networks(0.95, *[0.9] * 8, 0.96)))[0]
+        == "A random architecture is better"
+    )
+    assert "Ties at the top" in titles(replace(calm, trials=[*calm.trials, trial(2, 0.9)]))
+    assert "Failed evaluations" in titles(replace(calm, trials=[*calm.trials, trial(2, None)]))
+    assert "The supernet is hardly trained" in titles(replace(calm, trials=[trial(0, 0.15)]))
+    assert "Few networks" in titles(replace(calm, networks=networks(0.95, 0.9, 0.91)))
+    assert (
+        titles(replace(calm, result={"parity": {"onnx_max_abs_error": 0.01}}))[0]
+        == "Outputs of an export differ"
+    )
+    assert "Few validation images" in titles(replace(calm, config={"validation_images": 200}))
+    few = replace(
+        calm, stages={"data": {"seconds": 0, "done": True, "record": {"test": 360, "notes": ["held out"]}}}
+    )
+    assert {"Few test images", "About the data"} <= set(titles(few))
+    assert cautions(few)[-1].text == "Held out"
