@@ -38,7 +38,7 @@ class _Window:
     def __init__(self, levels: list[Level], low: int, high: int) -> None:
         self.levels, self.low, self.high = levels, low, high
         self.start = float(levels[0].at(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))[0])
-        self.acceptance = 1.0
+        self.acceptance = 0.0
 
 
 class Buckets:
@@ -73,6 +73,10 @@ class Buckets:
         upper = self._window(low, high).start
         lower = _Window(self._levels(low, high, upper=False), low, high).start
         return int(lower * (1 - 1e-9)), int(upper * (1 + 1e-9))
+
+    def acceptance(self, low: int, high: int) -> float:
+        """Share of the proposals that are accepted."""
+        return self._window(low, high).acceptance
 
     def sample(self, low: int, high: int, out: npt.NDArray[Any], rng: np.random.Generator) -> bool:
         """Fill the rows of `out` with independent uniform paths inside the window.

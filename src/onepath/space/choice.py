@@ -14,6 +14,8 @@ from onepath.errors import SpaceError
 Option = str | int | float | bool
 Number = int | float
 
+_NUM_SHOWN = 8  # names listed in a message
+
 _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -107,8 +109,8 @@ class Choice(_Arithmetic):
             return self.options.index(option)
         except ValueError:
             raise SpaceError(
-                f"choice {self.name!r} takes one of {list(self.options)!r}; got"
-                f" {option!r}{nearest(option, self.options)}"
+                f"choice {self.name!r} takes its options only; got {option!r};"
+                f" {nearest(option, self.options)}"
             ) from None
 
 
@@ -208,9 +210,13 @@ def size_choices(size: Size) -> tuple[Choice, ...]:
 
 
 def nearest(word: object, known: Sequence[object]) -> str:
-    """`"; did you mean 'x'?"` for the closest known word, or nothing."""
-    close = get_close_matches(str(word), [str(item) for item in known], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """What to do about an unknown word: the closest known one, if any is close, and the first few known
+    ones.
+    """
+    spelled = {str(item).lower(): item for item in known}
+    close = get_close_matches(str(word).lower(), list(spelled), n=1, cutoff=0.5)
+    few = ", ".join(repr(item) for item in known[:_NUM_SHOWN]) + (", ..." if len(known) > _NUM_SHOWN else "")
+    return f"did you mean {spelled[close[0]]!r}? There are {few}" if close else f"use one of {few}"
 
 
 def _combine(function: str, left: object, right: object) -> Expression:

@@ -95,7 +95,7 @@ class Conditions:
 def _column(columns: Mapping[str, int], name: str) -> int:
     if name not in columns:
         raise SpaceError(
-            f"a condition names choices of the space; got {name!r}{nearest(name, list(columns))}"
+            f"a condition names choices of the space; got {name!r}; {nearest(name, list(columns))}"
         )
     return columns[name]
 

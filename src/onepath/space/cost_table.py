@@ -151,7 +151,7 @@ class CostTable:
             for name in term.choices:
                 if name not in space.names:
                     raise SpaceError(
-                        f"a cost term names choices of the space; got {name!r}{nearest(name, space.names)}"
+                        f"a cost term names choices of the space; got {name!r}; {nearest(name, space.names)}"
                     )
             found = tuple(space.column(name) for name in term.choices)
             shape = tuple(space.choices[column].num_options for column in found)

@@ -60,6 +60,10 @@ class Halves:
         count = self.count(low, high)
         return count, count
 
+    def acceptance(self, low: int, high: int) -> float:
+        """1 where the window holds something: nothing is rejected."""
+        return float(self.count(low, high) > 0)
+
     def sample(self, low: int, high: int, out: npt.NDArray[Any], rng: np.random.Generator) -> bool:
         """Fill the rows of `out` with independent uniform paths inside the window; False if it is empty."""
         cumulative = self._cumulative(low, high)

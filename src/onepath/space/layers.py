@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 
 _Term = tuple[tuple[int, ...], Ints]  # columns and ticks
+_Row = list[tuple[tuple[int, ...], int, int]]  # option indices, cost and following state of every edge
 
-_MOST_EDGES = 2**17
+_MOST_EDGES = 2**14
 
 
 @dataclass(frozen=True)
@@ -88,24 +89,25 @@ def build_layers(space: SearchSpace, table: CostTable | None = None) -> list[Lay
     for step, column in enumerate(order):
         still_open = [other for other in [*open_columns, column] if last_use[other] > step]
         following: dict[tuple[int, ...], int] = {}
-        rows = []
+        rows: list[_Row] = []
+        num_edges = 0
         for state in states:
             known = dict(zip(open_columns, state, strict=True))
             active = space.conditions.is_active(column, known.__getitem__)
-            row = []
+            row: _Row = []
             for index in range(space.choices[column].num_options) if active else (-1,):
                 known[column] = index
                 cost = sum(_cost(columns, ticks, known) for columns, ticks in completed[step])
                 target = following.setdefault(tuple(known[other] for other in still_open), len(following))
                 row.append(((max(index, 0),), cost, target))
             rows.append(row)
-        if sum(map(len, rows)) > _MOST_EDGES:
-            names = [space.names[other] for other in open_columns]
-            raise SpaceError(
-                f"choices tied by terms or conditions may have {_MOST_EDGES} joint options; got"
-                f" {sum(map(len, rows))}"
-                f" for {names[:6]}; use terms over fewer choices"
-            )
+            num_edges += len(row)
+            if num_edges > _MOST_EDGES:
+                raise SpaceError(
+                    f"choices tied by terms or conditions may have {_MOST_EDGES} joint options at a"
+                    " time; got more for"
+                    f" {[space.names[other] for other in open_columns][:6]}; use terms over fewer choices"
+                )
         _append(layers, _layer((column,), rows))
         states, open_columns = following, still_open
     return layers
@@ -210,7 +212,7 @@ def _connected(num: int, ties: Sequence[set[int]]) -> list[set[int]]:
     return groups
 
 
-def _layer(columns: tuple[int, ...], rows: Sequence[Sequence[tuple[tuple[int, ...], int, int]]]) -> Layer:
+def _layer(columns: tuple[int, ...], rows: Sequence[_Row]) -> Layer:
     num_edges = np.array([len(row) for row in rows], dtype=np.int64)
     shape = (len(rows), int(num_edges.max()))
     options = np.zeros((*shape, len(columns)), dtype=np.int64)
@@ -233,9 +235,9 @@ def _append(layers: list[Layer], layer: Layer) -> None:
 
 
 def _join(first: Layer, second: Layer) -> Layer:
-    rows: list[list[tuple[tuple[int, ...], int, int]]] = []
+    rows: list[_Row] = []
     for state, num in enumerate(first.num_edges.tolist()):
-        row: list[Any] = []
+        row: _Row = []
         for edge in range(num):
             middle = int(first.following[state, edge])
             for then in range(int(second.num_edges[middle])):

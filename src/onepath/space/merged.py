@@ -95,6 +95,10 @@ class Merged:
         """The exact count, twice."""
         return self.count(low, high), self.count(low, high)
 
+    def acceptance(self, low: int, high: int) -> float:
+        """1 where the window holds something: nothing is rejected."""
+        return float(self.count(low, high) > 0)
+
     def sample(self, low: int, high: int, out: npt.NDArray[Any], rng: np.random.Generator) -> bool:
         """Fill the rows of `out` with independent uniform paths inside the window; False if it is empty."""
         first, last = self._inside(low, high)

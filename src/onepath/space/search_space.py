@@ -97,7 +97,7 @@ class SearchSpace:
     def column(self, name: str) -> int:
         """The column of the choice of this name; SpaceError with the nearest name where there is none."""
         if name not in self._columns:
-            raise SpaceError(f"a choice of the space is needed; got {name!r}{nearest(name, self.names)}")
+            raise SpaceError(f"a choice of the space is needed; got {name!r}; {nearest(name, self.names)}")
         return self._columns[name]
 
     # Random architectures
@@ -105,8 +105,8 @@ class SearchSpace:
     def sample(self, num: int, rng: np.random.Generator) -> Matrix:
         """Draw (num, num_choices) architectures, every choice independent and uniform over its options.
 
-        Then made canonical; so where choices are conditional the distinct architectures are not equally likely (they
-        are with `sample_within`).
+        Then made canonical; so where choices are conditional the distinct architectures are not equally
+        likely (they are with `sample_within`).
         """
         return self._canonical(self._draw(num, rng))
 
@@ -117,7 +117,8 @@ class SearchSpace:
     def mutate(self, matrix: Matrix, rate: float, rng: np.random.Generator) -> Matrix:
         """Children in which each choice is, with probability `rate`, drawn anew from all of its options.
 
-        The new option may be the old one. A choice that becomes active by the mutation of its parent is drawn anew.
+        The new option may be the old one. A choice that becomes active by the mutation of its parent is
+        drawn anew.
 
         Args:
             matrix: (rows, num_choices), canonical; not changed.
@@ -173,7 +174,9 @@ class SearchSpace:
         return np.where(self.active(matrix), matrix, 0).astype(self.dtype) if self.is_conditional else matrix
 
     def one_hot(self, matrix: Matrix) -> npt.NDArray[np.float32]:
-        """(rows, sum of numbers of options) float32, options of a choice side by side; 0 where it is inactive."""
+        """(rows, sum of numbers of options) float32, options of a choice side by side; 0 where it is
+        inactive.
+        """
         matrix = self.check(matrix)
         starts = np.concatenate([[0], np.cumsum(self.num_options)])
         encoded = np.zeros((len(matrix), starts[-1]), dtype=np.float32)
@@ -208,7 +211,8 @@ class SearchSpace:
     def architecture(self, options: Sequence[int] | Mapping[str, Option]) -> Architecture:
         """The architecture of option indices, or of a mapping from name to option.
 
-        Indices are in the order of the choices. A mapping may leave out inactive choices; those it gives are ignored.
+        Indices are in the order of the choices. A mapping may leave out inactive choices; those it gives are
+        ignored.
 
         Raises:
             SpaceError: an index, option or name does not exist, or an active choice has none.
@@ -300,7 +304,9 @@ class SearchSpace:
     def sample_within(
         self, table: Costs, low: float | None, high: float | None, num: int, rng: np.random.Generator
     ) -> Matrix:
-        """Uniform draws of the distinct architectures with `low <= cost <= high`; see `WindowSampler.sample`."""
+        """Uniform draws of the distinct architectures with `low <= cost <= high`; see
+        `WindowSampler.sample`.
+        """
         return self.window_sampler(table).sample(low, high, num, rng)
 
     def _from_indices(self, indices: Sequence[int]) -> tuple[int, ...]:

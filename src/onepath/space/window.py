@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +45,18 @@ class WindowSampler:
     Args:
         space: fewer than 2^1000 architectures.
         table: a cost table, or a list of costs per choice in the order of the space.
+        method: one of the three ways; None takes the first that fits.
+
+    Raises:
+        SpaceError: the method does not fit the space, or the table does not.
     """
 
-    def __init__(self, space: SearchSpace, table: CostTable | Sequence[Sequence[Number]]) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        table: CostTable | Sequence[Sequence[Number]],
+        method: Literal["merged", "halves", "buckets"] | None = None,
+    ) -> None:
         self.space = space
         self.table = as_table(space, table)
         layers, self._offset, self._step = _normalised(
@@ -59,7 +68,7 @@ class WindowSampler:
                 "`size < 2^1000` must hold to count by cost; the space has more; use fewer choices"
             )
         self._lowest, self._highest = extremes(layers)
-        self._counter = Merged.build(layers) or Halves.build(layers) or Buckets(layers)
+        self._counter = _counter(layers, method)
 
     @property
     def method(self) -> str:
@@ -86,6 +95,11 @@ class WindowSampler:
         """A lower and an upper bound of the number of architectures in the window; equal where `is_exact`."""
         window = self._window(low, high)
         return self._counter.bounds(*window) if window else (0, 0)
+
+    def acceptance(self, low: float | None = None, high: float | None = None) -> float:
+        """Share of the proposals for this window that `sample` keeps; 1 for the methods that reject none."""
+        window = self._window(low, high)
+        return self._counter.acceptance(*window) if window else 0.0
 
     def sample(
         self, low: float | None, high: float | None, num: int, rng: np.random.Generator
@@ -151,6 +165,21 @@ class WindowSampler:
             return "any cost"
         text = f"{cost:,}" if isinstance(cost, int) else f"{cost:,.7g}"
         return f"{text} {self.table.unit}".rstrip()
+
+
+def _counter(layers: Sequence[Layer], method: str | None) -> Merged | Halves | Buckets:
+    counter: Merged | Halves | Buckets | None = None
+    if method in (None, "merged"):
+        counter = Merged.build(layers)
+    if counter is None and method in (None, "halves"):
+        counter = Halves.build(layers)
+    if counter is None and method in (None, "buckets"):
+        counter = Buckets(layers)
+    if counter is None:
+        raise SpaceError(
+            f"the space must be small enough to count by {method!r}; it is not; leave method=None"
+        )
+    return counter
 
 
 def _normalised(layers: Sequence[Layer], constant: int) -> tuple[list[Layer], int, int]:
