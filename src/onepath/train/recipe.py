@@ -16,12 +16,12 @@ Schedule = Literal["linear", "cosine"]
 # The scaling rule, in one place: (up to this many training examples, batch size, supernet epochs). The last
 # row is the paper's own setting (150,000 updates at batch 1024 on 1.28 million images).
 _SCALES: tuple[tuple[float, int, int], ...] = (
-    (10_000, 64, 60),
-    (100_000, 128, 20),
+    (10_000, 64, 40),
+    (100_000, 64, 12),
     (500_000, 256, 40),
     (math.inf, 1024, 120),
 )
-_LEARNING_RATE_AT_1024 = 0.5  # linear in the batch size
+_LEARNING_RATE_AT_1024 = 0.5  # times the square root of the batch size's ratio: small batches need many updates
 _RETRAIN_LENGTH = 2  # the paper retrains for twice the updates of the supernet
 _WARMUP_FRACTION = 0.05  # the paper has none; short runs on small data diverge without
 
@@ -85,8 +85,8 @@ class Recipe:
         """SPOS's supernet training, scaled to `num_train` examples.
 
         The paper's momentum, weight decay, label smoothing and linear decay are kept. Batch size and epochs
-        follow the size of the data in four steps, the learning rate is linear in the batch size, and it warms
-        up over the first twentieth of the updates.
+        follow the size of the data in four steps, the learning rate follows the square root of the batch size, and it
+        warms up over the first twentieth of the updates.
 
         Args:
             num_train: examples in the training split.
@@ -100,7 +100,7 @@ class Recipe:
         return cls(
             epochs=epochs,
             batch_size=batch_size,
-            learning_rate=_LEARNING_RATE_AT_1024 * batch_size / 1024,
+            learning_rate=_LEARNING_RATE_AT_1024 * math.sqrt(batch_size / 1024),
             warmup_epochs=_WARMUP_FRACTION * epochs,
         )
 
