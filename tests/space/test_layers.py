@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from space.tables import (
+    conditional_space,
+    conditional_table,
+    pair_space,
+    pair_table,
+    plain_space,
+    plain_table,
+)
+
+from onepath.space import Choice, CostTable, CostTerm, SearchSpace
+from onepath.space.layers import Layer, build_layers, extremes, num_paths, write_options
+
+
+def paths(layers: list[Layer]) -> list[tuple[list[int], int]]:
+    """Every path as its edges and its cost, walked one by one."""
+    found = [([], 0, 0)]
+    for layer in layers:
+        found = [
+            ([*edges, edge], int(layer.following[state, edge]), cost + int(layer.costs[state, edge]))
+            for edges, state, cost in found
+            for edge in range(layer.num_edges[state])
+        ]
+    return [(edges, cost) for edges, _, cost in found]
+
+
+@pytest.mark.parametrize("kind", ["int", "float"])
+def test_paths_are_the_distinct_architectures_with_their_costs(kind: str) -> None:
+    space, table = conditional_space(), conditional_table(kind)
+    layers = build_layers(space, table)
+    every = paths(layers)
+    rows = np.zeros((len(every), 7), dtype=np.uint8)
+    write_options(layers, np.array([edges for edges, _ in every]).T, rows)
+    assert len(np.unique(rows, axis=0)) == len(every) == space.size == num_paths(layers)[0][0]
+    assert (space.canonical(rows) == rows).all()
+    costs = np.array([cost for _, cost in every]) + table.constant_ticks
+    assert (costs == table.ticks(space, rows)).all()
+    lowest, highest = extremes(layers)
+    assert (lowest, highest) == (min(cost for _, cost in every), max(cost for _, cost in every))
+
+
+def test_without_a_table_paths_are_the_distinct_architectures() -> None:
+    space = conditional_space()
+    assert len(paths(build_layers(space))) == space.size
+
+
+def test_a_pair_of_tied_choices_is_one_layer_wherever_they_stand() -> None:
+    space = pair_space(5)
+    apart = SearchSpace(sorted(space.choices, key=lambda choice: choice.name))
+    for ordered in (space, apart):
+        layers = build_layers(ordered, pair_table(5))
+        assert [layer.costs.shape for layer in layers] == [(1, 32)] * 5
+
+
+def test_layers_that_move_the_cost_least_come_last() -> None:
+    table = plain_table(8)
+    spreads = [np.ptp(layer.costs) for layer in build_layers(plain_space(8), table)]
+    assert spreads == sorted(spreads, reverse=True)
+    free = CostTable(0, [term for term in table.terms if term.choices != ("c3",)])
+    assert build_layers(plain_space(8), free)[0].columns == (3,)
+
+
+def test_parents_come_before_children() -> None:
+    space = conditional_space()
+    for names in itertools.combinations(space.names, 2):
+        shape = tuple(space.choices[space.column(name)].num_options for name in names)
+        table = CostTable(0, [CostTerm(names, np.arange(np.prod(shape)).reshape(shape) ** 2)])
+        order = [column for layer in build_layers(space, table) for column in layer.columns]
+        assert sorted(order) == list(range(7))
+        assert all(order.index(0) < order.index(child) for child in (3, 4, 5, 6))
+
+
+def test_a_chain_of_pairs_keeps_one_choice_open() -> None:
+    space = plain_space(30)
+    terms = [
+        CostTerm((f"c{index}", f"c{index + 1}"), np.arange(16).reshape(4, 4) % (index + 3))
+        for index in range(29)
+    ]
+    layers = build_layers(space, CostTable(0, terms))
+    assert max(len(layer.num_edges) for layer in layers) == 4
+    assert num_paths(layers)[0][0] == 4**30
+
+
+def test_more_alternatives_do_not_make_more_architectures() -> None:
+    a, b = Choice("a", [0, 1]), Choice("b", [0, 1, 2])
+    space = SearchSpace([a, b], {"b": [{"a": [1]}, {"a": [1]}]})
+    assert len(paths(build_layers(space))) == space.size == 4
