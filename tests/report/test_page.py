@@ -231,3 +231,23 @@ def test_networks_table_has_the_gain_of_retraining(
     (row,) = content(make_record(networks=[winner]))["networks"]
     assert row[0] == "Winner"
     assert row[2] == pytest.approx(0.05)
+
+
+def test_of_two_trainings_of_the_winner_the_exported_one_is_named(finished_record: RunRecord) -> None:
+    winner = finished_record.networks[0]
+    networks = [
+        winner,
+        replace(winner, start="inherited", retrained_test=0.99),
+        *finished_record.networks[1:],
+    ]
+    export = {**finished_record.stages["export"], "record": {"start": "inherited"}}
+    record = replace(finished_record, networks=networks, stages={**finished_record.stages, "export": export})
+    shown = content(record)
+    assert [name for name, _, _ in shown["networks"][:3]] == [
+        "Winner",
+        "Winner, inherited (exported)",
+        "Random 1",
+    ]
+    assert shown["cards"][0].value == "99.0\u00a0%"
+    assert shown["cards"][0].note.endswith("from inherited weights")
+    assert shown["verdict"].startswith("The winner trained from scratch is")

@@ -68,6 +68,15 @@ def test_verdict(make_record: Make, winner: float, baseline: tuple[float, ...], 
     assert verdict(record).replace("\u00a0", " ") == expected
 
 
+def test_verdict_names_the_training_that_is_compared_where_another_is_handed_over(make_record: Make) -> None:
+    rows = [*networks(0.982, 0.969, 0.970), *networks(0.99, start="inherited")]
+    stages = {"data": {"test": 10_000}, "export": {"start": "inherited"}}
+    assert verdict(make_record(networks=rows, stages=stages)).startswith(
+        "The winner trained from scratch is 1.2 points above the mean of 2 random architectures"
+    )
+    assert verdict(make_record(networks=rows)).startswith("The winner is 1.2 points above")
+
+
 def test_verdict_where_there_is_none(make_record: Make) -> None:
     assert verdict(make_record()).startswith("The search has not finished")
     assert verdict(make_record(stages={"search": {}})).startswith("The winner has not been retrained yet")
@@ -142,6 +151,8 @@ def test_cautions_appear_when_their_cause_does(make_record: Make) -> None:
     assert "Ties at the top" in titles(replace(calm, trials=[*calm.trials, trial(2, 0.9)]))
     assert "Failed evaluations" in titles(replace(calm, trials=[*calm.trials, trial(2, None)]))
     assert "The supernet is hardly trained" in titles(replace(calm, trials=[trial(0, 0.15)]))
+    two_classes = {"data": {"seconds": 0, "done": True, "record": {"classes": 2}}}
+    assert titles(replace(calm, networks=[], stages=two_classes)) == ["The best of many"]
     assert "Few networks" in titles(replace(calm, networks=networks(0.95, 0.9, 0.91)))
     assert (
         titles(replace(calm, result={"parity": {"onnx_max_abs_error": 0.01}}))[0]

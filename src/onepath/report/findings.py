@@ -21,11 +21,15 @@ class Comparison:
     Attributes:
         winner: test accuracy in [0, 1].
         baseline: test accuracies of the random architectures, at least one.
+        start: of the compared networks' weights, "scratch" or "inherited".
+        is_handed_over: whether the compared winner is the network that the run hands over.
         noise: half width of what chance alone explains, see `compare`; None where nothing tells it.
     """
 
     winner: float
     baseline: tuple[float, ...]
+    start: str
+    is_handed_over: bool
     noise: float | None
 
     @property
@@ -119,7 +123,8 @@ def compare(record: RunRecord) -> Comparison | None:
     sampling = sampling_error(statistics.fmean(accuracies), num_images(record, "test"))
     deviations = [deviation for deviation in (spread, sampling) if deviation is not None]
     noise = 2 * max(deviations) * math.sqrt(1 + 1 / len(accuracies)) if deviations else None
-    return Comparison(same[0].retrained_test, accuracies, noise)
+    handed_over = same[0] is winner_network(record)
+    return Comparison(same[0].retrained_test, accuracies, same[0].start, handed_over, noise)
 
 
 def rank(record: RunRecord) -> Ranking:

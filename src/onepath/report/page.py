@@ -123,7 +123,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "figures": _all_figures(record),
         "drawing": drawing(record),
         "winner": trial.architecture if trial else network.architecture if network else None,
-        "networks": [(figures.network_title(row), row, _gain(row)) for row in record.networks],
+        "networks": [(_network_name(record, row), row, _gain(row)) for row in record.networks],
         "ranking": ranking_text(rank(record)),
         "retraining": retraining_text(record),
         "parity": parity(record),
@@ -144,8 +144,9 @@ def cards(record: RunRecord) -> list[Card]:
     if network is not None and network.retrained_test is not None:
         num = num_images(record, "test")
         error = sampling_error(network.retrained_test, num)
-        note = f"±{formats.points(2 * error)} on {formats.whole(num)} images" if error else "retrained winner"
-        found.append(Card("Test accuracy", formats.percent(network.retrained_test), note))
+        notes = [f"±{formats.points(2 * error)} on {formats.whole(num)} images"] if error else []
+        notes += [] if network.start == "scratch" else [f"from {network.start} weights"]
+        found.append(Card("Test accuracy", formats.percent(network.retrained_test), ", ".join(notes)))
     elif trial is not None and trial.accuracy is not None:
         num = num_scored(record)
         note = f"best so far, on {formats.whole(num)} validation images" if num else "best so far"
@@ -193,7 +194,6 @@ def versions(record: RunRecord) -> dict[str, str]:
             continue
     written = record.result.get("onepath")
     return {**({"onepath": str(written)} if written else {}), **found}
-    return found
 
 
 def _latency_card(record: RunRecord) -> list[Card]:
@@ -224,6 +224,13 @@ def _all_figures(record: RunRecord) -> list[figures.Figure]:
         figures.inherited_against_alone(record),
     )
     return [figure for figure in candidates if figure is not None]
+
+
+def _network_name(record: RunRecord, row: NetworkRow) -> str:
+    """As in the figures; of two trainings of the winner, the one that is exported says so."""
+    trainings = [other for other in record.networks if other.role == row.role]
+    exported = len(trainings) > 1 and row is winner_network(record)
+    return f"{figures.network_title(row)}{' (exported)' if exported else ''}"
 
 
 def _gain(row: NetworkRow) -> float | None:

@@ -61,10 +61,11 @@ def _compared(comparison: Comparison) -> str:
         if num > 1
         else f"one random architecture with equal budget ({accuracies})"
     )
+    winner = _winner_title(comparison)
     if float(points(difference).split()[0]) == 0:
-        head = f"The winner is no better and no worse than {others}"
+        head = f"{winner} is no better and no worse than {others}"
     else:
-        head = f"The winner is {points(difference)} {'above' if difference > 0 else 'below'} {others}"
+        head = f"{winner} is {points(difference)} {'above' if difference > 0 else 'below'} {others}"
     if comparison.noise is None:
         return f"{head}; too little was measured to tell that from noise."
     noise = f"noise of ±{points(comparison.noise)}"
@@ -73,6 +74,13 @@ def _compared(comparison: Comparison) -> str:
     if comparison.is_worse:
         return f"{head}: worse than random by more than the {noise}."
     return f"{head}: not better than random beyond the {noise}."
+
+
+def _winner_title(comparison: Comparison) -> str:
+    """Says which of the winner's two trainings is compared, where it is not the one at the top of the page."""
+    if comparison.is_handed_over:
+        return "The winner"
+    return f"The winner trained from {'scratch' if comparison.start == 'scratch' else 'inherited weights'}"
 
 
 def ranking_text(ranking: Ranking) -> str:
@@ -164,7 +172,7 @@ def _baseline_cautions(record: RunRecord) -> list[Caution]:
     num = sum(accuracy > comparison.winner for accuracy in comparison.baseline)
     text = (
         f"{num} of {len(comparison.baseline)} random architectures, the best with {percent(max(comparison.baseline))}, "
-        f"reached a higher test accuracy than the winner's {percent(comparison.winner)}."
+        f"reached more than the {percent(comparison.winner)} on the test set of the winner trained alike."
     )
     return [Caution("A random architecture is better", text)]
 
@@ -199,7 +207,7 @@ def _search_cautions(record: RunRecord) -> list[Caution]:
         )
         found.append(Caution("Failed evaluations", text))
     classes = stage_record(record, "data").get("classes") or (record.result.get("data") or {}).get("classes")
-    if classes and winner.accuracy < 2 / classes:
+    if classes and winner.accuracy < min(2 / classes, 1 / classes + 0.1):
         text = (
             f"The best inherited accuracy, {percent(winner.accuracy)}, is near the {percent(1 / classes)} of guessing "
             f"among {classes} classes: the supernet has hardly been trained, and its ranking says little."
