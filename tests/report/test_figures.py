@@ -90,8 +90,10 @@ def test_curves_are_thinned_keep_their_end_and_leave_out_what_is_not_finite(make
 
 def test_winner_is_drawn_over_the_baseline(finished_record: RunRecord) -> None:
     figures = {figure["id"]: figure for figure in training_curves(finished_record)}
-    names = [trace["name"] for trace in figures["curves-stand-alone-accuracy"]["data"]]
-    assert names == ["Random 1", "Random 2", "Random 3", "Winner"]
+    traces = figures["curves-stand-alone-accuracy"]["data"]
+    assert [trace["name"] for trace in traces] == ["Random", "Random", "Random", "Winner"]
+    assert [trace.get("showlegend", True) for trace in traces] == [True, False, False, True]
+    assert [f"<extra>Random {number}</extra>" in traces[number - 1]["hovertemplate"] for number in (1, 2, 3)]
     assert curve_title("baseline-11-inherited") == "Random 12, inherited"
     assert curve_title("winner-inherited") == "Winner, inherited"
     assert curve_title("supernet") == "Supernet"

@@ -21,7 +21,6 @@ _MOST_POINTS = 400
 _ARCHITECTURE_LENGTH = 60
 _MOST_NAMED = 6
 _TITLES = {"supernet": "Supernet", "winner": "Winner", "baseline": "Random"}
-_DASHES = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
 
 
 def accuracy_against_macs(record: RunRecord) -> Figure | None:
@@ -101,8 +100,9 @@ def training_curves(record: RunRecord) -> list[Figure]:
     figures = []
     for group, curves in (("supernet", supernet), ("stand-alone", alone)):
         for quantity in ("loss", "accuracy"):
-            data = [_curve(name, curves[name], quantity) for name in sorted(curves, key=_curve_order)]
-            data = [line for line in data if line is not None]
+            names = sorted(curves, key=_curve_order)
+            lines = [_curve(name, curves[name], quantity, name == names[0]) for name in names]
+            data = [line for line in lines if line is not None]
             if data:
                 title = "training loss" if quantity == "loss" else "training accuracy (%)"
                 layout = _layout("epoch", title) | {"showlegend": len(data) > 1}
@@ -189,10 +189,10 @@ def _line(
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": name,
+        "name": escape(name),
         "x": list(x),
         "y": list(y),
-        "line": {"color": colour, "width": 2.5 if colour == "winner" else 2, "dash": dash},
+        "line": {"color": colour, "width": 1.5 if colour == "baseline" else 2.2, "dash": dash},
         "hovertemplate": f"{hover}<extra>{escape(name)}</extra>",
     }
 
@@ -212,7 +212,7 @@ def _progress_by_trial(scored: Sequence[TrialRow]) -> Figure:
     return {"id": "search-progress", "data": data, "layout": layout}
 
 
-def _curve(name: str, curve: Sequence[CurvePoint], quantity: str) -> Figure | None:
+def _curve(name: str, curve: Sequence[CurvePoint], quantity: str, is_first: bool) -> Figure | None:
     """One training curve, thinned to a few hundred points; None if nothing finite was noted."""
     known = [
         (point.epoch, point.loss if quantity == "loss" else _hundredths(point.metric))
@@ -225,17 +225,14 @@ def _curve(name: str, curve: Sequence[CurvePoint], quantity: str) -> Figure | No
     kept = known[::-step][::-1]
     role, _, start = name.rpartition("-") if name.count("-") else (name, "", "")
     colour = "winner" if role == "winner" else "baseline" if role.startswith("baseline") else "supernet"
-    number = role.rpartition("-")[2]
-    dash = (
-        _DASHES[int(number) % len(_DASHES)]
-        if number.isdigit()
-        else "dash"
-        if start == "inherited"
-        else "solid"
-    )
+    dash = "dash" if start == "inherited" else "solid"
     x, y = [round(epoch, 4) for epoch, _ in kept], [round(float(value or 0.0), 5) for _, value in kept]
     hover = "epoch %{x:.2~f}: %{y:.4~f}" if quantity == "loss" else "epoch %{x:.2~f}: %{y:.2f} %"
-    return _line(curve_title(name), x, y, colour, hover, dash)
+    line = _line(curve_title(name), x, y, colour, hover, dash)
+    if colour == "baseline":
+        # One entry of the legend for all of them; the name of each shows under the pointer.
+        line |= {"name": "Random", "showlegend": is_first, "opacity": 0.8}
+    return line
 
 
 def curve_title(name: str) -> str:
