@@ -1,0 +1,7 @@
+"""`python -m onepath.cli`, where the console script is not on the path."""
+
+import sys
+
+from onepath.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,233 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from onepath import __version__
+from onepath.cli import options as o
+from onepath.cli.output import compact, print_json, print_result, print_table, write
+
+app = typer.Typer(
+    name="onepath",
+    help="Find the neural network that fits your data and your device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        write(f"onepath {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    data: o.Data = None,
+    test_data: o.TestData = None,
+    data_root: o.DataRoot = None,
+    input_size: o.InputSize = None,
+    space: o.Space = None,
+    width: o.Width = None,
+    space_argument: o.SpaceArgument = None,
+    method: o.Method = None,
+    max_macs: o.MaxMacs = None,
+    max_params: o.MaxParams = None,
+    max_latency_ms: o.MaxLatencyMs = None,
+    device: o.Device = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    learning_rate: o.LearningRate = None,
+    sampler: o.SamplerName = None,
+    retrain_epochs: o.RetrainEpochs = None,
+    retrain_from: o.RetrainFrom = None,
+    num_baselines: o.NumBaselines = None,
+    train_on: o.TrainOn = None,
+    precision: o.Precision = None,
+    compile: o.Compile = None,
+    population: o.Population = None,
+    generations: o.Generations = None,
+    calibration_images: o.CalibrationImages = None,
+    validation_images: o.ValidationImages = None,
+    seed: o.Seed = None,
+    out: o.Out = None,
+    config: o.Config = None,
+    fresh: o.Fresh = False,
+    json: o.Json = False,
+) -> None:
+    """Train, search, retrain, export and report; the same command again continues where it stopped."""
+    given = _given(locals())
+    from onepath.cli.progress import make_progress
+    from onepath.pipeline import Run, finish, make_config
+
+    with Run(make_config(o.merged(given, config)), fresh=fresh, progress=make_progress()) as opened:
+        result = finish(opened)
+    if json:
+        print_json(result.result)
+    else:
+        print_result(result.path, result.result)
+
+
+@app.command()
+def train(
+    data: o.Data = None,
+    test_data: o.TestData = None,
+    data_root: o.DataRoot = None,
+    input_size: o.InputSize = None,
+    space: o.Space = None,
+    width: o.Width = None,
+    space_argument: o.SpaceArgument = None,
+    method: o.Method = None,
+    max_macs: o.MaxMacs = None,
+    max_params: o.MaxParams = None,
+    max_latency_ms: o.MaxLatencyMs = None,
+    device: o.Device = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    learning_rate: o.LearningRate = None,
+    sampler: o.SamplerName = None,
+    retrain_epochs: o.RetrainEpochs = None,
+    retrain_from: o.RetrainFrom = None,
+    num_baselines: o.NumBaselines = None,
+    train_on: o.TrainOn = None,
+    precision: o.Precision = None,
+    compile: o.Compile = None,
+    population: o.Population = None,
+    generations: o.Generations = None,
+    calibration_images: o.CalibrationImages = None,
+    validation_images: o.ValidationImages = None,
+    seed: o.Seed = None,
+    out: o.Out = None,
+    config: o.Config = None,
+    fresh: o.Fresh = False,
+    json: o.Json = False,
+) -> None:
+    """Begin a run and train its supernet; with --out alone, continue the run there."""
+    given = _given(locals())
+    from onepath.pipeline import make_config
+
+    _stage(
+        "train",
+        out,
+        json,
+        None if set(given) == {"out"} and config is None else make_config(o.merged(given, config)),
+        fresh,
+    )
+
+
+@app.command()
+def search(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+    """Search a run's trained supernet under its limits."""
+    _stage("search", out, json)
+
+
+@app.command()
+def retrain(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+    """Retrain a run's winner and its random baseline, and test them."""
+    _stage("retrain", out, json)
+
+
+@app.command()
+def export(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+    """Write a run's ONNX, torch.export and safetensors files, and compare them."""
+    _stage("export", out, json)
+
+
+@app.command()
+def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+    """Write a run's result.json and report.html."""
+    _stage("report", out, json)
+
+
+@app.command()
+def spaces(json: o.Json = False) -> None:
+    """The catalogue: size, choices, min / median / max MACs and params."""
+    from onepath.cli.catalogue import describe_spaces
+
+    found = describe_spaces()
+    if json:
+        print_json({"spaces": found})
+        return
+    titles = ["space", "architectures", "choices", "MACs min", "median", "max", "params min", "median", "max"]
+    rows = [
+        [space["name"], f"{space['size']:.3g}", str(space["num_choices"])]
+        + [compact(space[kind][level]) for kind in ("macs", "params") for level in ("min", "median", "max")]
+        for space in found
+    ]
+    print_table(titles, rows)
+    write("at 1000 classes and 3x224x224, as in the papers")
+
+
+@app.command()
+def cost(
+    space: Annotated[str, typer.Argument(help="A space of `onepath spaces`, or path/to/file.py:function.")],
+    architecture: Annotated[
+        str, typer.Option(help='Option indices "2,1,0,...", a JSON object, or the paper\'s own notation.')
+    ],
+    num_classes: Annotated[int, typer.Option(min=1)] = 1000,
+    input_size: Annotated[int, typer.Option(min=1, help="Height and width of the input.")] = 224,
+    in_channels: Annotated[int, typer.Option(min=1)] = 3,
+    width: o.Width = None,
+    space_argument: o.SpaceArgument = None,
+    json: o.Json = False,
+) -> None:
+    """MACs and parameters of one architecture."""
+    from onepath.cli.catalogue import describe_architecture
+
+    arguments = o.merged({"space_argument": space_argument}, None).get("space_arguments", {})
+    found = describe_architecture(
+        space,
+        architecture,
+        num_classes=num_classes,
+        input_shape=(in_channels, input_size, input_size),
+        width=width,
+        arguments=arguments,
+    )
+    if json:
+        print_json(found)
+        return
+    write(f"{compact(found['macs'])} MACs, {compact(found['params'])} parameters")
+    write(f"{found['macs']:,} MACs, {found['params']:,} parameters")
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that belong to the configuration and were given."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in ("config", "fresh", "json") and value is not None
+    }
+
+
+def _stage(stage: str, out: str | None, json: bool, config: Any = None, fresh: bool = False) -> None:
+    from pathlib import Path
+
+    from onepath.cli.progress import make_progress
+    from onepath.pipeline import Run, run_stage
+
+    path = None if config is not None else Path(str(out))
+    with Run(config, path, fresh=fresh, progress=make_progress()) as opened:
+        run_stage(opened, stage)
+        directory = opened.directory.path
+        row = opened.directory.store.stage(stage)
+    if json:
+        print_json({"stage": stage, "path": str(directory), "done": row.done, "seconds": row.seconds})
+    else:
+        write(f"{stage} is done in {directory}, {row.seconds:.1f} s")

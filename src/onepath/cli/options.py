@@ -1,0 +1,163 @@
+"""The options of the command line; what is not given is None and takes its default from `RunConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from onepath.errors import ConfigurationError
+
+_DATA, _SPACE, _LIMITS, _TRAINING, _SEARCH = "Data", "Space", "Limits", "Training", "Search"
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="digits (default), a torchvision dataset, a folder of class folders, an .npz or a .parquet.",
+        rich_help_panel=_DATA,
+    ),
+]
+TestData = Annotated[
+    str | None, typer.Option(help="The test set, where it is not in --data.", rich_help_panel=_DATA)
+]
+DataRoot = Annotated[
+    str | None, typer.Option(help="Where torchvision keeps its downloads.", rich_help_panel=_DATA)
+]
+InputSize = Annotated[
+    int | None, typer.Option(help="Resize images to this many pixels a side.", rich_help_panel=_DATA)
+]
+Space = Annotated[
+    str | None,
+    typer.Option(
+        help="A space of `onepath spaces` (default shufflenet), or path/to/file.py:function.",
+        rich_help_panel=_SPACE,
+    ),
+]
+Width = Annotated[
+    float | None,
+    typer.Option(help="Factor on the channels; default: fitted to the limits.", rich_help_panel=_SPACE),
+]
+SpaceArgument = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="name=value, a further argument of the space; may be repeated.", rich_help_panel=_SPACE
+    ),
+]
+Method = Annotated[
+    str | None, typer.Option(help="How the supernet is trained and searched: spos.", rich_help_panel=_SPACE)
+]
+MaxMacs = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="At most this many multiply-accumulates: 30M.", rich_help_panel=_LIMITS),
+]
+MaxParams = Annotated[
+    str | None, typer.Option(metavar="N", help="At most this many parameters: 1M.", rich_help_panel=_LIMITS)
+]
+MaxLatencyMs = Annotated[
+    float | None, typer.Option(help="At most this latency; not built yet.", rich_help_panel=_LIMITS)
+]
+Device = Annotated[
+    str | None, typer.Option(help="The device of --max-latency-ms; not built yet.", rich_help_panel=_LIMITS)
+]
+Epochs = Annotated[int | None, typer.Option(help="Of the supernet.", rich_help_panel=_TRAINING)]
+BatchSize = Annotated[int | None, typer.Option(help="Examples per update.", rich_help_panel=_TRAINING)]
+LearningRate = Annotated[
+    float | None, typer.Option(help="The highest of the schedule.", rich_help_panel=_TRAINING)
+]
+SamplerName = Annotated[
+    str | None,
+    typer.Option(
+        "--sampler",
+        help="Paths of the training: uniform (default), or constrained to the limit.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+RetrainEpochs = Annotated[
+    int | None, typer.Option(help="Of each stand-alone training.", rich_help_panel=_TRAINING)
+]
+RetrainFrom = Annotated[
+    str | None,
+    typer.Option(
+        help="Weights the winner starts from: scratch (default), inherited, both.", rich_help_panel=_TRAINING
+    ),
+]
+NumBaselines = Annotated[
+    int | None, typer.Option(help="Random architectures to compare with.", rich_help_panel=_TRAINING)
+]
+TrainOn = Annotated[str | None, typer.Option(help="cpu (default) or cuda.", rich_help_panel=_TRAINING)]
+Precision = Annotated[
+    str | None, typer.Option(help="float32 (default) or bfloat16.", rich_help_panel=_TRAINING)
+]
+Compile = Annotated[
+    bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks.", rich_help_panel=_TRAINING)
+]
+Population = Annotated[
+    int | None, typer.Option(help="Architectures per generation.", rich_help_panel=_SEARCH)
+]
+Generations = Annotated[int | None, typer.Option(help="After the first.", rich_help_panel=_SEARCH)]
+CalibrationImages = Annotated[
+    int | None,
+    typer.Option(help="Training images that recompute a candidate's normalisation.", rich_help_panel=_SEARCH),
+]
+ValidationImages = Annotated[
+    int | None, typer.Option(help="Validation images that score a candidate.", rich_help_panel=_SEARCH)
+]
+Seed = Annotated[int | None, typer.Option(help="Of everything drawn; default 0.")]
+Out = Annotated[str | None, typer.Option(help="The run directory; default runs/<data>-<space>-<method>.")]
+Config = Annotated[
+    str | None, typer.Option(metavar="FILE", help="A YAML file of options; those given here come first.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete an old run in --out and start over.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
+RunDirectoryPath = Annotated[str, typer.Option("--out", help="The run directory.")]
+
+
+def merged(given: Mapping[str, Any], config: str | None) -> dict[str, Any]:
+    """Options of the command line over those of a YAML file.
+
+    Args:
+        given: option -> value; None was not given. `space_argument` holds "name=value" texts.
+        config: a YAML file with option names as keys, dashes or underscores, or None.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or is not a mapping.
+    """
+    options = {} if config is None else _read(Path(config))
+    options.update({name: value for name, value in given.items() if value is not None})
+    arguments = options.pop("space_argument", None)
+    if arguments:
+        options["space_arguments"] = {**options.get("space_arguments", {}), **_pairs(arguments)}
+    return options
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"--config must be a readable file, but {path} is not: {str(error.strerror).lower()}; check the path"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"--config must be YAML, but {path} is not: {error}; mend the file"
+        ) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f"--config must hold `option: value` lines, but {path} holds a {type(content).__name__}; mend the file"
+        )
+    return {str(name).replace("-", "_"): value for name, value in content.items()}
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, Any]:
+    pairs = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise ConfigurationError(f"--space-argument must be name=value, but got {text!r}; write it so")
+        pairs[name] = yaml.safe_load(value)
+    return pairs

@@ -1,0 +1,65 @@
+"""What goes to stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON object."""
+    write(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def write(text: str) -> None:
+    """A line of results."""
+    print(text, file=sys.stdout)  # noqa: T201
+
+
+def print_result(path: Path, result: Mapping[str, Any]) -> None:
+    """The outcome of a run, for people."""
+    cost, accuracy, baseline = result["cost"], result["accuracy"], result["random_baseline"]
+    latency = (
+        "" if cost["latency_ms"] is None else f", {cost['latency_ms']:.3f} ms on {cost['latency_device']}"
+    )
+    write(f"network    {cost['macs']:,} MACs, {cost['params']:,} parameters{latency}")
+    write(
+        f"accuracy   {_number(accuracy['retrained_test'])} test, {_number(accuracy['retrained_validation'])} validation"
+    )
+    tested = ", ".join(_number(value) for value in baseline["retrained_test"])
+    if tested:
+        write(f"baseline   {tested} test, of {baseline['num']} random architectures under the same limits")
+    ranking = result["ranking"]
+    if ranking["kendall_tau"] is not None:
+        tau, rho = _number(ranking["kendall_tau"]), _number(ranking["spearman"])
+        write(f"ranking    Kendall tau {tau}, Spearman {rho} over {ranking['num']} networks")
+    write(
+        f"time       {result['seconds']['total']:.0f} s, {result['search']['evaluated']:,} architectures evaluated"
+    )
+    for name in result["files"].values():
+        if name is not None:
+            write(f"file       {path / name}")
+
+
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns aligned with spaces, the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]
+    for row in (titles, *rows):
+        cells = [text.rjust(width) for text, width in zip(row, widths, strict=True)]
+        cells[0] = row[0].ljust(widths[0])
+        write("  ".join(cells).rstrip())
+
+
+def compact(number: float) -> str:
+    """Three digits after the point, with the unit of thousands: 322.919 M."""
+    for factor, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(number) >= factor:
+            return f"{number / factor:.3f}{suffix}"
+    return f"{number:g}"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"

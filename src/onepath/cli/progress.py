@@ -1,0 +1,116 @@
+"""Progress on stderr: a bar with time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from onepath.pipeline import Progress
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+def make_progress() -> Progress:
+    """The progress for this process's stderr."""
+    return BarProgress() if sys.stderr.isatty() else LineProgress(sys.stderr)
+
+
+class LineProgress:
+    """One line when a piece of work begins and ends, and one every 15 seconds in between.
+
+    Args:
+        stream: where to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._title = ""
+        self._total = self._first = self._done = 0
+        self._detail = ""
+        self._began = self._written = 0.0
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        """See `Progress`."""
+        self.finish()
+        self._title, self._total, self._first, self._done, self._detail = title, total, done, done, ""
+        self._began = self._written = time.monotonic()
+        self._write(f"{title}: {done} of {total} done already" if done else title)
+
+    def advance(self, done: int, detail: str = "") -> None:
+        """See `Progress`."""
+        self._done, self._detail = done, detail
+        now = time.monotonic()
+        if now - self._written >= _SECONDS_BETWEEN_LINES:
+            self._written = now
+            left = (now - self._began) / max(done - self._first, 1) * max(self._total - done, 0)
+            self._write(f"{self._state()}, {_duration(left)} left")
+
+    def finish(self) -> None:
+        """See `Progress`."""
+        if self._title:
+            self._write(f"{self._state()}, took {_duration(time.monotonic() - self._began)}")
+            self._title = ""
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self._write(text)
+
+    def _state(self) -> str:
+        detail = f", {self._detail}" if self._detail else ""
+        return f"{self._title}: {self._done} of {self._total}{detail}"
+
+    def _write(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+
+class BarProgress:
+    """A bar with the time left, on a terminal's stderr."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=Console(stderr=True),
+        )
+        self._task: TaskID | None = None
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        """See `Progress`."""
+        self.finish()
+        self._task = self._bar.add_task(title, total=total, detail="")
+        self._bar.start()
+        # As an advance from the very start it would count as speed.
+        self._bar.update(self._task, completed=done)
+        self._bar.reset(self._task, total=total, completed=done, detail="")
+
+    def advance(self, done: int, detail: str = "") -> None:
+        """See `Progress`."""
+        if self._task is not None:
+            self._bar.update(self._task, completed=done, detail=detail)
+
+    def finish(self) -> None:
+        """See `Progress`."""
+        if self._task is not None:
+            self._bar.stop()
+            self._bar.remove_task(self._task)
+            self._task = None
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self._bar.console.print(text, markup=False, highlight=False)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

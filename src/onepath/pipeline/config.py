@@ -1,0 +1,187 @@
+"""What a run is asked to do: every option, its default and its range."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from onepath.errors import ConfigurationError
+
+_FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]?)")
+
+
+def parse_count(value: object) -> object:
+    """A number that may be written as 30M, 1.5M, 250k, 2G or 2_000_000; what is not text is returned as it is.
+
+    Raises:
+        ValueError: the text is not such a number, or not a whole one.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _COUNT.fullmatch(value.strip())
+    suffix = match[2].lower().replace("m", "M").replace("g", "G") if match else "?"
+    if match is None or suffix not in _FACTORS:
+        raise ValueError("must be a whole number such as 30M, 1.5M, 250k, 2G or 2_000_000")
+    number = Decimal(match[1].replace("_", "")) * _FACTORS[suffix]
+    if number != int(number):
+        raise ValueError("must be a whole number such as 30M, 1.5M, 250k, 2G or 2_000_000")
+    return int(number)
+
+
+Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class RunConfig(BaseModel):
+    """The options of `run`; None stands for a default that depends on the data or the space.
+
+    Attributes:
+        data: "digits", a torchvision dataset, a folder, an .npz or a .parquet file.
+        test_data: the test set, where it is not in `data`.
+        data_root: where torchvision keeps its downloads.
+        input_size: height and width that images are brought to; None keeps theirs.
+        space: a ready-made space, or path/to/file.py:function.
+        space_arguments: further arguments of the space.
+        width: factor on the space's channels; None takes one at which about half of the space meets the limits.
+        method: how the supernet is trained and searched.
+        max_macs, max_params: hard limits on the network found.
+        max_latency_ms, device: a hard limit on latency, and where it holds.
+        sampler: paths of the training: "uniform" over the space, or "constrained" to the limit.
+        epochs, batch_size, learning_rate: of the supernet's training.
+        retrain_epochs: of each stand-alone training.
+        retrain_from: "scratch", "inherited" or "both": where the winner's weights begin.
+        num_baselines: random architectures under the same limit, trained with the same budget.
+        population, generations: of the evolutionary search.
+        calibration_images: training images that recompute a candidate's normalisation.
+        validation_images: validation images that score a candidate; None takes all.
+        seed: of everything drawn.
+        train_on: "cpu" or "cuda".
+        precision: "bfloat16" runs forward passes under autocast.
+        compile: compile the candidate blocks.
+        out: the run directory.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str = "digits"
+    test_data: str | None = None
+    data_root: str | None = None
+    input_size: Positive | None = None
+    space: str = "shufflenet"
+    space_arguments: dict[str, Any] = Field(default_factory=dict)
+    width: Annotated[float, Field(gt=0)] | None = None
+    method: Literal["spos"] = "spos"
+    max_macs: Count | None = None
+    max_params: Count | None = None
+    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    device: str | None = None
+    sampler: Literal["uniform", "constrained"] = "uniform"
+    epochs: Positive | None = None
+    batch_size: Positive | None = None
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    retrain_epochs: Positive | None = None
+    retrain_from: Literal["scratch", "inherited", "both"] = "scratch"
+    num_baselines: Annotated[int, Field(ge=0)] = 3
+    population: Annotated[int, Field(ge=2)] = 50
+    generations: Annotated[int, Field(ge=0)] = 20
+    calibration_images: Positive = 2000
+    validation_images: Positive | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    train_on: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+    out: str | None = None
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        if self.max_latency_ms is not None or self.device is not None:
+            given = "max_latency_ms" if self.max_latency_ms is not None else "device"
+            raise ValueError(f"{given}: limits on latency are not built yet; use max_macs or max_params")
+        if self.sampler == "constrained" and self.max_macs is None and self.max_params is None:
+            raise ValueError(
+                "sampler: 'constrained' needs a limit, but none came; give max_macs or max_params"
+            )
+        return self
+
+    def directory(self) -> Path:
+        """The run directory: `out`, or `runs/<data>-<space>-<method>`."""
+        if self.out is not None:
+            return Path(self.out)
+        return Path("runs") / f"{_label(self.data)}-{_label(self.space)}-{self.method}"
+
+
+def make_config(options: Mapping[str, Any]) -> RunConfig:
+    """Check options; paths of files become absolute, so that a run can be continued from any directory.
+
+    Args:
+        options: option name -> value; what is left out takes its default.
+
+    Raises:
+        ConfigurationError: an option does not exist, is out of its range, or does not fit the others.
+    """
+    try:
+        config = RunConfig(**options)
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(error)) from error
+    names = ["data_root", "space"]
+    # With a root, a bare word names a torchvision dataset even beside a folder called so, as `load_data` has it.
+    names += [
+        name for name in ("data", "test_data") if config.data_root is None or _is_path(getattr(config, name))
+    ]
+    return config.model_copy(update={name: _absolute(getattr(config, name)) for name in names})
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two configurations, as "option: old -> new"; where the run is kept does not count."""
+    names = [name for name in {**old, **new} if name != "out" and old.get(name) != new.get(name)]
+    return [f"{name}: {_show(old.get(name))} -> {_show(new.get(name))}" for name in names]
+
+
+def unknown_option(name: str) -> str:
+    """The message for an option that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(name.replace("-", "_"), RunConfig.model_fields, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(RunConfig.model_fields)}"
+    return f"an option must exist, but {name} does not; {advice}"
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return unknown_option(name)
+    text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
+    text = text.replace("\n", " ")
+    if not name:
+        return text
+    return f"{name} {text}, but got {first['input']!r}; change it"
+
+
+def _is_path(value: str | None) -> bool:
+    return value is not None and ("/" in value or Path(value).suffix != "")
+
+
+def _absolute(value: str | None) -> str | None:
+    if value is None:
+        return None
+    path, separator, function = value.rpartition(":") if ".py:" in value else (value, "", "")
+    # "digits" is the bundled data, even beside a folder called so.
+    if value in ("digits", "shufflenet") and not separator:
+        return value
+    return f"{Path(path).expanduser().absolute()}{separator}{function}" if Path(path).exists() else value
+
+
+def _label(name: str) -> str:
+    path, _, function = name.rpartition(":")
+    label = function if path.endswith(".py") else Path(name).stem or Path(name).name
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip(".-") or "run"
+
+
+def _show(value: object) -> str:
+    return "none" if value is None else str(value)

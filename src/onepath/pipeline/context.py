@@ -1,0 +1,296 @@
+"""An open run: its directory and configuration, and what the stages share, made at first use."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from onepath.errors import ConfigurationError, RunDirectoryError, UserError
+from onepath.pipeline.config import RunConfig, differences, make_config
+from onepath.pipeline.progress import Progress, SilentProgress
+from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, check_device, describe, resolve
+from onepath.randomness import generator
+from onepath.record import RunDirectory, StageRow, load_tensors
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from onepath.cost import Constraint
+    from onepath.cost.table import Kind
+    from onepath.data import Task
+    from onepath.nn import Supernet
+    from onepath.search import FeasibleSet
+    from onepath.search.feasible import Costs
+    from onepath.space import Architecture
+    from onepath.train import Recipe
+
+STAGES = ("train", "search", "retrain", "export", "report")
+SUPERNET = "supernet"
+_CLOCK_SECONDS = 1.0
+
+
+class Run:
+    """A run directory with everything needed to work on it; use inside a `with`.
+
+    Args:
+        config: the options asked for; None takes those of the directory, which must be a run directory.
+        path: the run directory; None takes the configuration's.
+        data: a task or arrays given in Python, in place of `config.data`.
+        fresh: delete an old run in the directory first.
+        progress: where to tell.
+        checkpoint_seconds: time between two saves of an unfinished training.
+
+    Raises:
+        RunDirectoryError: the directory is in use, cannot be written, or holds a run of another configuration or of
+            other data.
+        UserError: the data, the space or the limits are wrong; then a new directory is not left behind.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig | None,
+        path: Path | None = None,
+        *,
+        data: object = None,
+        fresh: bool = False,
+        progress: Progress | None = None,
+        checkpoint_seconds: float = 20.0,
+    ) -> None:
+        self.progress: Progress = SilentProgress() if progress is None else progress
+        self.checkpoint_seconds = checkpoint_seconds
+        self._data = data
+        if path is None:
+            assert config is not None, "a run without a path needs a configuration"
+            path = config.directory()
+        self.directory = RunDirectory(path, create=config is not None)
+        try:
+            if fresh:
+                self.directory.clear()
+            self._settle(config)
+        except BaseException:
+            self.directory.discard_if_unused()
+            self.directory.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.directory.close()
+
+    def _settle(self, asked: RunConfig | None) -> None:
+        """Fix the configuration and the facts about the data, or compare them with those of the directory."""
+        stored = self.directory.read_config()
+        self.facts: dict[str, Any] = self.directory.store.stage("data").record if stored is not None else {}
+        if asked is None:
+            assert stored is not None, "RunDirectory has checked that there is a configuration"
+            asked = _stored_config(self.directory.path, stored)
+        self.config = asked
+        facts = self.facts or describe(self.task)
+        self.config, facts = resolve(asked, facts)
+        if stored is not None:
+            self._compare(stored)
+        else:
+            self._check_before_work()
+            self.directory.write_config(self.config.model_dump(mode="json"))
+        if not self.facts:
+            self.directory.store.put_stage(StageRow("data", done=True, record=facts))
+            self.facts = facts
+        # Not earlier: until here a mistake of the caller may end the run, with that one line and no other.
+        sizes = ", ".join(f"{facts[split]:,} {split}" for split in ("train", "validation", "test"))
+        for note in (f"{facts['name']}: {sizes} examples of {facts['classes']} classes", *facts["notes"]):
+            self.progress.note(note)
+
+    def _compare(self, stored: Mapping[str, Any]) -> None:
+        defaults = RunConfig().model_dump(mode="json")
+        changed = differences({**defaults, **stored}, self.config.model_dump(mode="json"))
+        if changed:
+            raise RunDirectoryError(
+                f"a run continues with the configuration it began with, but {self.directory.path} has another "
+                f"({'; '.join(changed)}); give another --out, or start over with --fresh"
+            )
+
+    def _check_before_work(self) -> None:
+        """Find out now what would otherwise end the run after hours of training."""
+        check_device(self.config.train_on)
+        self.feasible.sample(1, generator(self.config.seed, "feasible"))
+
+    @cached_property
+    def task(self) -> Task:
+        """The data, loaded; compared with what the run began with."""
+        from onepath.data import Task, load_data
+
+        config = self.config
+        if isinstance(self._data, Task):
+            task: Task = self._data
+        else:
+            if self._data is None and config.data.startswith(GIVEN_IN_PYTHON):
+                raise ConfigurationError(
+                    f"data given in Python must be given again to continue, but only {self.directory.path} came; "
+                    "call onepath.run with the same data"
+                )
+            source = config.data if self._data is None else self._data
+            task = load_data(
+                source,
+                test=config.test_data,
+                root=config.data_root,
+                input_size=config.input_size,
+                seed=config.seed,
+            )
+        if self.facts and self.facts["fingerprint"] != task.fingerprint:
+            raise RunDirectoryError(
+                f"a run continues with the data it began with, but {config.data} has changed "
+                f"({self.facts['fingerprint']} -> {task.fingerprint}); give another --out, or start over with --fresh"
+            )
+        return task
+
+    def build_supernet(self) -> Supernet:
+        """A supernet with its initial weights, the same at every call."""
+        return build_supernet(self.config, self.facts or describe(self.task))
+
+    @cached_property
+    def blank(self) -> Supernet:
+        """A supernet for its space and its costs; its weights are never trained."""
+        return self.build_supernet()
+
+    @cached_property
+    def trained(self) -> Supernet:
+        """The supernet with the trained weights, read from the disk so that every process sees the same one."""
+        supernet = self.build_supernet()
+        supernet.load_state_dict(load_tensors(self.directory.weights_path(SUPERNET)))
+        return supernet.eval()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return tuple((self.facts or describe(self.task))["input_shape"])
+
+    @property
+    def constraints(self) -> list[Constraint]:
+        """The hard limits that were asked for."""
+        from onepath.cost import MaxMacs, MaxParams
+
+        config = self.config
+        found: list[Constraint] = []
+        if config.max_macs is not None:
+            found.append(MaxMacs(config.max_macs))
+        if config.max_params is not None:
+            found.append(MaxParams(config.max_params))
+        return found
+
+    @cached_property
+    def feasible(self) -> FeasibleSet:
+        """The architectures that meet every limit."""
+        from onepath.methods import feasible_set
+
+        return feasible_set(self.blank, self.input_shape, self.constraints)
+
+    def cost(self, architecture: Architecture) -> tuple[int, int]:
+        """MACs and parameters of the stand-alone network."""
+        matrix = self.blank.space.matrix([architecture])
+        return int(self._counters["macs"](matrix)[0]), int(self._counters["params"](matrix)[0])
+
+    @cached_property
+    def _counters(self) -> dict[str, Costs]:
+        """By table where the space has one, which is a thousand times faster than counting one by one."""
+        from onepath.cost import counter
+
+        found: dict[str, Costs] = {limit.unit: limit.costs for limit in self.feasible.limits}
+        kinds: tuple[Kind, ...] = ("macs", "params")
+        for kind in kinds:
+            if kind not in found:
+                found[kind] = counter(self.blank, self.input_shape, kind)[0]
+        return found
+
+    def recipe(self, *, retrain: bool) -> Recipe:
+        """The recipe of the supernet's training, or of each stand-alone training."""
+        from onepath.train import Recipe
+
+        config, num_train = self.config, self.facts["train"]
+        make = Recipe.retrain if retrain else Recipe.supernet
+        recipe = make(num_train, config.retrain_epochs if retrain else config.epochs)
+        assert config.batch_size is not None, "the configuration is resolved"
+        assert config.learning_rate is not None, "the configuration is resolved"
+        return replace(
+            recipe,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            precision=config.precision,
+        )
+
+    def network(self, architecture: Architecture, start: str, weights: Path | None = None) -> nn.Module:
+        """The stand-alone network in eval mode, with the weights in a file if one is given."""
+        import torch
+
+        model = self.blank.extract(architecture, inherit=start == "inherited")
+        if weights is not None:
+            model.load_state_dict(load_tensors(weights))
+        if len(self.input_shape) == 3:
+            model.to(memory_format=torch.channels_last)
+        return model.eval()
+
+    def is_done(self, stage: str) -> bool:
+        """Whether a stage has finished."""
+        return self.directory.store.stage(stage).done
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[StageClock]:
+        """Work on a stage: its time is counted, and at the end it is marked as done."""
+        clock = StageClock(self.directory, name)
+        try:
+            yield clock
+        except BaseException:
+            # The error that ended the stage matters more than one in noting its time.
+            with contextlib.suppress(UserError):
+                clock.save()
+            raise
+        finally:
+            self.progress.finish()
+        clock.save(done=True)
+
+
+class StageClock:
+    """The time and the record of the stage at work; the time adds up over processes.
+
+    Attributes:
+        record: what later stages need; kept by `save`.
+    """
+
+    def __init__(self, directory: RunDirectory, name: str) -> None:
+        self._directory = directory
+        row = directory.store.stage(name)
+        self._name = name
+        self._before = row.seconds
+        self._began = time.monotonic()
+        self._saved = self._began
+        self.record = dict(row.record)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in the stage so far."""
+        return self._before + time.monotonic() - self._began
+
+    def tick(self) -> None:
+        """Keep the time, if it has not been kept for a while."""
+        if time.monotonic() - self._saved >= _CLOCK_SECONDS:
+            self.save()
+
+    def save(self, *, done: bool = False) -> None:
+        """Keep the time and the record."""
+        self._directory.store.put_stage(StageRow(self._name, self.seconds, done, self.record))
+        self._saved = time.monotonic()
+
+
+def _stored_config(path: Path, stored: Mapping[str, Any]) -> RunConfig:
+    try:
+        return make_config(stored)
+    except ConfigurationError as error:
+        raise RunDirectoryError(f"{path} must hold a configuration of this onepath, but {error}") from error

@@ -1,0 +1,82 @@
+"""The stage `export`: files that run without onepath, and proof that they compute the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from onepath.errors import UserError
+from onepath.pipeline.context import Run
+from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, WEIGHTS
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_NUM_PARITY_IMAGES = 256
+_Made = TypeVar("_Made")
+LATENCY_DEVICE = "onnxruntime-cpu"
+
+
+def export_stage(run: Run) -> None:
+    """Write `architecture.json`, `model.safetensors`, `model.pt2` and `model.onnx`, and compare them on test images.
+
+    A network that one of the two formats cannot express goes without that file, and a note says why.
+    """
+    from onepath import export
+
+    with run.stage("export") as clock:
+        run.progress.begin("exporting", 4)
+        store, directory = run.directory.store, run.directory.path
+        start = store.stage("retrain").record["exported"]
+        winner = next(row for row in store.networks() if (row.role, row.start) == ("winner", start))
+        architecture = run.blank.space.parse(winner.architecture)
+        model = run.network(architecture, start, run.directory.weights_path(f"winner-{start}"))
+        run.directory.write_json(
+            ARCHITECTURE,
+            {
+                "space": run.config.space,
+                "architecture": str(architecture),
+                "notation": run.blank.space.format(architecture),
+                "options": architecture.options,
+            },
+        )
+        run.progress.advance(1, WEIGHTS)
+        export.save_weights(
+            model, directory / WEIGHTS, input_shape=run.input_shape, class_names=run.facts["class_names"]
+        )
+        inputs = next(iter(run.task.batches("test", _NUM_PARITY_IMAGES))).inputs
+        clock.record = {"start": start, **_exported(run, model, inputs)}
+
+
+def _exported(run: Run, model: nn.Module, inputs: Tensor) -> dict[str, Any]:
+    """Both portable forms: the error of each, and the latency of the ONNX one; null where a form is not possible."""
+    from onepath import export
+
+    record: dict[str, Any] = dict.fromkeys(("onnx_max_abs_error", "pt2_max_abs_error", "latency_ms"))
+    shape, program, onnx = run.input_shape, run.directory.path / PROGRAM, run.directory.path / ONNX
+    for old in (program, onnx):
+        old.unlink(missing_ok=True)
+    run.progress.advance(2, PROGRAM)
+    traced = _attempt(run, f"{PROGRAM} and {ONNX}", lambda: export.trace(model, shape))
+    if traced is not None:
+        export.export_program(traced, shape, program)
+        record["pt2_max_abs_error"] = export.program_max_abs_error(model, program, inputs)
+        run.progress.advance(3, ONNX)
+        if _attempt(run, ONNX, lambda: export.export_onnx(traced, shape, onnx)) is not None:
+            record["onnx_max_abs_error"] = export.onnx_max_abs_error(model, onnx, inputs)
+            latency = export.latency_ms(onnx, shape)
+            record["latency_ms"] = latency.median_ms
+            record["latency"] = {"device": LATENCY_DEVICE, **latency._asdict()}
+    run.progress.advance(4)
+    return record
+
+
+def _attempt(run: Run, name: str, make: Callable[[], _Made]) -> _Made | None:
+    try:
+        return make()
+    except UserError as error:
+        # Its subclasses are about the directory or the shape; the bare class says that the format has no such form.
+        if type(error) is not UserError:
+            raise
+        run.progress.note(f"no {name}: {error}")
+        return None

@@ -1,0 +1,108 @@
+"""From the options asked for to those of this data and this space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from onepath.errors import ConfigurationError
+from onepath.pipeline.config import RunConfig
+from onepath.randomness import generator
+
+if TYPE_CHECKING:
+    from onepath.cost.table import Kind
+    from onepath.data import Task
+    from onepath.nn import Supernet
+
+GIVEN_IN_PYTHON = "python:"
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """What the results say about the data, and how to know them again."""
+    return {
+        "name": task.name,
+        "train": task.num_examples("train"),
+        "validation": task.num_examples("validation"),
+        "test": task.num_examples("test"),
+        "classes": task.num_classes,
+        "input_shape": list(task.input_shape),
+        "class_names": list(task.class_names),
+        "fingerprint": task.fingerprint,
+        "notes": list(task.notes),
+    }
+
+
+def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
+    """Fill in the defaults that depend on the data, the space and the limits.
+
+    Args:
+        config: the options asked for.
+        facts: see `describe`; also the width fitted before, so that continuing a run does not fit it again.
+
+    Returns:
+        The resolved options, and the facts with the fitted width.
+    """
+    from onepath import spaces
+    from onepath.train import Recipe
+
+    recipe = Recipe.supernet(facts["train"], config.epochs)
+    retrain = Recipe.retrain(facts["train"], config.retrain_epochs)
+    batch_size = config.batch_size or recipe.batch_size
+    width = config.width
+    if width is None and config.space in spaces.names():
+        width = facts.get("fitted_width") or _fitted_width(config, facts)
+        facts = {**facts, "fitted_width": width}
+    filled = {
+        "width": width,
+        "epochs": recipe.epochs,
+        "retrain_epochs": retrain.epochs,
+        "batch_size": batch_size,
+        # As the recipes scale it themselves.
+        "learning_rate": config.learning_rate
+        or recipe.learning_rate * math.sqrt(batch_size / recipe.batch_size),
+        "validation_images": min(config.validation_images or facts["validation"], facts["validation"]),
+        "calibration_images": min(config.calibration_images, facts["train"]),
+    }
+    return config.model_copy(update=filled), dict(facts)
+
+
+def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
+    """The supernet of a configuration for the data, with its initial weights: the same at every call."""
+    from onepath import spaces
+
+    channels, *size = facts["input_shape"]
+    return spaces.build(
+        config.space,
+        facts["classes"],
+        input_size=min(size, default=None),
+        in_channels=channels,
+        width=config.width,
+        seed=int(generator(config.seed, "weights").integers(2**31)),
+        **config.space_arguments,
+    )
+
+
+def check_device(train_on: str) -> None:
+    """Whether there is such a device."""
+    import torch
+
+    if train_on == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError(
+            "train_on='cuda' needs a CUDA device, but torch finds none; use train_on='cpu'"
+        )
+
+
+def _fitted_width(config: RunConfig, facts: Mapping[str, Any]) -> float:
+    from onepath.pipeline.fitting import fitting_width
+
+    limits: dict[Kind, int] = {}
+    if config.max_macs is not None:
+        limits["macs"] = config.max_macs
+    if config.max_params is not None:
+        limits["params"] = config.max_params
+
+    def build(width: float) -> Supernet:
+        return build_supernet(config.model_copy(update={"width": width}), facts)
+
+    return fitting_width(build, tuple(facts["input_shape"]), limits)

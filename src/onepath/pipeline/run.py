@@ -1,0 +1,104 @@
+"""`run`: from labelled images to a deployable model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from onepath.pipeline.config import make_config
+from onepath.pipeline.context import Run
+from onepath.pipeline.progress import Progress
+from onepath.pipeline.resolving import GIVEN_IN_PYTHON
+from onepath.pipeline.result import Result
+from onepath.pipeline.stages import run_all
+from onepath.record.directory import RESULT
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of `run` beside the data and the space; see `RunConfig`."""
+
+    data_root: str | Path | None
+    input_size: int | None
+    space_arguments: Mapping[str, Any]
+    width: float | None
+    method: str
+    max_macs: int | str | None
+    max_params: int | str | None
+    max_latency_ms: float | None
+    device: str | None
+    sampler: str
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    retrain_epochs: int | None
+    retrain_from: str
+    num_baselines: int
+    population: int
+    generations: int
+    calibration_images: int
+    validation_images: int | None
+    seed: int
+    train_on: str
+    precision: str
+    compile: bool
+
+
+def run(
+    data: Any = "digits",
+    *,
+    test_data: str | Path | None = None,
+    space: str | Path = "shufflenet",
+    out: str | Path | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+    checkpoint_seconds: float = 20.0,
+    **options: Unpack[RunOptions],
+) -> Result:
+    """Train a supernet, search it under the limits, retrain the winner and a random baseline, export, report.
+
+    Called again with the same arguments after an interruption or a kill, it continues where it stopped and ends
+    with the same result; a finished run returns at once.
+
+    Args:
+        data: what `load_data` reads, or a task.
+        test_data: the test set, where it is not in `data`.
+        space: a ready-made space, or path/to/file.py:function for a function that returns a module.
+        out: the run directory; None takes `runs/<data>-<space>-<method>`.
+        fresh: delete an old run in `out` first.
+        progress: where to tell how far it is.
+        checkpoint_seconds: time between two saves of an unfinished training.
+        options: see `RunConfig`; sizes may be written as "30M".
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigurationError: an option is wrong.
+        DataError: the data cannot be read or learned from.
+        InfeasibleError: no architecture meets the limits.
+        RunDirectoryError: `out` cannot be written, is in use, or holds a run of another configuration or data.
+    """
+    given: dict[str, Any] = {**options, "out": None if out is None else str(out)}
+    given["test_data"] = None if test_data is None else str(test_data)
+    if "data_root" in given and given["data_root"] is not None:
+        given["data_root"] = str(given["data_root"])
+    data_object = None if isinstance(data, str | Path) else data
+    given["data"] = str(data) if data_object is None else GIVEN_IN_PYTHON + getattr(data, "name", "arrays")
+    given["space"] = str(space)
+    with Run(
+        make_config(given),
+        data=data_object,
+        fresh=fresh,
+        progress=progress,
+        checkpoint_seconds=checkpoint_seconds,
+    ) as opened:
+        return finish(opened)
+
+
+def finish(opened: Run) -> Result:
+    """Do what is left of a run, and read its result."""
+    run_all(opened)
+    result = opened.directory.read_json(RESULT)
+    assert result is not None, "the stage report writes it"
+    return Result(opened.directory.path, result)

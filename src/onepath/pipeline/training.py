@@ -1,0 +1,86 @@
+"""The stage `train`: the supernet's shared weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from onepath.errors import ConfigurationError
+from onepath.pipeline.context import SUPERNET, Run, StageClock
+from onepath.randomness import generator
+from onepath.record import CurvePoint, save_tensors
+
+if TYPE_CHECKING:
+    from onepath.nn import Supernet
+    from onepath.train import Sampler, TrainingPoint
+
+
+def train_stage(run: Run) -> None:
+    """Train the supernet and keep its weights in `checkpoints/supernet.safetensors`.
+
+    Killed, it continues from its last checkpoint and ends with the same weights.
+    """
+    from onepath.train import train_supernet
+
+    config = run.config
+    checkpoint = run.directory.checkpoint(SUPERNET, run.checkpoint_seconds)
+    with run.stage("train") as clock:
+        supernet = run.build_supernet()
+        on_point, on_update = watch(run, clock, SUPERNET, "training the supernet")
+        train_supernet(
+            supernet,
+            run.task,
+            sampler=make_sampler(run, supernet),
+            seed=int(generator(config.seed, "train").integers(2**31)),
+            recipe=run.recipe(retrain=False),
+            device=config.train_on,
+            checkpoint=checkpoint,
+            on_point=on_point,
+            on_update=on_update,
+            compile=config.compile,
+        )
+        save_tensors(run.directory.weights_path(SUPERNET), supernet.state_dict())
+    checkpoint.remove()
+
+
+def make_sampler(run: Run, supernet: Supernet) -> Sampler:
+    """The sampler of the configuration; "constrained" draws uniformly among the paths that meet the limit.
+
+    Under two limits the paths meet the first, on MACs; the search keeps both.
+    """
+    from onepath.train import ConstrainedSampler, UniformSampler
+
+    if run.config.sampler == "uniform":
+        return UniformSampler(supernet.space)
+    limit = run.feasible.limits[0]
+    if limit.table is None:
+        raise ConfigurationError(
+            f"sampler='constrained' needs a space whose {limit.unit} add up over its choices, but {run.config.space} "
+            "is not one; use sampler='uniform'"
+        )
+    lowest, _ = limit.table.extremes(supernet.space)
+    return ConstrainedSampler(supernet.space, limit.table, lowest, limit.maximum)
+
+
+def watch(
+    run: Run, clock: StageClock, curve: str, title: str
+) -> tuple[Callable[[TrainingPoint], None], Callable[[int, int], None]]:
+    """What a training calls: with each point of its curve, and after each update."""
+    detail = ""
+    begun = False
+
+    def on_point(point: TrainingPoint) -> None:
+        nonlocal detail
+        detail = f"epoch {point.epoch:.1f}, loss {point.loss:.3f}, accuracy {point.metric:.3f}"
+        values = (point.update, point.epoch, point.loss, point.metric, point.learning_rate, point.seconds)
+        run.directory.store.add_point(CurvePoint(curve, 0, *values))
+
+    def on_update(update: int, num_updates: int) -> None:
+        nonlocal begun
+        if not begun:
+            run.progress.begin(title, num_updates, update - 1)
+            begun = True
+        run.progress.advance(update, detail)
+        clock.tick()
+
+    return on_point, on_update

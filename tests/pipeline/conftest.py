@@ -1,0 +1,52 @@
+"""Fixtures of whole runs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# The processes of the runs import this folder's modules by name too.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from run_processes import Runner
+
+# Imported once; every run is a process forked from the one that has them.
+PRELOADED = [
+    "run_processes",
+    "onepath.pipeline",
+    "onepath.methods",
+    "onepath.report",
+    "onnxruntime",
+    "scipy.stats",
+    "sklearn.datasets",
+    "torch.utils.tensorboard",
+    "torchvision.transforms.v2",
+    "warm_export",
+]
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """Starts runs in processes of their own."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with pytest.MonkeyPatch.context() as patch:
+        # The server's own imports do not follow this process's sys.path before Python 3.12.
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        first = context.Process(target=int)
+        first.start()
+        first.join()
+    return Runner(context, tmp_path_factory.mktemp("log") / "evaluated")
+
+
+@pytest.fixture(scope="session")
+def finished(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that was never interrupted; not to be changed."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    runner.evaluated()
+    assert runner(out) == 0
+    return out

@@ -1,0 +1,98 @@
+"""The options of a run: ranges, sizes with suffixes, differences, one line per mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from onepath.errors import ConfigurationError
+from onepath.pipeline import RunConfig, make_config, parse_count
+from onepath.pipeline.config import differences
+from onepath.pipeline.run import RunOptions
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("30M", 30_000_000),
+        ("1.5M", 1_500_000),
+        ("250k", 250_000),
+        ("250K", 250_000),
+        ("2G", 2_000_000_000),
+        ("2_000_000", 2_000_000),
+        ("17", 17),
+        (" 0.001 M ", 1000),
+        (5, 5),
+        (None, None),
+    ],
+)
+def test_sizes_with_suffixes(text: object, number: int) -> None:
+    assert parse_count(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "M", "3X", "1.5", "-3", "1e6", "30MB", "0.0001k", "nan", "٣x"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="max_macs must be a whole number such as 30M"):
+        make_config({"max_macs": text})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be greater than or equal to 1, but got 0; change it"),
+        ({"epochs": "many"}, "epochs must be a valid integer.*but got 'many'"),
+        ({"max_macs": 0}, "max_macs must be greater than or equal to 1"),
+        ({"max_params": 1.5}, "max_params must be a valid integer"),
+        ({"width": -1}, "width must be greater than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be"),
+        ({"seed": -1}, "seed must be greater than or equal to 0"),
+        ({"method": "spoz"}, "method must be 'spos', but got 'spoz'"),
+        ({"sampler": "fair"}, "sampler must be 'uniform' or 'constrained', but got 'fair'"),
+        ({"retrain_from": "x"}, "retrain_from must be 'scratch', 'inherited' or 'both'"),
+        ({"train_on": "tpu"}, "train_on must be 'cpu' or 'cuda'"),
+        ({"max_mac": 3}, "an option must exist, but max_mac does not; did you mean max_macs"),
+        ({"zzz": 3}, "an option must exist, but zzz does not; there are data"),
+        ({"max_latency_ms": 3}, "max_latency_ms: limits on latency are not built yet; use max_macs"),
+        ({"device": "pixel"}, "device: limits on latency are not built yet"),
+        ({"sampler": "constrained"}, "'constrained' needs a limit.*give max_macs or max_params"),
+    ],
+)
+def test_every_mistake_is_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        make_config(options)
+    assert "\n" not in str(caught.value)
+
+
+def test_default_directory() -> None:
+    assert make_config({}).directory() == Path("runs/digits-shufflenet-spos")
+    named = make_config({"data": "../my data/photos.parquet", "space": "nets/own.py:build"})
+    assert named.directory() == Path("runs/photos-build-spos")
+    assert make_config({"out": "x/y"}).directory() == Path("x/y")
+
+
+def test_files_become_absolute_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "digits"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "own.py").touch()
+    config = make_config({"data": "photos", "space": "own.py:build", "test_data": "absent.npz"})
+    assert config.data == str(tmp_path / "photos")
+    assert config.space == f"{tmp_path / 'own.py'}:build"
+    assert config.test_data == "absent.npz"
+    assert make_config({}).data == "digits"
+    assert make_config({"data": "photos", "data_root": "."}).data == "photos"
+    assert make_config({"data": "./photos", "data_root": "."}).data == str(tmp_path / "photos")
+
+
+def test_differences_name_old_and_new() -> None:
+    old = make_config({"max_macs": "2M", "seed": 1, "out": "a"}).model_dump(mode="json")
+    new = make_config({"max_macs": "3M", "epochs": 2, "seed": 1, "out": "b"}).model_dump(mode="json")
+    assert differences(old, new) == ["max_macs: 2000000 -> 3000000", "epochs: none -> 2"]
+    assert differences(old, old) == []
+
+
+def test_python_options_are_those_of_the_configuration() -> None:
+    signature = {"data", "test_data", "space", "out"}
+    assert set(get_type_hints(RunOptions)) | signature == set(RunConfig.model_fields)
