@@ -23,6 +23,8 @@ from onepath.space import Architecture, Choice, CostTable, CostTerm, SearchSpace
 Make = Callable[[SearchSpace, int, int], Algorithm]
 History = list[tuple[list[Architecture], list[float]]]
 
+_MOST_ROUNDS = 2000
+
 
 def known_space() -> tuple[SearchSpace, CostTable]:
     """A conditional space of 819 architectures with integer costs; `known_score` has one best architecture
@@ -60,6 +62,7 @@ def search(algorithm: Algorithm, feasible: FeasibleSet, replayed: Sequence[objec
         scores = [known_score(architecture) for architecture in architectures]
         algorithm.tell(architectures, scores)
         history.append((architectures, scores))
+        assert len(history) <= _MOST_ROUNDS, f"the search did not end in {_MOST_ROUNDS} rounds"
         if replayed and len(history) == len(replayed):
             break
     return history

@@ -13,28 +13,32 @@ from onepath.space.sums import Ints, SortedSums
 
 Floats = npt.NDArray[Any]
 
-_BLOCK = 2**15  # buckets added at a time, so that the sum stays in cache
+_BLOCK = 2**16  # buckets added at a time, so that the sum stays in cache
 _FEWEST = 2**12  # no coarser than this
-_MOVED = 1.003  # factor by which one layer may move the mean bound in exchange for fewer buckets
+_MOVED = 1.01  # factor by which one layer may move the mean bound in exchange for fewer buckets
 
 
 @dataclass(frozen=True)
 class Level:
-    """Bounds of one layer: of a path that arrives in `state` with a sum in bucket `(sum - origin) // width`.
+    """Bounds of one layer, for paths that arrive in `state` with a sum in bucket `(sum - origin) >> shift`.
 
     The first and the last column of `bound`, (states, 2 + number of buckets), stand for all sums outside and
     hold 0.
     """
 
     origin: int
-    width: int
+    shift: int
     bound: Floats
+
+    @property
+    def width(self) -> int:
+        """Sums per bucket, a power of two: dividing by it is what a draw would spend most time on."""
+        return 1 << self.shift
 
     def at(self, states: Ints | None, sums: Ints) -> Floats:
         """Bounds for arrivals in `states` with these sums; None for the one state there is."""
         bucket = sums - (self.origin - self.width)
-        if self.width > 1:
-            bucket //= self.width
+        bucket >>= self.shift
         if states is None:
             found: Floats = self.bound[0].take(bucket, mode="clip")
             return found
@@ -42,7 +46,7 @@ class Level:
 
 
 def list_level(
-    paths: SortedSums, reach: tuple[int, int], window: tuple[int, int], width: int, *, upper: bool
+    paths: SortedSums, reach: tuple[int, int], window: tuple[int, int], shift: int, *, upper: bool
 ) -> Level:
     """Bounds at the listed paths: the most (or fewest) of them that any sum of a bucket can complete.
 
@@ -50,22 +54,37 @@ def list_level(
         paths: the listed paths, by state and sum.
         reach: smallest and largest sum to have a bucket.
         window: smallest and largest total.
-        width: of a bucket.
+        shift: buckets are 2^shift sums wide.
         upper: whether to bound from above.
     """
+    width = 1 << shift
     num = max(0, -(-(reach[1] - reach[0] + 1) // width))
-    starts = reach[0] + width * np.arange(num)
-    bound = np.zeros((paths.num_states, num + 2), dtype=np.float32)
+    counts = np.zeros((paths.num_states, num + 2), dtype=np.int64)
+    states, sums = paths.entries()
+    starts = np.searchsorted(states, np.arange(paths.num_states + 1))
     for state in range(paths.num_states):
-        states = np.full(num, state)
-        low = window[0] - starts - (width - 1 if upper else 0)
-        high = window[1] - starts - (0 if upper else width - 1)
-        bound[state, 1:-1] = np.maximum(paths.position(states, high) - paths.position(states, low - 1), 0)
-    return Level(reach[0], width, bound)
+        own = sums[starts[state] : starts[state + 1]]
+        up_to_high = _num_up_to(own, window[1] - reach[0] - (0 if upper else width - 1), width, num)
+        below_low = _num_up_to(own, window[0] - 1 - reach[0] - (width - 1 if upper else 0), width, num)
+        counts[state, 1:-1] = np.maximum(up_to_high - below_low, 0)
+    return Level(reach[0], shift, counts.astype(_smallest(float(counts.max()))))
+
+
+def _num_up_to(sums: Ints, edge: int, width: int, num: int) -> Ints:
+    """For each of `num` buckets b: how many sums are at most `edge - b * width`."""
+    last_bucket = np.minimum((edge - sums[sums <= edge]) // width, num - 1)
+    return np.cumsum(np.bincount(last_bucket, minlength=num)[::-1])[::-1]
+
+
+def _smallest(largest: float) -> type[np.generic]:
+    """A type that holds whole numbers up to `largest` exactly, if any does; the long arrays are small counts."""
+    if largest < 2**16:
+        return np.uint16
+    return np.float32 if largest < 2**24 else np.float64
 
 
 def level_before(layer: Layer, reach: tuple[int, int], after: Level, *, upper: bool) -> Level:
-    """Bounds one layer earlier: the sum of the bounds behind the edges, in buckets of the same width.
+    """Bounds one layer earlier: the sum of the bounds behind the edges, in buckets of the width of `after`.
 
     An edge moves a bucket onto parts of two neighbours; the larger bound counts (for lower bounds the
     smaller).
@@ -73,9 +92,8 @@ def level_before(layer: Layer, reach: tuple[int, int], after: Level, *, upper: b
     num = max(0, -(-(reach[1] - reach[0] + 1) // after.width))
     extreme = np.maximum if upper else np.minimum
     pairs = extreme(after.bound[:, :-1], after.bound[:, 1:])
-    # Counts below 2^24 are exact in single precision, and the long arrays near the list are small counts.
     largest = float(after.bound.max()) * layer.costs.shape[1]
-    bound = np.zeros((len(layer.num_edges), num + 2), dtype=np.float32 if largest < 2**24 else np.float64)
+    bound = np.zeros((len(layer.num_edges), num + 2), np.promote_types(_smallest(largest), after.bound.dtype))
     for start in range(0, num, _BLOCK):
         for state, edge in np.argwhere(layer.is_edge).tolist():
             shift, rest = divmod(reach[0] + int(layer.costs[state, edge]) - after.origin, after.width)
@@ -84,20 +102,35 @@ def level_before(layer: Layer, reach: tuple[int, int], after: Level, *, upper: b
             last = min(start + _BLOCK, num, len(source) - shift - 1)
             if first < last:
                 bound[state, first + 1 : last + 1] += source[first + shift + 1 : last + shift + 1]
-    return Level(reach[0], after.width, bound)
+    return Level(reach[0], after.shift, bound)
 
 
 def coarser(level: Level, *, upper: bool) -> Level:
     """The same bounds in the widest buckets that hardly move their mean."""
-    extreme = np.maximum if upper else np.minimum
-    most, width = level.bound.sum(dtype=np.float64), level.width
-    bound = level.bound[:, 1:-1]
-    while bound.shape[1] >= 2 * _FEWEST:
-        if bound.shape[1] % 2:
-            bound = np.pad(bound, ((0, 0), (0, 1)))
-        wider = extreme(bound[:, ::2], bound[:, 1::2])
-        total = wider.sum(dtype=np.float64) * (2 * width // level.width)
-        if max(total, most) > min(total, most) * _MOVED:
+    mass = _mass(level)
+    while level.bound.shape[1] >= 2 * _FEWEST:
+        wider = _doubled(level, upper=upper)
+        if max(_mass(wider), mass) > min(_mass(wider), mass) * _MOVED:
             break
-        bound, width = wider, 2 * width
-    return Level(level.origin, width, np.pad(bound, ((0, 0), (1, 1))))
+        level = wider
+    return level
+
+
+def widened(level: Level, width: float, *, upper: bool) -> Level:
+    """The same bounds in buckets of at least this width."""
+    while level.width < width:
+        level = _doubled(level, upper=upper)
+    return level
+
+
+def _doubled(level: Level, *, upper: bool) -> Level:
+    bound = level.bound[:, 1:-1]
+    if bound.shape[1] % 2:
+        bound = np.pad(bound, ((0, 0), (0, 1)))
+    bound = (np.maximum if upper else np.minimum)(bound[:, ::2], bound[:, 1::2])
+    return Level(level.origin, level.shift + 1, np.pad(bound, ((0, 0), (1, 1))))
+
+
+def _mass(level: Level) -> float:
+    """Sum of the bounds times the width."""
+    return float(level.bound.sum(dtype=np.float64)) * level.width

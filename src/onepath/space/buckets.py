@@ -20,14 +20,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onepath.space.bounds import Level, coarser, level_before, list_level
+from onepath.space.bounds import Level, coarser, level_before, list_level, widened
 from onepath.space.layers import Layer, num_paths, suffix_extremes, write_options
 from onepath.space.sums import PathList
 
 MOST_LISTED = 2**20  # paths of the last layers
-NUM_BUCKETS = 2**20  # at the list, over all states
+WIDTHS_PER_WINDOW = 16  # buckets that a window spans at the list, as far as that takes
+FEWEST_BUCKETS = 2**18  # at least and
+MOST_BUCKETS = 2**22  # at most so many at the list, over all states, and
+MOST_BUCKETS_BEFORE = 2**23  # so many at any layer before
 
 _CHUNK = 2**12
+_NUM_ESTIMATE = 10_000
+_MOST_ESTIMATES = 75  # chunks
 _MOST_TRIES = 2**20
 _MOST_WINDOWS = 8
 
@@ -65,8 +70,11 @@ class Buckets:
         window = self._window(low, high)
         if not window.start:
             return 0
-        accepted = [len(self._propose(window, _CHUNK, np.random.default_rng(seed))) for seed in range(4)]
-        return round(window.start * sum(accepted) / (4 * _CHUNK))
+        accepted, seed = 0, 0
+        while accepted < _NUM_ESTIMATE and seed < _MOST_ESTIMATES:
+            accepted += len(self._propose(window, _CHUNK, np.random.default_rng(seed)))
+            seed += 1
+        return round(window.start * accepted / (seed * _CHUNK))
 
     def bounds(self, low: int, high: int) -> tuple[int, int]:
         """A lower and an upper bound of the number of paths with `low <= sum <= high`."""
@@ -136,11 +144,15 @@ class Buckets:
         """Bounds of every layer up to the list."""
         reach = [self._reach(index, low, high) for index in range(self._cut + 1)]
         extent = (reach[-1][1] - reach[-1][0] + 1) * self._list.sums.num_states
-        width = max(1, -(-extent // NUM_BUCKETS))
-        levels = [list_level(self._list.sums, reach[-1], (low, high), width, upper=upper)]
+        wanted = min((high - low + 1) // WIDTHS_PER_WINDOW, extent // FEWEST_BUCKETS)
+        shift = max(wanted.bit_length() - 1, (-(-extent // MOST_BUCKETS) - 1).bit_length(), 0)
+        levels = [list_level(self._list.sums, reach[-1], (low, high), shift, upper=upper)]
         for index in reversed(range(self._cut)):
-            level = level_before(self._layers[index], reach[index], levels[-1], upper=upper)
-            levels.append(coarser(level, upper=upper))
+            layer, (first, last) = self._layers[index], reach[index]
+            # A layer that moves the cost far more than all later ones would need too many narrow buckets.
+            least = (last - first + 1) * len(layer.num_edges) / MOST_BUCKETS_BEFORE
+            after = widened(levels[-1], least, upper=upper)
+            levels.append(coarser(level_before(layer, (first, last), after, upper=upper), upper=upper))
         return levels[::-1]
 
     def _reach(self, index: int, low: int, high: int) -> tuple[int, int]:

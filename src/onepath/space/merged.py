@@ -33,7 +33,7 @@ class _Level:
         lowest, highest = int(sums.min()), int(sums.max())
         self._direct: Level | None = None
         if self.sums.num_states * (highest - lowest + 3) <= _DENSE:
-            self._direct = Level(lowest, 1, np.zeros((self.sums.num_states, highest - lowest + 3)))
+            self._direct = Level(lowest, 0, np.zeros((self.sums.num_states, highest - lowest + 3)))
             states, sums = self.sums.entries()
             self._direct.bound[states, sums - (lowest - 1)] = self._weights
 

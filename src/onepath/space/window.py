@@ -32,12 +32,11 @@ class WindowSampler:
     that fits:
 
     - "merged": the distinct sums of every layer, where there are at most 2^16. The count is exact.
-    - "halves": both halves of the choices path by path, where each has at most 2^21 paths (4^20 has 2^20 per
-    half).
-      The count is exact.
+    - "halves": both halves of the choices path by path, where each has at most 2^21 paths; 4^20 architectures
+      have 2^20 per half. The count is exact.
     - "buckets": everything larger. The count is an estimate, with bounds. Draws stay exactly uniform:
-    proposals are
-      rejected, about one in a hundred for wide windows, one in four where a window holds 10^-6 of the space.
+      proposals are rejected, one in a hundred for wide windows, one in ten to two in five where a window
+      holds 10^-6 of the space.
 
     None of them walks over the architectures outside the window, so that a narrow window costs about what a
     wide one does. Uniform means equal probabilities up to the rounding of double precision.
