@@ -67,7 +67,8 @@ def test_architecture_after_gates_is_a_single_path_again() -> None:
 def test_one_choice_shared_by_two_blocks() -> None:
     shared = Choice("op", ["a", "b"])
     module = nn.Sequential(
-        ChoiceBlock({"a": Scale(2.0), "b": Scale(3.0)}, shared), ChoiceBlock({"a": Scale(5.0), "b": Scale(7.0)}, shared)
+        ChoiceBlock({"a": Scale(2.0), "b": Scale(3.0)}, shared),
+        ChoiceBlock({"a": Scale(5.0), "b": Scale(7.0)}, shared),
     )
     supernet = Supernet(module)
     assert supernet.space.size == 2

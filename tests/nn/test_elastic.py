@@ -47,7 +47,11 @@ def test_smaller_kernel_is_the_centre_and_keeps_the_output_size(kernel: int, str
     assert torch.equal(layer(x), expected)
     assert expected.shape[2] == -(-9 // stride)
     plain = layer.extracted(inherit=True)
-    assert (plain.kernel_size, plain.groups, plain.padding) == ((kernel, kernel), 4, (kernel // 2, kernel // 2))
+    assert (plain.kernel_size, plain.groups, plain.padding) == (
+        (kernel, kernel),
+        4,
+        (kernel // 2, kernel // 2),
+    )
     assert torch.equal(plain(x), expected)
 
 

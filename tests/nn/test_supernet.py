@@ -74,7 +74,9 @@ def test_extracted_network_trains_like_the_path(name: str) -> None:
     x = torch.randn(4, *shape)
     supernet(x, architecture).square().sum().backward()
     model(x).square().sum().backward()
-    ours = sorted(float(p.grad.norm()) for p in supernet.parameters() if p.grad is not None and p.grad.norm() > 0)
+    ours = sorted(
+        float(p.grad.norm()) for p in supernet.parameters() if p.grad is not None and p.grad.norm() > 0
+    )
     theirs = sorted(float(p.grad.norm()) for p in model.parameters() if p.grad.norm() > 0)
     assert ours == pytest.approx(theirs, rel=1e-4)
 
@@ -127,7 +129,9 @@ def test_fresh_weights_need_an_initialisation() -> None:
             self.gain = nn.Parameter(torch.ones(1))
 
     supernet = Supernet(nn.Sequential(ChoiceBlock({"a": nn.ReLU(), "b": nn.Tanh()}), Owner()))
-    with pytest.raises(BindingError, match=r"1: a module that owns parameters must have a method reset_parameters"):
+    with pytest.raises(
+        BindingError, match=r"1: a module that owns parameters must have a method reset_parameters"
+    ):
         supernet.extract(supernet.space.parse("0"), inherit=False)
 
 

@@ -31,7 +31,7 @@ def names() -> tuple[str, ...]:
 
 
 def build(
-    name: str,
+    name: str | SpaceBuilder,
     num_classes: int,
     input_size: int | None = None,
     in_channels: int | None = None,
@@ -57,7 +57,7 @@ def build(
         ConfigurationError: no such space, file or function, or an argument that it does not take.
         BindingError: the module has no choices, or inconsistent ones.
     """
-    builder = find(name)
+    builder = find(name) if isinstance(name, str) else name
     given = {"num_classes": num_classes, "input_size": input_size, "in_channels": in_channels, "width": width}
     parameters = inspect.signature(builder).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError
 from onepath.nn import ChoiceBlock, ElasticBatchNorm2d, ElasticConv2d
+from onepath.nn.alignment import copy_matching
 from onepath.space import Choice, Size, round_to
 
 STAGE_DEPTHS = (4, 4, 8, 4)
@@ -58,6 +59,7 @@ class ShuffleUnit(nn.Module):
     ) -> None:
         super().__init__()
         self.keeps_shape = keeps_shape
+        self.num_depthwise = num_depthwise
         passed = in_channels // 2 if keeps_shape else in_channels
         emitted = out_channels - passed
         if num_depthwise == 1:
@@ -88,6 +90,26 @@ class ShuffleUnit(nn.Module):
         else:
             passed, taken = self.projection(x), x
         return torch.cat((passed, self.main(taken)), dim=1)
+
+    def inherit_from(self, other: nn.Module) -> None:
+        """Compute nearly what another candidate of the block computes; in place.
+
+        Kernels of another size are taken by their centre. The Xception branch, with three depthwise and pointwise
+        pairs against the shuffle branch's one between two pointwise convolutions, takes that one in its middle and
+        passes its channels through elsewhere.
+        """
+        assert isinstance(other, ShuffleUnit)
+        if self.projection is not None and other.projection is not None:
+            copy_matching(self.projection, other.projection)
+        if self.num_depthwise == other.num_depthwise:
+            copy_matching(self.main, other.main)
+        elif self.num_depthwise > other.num_depthwise:
+            ours = [module for module in self.main if isinstance(module, nn.Conv2d)]
+            theirs = [module for module in other.main if isinstance(module, nn.Conv2d)]
+            for convolution, source in zip((ours[1], ours[2], ours[5]), theirs, strict=True):
+                copy_matching(convolution, source)
+            for convolution in (ours[0], ours[3], ours[4]):
+                nn.init.dirac_(convolution.weight, groups=convolution.groups)
 
 
 def depthwise(channels: Size, kernel_size: int, stride: int) -> tuple[nn.Module, nn.Module]:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError
+from onepath.nn.alignment import align_candidates, widest_path
 from onepath.randomness import generator
+from onepath.train.depthwise import fast_depthwise
 from onepath.train.evaluation import autocast
 from onepath.train.interruption import DeferredInterrupt
 from onepath.train.memory import keep_freed_memory
@@ -22,6 +24,7 @@ from onepath.train.recipe import Recipe
 if TYPE_CHECKING:
     from onepath.data import Task
     from onepath.nn import Supernet
+    from onepath.space import Architecture
     from onepath.train.samplers import Sampler
 
 _NUM_POINTS = 50
@@ -89,7 +92,8 @@ def train_supernet(
     summed, then the optimizer steps once. Parameters of no sampled path keep gradient None and do not move,
     not even by momentum or weight decay. The paths of update t are drawn from `(seed, "paths", t)`, dropout
     from `(seed, "dropout", t)`, batches from the task's own `(seed, t)`; the caller's global random state is
-    left as it was.
+    left as it was. With `recipe.one_path`, the first updates train one path, and its candidates' weights
+    are then given to their siblings; the paper, which has updates enough, does not.
 
     Args:
         supernet: moved to `device`, in channels_last where the inputs are images; its train / eval modes are
@@ -114,16 +118,26 @@ def train_supernet(
             the checkpoint belongs to another training.
     """
     if recipe is None:
-        recipe = Recipe.supernet(task.num_examples("train"))
-    if epochs is not None:
+        recipe = Recipe.supernet(task.num_examples("train"), epochs)
+    elif epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
     if compile:
         supernet.compile_candidates()
+    num_one_path = round(recipe.one_path * recipe.epochs * task.updates_per_epoch(recipe.batch_size))
+    first = widest_path(supernet) if num_one_path else None
+
+    def paths(update: int) -> Sequence[Architecture]:
+        if first is not None and update < num_one_path:
+            return (first,)
+        if first is not None and update == num_one_path:
+            align_candidates(supernet, first)
+        return sampler.paths(update, generator(seed, "paths", update))
+
     return _Training(
         supernet,
         supernet,
         task,
-        paths=lambda update: sampler.paths(update, generator(seed, "paths", update)),
+        paths=paths,
         recipe=recipe,
         seed=seed,
         device=torch.device(device),
@@ -251,7 +265,11 @@ class _Training:
         self.optimizer.clear()
         devices = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices), DeferredInterrupt() as interrupt:
+            with (
+                torch.random.fork_rng(devices),
+                fast_depthwise(self.module, self.recipe.precision),
+                DeferredInterrupt() as interrupt,
+            ):
                 self._run_updates(checkpoint, on_point, on_update, interrupt)
         except KeyboardInterrupt:
             if checkpoint is not None and not self.is_inside_update:

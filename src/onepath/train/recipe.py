@@ -13,15 +13,18 @@ from onepath.errors import ConfigurationError
 Precision = Literal["float32", "bfloat16"]
 Schedule = Literal["linear", "cosine"]
 
-# The scaling rule, in one place: (up to this many training examples, batch size, supernet epochs). The last
-# row is the paper's own setting (150,000 updates at batch 1024 on 1.28 million images).
-_SCALES: tuple[tuple[float, int, int], ...] = (
-    (10_000, 64, 40),
-    (100_000, 64, 12),
-    (500_000, 256, 40),
-    (math.inf, 1024, 120),
+# The scaling rule, in one place: (up to this many training examples, batch size, supernet epochs, share of the updates
+# that train one path first). The last row is the paper's own setting (150,000 updates at batch 1024 on 1.28 million
+# images). The first share is needed by short trainings: see `onepath.nn.alignment`.
+_SCALES: tuple[tuple[float, int, int, float], ...] = (
+    (10_000, 64, 40, 0.25),
+    (100_000, 64, 12, 0.15),
+    (500_000, 256, 40, 0.05),
+    (math.inf, 1024, 120, 0.0),
 )
-_LEARNING_RATE_AT_1024 = 0.5  # times the square root of the batch size's ratio: small batches need many updates
+_LEARNING_RATE_AT_1024 = (
+    0.5  # times the square root of the batch size's ratio: small batches need many updates
+)
 _RETRAIN_LENGTH = 2  # the paper retrains for twice the updates of the supernet
 _WARMUP_FRACTION = 0.05  # the paper has none; short runs on small data diverge without
 
@@ -41,6 +44,8 @@ class Recipe:
         warmup_epochs: the rate rises linearly over these; may be a fraction.
         nesterov: look ahead along the momentum.
         clip_norm: largest norm of the whole gradient, after accumulation; None does not clip.
+        one_path: of a supernet's training only: the share of the updates, at the start, that train one path, whose
+            weights its siblings then start from; 0 samples paths from the first update.
         precision: "bfloat16" runs the forward pass under autocast; weights and the loss stay float32.
 
     Raises:
@@ -58,6 +63,7 @@ class Recipe:
     nesterov: bool = False
     clip_norm: float | None = None
     precision: Precision = "float32"
+    one_path: float = 0.0
 
     def __post_init__(self) -> None:
         rules = {
@@ -71,6 +77,7 @@ class Recipe:
             "warmup_epochs >= 0": 0 <= self.warmup_epochs < math.inf,
             "nesterov needs momentum > 0": self.momentum > 0 or not self.nesterov,
             "clip_norm > 0 or None": self.clip_norm is None or self.clip_norm > 0,
+            "0 <= one_path < 1": 0 <= self.one_path < 1,
             'precision in ("float32", "bfloat16")': self.precision in ("float32", "bfloat16"),
         }
         for rule, holds in rules.items():
@@ -95,13 +102,14 @@ class Recipe:
         Source: Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling, arXiv
         1904.00420. Differs from it: batch size, rate and length as above; the warm-up.
         """
-        _, batch_size, default_epochs = next(row for row in _SCALES if num_train <= row[0])
+        _, batch_size, default_epochs, one_path = next(row for row in _SCALES if num_train <= row[0])
         epochs = default_epochs if epochs is None else epochs
         return cls(
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=_LEARNING_RATE_AT_1024 * math.sqrt(batch_size / 1024),
             warmup_epochs=_WARMUP_FRACTION * epochs,
+            one_path=one_path,
         )
 
     @classmethod

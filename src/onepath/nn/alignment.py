@@ -1,0 +1,81 @@
+"""Letting the candidates of a block start from one that is already trained.
+
+In a supernet of many blocks without a way around them, candidates that start from unrelated weights hand every
+following layer another feature basis at every update, and thousands of updates pass before anything is learned. After
+a short training of one path, its candidates' weights are given to their siblings, so that single-path training begins
+with candidates that agree and may then move apart.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from onepath.nn.choice_block import ChoiceBlock
+from onepath.nn.supernet import Supernet
+from onepath.space import Architecture
+
+
+@runtime_checkable
+class InheritsWeights(Protocol):
+    """A candidate that knows how to compute nearly what another candidate of its block computes."""
+
+    def inherit_from(self, other: nn.Module) -> None:
+        """Take over the weights of `other`, in place."""
+
+
+def widest_path(supernet: Supernet) -> Architecture:
+    """The path that trains the most shared weights: the first candidate of each block, the largest of each size."""
+    return supernet.space.architecture(
+        [
+            0 if isinstance(choice.options[0], str) else choice.options.index(max(choice.options))  # type: ignore[type-var]
+            for choice in supernet.space.choices
+        ]
+    )
+
+
+def align_candidates(supernet: Supernet, path: Architecture) -> None:
+    """Give the weights of each block's candidate on `path` to its siblings, as far as their shapes allow, in place.
+
+    A candidate with a method `inherit_from` decides itself; of any other, parameters and buffers of the same name are
+    copied, a kernel of another size by its centre (the rest of a larger one becomes 0).
+    """
+    options = path.options
+    with torch.no_grad():
+        for block in supernet.module.modules():
+            if not isinstance(block, ChoiceBlock) or block.choice is None or block.choice.name not in options:
+                continue
+            source = block.candidates[block.choice.index(options[block.choice.name])]
+            for candidate in block.candidates:
+                if candidate is source:
+                    continue
+                if isinstance(candidate, InheritsWeights):
+                    candidate.inherit_from(source)
+                else:
+                    copy_matching(candidate, source)
+
+
+def copy_matching(target: nn.Module, source: nn.Module) -> None:
+    """Copy parameters and buffers of equal names from `source` to `target`, as far as their shapes allow, in place."""
+    known = {**dict(source.named_parameters()), **dict(source.named_buffers())}
+    with torch.no_grad():
+        for name, tensor in [*target.named_parameters(), *target.named_buffers()]:
+            if name in known:
+                _copy_centre(tensor, known[name])
+
+
+def _copy_centre(target: Tensor, source: Tensor) -> None:
+    """Copy where shapes are equal, or where only the sides of square kernels differ by an even number."""
+    if target.shape == source.shape:
+        target.copy_(source)
+    elif target.dim() == source.dim() == 4 and target.shape[:2] == source.shape[:2]:
+        margin = (target.shape[-1] - source.shape[-1]) // 2
+        if (target.shape[-1] - source.shape[-1]) % 2 == 0 and margin > 0:
+            target.zero_()
+            target[..., margin:-margin, margin:-margin] = source
+        elif (target.shape[-1] - source.shape[-1]) % 2 == 0:
+            target.copy_(
+                source[..., -margin : source.shape[-2] + margin, -margin : source.shape[-1] + margin]
+            )

@@ -1,0 +1,175 @@
+"""Faster gradients of depthwise convolutions on CPU.
+
+oneDNN, which computes PyTorch's convolutions on CPU, has a depthwise kernel for the gradient of the weight
+only where the convolution's kernel is at most three columns wide and not higher than the image. Otherwise it
+computes a dense gradient in blocks of 16 channels and throws most of it away, up to ten times as slow. A
+wider kernel's gradient is therefore put together here from columns: the middle three at once, then two at a
+time on each side, of the image shifted by as much. In bfloat16 there is no depthwise kernel for strided
+gradients at all; they are computed in float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from onepath.train.recipe import Precision
+
+_IS_ONEDNN_ON_X86 = platform.machine() in ("x86_64", "AMD64") and bool(torch._C._has_mkldnn)
+
+_backward = torch.ops.aten.convolution_backward
+
+
+@contextlib.contextmanager
+def fast_depthwise(model: nn.Module, precision: Precision = "float32") -> Iterator[None]:
+    """Inside, depthwise convolutions of `model` on the CPU take the faster way to their gradients.
+
+    Values are equal up to rounding. Elastic convolutions that use a slice of their weight stay as they are, and
+    so do models with compiled parts and other processors than x86.
+
+    Args:
+        model: its modules get another `_conv_forward`, and their own back afterwards.
+        precision: what the model is trained in.
+    """
+    smallest = 1 if precision == "bfloat16" else 5
+    convolutions = [
+        m
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d) and _is_depthwise(m) and m.kernel_size[1] >= smallest
+    ]
+    if not _IS_ONEDNN_ON_X86 or any(m._compiled_call_impl is not None for m in model.modules()):
+        convolutions = []
+    for convolution in convolutions:
+        convolution.__dict__["_conv_forward"] = functools.partial(
+            depthwise_conv2d, stride=convolution.stride[0]
+        )
+    try:
+        yield
+    finally:
+        for convolution in convolutions:
+            del convolution.__dict__["_conv_forward"]
+
+
+def _is_depthwise(convolution: nn.Conv2d) -> bool:
+    height, width = convolution.kernel_size
+    return (
+        convolution.weight.device.type == "cpu"
+        and convolution.groups == convolution.in_channels == convolution.out_channels > 1
+        and height % 2 == width % 2 == 1
+        and convolution.padding == (height // 2, width // 2)
+        and convolution.padding_mode == "zeros"
+        and convolution.dilation == (1, 1)
+        and convolution.stride in ((1, 1), (2, 2))
+    )
+
+
+def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1) -> Tensor:
+    """A depthwise convolution padded by half its kernel, equal to `torch.nn.functional.conv2d`.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (C, 1, KH, KW), KH and KW odd.
+        bias: (C,) or None.
+        stride: 1 or 2, of rows and columns.
+
+    Returns:
+        (B, C, ceil(H / stride), ceil(W / stride)).
+    """
+    y: Tensor = _Depthwise.apply(x, weight, stride)
+    return y if bias is None else y + bias[:, None, None]
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+        return functional.conv2d(x, weight, None, stride, padding, 1, weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        saved, weight = ctx.saved_tensors
+        gradient = gradient.to(weight.dtype).contiguous(memory_format=torch.channels_last)
+        x = saved.to(weight.dtype).contiguous(memory_format=torch.channels_last)
+        height, width = weight.shape[2:]
+        has_columns = width >= 5
+        wants_x, wants_weight = ctx.needs_input_grad[:2]
+        x_gradient, weight_gradient = _gradients(
+            gradient, x, weight, ctx.stride, [wants_x, wants_weight and not has_columns]
+        )
+        if wants_weight and has_columns:
+            function = _weight_gradient if ctx.stride == 1 else _strided_weight_gradient
+            weight_gradient = function(gradient, x, height, width)
+        return x_gradient.to(saved.dtype) if wants_x else None, weight_gradient, None
+
+
+def _weight_gradient(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
+    """Of a (C, 1, height, width) weight at stride 1, put together from columns.
+
+    `result[c, 0, i, j] = sum over b, h, w of gradient[b, c, h, w] * x[b, c, h + i - height // 2, w + j -
+    width // 2]`.
+    """
+    missing = max(height - x.shape[2], 0)
+    if missing:
+        gradient = functional.pad(gradient, (0, 0, 0, missing))
+    three = x.new_empty((x.shape[1], 1, height, 3))
+
+    def columns(shift: int) -> Tensor:
+        """The columns at `shift - 1`, `shift`, `shift + 1` from the middle; the one nearer to it is wrong."""
+        shifted = functional.pad(x, (-shift, shift, 0, missing)) if shift or missing else x
+        result: Tensor = _gradients(gradient, shifted, three, 1, [False, True])[1]
+        return result
+
+    middle = width // 2
+    result = x.new_zeros((x.shape[1], 1, height, width))
+    result[..., middle - 1 : middle + 2] = columns(0)
+    for shift in range(2, min(middle + 1, x.shape[3]), 2):
+        num = min(2, middle - shift + 1)
+        result[..., middle + shift : middle + shift + num] = columns(shift)[..., 1 : 1 + num]
+        result[..., middle - shift - num + 1 : middle - shift + 1] = columns(-shift)[..., 2 - num : 2]
+    return result
+
+
+def _strided_weight_gradient(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
+    """As `_weight_gradient` at stride 2: rows and columns of one parity see the pixels of one parity at
+    stride 1.
+    """
+    result = x.new_zeros((x.shape[1], 1, height, width))
+    for parity_h, parity_w in itertools.product((0, 1), (0, 1)):
+        offsets_h = [i - height // 2 for i in range(height) if (i - height // 2) % 2 == parity_h]
+        offsets_w = [j - width // 2 for j in range(width) if (j - width // 2) % 2 == parity_w]
+        if not offsets_h:  # a kernel of one row has none that is odd
+            continue
+        pixels = x[:, :, parity_h::2, parity_w::2]
+        uneven_h, uneven_w = (n - m for n, m in zip(gradient.shape[2:], pixels.shape[2:], strict=True))
+        pixels = functional.pad(pixels, (0, uneven_w, 0, uneven_h)) if uneven_h or uneven_w else pixels
+        shifts_h, shifts_w = ([offset // 2 for offset in offsets] for offsets in (offsets_h, offsets_w))
+        half_h, half_w = max(map(abs, shifts_h)), max(map(abs, shifts_w))
+        part = _weight_gradient(gradient, pixels, 2 * half_h + 1, 2 * half_w + 1)
+        part = part[:, :, shifts_h[0] + half_h : shifts_h[-1] + half_h + 1]
+        part = part[..., shifts_w[0] + half_w : shifts_w[-1] + half_w + 1]
+        result[:, :, offsets_h[0] + height // 2 :: 2, offsets_w[0] + width // 2 :: 2] = part
+    return result
+
+
+def _gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: list[bool]
+) -> tuple[Any, Any]:
+    """PyTorch's gradients of the input and of the weight, where wanted."""
+    if not any(wanted):
+        return None, None
+    padding = [weight.shape[2] // 2, weight.shape[3] // 2]
+    strides = [stride, stride]
+    x_gradient, weight_gradient, _ = _backward(
+        gradient, x, weight, None, strides, padding, [1, 1], False, [0, 0], weight.shape[0], [*wanted, False]
+    )
+    return x_gradient, weight_gradient
