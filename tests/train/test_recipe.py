@@ -42,12 +42,13 @@ def test_the_papers_setting_is_reached_at_its_data_size() -> None:
 
 
 @pytest.mark.parametrize("num_train", [100, 1150, 45_000, 200_000])
-def test_smaller_data_takes_smaller_batches_at_the_same_rate_per_example(num_train: int) -> None:
-    supernet, retrain = Recipe.supernet(num_train), Recipe.retrain(num_train)
-    assert supernet.batch_size == (64 if num_train <= 10_000 else 128 if num_train <= 100_000 else 256)
-    assert supernet.learning_rate / supernet.batch_size == pytest.approx(
-        retrain.learning_rate / retrain.batch_size
-    )
+def test_smaller_data_takes_smaller_batches_and_rates(num_train: int) -> None:
+    supernet, retrain, paper = Recipe.supernet(num_train), Recipe.retrain(num_train), Recipe.supernet(10**7)
+    assert supernet.batch_size < paper.batch_size
+    assert supernet.learning_rate < paper.learning_rate
+    assert 0 < supernet.warmup_epochs < supernet.epochs
+    assert (retrain.batch_size, retrain.learning_rate) == (supernet.batch_size, supernet.learning_rate)
+    assert retrain.epochs > supernet.epochs
     assert Recipe.supernet(num_train, epochs=7).epochs == Recipe.retrain(num_train, epochs=7).epochs == 7
 
 

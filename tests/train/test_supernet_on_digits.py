@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -71,3 +74,37 @@ def test_compile_compiles_the_candidates_and_changes_nothing_else(
     train_supernet(supernet, task, sampler=sampler, epochs=1, compile=True)
     train_supernet(supernet, task, sampler=sampler, epochs=1)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("stop", [9, 10, 11])
+def test_resuming_around_the_change_from_one_path_to_sampled_ones_is_bit_exact(task: Task, stop: int) -> None:
+    """20 updates, of which the first 10 train one path."""
+    recipe = Recipe(epochs=1, batch_size=57, learning_rate=0.1, one_path=0.5)
+    states: list[dict[str, object]] = []
+
+    class Memory:
+        def due(self) -> bool:
+            return False
+
+        def save(self, state: dict[str, object]) -> None:
+            states.append(copy.deepcopy(state))
+
+        def load(self) -> dict[str, object] | None:
+            return states[-1] if states else None
+
+    def stop_now(update: int, total: int) -> None:
+        assert total == 20
+        if update == stop:
+            raise KeyboardInterrupt
+
+    def train(supernet: Supernet, **options: Any) -> None:
+        train_supernet(supernet, task, sampler=UniformSampler(supernet.space), recipe=recipe, **options)
+
+    whole, resumed = new_supernet(), new_supernet()
+    train(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(new_supernet(), checkpoint=Memory(), on_update=stop_now)
+    assert states[-1]["update"] == stop
+    train(resumed, checkpoint=Memory())
+    for p, q in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(p, q)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from onepath.train import depthwise
+from onepath.train.depthwise import depthwise_conv2d, fast_depthwise
+
+
+@pytest.mark.parametrize("kernel_size", [(3, 3), (5, 5), (7, 7), (9, 9), (3, 7), (7, 3), (1, 5)])
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (4, 4), (2, 5), (1, 1)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_equals_the_plain_convolution_and_its_gradients(
+    kernel_size: tuple[int, int], size: tuple[int, int], stride: int
+) -> None:
+    """Against torch in float64, so that neither kernel's rounding hides an error."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 16, *size, generator=generator).to(memory_format=torch.channels_last)
+    weight, bias = torch.randn(16, 1, *kernel_size, generator=generator), torch.randn(16, generator=generator)
+    ours = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    theirs = [t.double().requires_grad_() for t in (x, weight, bias)]
+    y = depthwise_conv2d(*ours, stride=stride)
+    padding = (kernel_size[0] // 2, kernel_size[1] // 2)
+    expected = nn.functional.conv2d(*theirs, stride=stride, padding=padding, groups=16)
+    gradient = torch.randn(y.shape, generator=generator)
+    y.backward(gradient)
+    expected.backward(gradient.double())
+    torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
+    for own, their in zip(ours, theirs, strict=True):
+        assert own.grad is not None
+        torch.testing.assert_close(own.grad.double(), their.grad, rtol=1e-5, atol=1e-5)
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 5, padding=2),
+        nn.Conv2d(8, 8, 5, padding=2, groups=8),
+        nn.Conv2d(8, 8, 7, padding=3, groups=8, stride=2, bias=False),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.Conv2d(8, 8, 5, padding=4, groups=8, dilation=2),
+        nn.Conv2d(8, 8, 5, padding=1, groups=8),
+        nn.Conv2d(8, 8, 5, padding=2, groups=8, padding_mode="circular"),
+    ).to(memory_format=torch.channels_last)
+
+
+@pytest.fixture(autouse=True)
+def on_x86(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values do not depend on the processor."""
+    monkeypatch.setattr(depthwise, "_IS_ONEDNN_ON_X86", True)
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("float32", [1, 2]), ("bfloat16", [1, 2, 3])])
+def test_replaces_the_convolutions_that_gain_and_puts_them_back(precision: str, expected: list[int]) -> None:
+    model = network()
+    with fast_depthwise(model, precision):  # type: ignore[arg-type]
+        assert [i for i, m in enumerate(model) if "_conv_forward" in m.__dict__] == expected
+    assert not any("_conv_forward" in m.__dict__ for m in model)
+
+
+def test_compiled_models_and_other_processors_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+    model[1]._compiled_call_impl = object()
+    with fast_depthwise(model):
+        assert not any("_conv_forward" in m.__dict__ for m in model)
+    model = network()
+    monkeypatch.setattr(depthwise, "_IS_ONEDNN_ON_X86", False)
+    with fast_depthwise(model):
+        assert not any("_conv_forward" in m.__dict__ for m in model)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_network_gets_the_same_gradients(precision: str) -> None:
+    model = network()
+    reference = copy.deepcopy(model)
+    x = torch.randn(4, 3, 12, 12)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with fast_depthwise(model, precision):  # type: ignore[arg-type]
+            y = model(x)
+        y_reference = reference(x)
+    assert y.dtype == y_reference.dtype
+    y.float().square().sum().backward()
+    y_reference.float().square().sum().backward()
+    tolerance = 1e-5 if precision == "float32" else 0.05
+    for p, q in zip(model.parameters(), reference.parameters(), strict=True):
+        assert p.grad is not None
+        assert q.grad is not None
+        assert (p.grad - q.grad).norm() <= tolerance * q.grad.norm() + 1e-6
+
+
+def test_frozen_weights_and_inputs_without_gradient() -> None:
+    weight = torch.randn(4, 1, 5, 5)
+    x = torch.randn(2, 4, 6, 6, requires_grad=True)
+    depthwise_conv2d(x, weight).sum().backward()
+    assert x.grad is not None
+    weight.requires_grad_()
+    depthwise_conv2d(x.detach(), weight).sum().backward()
+    assert weight.grad is not None
