@@ -30,7 +30,7 @@ def widest_path(supernet: Supernet) -> Architecture:
     """The path that trains the most shared weights: the first candidate of each block, the largest of each size."""
     return supernet.space.architecture(
         [
-            0 if isinstance(choice.options[0], str) else choice.options.index(max(choice.options))  # type: ignore[type-var]
+            0 if isinstance(choice.options[0], str) else choice.options.index(max(choice.options))
             for choice in supernet.space.choices
         ]
     )
