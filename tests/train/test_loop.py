@@ -115,6 +115,41 @@ def test_resuming_is_bit_exact(toys: Any, stop: int) -> None:
     assert [p.update for p in rest] == list(range(stop + 1, 19))
 
 
+def test_the_curve_is_the_same_when_stopped_between_two_of_its_points(toys: Any) -> None:
+    """60 updates give a point at every second one; a stop after the third is in the middle of one."""
+
+    def stop_now(update: int, total: int) -> None:
+        if update == 3:
+            raise KeyboardInterrupt
+
+    curve = train(toys, toys.supernet(), epochs=10)
+    checkpoint = toys.MemoryCheckpoint()
+    with pytest.raises(KeyboardInterrupt):
+        train(toys, toys.supernet(), epochs=10, checkpoint=checkpoint, on_update=stop_now)
+    resumed = train(toys, toys.supernet(), epochs=10, checkpoint=checkpoint)
+    assert [p.update for p in curve] == list(range(2, 61, 2))
+    assert [(p.loss, p.metric) for p in curve] == [(p.loss, p.metric) for p in resumed]
+
+
+def test_an_interrupt_inside_an_update_saves_nothing(toys: Any) -> None:
+    """As a second Ctrl-C does: the weights are then between two updates, and no state to continue from."""
+
+    class InterruptingTask(toys.NoiseTask):  # type: ignore[misc]
+        def loss(self, *arguments: Any) -> Any:
+            raise KeyboardInterrupt
+
+    supernet, checkpoint = toys.supernet(), toys.MemoryCheckpoint()
+    with pytest.raises(KeyboardInterrupt):
+        train_supernet(
+            supernet,
+            InterruptingTask(),
+            sampler=toys.RandomSampler(),
+            recipe=RECIPE,
+            checkpoint=checkpoint,
+        )
+    assert checkpoint.num_saved == 0
+
+
 def test_a_checkpoint_on_disk_is_resumed_bit_exactly(toys: Any, tmp_path: Any) -> None:
     whole = toys.supernet()
     train(toys, whole)
