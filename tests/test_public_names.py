@@ -39,6 +39,7 @@ PUBLIC = [
     "search_supernet",
     "spaces",
     "spos",
+    "train",
     "train_model",
     "train_supernet",
 ]

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onepath import cost, errors, estimate, spaces
+    from onepath import cost, errors, estimate, spaces, train
     from onepath.cost import Constraint, MaxMacs, MaxParams
     from onepath.data import Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
@@ -50,7 +50,7 @@ _HOMES = {
     "pipeline": ("run",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("cost", "errors", "estimate", "spaces")
+_ROOMS = ("cost", "errors", "estimate", "spaces", "train")
 
 __all__ = [
     "Architecture",
@@ -84,6 +84,7 @@ __all__ = [
     "search_supernet",
     "spaces",
     "spos",
+    "train",
     "train_model",
     "train_supernet",
 ]
