@@ -193,7 +193,8 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
 
 class _Stopping(pipeline.SilentProgress):
     def begin(self, title: str, total: int, done: int = 0) -> None:
-        raise RuntimeError("stop")
+        if title.startswith("training"):
+            raise RuntimeError("stop")
 
 
 def test_fresh_starts_over(finished: Path, runner: Runner, tmp_path: Path) -> None:
@@ -349,3 +350,35 @@ def test_ones_own_supernet_module_is_the_same(finished: Path) -> None:
     for (name, one), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
     assert build(OPTIONS["space"], 10, in_channels=1).space.size == 27
+
+
+def test_a_mistake_with_fresh_does_not_cost_the_old_run(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    with pytest.raises(InfeasibleError):
+        pipeline.run("digits", out=out, fresh=True, **{**OPTIONS, "max_macs": 10})
+    assert pipeline.run("digits", out=out, **OPTIONS).result == json.loads(
+        (finished / "result.json").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stage"),
+    [('"k{kernel}"', '"{kernel}"', "export"), ("channels: int = 8", "channels: int = 4", "retrain")],
+)
+def test_a_space_that_has_changed_is_refused(
+    finished: Path, tmp_path: Path, old: str, new: str, stage: str
+) -> None:
+    out, own = tmp_path / "run", tmp_path / "own.py"
+    shutil.copytree(finished, out)
+    own.write_text(Path(OPTIONS["space"].rpartition(":")[0]).read_text().replace(old, new))
+    config = (out / "config.yaml").read_text()
+    (out / "config.yaml").write_text(config.replace(OPTIONS["space"], f"{own}:build"))
+    connection = sqlite3.connect(out / "trials.sqlite")
+    connection.execute("DELETE FROM stages WHERE stage = ?", [stage])
+    if stage == "retrain":
+        connection.execute("DELETE FROM networks")
+    connection.commit()
+    connection.close()
+    with pytest.raises(RunDirectoryError, match=r"own\.py:build has changed since"):
+        getattr(pipeline, stage)(out)

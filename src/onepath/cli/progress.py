@@ -20,7 +20,7 @@ def make_progress() -> Progress:
 
 
 class LineProgress:
-    """One line when a piece of work begins and ends, and one every 15 seconds in between.
+    """One line when a piece of work makes its first step and when it ends, and one every 15 seconds in between.
 
     Args:
         stream: where to write.
@@ -31,6 +31,7 @@ class LineProgress:
         self._title = ""
         self._total = self._first = self._done = 0
         self._detail = ""
+        self._is_shown = False
         self._began = self._written = 0.0
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
@@ -38,11 +39,17 @@ class LineProgress:
         self.finish()
         self._title, self._total, self._first, self._done, self._detail = title, total, done, done, ""
         self._began = self._written = time.monotonic()
-        self._write(f"{title}: {done} of {total} done already" if done else title)
+        self._is_shown = False
 
     def advance(self, done: int, detail: str = "") -> None:
         """See `Progress`."""
         self._done, self._detail = done, detail
+        if not self._is_shown:
+            # Not in `begin`: what makes no step, such as loading data that are not there, says nothing.
+            self._is_shown = True
+            self._write(
+                f"{self._title}: {self._first} of {self._total} done already" if self._first else self._title
+            )
         now = time.monotonic()
         if now - self._written >= _SECONDS_BETWEEN_LINES:
             self._written = now
@@ -51,9 +58,9 @@ class LineProgress:
 
     def finish(self) -> None:
         """See `Progress`."""
-        if self._title:
+        if self._title and self._is_shown:
             self._write(f"{self._state()}, took {_duration(time.monotonic() - self._began)}")
-            self._title = ""
+        self._title = ""
 
     def note(self, text: str) -> None:
         """See `Progress`."""

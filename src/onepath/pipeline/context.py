@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
 from onepath.pipeline.config import RunConfig, differences, make_config
 from onepath.pipeline.progress import Progress, SilentProgress
-from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, check_device, describe, resolve
+from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, check_early, describe, resolve
 from onepath.randomness import generator
 from onepath.record import RunDirectory, StageRow, load_tensors
 
@@ -65,15 +65,18 @@ class Run:
         self.progress: Progress = SilentProgress() if progress is None else progress
         self.checkpoint_seconds = checkpoint_seconds
         self._data = data
+        self._is_announced = False
         if path is None:
             assert config is not None, "a run without a path needs a configuration"
             path = config.directory()
         self.directory = RunDirectory(path, create=config is not None)
         try:
-            if fresh:
-                self.directory.clear()
-            self._settle(config)
+            # What takes long here is loading the data, and fitting a width.
+            self.progress.begin("preparing", 1)
+            self._settle(config, fresh)
+            self.progress.finish()
         except BaseException:
+            self.progress.finish()
             self.directory.discard_if_unused()
             self.directory.close()
             raise
@@ -86,28 +89,30 @@ class Run:
     ) -> None:
         self.directory.close()
 
-    def _settle(self, asked: RunConfig | None) -> None:
+    def _settle(self, asked: RunConfig | None, fresh: bool) -> None:
         """Fix the configuration and the facts about the data, or compare them with those of the directory."""
-        stored = self.directory.read_config()
+        stored = None if fresh else self.directory.read_config()
         self.facts: dict[str, Any] = self.directory.store.stage("data").record if stored is not None else {}
         if asked is None:
             assert stored is not None, "RunDirectory has checked that there is a configuration"
             asked = _stored_config(self.directory.path, stored)
         self.config = asked
+        check_early(asked)
         facts = self.facts or describe(self.task)
         self.config, facts = resolve(asked, facts)
         if stored is not None:
             self._compare(stored)
         else:
-            self._check_before_work()
+            # Find out now what would otherwise end the run after hours of training.
+            self.feasible.sample(1, generator(self.config.seed, "feasible"))
+            facts["space_fingerprint"] = self.blank.space.fingerprint
+            if fresh:
+                # Not earlier: a mistake in the new options must not cost the old run.
+                self.directory.clear()
             self.directory.write_config(self.config.model_dump(mode="json"))
         if not self.facts:
             self.directory.store.put_stage(StageRow("data", done=True, record=facts))
             self.facts = facts
-        # Not earlier: until here a mistake of the caller may end the run, with that one line and no other.
-        sizes = ", ".join(f"{facts[split]:,} {split}" for split in ("train", "validation", "test"))
-        for note in (f"{facts['name']}: {sizes} examples of {facts['classes']} classes", *facts["notes"]):
-            self.progress.note(note)
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         defaults = RunConfig().model_dump(mode="json")
@@ -117,11 +122,6 @@ class Run:
                 f"a run continues with the configuration it began with, but {self.directory.path} has another "
                 f"({'; '.join(changed)}); give another --out, or start over with --fresh"
             )
-
-    def _check_before_work(self) -> None:
-        """Find out now what would otherwise end the run after hours of training."""
-        check_device(self.config.train_on)
-        self.feasible.sample(1, generator(self.config.seed, "feasible"))
 
     @cached_property
     def task(self) -> Task:
@@ -159,14 +159,27 @@ class Run:
     @cached_property
     def blank(self) -> Supernet:
         """A supernet for its space and its costs; its weights are never trained."""
-        return self.build_supernet()
+        supernet = self.build_supernet()
+        fingerprint = supernet.space.fingerprint
+        if self.facts.get("space_fingerprint", fingerprint) != fingerprint:
+            raise self._changed_space()
+        return supernet
 
     @cached_property
     def trained(self) -> Supernet:
         """The supernet with the trained weights, read from the disk so that every process sees the same one."""
         supernet = self.build_supernet()
-        supernet.load_state_dict(load_tensors(self.directory.weights_path(SUPERNET)))
+        try:
+            supernet.load_state_dict(load_tensors(self.directory.weights_path(SUPERNET)))
+        except RuntimeError as error:
+            raise self._changed_space() from error
         return supernet.eval()
+
+    def _changed_space(self) -> RunDirectoryError:
+        return RunDirectoryError(
+            f"a run continues with the space it began with, but {self.config.space} has changed since; "
+            "give another --out, or start over with --fresh"
+        )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -237,6 +250,16 @@ class Run:
             model.to(memory_format=torch.channels_last)
         return model.eval()
 
+    def _announce(self) -> None:
+        """Say what the data are, once; not before there is work, so that a mistake ends with its one line alone."""
+        if not self._is_announced:
+            self._is_announced = True
+            facts = self.facts
+            sizes = ", ".join(f"{facts[split]:,} {split}" for split in ("train", "validation", "test"))
+            self.progress.note(f"{facts['name']}: {sizes} examples of {facts['classes']} classes")
+            for note in facts["notes"]:
+                self.progress.note(note)
+
     def is_done(self, stage: str) -> bool:
         """Whether a stage has finished."""
         return self.directory.store.stage(stage).done
@@ -244,6 +267,7 @@ class Run:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[StageClock]:
         """Work on a stage: its time is counted, and at the end it is marked as done."""
+        self._announce()
         clock = StageClock(self.directory, name)
         try:
             yield clock

@@ -83,11 +83,14 @@ def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
     )
 
 
-def check_device(train_on: str) -> None:
-    """Whether there is such a device."""
+def check_early(config: RunConfig) -> None:
+    """What can be known before the data are loaded: that there is such a space and such a device."""
     import torch
 
-    if train_on == "cuda" and not torch.cuda.is_available():
+    from onepath import spaces
+
+    spaces.find(config.space)
+    if config.train_on == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError(
             "train_on='cuda' needs a CUDA device, but torch finds none; use train_on='cpu'"
         )
