@@ -1,0 +1,289 @@
+"""One training step of SPOS's supernet, here and in NNI 3.0, side by side.
+
+    python benchmarks/nni_supernet_step.py --environment FOLDER
+
+NNI lives in a virtual environment of its own, made in FOLDER on first use (1.5 GB), or is found by `--python`;
+it is no dependency of onepath. Two processes, one with NNI's `RandomOneShot` on its `ShuffleNetSpace(num_labels=10)`
+and one with onepath's `shufflenet`, make their steps in turn: a few there, then the same paths here, with one
+process always waiting. The networks are the same: width 1, the paper's strides, learned scale and shift of
+normalisation (NNI's default; onepath's space goes without in the supernet); the first path must cost the same MACs.
+So are batch size, loss, optimizer settings and number of threads.
+
+A step is all that happens for a batch already there: sampling the path, forward, backward, optimizer. NNI's is
+timed between Lightning's first and last callback for a batch, with logger, checkpoints and progress bar off.
+Prints the ratio of each pair of blocks, their median, and one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from typing import Any
+
+LARGEST_RATIO = 0.72
+NUM_CLASSES = 10
+SETTINGS = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 4e-5}
+LABEL_SMOOTHING = 0.1
+CANDIDATES = ("k3", "k5", "k7", "xcep")
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def answer(message: Any) -> Any:
+    """Worker: send a message, wait for the next request; the process ends where none comes."""
+    os.write(REPLIES, (json.dumps(message) + "\n").encode())
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(0)
+    return json.loads(line)
+
+
+def work_with_nni(options: argparse.Namespace) -> None:
+    """Worker: for each request, as many steps as asked for; replies with seconds, paths and MACs."""
+    import pytorch_lightning as lightning
+    import torch
+    from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
+    from nni.nas.execution import SequentialExecutionEngine
+    from nni.nas.hub.pytorch import ShuffleNetSpace
+    from nni.nas.space import RawFormatModelSpace
+    from nni.nas.strategy import RandomOneShot
+    from torch import nn
+
+    torch.set_num_threads(options.threads)
+    clock = CLOCKS[options.clock]
+
+    class Training(LightningModule):  # type: ignore[misc]
+        def training_step(self, batch: Any, _: int) -> Any:
+            inputs, targets = batch
+            return nn.functional.cross_entropy(self.model(inputs), targets, label_smoothing=LABEL_SMOOTHING)
+
+        def validation_step(self, *_: Any) -> None: ...
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), **SETTINGS)
+
+    class Steps(lightning.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.num_asked = 0
+            self.seconds: list[float] = []
+            self.paths: list[list[int]] = []
+            self.macs = 0
+            self.counters: list[Any] = []
+
+        def on_train_batch_start(self, _: Any, module: Any, *__: Any) -> None:
+            if len(self.seconds) == self.num_asked:
+                versions = {name: importlib.metadata.version(name) for name in ("torch", "nni")}
+                request = answer(
+                    {"seconds": self.seconds, "paths": self.paths, "macs": self.macs, "versions": versions}
+                )
+                self.num_asked, self.seconds, self.paths = request["steps"], [], []
+                if request["count"]:
+                    self.macs = 0
+                    self.counters = [
+                        m.register_forward_hook(self.count)
+                        for m in module.modules()
+                        if isinstance(m, nn.Conv2d | nn.Linear)
+                    ]
+            self.started = clock()
+
+        def on_train_batch_end(self, _: Any, module: Any, *__: Any) -> None:
+            self.seconds.append(clock() - self.started)
+            self.paths.append([CANDIDATES.index(block._sampled) for block in module.model.features])
+            while self.counters:
+                self.counters.pop().remove()
+
+        def count(self, layer: Any, _: Any, output: Any) -> None:
+            self.macs += output[0].numel() * layer.weight[0].numel()
+
+    shape = (options.batch_size, 3, options.input_size, options.input_size)
+    batch = (torch.randn(shape), torch.arange(options.batch_size) % NUM_CLASSES)
+    loader = DataLoader([batch] * 1000, batch_size=None)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        callbacks=[Steps()],
+    )
+    space = ShuffleNetSpace(num_labels=NUM_CLASSES)
+    evaluator = Lightning(Training(), trainer, loader, loader)
+    RandomOneShot()(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+
+
+def work_with_onepath(options: argparse.Namespace) -> None:
+    """Worker: for each request, one step along each of its paths; replies with seconds and MACs."""
+    import torch
+    from supernet_step import Steps, random_task
+    from torch import nn
+
+    from onepath import cost, spaces
+    from onepath.nn import ElasticBatchNorm2d
+    from onepath.randomness import generator
+    from onepath.train import Recipe, UniformSampler
+
+    torch.set_num_threads(options.threads)
+    clock = CLOCKS[options.clock]
+    supernet = spaces.build("shufflenet", NUM_CLASSES, input_size=224)  # all five strides
+    for module in supernet.modules():
+        if isinstance(module, ElasticBatchNorm2d):
+            module.affine = True
+            module.weight = nn.Parameter(torch.ones(module.num_features))
+            module.bias = nn.Parameter(torch.zeros(module.num_features))
+    recipe = Recipe(
+        epochs=1,
+        batch_size=options.batch_size,
+        learning_rate=SETTINGS["lr"],
+        momentum=SETTINGS["momentum"],
+        weight_decay=SETTINGS["weight_decay"],
+        label_smoothing=LABEL_SMOOTHING,
+    )
+    task = random_task(options.batch_size, options.input_size)
+    batch = next(iter(task.train_batches(options.batch_size, seed=0, num_updates=1)))
+    steps = Steps(supernet, task, recipe, batch)
+    sampler = UniformSampler(supernet.space)
+    versions = {"torch": importlib.metadata.version("torch")}
+    reply: dict[str, Any] = {}
+    while request := answer({**reply, "versions": versions}):
+        paths = [supernet.space.parse(",".join(map(str, path))) for path in request["paths"]]
+        seconds = []
+        for update, path in enumerate(paths):
+            started = clock()
+            sampler.paths(update, generator(0, "paths", update))  # its cost; NNI has drawn the path
+            steps.step(path)
+            seconds.append(clock() - started)
+        macs = cost.macs(supernet, paths[0], (3, options.input_size, options.input_size))
+        reply = {"seconds": seconds, "macs": macs}
+
+
+class Worker:
+    """A process that computes only between a request and its reply."""
+
+    def __init__(self, python: str, side: str, options: argparse.Namespace) -> None:
+        arguments = [
+            f"--{name.replace('_', '-')}={getattr(options, name)}"
+            for name in ("batch_size", "input_size", "threads", "clock")
+        ]
+        self._process = subprocess.Popen(
+            [python, __file__, f"--worker={side}", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
+        )
+        self.versions = self._receive()["versions"]
+
+    def ask(self, **request: Any) -> Any:
+        """Send a request and wait for its reply."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._receive()
+
+    def _receive(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"worker ended with status {self._process.wait()}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def environment_python(folder: Path, torch_version: str) -> str:
+    """The interpreter of the environment in `folder`, which is made or completed where that is needed."""
+    python = str(folder / "bin" / "python")
+    if not Path(python).exists():
+        venv.create(folder, with_pip=True)
+    search = "import importlib.util as u, sys; sys.exit(not (u.find_spec('nni') and u.find_spec('torch')))"
+    if subprocess.run([python, "-c", search], check=False).returncode:
+        packages = ["nni==3.0", "pytorch-lightning", f"torch=={torch_version}", "setuptools<81"]
+        subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
+    return python
+
+
+def main(options: argparse.Namespace) -> None:
+    python = options.python or environment_python(options.environment, options.torch)
+    workers = Worker(python, "nni", options), Worker(options.onepath_python, "onepath", options)
+    nni, onepath = workers
+    pairs = []
+    print(f"versions: {nni.versions} against {onepath.versions}")
+    print(f"{'pair':>4}{'NNI, s':>10}{'onepath, s':>12}{'ratio':>8}{'M MACs':>10}{'':>10}")
+    for index in range(options.pairs + 1):  # the first warms up and checks the networks
+        theirs = nni.ask(steps=1 if index == 0 else options.steps, count=index == 0)
+        ours = onepath.ask(paths=theirs["paths"])
+        if index == 0:
+            macs = theirs["macs"], ours["macs"]
+            if macs[0] != macs[1]:
+                raise SystemExit(f"the networks differ: {macs[0]} MACs in NNI, {macs[1]} in onepath")
+            print(f"   0{'warm-up':>30}{macs[0] / 1e6:10.3f}{macs[1] / 1e6:10.3f}")
+            for _ in range(options.warmup):
+                onepath.ask(paths=nni.ask(steps=options.steps, count=False)["paths"])
+            continue
+        pair = statistics.mean(theirs["seconds"]), statistics.mean(ours["seconds"])
+        pairs.append(pair)
+        print(f"{index:4}{pair[0]:10.4f}{pair[1]:12.4f}{pair[1] / pair[0]:8.3f}")
+    for worker in workers:
+        worker.close()
+    ratio = statistics.median(b / a for a, b in pairs)
+    met = ratio <= LARGEST_RATIO
+    print(f"median ratio {ratio:.3f}; required: <= {LARGEST_RATIO}: {'met' if met else 'NOT met'}")
+    summary = {
+        "nni_seconds": statistics.median(a for a, _ in pairs),
+        "onepath_seconds": statistics.median(b for _, b in pairs),
+        "ratio": ratio,
+        "ratios": [b / a for a, b in pairs],
+        "macs": macs,
+        "met": met,
+        "versions": {"nni": nni.versions, "onepath": onepath.versions},
+        **{
+            name: getattr(options, name) for name in ("batch_size", "input_size", "threads", "clock", "steps")
+        },
+    }
+    print(json.dumps(summary))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    parser.add_argument("--environment", type=Path, default=cache / "onepath" / "benchmarks" / "nni")
+    parser.add_argument(
+        "--python", help="interpreter of an environment that has NNI, instead of --environment"
+    )
+    parser.add_argument("--onepath-python", default=sys.executable, help="interpreter for onepath's side")
+    parser.add_argument("--torch", default="2.13.0", help="version to put into a new environment")
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=4, help="of each block")
+    parser.add_argument("--warmup", type=int, default=2, help="pairs that are not counted")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--input-size", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for a busy machine, 1 thread"
+    )
+    parser.add_argument("--worker", choices=("nni", "onepath"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    OPTIONS = parse()
+    if OPTIONS.worker is None:
+        main(OPTIONS)
+    else:
+        REPLIES = os.dup(1)
+        os.dup2(2, 1)  # whatever libraries print must not mix with the replies
+        (work_with_nni if OPTIONS.worker == "nni" else work_with_onepath)(OPTIONS)
