@@ -58,7 +58,8 @@ class RunConfig(BaseModel):
         retrain_epochs: of each stand-alone training.
         retrain_from: "scratch", "inherited" or "both": where the winner's weights begin.
         num_baselines: random architectures under the same limit, trained with the same budget.
-        population, generations: of the evolutionary search.
+        population, generations: of the evolutionary search; None takes SPOS's 50 and 20, or 20 and 8 for less than
+            10,000 training examples.
         calibration_images: training images that recompute a candidate's normalisation.
         validation_images: validation images that score a candidate; None takes all.
         seed: of everything drawn.
@@ -89,8 +90,8 @@ class RunConfig(BaseModel):
     retrain_epochs: Positive | None = None
     retrain_from: Literal["scratch", "inherited", "both"] = "scratch"
     num_baselines: Annotated[int, Field(ge=0)] = 3
-    population: Annotated[int, Field(ge=2)] = 50
-    generations: Annotated[int, Field(ge=0)] = 20
+    population: Annotated[int, Field(ge=2)] | None = None
+    generations: Annotated[int, Field(ge=0)] | None = None
     calibration_images: Positive = 2000
     validation_images: Positive | None = None
     seed: Annotated[int, Field(ge=0)] = 0

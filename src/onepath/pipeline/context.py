@@ -269,6 +269,7 @@ class Run:
         """Work on a stage: its time is counted, and at the end it is marked as done."""
         self._announce()
         clock = StageClock(self.directory, name)
+        clock.save()
         try:
             yield clock
         except BaseException:

@@ -33,6 +33,9 @@ def describe(task: Task) -> dict[str, Any]:
     }
 
 
+_SMALL_DATA, _SMALL_POPULATION, _SMALL_GENERATIONS = 10_000, 20, 8  # the search takes as long as the training, not more
+
+
 def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
     """Fill in the defaults that depend on the data, the space and the limits.
 
@@ -49,6 +52,7 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
     recipe = Recipe.supernet(facts["train"], config.epochs)
     retrain = Recipe.retrain(facts["train"], config.retrain_epochs)
     batch_size = config.batch_size or recipe.batch_size
+    is_small = facts["train"] < _SMALL_DATA
     width = config.width
     if width is None and config.space in spaces.names():
         width = facts.get("fitted_width") or _fitted_width(config, facts)
@@ -56,6 +60,8 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
     filled = {
         "width": width,
         "epochs": recipe.epochs,
+        "population": config.population or (_SMALL_POPULATION if is_small else 50),
+        "generations": (_SMALL_GENERATIONS if is_small else 20) if config.generations is None else config.generations,
         "retrain_epochs": retrain.epochs,
         "batch_size": batch_size,
         # As the recipes scale it themselves.

@@ -28,7 +28,7 @@ def search_stage(run: Run) -> None:
 
     with run.stage("search") as clock:
         stored = run.directory.store.trials()
-        total = run.config.population * (run.config.generations + 1)
+        total = algorithm.population * (algorithm.generations + 1)
         run.progress.begin("searching", min(total, run.blank.space.size), len(stored))
         replay = Replay(run, clock, stored)
         search_supernet(
@@ -49,19 +49,18 @@ def search_stage(run: Run) -> None:
     )
 
 
-def make_algorithm(run: Run) -> Algorithm:
+def make_algorithm(run: Run) -> Evolution:
     """The search algorithm of the configuration."""
     from onepath.search import Evolution
 
     config = run.config
+    assert config.population is not None, "the configuration is resolved"
+    assert config.generations is not None, "the configuration is resolved"
     return Evolution(
         run.blank.space,
         seed=int(generator(config.seed, "search").integers(2**31)),
         population=config.population,
         generations=config.generations,
-        parents=max(1, config.population // 5),  # the paper's shares of its population of 50
-        num_mutation=config.population // 2,
-        num_crossover=config.population // 2,
     )
 
 
