@@ -85,9 +85,7 @@ def main() -> None:
     found = op.search_supernet(
         supernet,
         data,
-        op.Evolution(
-            supernet.space, seed=0, population=12, generations=3, parents=4, num_mutation=6, num_crossover=6
-        ),
+        op.Evolution(supernet.space, seed=0, population=12, generations=3),
         constraints=[op.MaxMacs(80_000)],
     )
     macs = op.cost.macs(supernet, found.best, data.input_shape)

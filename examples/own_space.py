@@ -8,8 +8,6 @@ import onepath as op
 
 
 class Network(nn.Module):
-    """Two stages of a searched operation with a searched width."""
-
     def __init__(self, num_classes: int, in_channels: int) -> None:
         super().__init__()
         width = op.Choice("width", [16, 24, 32])

@@ -7,7 +7,7 @@ from torch import nn
 
 from onepath import cost, spaces
 from onepath.errors import ConfigurationError
-from onepath.spaces.shufflenet import ShuffleUnit, stage_strides
+from onepath.spaces.shufflenet import ShuffleUnit, deal, stage_strides
 
 PUBLISHED = "2,1,0,1,2,0,2,0,2,0,2,3,0,0,0,0,3,2,3,3"
 
@@ -113,3 +113,16 @@ def test_wrong_arguments_are_one_line() -> None:
         with pytest.raises(ConfigurationError, match=message) as error:
             spaces.build("shufflenet", num_classes=10, **arguments)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_dealing_channels_has_the_exact_gradient_in_the_inputs_layout(memory_format) -> None:
+    x = torch.randn(2, 6, 3, 3, dtype=torch.float64).to(memory_format=memory_format).requires_grad_()
+    even, odd = deal(x)
+    assert torch.equal(even, x[:, 0::2])
+    assert torch.equal(odd, x[:, 1::2])
+    assert torch.autograd.gradcheck(deal, (x,))
+    (gradient,) = torch.autograd.grad((2 * even + 3 * odd).sum(), x)
+    assert gradient.is_contiguous(memory_format=memory_format)
+    with torch.no_grad():
+        assert torch.equal(deal(x)[1], odd)

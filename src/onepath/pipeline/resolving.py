@@ -33,7 +33,11 @@ def describe(task: Task) -> dict[str, Any]:
     }
 
 
-_SMALL_DATA, _SMALL_POPULATION, _SMALL_GENERATIONS = 10_000, 20, 8  # the search takes as long as the training, not more
+_SMALL_DATA, _SMALL_POPULATION, _SMALL_GENERATIONS = (
+    10_000,
+    20,
+    8,
+)  # the search takes as long as the training, not more
 
 
 def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
@@ -61,7 +65,9 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
         "width": width,
         "epochs": recipe.epochs,
         "population": config.population or (_SMALL_POPULATION if is_small else 50),
-        "generations": (_SMALL_GENERATIONS if is_small else 20) if config.generations is None else config.generations,
+        "generations": (_SMALL_GENERATIONS if is_small else 20)
+        if config.generations is None
+        else config.generations,
         "retrain_epochs": retrain.epochs,
         "batch_size": batch_size,
         # As the recipes scale it themselves.

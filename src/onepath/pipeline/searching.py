@@ -14,7 +14,7 @@ from onepath.record import TrialRow
 if TYPE_CHECKING:
     from onepath.estimate import Estimate, Estimator
     from onepath.methods import Trial
-    from onepath.search import Algorithm
+    from onepath.search import Evolution
     from onepath.space import Architecture
 
 
@@ -28,13 +28,14 @@ def search_stage(run: Run) -> None:
 
     with run.stage("search") as clock:
         stored = run.directory.store.trials()
+        algorithm = make_algorithm(run)
         total = algorithm.population * (algorithm.generations + 1)
         run.progress.begin("searching", min(total, run.blank.space.size), len(stored))
         replay = Replay(run, clock, stored)
         search_supernet(
             run.blank,
             run.task,
-            make_algorithm(run),
+            algorithm,
             constraints=run.constraints,
             estimator=replay,
             on_trial=replay.on_trial,

@@ -35,9 +35,11 @@ class Evolution:
         population: candidates per generation.
         generations: generations after the first population; at most `population * (generations + 1)` are
             evaluated.
-        parents: the best candidates, of all that were ever evaluated, that have children.
-        num_mutation: children of one parent per generation.
-        num_crossover: children of two parents per generation; the rest of the population is random.
+        parents: the best candidates, of all that were ever evaluated, that have children; a fifth of the population by
+            default.
+        num_mutation: children of one parent per generation; half of the population by default.
+        num_crossover: children of two parents per generation, half of the population by default; the rest is
+            random.
         mutation_rate: probability, per choice, of being drawn anew from all of its options.
 
     Attributes:
@@ -54,11 +56,15 @@ class Evolution:
         seed: int = 0,
         population: int = 50,
         generations: int = 20,
-        parents: int = 10,
-        num_mutation: int = 25,
-        num_crossover: int = 25,
+        parents: int | None = None,
+        num_mutation: int | None = None,
+        num_crossover: int | None = None,
         mutation_rate: float = 0.1,
     ) -> None:
+        # The paper's shares of its population of 50: 10 parents, 25 mutations, 25 crossovers.
+        parents = max(1, population // 5) if parents is None else parents
+        num_mutation = population // 2 if num_mutation is None else num_mutation
+        num_crossover = population // 2 if num_crossover is None else num_crossover
         if min(population, parents) < 1 or min(generations, num_mutation, num_crossover) < 0:
             raise ConfigurationError(
                 "`population >= 1`, `parents >= 1` and no negative number must hold; got"

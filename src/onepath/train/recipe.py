@@ -13,19 +13,28 @@ from onepath.errors import ConfigurationError
 Precision = Literal["float32", "bfloat16"]
 Schedule = Literal["linear", "cosine"]
 
-# The scaling rule, in one place: (up to this many training examples, batch size, supernet epochs, share of the updates
-# that train one path first). The last row is the paper's own setting (150,000 updates at batch 1024 on 1.28 million
-# images). The first share is needed by short trainings: see `onepath.nn.alignment`.
-_SCALES: tuple[tuple[float, int, int, float], ...] = (
-    (10_000, 64, 40, 0.25),
-    (100_000, 64, 12, 0.15),
-    (500_000, 256, 40, 0.05),
-    (math.inf, 1024, 120, 0.0),
+
+@dataclasses.dataclass(frozen=True)
+class _Scale:
+    """The settings for data of up to `num_train` examples."""
+
+    num_train: float
+    batch_size: int
+    learning_rate: float
+    supernet_epochs: int
+    retrain_epochs: int
+    one_path: float
+
+
+# The scaling rule, in one place. The last row is the paper's own setting: 150,000 updates at batch 1024 on 1.28 million
+# images, twice as many to retrain. Small data need smaller batches, for the sake of more updates, and a start from one
+# path; see `onepath.nn.alignment`.
+_SCALES = (
+    _Scale(10_000, 32, 0.15, supernet_epochs=20, retrain_epochs=24, one_path=0.25),
+    _Scale(100_000, 64, 0.15, supernet_epochs=8, retrain_epochs=16, one_path=0.15),
+    _Scale(500_000, 256, 0.25, supernet_epochs=40, retrain_epochs=80, one_path=0.05),
+    _Scale(math.inf, 1024, 0.5, supernet_epochs=120, retrain_epochs=240, one_path=0.0),
 )
-_LEARNING_RATE_AT_1024 = (
-    0.5  # times the square root of the batch size's ratio: small batches need many updates
-)
-_RETRAIN_LENGTH = 2  # the paper retrains for twice the updates of the supernet
 _WARMUP_FRACTION = 0.05  # the paper has none; short runs on small data diverge without
 
 
@@ -91,37 +100,40 @@ class Recipe:
     def supernet(cls, num_train: int, epochs: int | None = None) -> Self:
         """SPOS's supernet training, scaled to `num_train` examples.
 
-        The paper's momentum, weight decay, label smoothing and linear decay are kept. Batch size and epochs
-        follow the size of the data in four steps, the learning rate follows the square root of the batch size, and it
-        warms up over the first twentieth of the updates.
+        The paper's momentum, weight decay, label smoothing and linear decay are kept. Batch size, learning
+        rate and length follow the size of the data in four steps, the rate warms up over the first twentieth
+        of the updates, and short trainings start from one path.
 
         Args:
             num_train: examples in the training split.
             epochs: instead of the rule's.
 
         Source: Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling, arXiv
-        1904.00420. Differs from it: batch size, rate and length as above; the warm-up.
+        1904.00420. Differs from it: batch size, rate and length as above; the warm-up; the one path.
         """
-        _, batch_size, default_epochs, one_path = next(row for row in _SCALES if num_train <= row[0])
-        epochs = default_epochs if epochs is None else epochs
-        return cls(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=_LEARNING_RATE_AT_1024 * math.sqrt(batch_size / 1024),
-            warmup_epochs=_WARMUP_FRACTION * epochs,
-            one_path=one_path,
-        )
+        scale = _scale(num_train)
+        return cls._scaled(scale, scale.supernet_epochs if epochs is None else epochs)
 
     @classmethod
     def retrain(cls, num_train: int, epochs: int | None = None) -> Self:
-        """SPOS's retraining of the network found: the supernet's settings for twice as many epochs.
+        """SPOS's retraining of the network found: the supernet's settings for more epochs.
 
         Args:
             num_train: examples in the training split.
             epochs: instead of the rule's.
         """
-        default_epochs = _RETRAIN_LENGTH * cls.supernet(num_train).epochs
-        return cls.supernet(num_train, default_epochs if epochs is None else epochs)
+        scale = _scale(num_train)
+        return cls._scaled(scale, scale.retrain_epochs if epochs is None else epochs)
+
+    @classmethod
+    def _scaled(cls, scale: _Scale, epochs: int) -> Self:
+        return cls(
+            epochs=epochs,
+            batch_size=scale.batch_size,
+            learning_rate=scale.learning_rate,
+            warmup_epochs=_WARMUP_FRACTION * epochs,
+            one_path=scale.one_path,
+        )
 
     def rate(self, update: int, num_updates: int, updates_per_epoch: int) -> float:
         """The learning rate of update `update` (from 0) of `num_updates`.
@@ -136,3 +148,8 @@ class Recipe:
         if self.schedule == "cosine":
             return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
         return self.learning_rate * (1 - progress)
+
+
+def _scale(num_train: int) -> _Scale:
+    """The row of the scaling rule for the size of the data."""
+    return next(scale for scale in _SCALES if num_train <= scale.num_train)
