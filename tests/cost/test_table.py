@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nn.networks import EveryChoice
 from torch import Tensor, nn
 
-from nn.networks import EveryChoice
 from onepath import cost, spaces
 from onepath.cost import MaxMacs, MaxParams
 from onepath.cost.constraint import counter

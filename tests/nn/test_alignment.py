@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from nn.networks import EveryChoice
 from torch import nn
 
-from nn.networks import EveryChoice
 from onepath import spaces
 from onepath.nn import ChoiceBlock, ElasticConv2d, Supernet
 from onepath.nn.alignment import align_candidates, copy_matching, widest_path

@@ -135,9 +135,8 @@ class _Deal(torch.autograd.Function):
             if x.is_contiguous(memory_format=torch.channels_last)
             else torch.contiguous_format
         )
-        return tuple(
-            half.contiguous(memory_format=context.memory_format) for half in (x[:, 0::2], x[:, 1::2])
-        )
+        layout = context.memory_format
+        return x[:, 0::2].contiguous(memory_format=layout), x[:, 1::2].contiguous(memory_format=layout)
 
     @staticmethod
     def backward(context: Any, even: Tensor, odd: Tensor) -> Tensor:
