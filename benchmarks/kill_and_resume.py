@@ -59,7 +59,8 @@ def work(out: Path) -> None:
 def compare(folder: Path, num_kills: int, seed: int) -> int:
     whole, killed = folder / "whole", folder / "killed"
     began = time.monotonic()
-    start(whole).wait()
+    if start(whole).wait():
+        raise SystemExit("the uninterrupted run has failed")
     uninterrupted_seconds = time.monotonic() - began
     print(f"{'kill':>4}  {'stage':8} {'trials':>6} {'points':>6}")
     kills = []

@@ -58,7 +58,7 @@ class RunConfig(BaseModel):
         retrain_epochs: of each stand-alone training.
         retrain_from: "scratch", "inherited" or "both": where the winner's weights begin.
         num_baselines: random architectures under the same limit, trained with the same budget.
-        population, generations: of the evolutionary search; None takes SPOS's 50 and 20, or 20 and 8 for less than
+        population, generations: of the evolutionary search; None takes SPOS's 50 and 20, or 16 and 5 for less than
             10,000 training examples.
         calibration_images: training images that recompute a candidate's normalisation.
         validation_images: validation images that score a candidate; None takes all.

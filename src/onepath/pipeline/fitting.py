@@ -12,7 +12,7 @@ from onepath.nn import Supernet
 
 WIDTHS = (*(percent / 100 for percent in range(10, 105, 5)), 1.25, 1.5, 2.0)
 LARGE_INPUT = 96
-SMALL_INPUT_WIDTH = 0.25
+SMALL_INPUT_WIDTH = 0.2
 _NUM_SAMPLED = 500
 _START = WIDTHS.index(0.25)
 
@@ -23,7 +23,7 @@ def fitting_width(
     """The largest of a few widths at which about half of the space meets every limit.
 
     A limit in the middle of the space leaves the search a real choice; SPOS's own limit of 330 M multiply-accumulates
-    is met by 59 % of its space. Without limits: 1 for inputs of 96 pixels or more, 0.25 for smaller ones.
+    is met by 59 % of its space. Without limits: 1 for inputs of 96 pixels or more, 0.2 for smaller ones.
 
     Args:
         build: makes the supernet of a width.

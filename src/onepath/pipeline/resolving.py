@@ -33,11 +33,8 @@ def describe(task: Task) -> dict[str, Any]:
     }
 
 
-_SMALL_DATA, _SMALL_POPULATION, _SMALL_GENERATIONS = (
-    10_000,
-    20,
-    8,
-)  # the search takes as long as the training, not more
+# On small data the training is short, and the search is to take no longer.
+_SMALL_DATA, _SMALL_POPULATION, _SMALL_GENERATIONS = 10_000, 16, 5
 
 
 def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
@@ -70,7 +67,7 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
         else config.generations,
         "retrain_epochs": retrain.epochs,
         "batch_size": batch_size,
-        # As the recipes scale it themselves.
+        # With the square root of a batch size that was asked for, between no scaling and the linear rule.
         "learning_rate": config.learning_rate
         or recipe.learning_rate * math.sqrt(batch_size / recipe.batch_size),
         "validation_images": min(config.validation_images or facts["validation"], facts["validation"]),
