@@ -90,7 +90,7 @@ def test_spos_end_to_end_is_repeatable_and_learns(data: op.Task) -> None:
     def whole() -> op.Architecture:
         torch.manual_seed(0)
         supernet = op.Supernet(Net())
-        found = op.spos(supernet, data, epochs=6, population=4, generations=1, seed=0)
+        found = op.spos(supernet, data, epochs=12, population=4, generations=1, seed=0)
         accuracies.append([trial.estimate.accuracy for trial in found.trials])
         return found.best
 

@@ -44,7 +44,7 @@ class SupernetEstimator:
         task: its "train" split is used for recalibration, its "validation" split for scoring.
         calibration_images: training images for recalibration, a fixed random subset (the paper takes 20,000).
         validation_images: score on a fixed random subset of this many; None for the whole split.
-        batch_size: of both passes.
+        batch_size: of both passes; default 125 for 32x32 images, more for smaller ones.
         device: where candidates run.
         seed: of the two subsets.
         recalibrate: False scores with the supernet's own running statistics, which mix all paths.
@@ -63,12 +63,15 @@ class SupernetEstimator:
         *,
         calibration_images: int = 2000,
         validation_images: int | None = None,
-        batch_size: int = 125,
+        batch_size: int | None = None,
         device: str | torch.device = "cpu",
         seed: int = 0,
         recalibrate: bool = True,
         precision: Precision = "float32",
     ) -> None:
+        if batch_size is None:
+            num_pixels = max(1, math.prod(task.input_shape[1:]))
+            batch_size = min(500, max(125, 125 * 1024 // num_pixels))
         if calibration_images < 2 or batch_size < 2:
             raise ConfigurationError(
                 f"`calibration_images >= 2` and `batch_size >= 2` must hold, but got "

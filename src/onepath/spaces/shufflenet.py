@@ -24,7 +24,8 @@ STEM_CHANNELS = 16
 HEAD_CHANNELS = 1024
 CHANNEL_SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
 SMALLEST_MAP = 4
-GIVEN_UP_IN_ORDER = (0, 3, 4, 2, 1)  # positions in (stem, first stage, ..., fourth stage)
+# How many strides an input allows -> which positions of (stem, first, second, third, fourth stage) keep theirs.
+KEPT_STRIDES = {5: (0, 1, 2, 3, 4), 4: (1, 2, 3, 4), 3: (1, 2, 4), 2: (2, 3), 1: (3,), 0: ()}
 
 
 class ShuffleUnit(nn.Module):
@@ -286,9 +287,9 @@ def scaled(channels: int, width: float) -> int:
 def stage_strides(input_size: int) -> tuple[int, tuple[int, ...]]:
     """Strides of the stem and of each stage's first block.
 
-    The paper's are all 2, which takes 224 pixels to 7. Smaller inputs give up strides, in the order stem, third, fourth
-    and second stage, until the last map has at least 4x4 pixels: 64 pixels keep four strides, 28 and 32 keep three
-    (the long third stage then works on 8x8 pixels), 8 keeps one.
+    The paper's are all 2, which takes 224 pixels to 7. Smaller inputs keep as many of the five strides as leave the
+    last map at least 4x4 pixels: 64 pixels keep all but the stem's; 28 and 32 keep three, with the long third stage at
+    8x8 pixels; 8 keeps one, before the third stage.
 
     Raises:
         ConfigurationError: less than 4 pixels.
@@ -297,15 +298,13 @@ def stage_strides(input_size: int) -> tuple[int, tuple[int, ...]]:
         raise ConfigurationError(
             f"input_size >= {SMALLEST_MAP} must hold, but got input_size={input_size}. Enlarge the images."
         )
-    strides = [2] * (1 + len(STAGE_DEPTHS))
-    for position in GIVEN_UP_IN_ORDER:
-        size = input_size
-        for stride in strides:
-            size = -(-size // stride)
-        if size >= SMALLEST_MAP:
-            break
-        strides[position] = 1
-    return strides[0], tuple(strides[1:])
+    num_strides, size = 0, -(-input_size // 2)
+    while num_strides < 1 + len(STAGE_DEPTHS) and size >= SMALLEST_MAP:
+        num_strides, size = num_strides + 1, -(-size // 2)
+    stem, *stages = (
+        2 if position in KEPT_STRIDES[num_strides] else 1 for position in range(1 + len(STAGE_DEPTHS))
+    )
+    return stem, tuple(stages)
 
 
 def shufflenet(

@@ -30,7 +30,7 @@ class _Scale:
 # images, twice as many to retrain. Small data need smaller batches, for the sake of more updates, and a start from one
 # path; see `onepath.nn.alignment`.
 _SCALES = (
-    _Scale(10_000, 32, 0.15, supernet_epochs=20, retrain_epochs=24, one_path=0.25),
+    _Scale(10_000, 32, 0.15, supernet_epochs=12, retrain_epochs=14, one_path=0.25),
     _Scale(100_000, 64, 0.15, supernet_epochs=8, retrain_epochs=16, one_path=0.15),
     _Scale(500_000, 256, 0.25, supernet_epochs=40, retrain_epochs=80, one_path=0.05),
     _Scale(math.inf, 1024, 0.5, supernet_epochs=120, retrain_epochs=240, one_path=0.0),
