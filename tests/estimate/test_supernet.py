@@ -149,5 +149,5 @@ def test_a_last_batch_of_one_image_is_no_error(task: Task) -> None:
 
 
 def test_wrong_sizes_are_named(supernet: Supernet, task: Task) -> None:
-    with pytest.raises(ConfigurationError, match="got 0 and 125"):
+    with pytest.raises(ConfigurationError, match="got 0 and 500"):
         SupernetEstimator(supernet, task, calibration_images=0)

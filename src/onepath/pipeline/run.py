@@ -80,6 +80,10 @@ def run(
         RunDirectoryError: `out` cannot be written, is in use, or holds a run of another configuration or data.
     """
     given: dict[str, Any] = {**options, "out": None if out is None else str(out)}
+    if test_data is not None and not isinstance(test_data, str | Path):
+        from onepath.data import load_data
+
+        data, test_data = load_data(data, test=test_data), None
     given["test_data"] = None if test_data is None else str(test_data)
     if "data_root" in given and given["data_root"] is not None:
         given["data_root"] = str(given["data_root"])

@@ -20,6 +20,7 @@ from onepath.train.interruption import DeferredInterrupt
 from onepath.train.memory import keep_freed_memory
 from onepath.train.optimizer import ActiveSGD
 from onepath.train.recipe import Recipe
+from onepath.train.threads import worthwhile_threads
 
 if TYPE_CHECKING:
     from onepath.data import Task
@@ -265,7 +266,9 @@ class _Training:
         self.optimizer.clear()
         devices = [self.device] if self.device.type == "cuda" else []
         try:
+            num_pixels = self.recipe.batch_size * math.prod(self.task.input_shape[1:])
             with (
+                worthwhile_threads(num_pixels),
                 torch.random.fork_rng(devices),
                 fast_depthwise(self.module, self.recipe.precision),
                 DeferredInterrupt() as interrupt,

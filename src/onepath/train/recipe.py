@@ -26,21 +26,24 @@ class _Scale:
     one_path: float
     weight_decay: float = 4e-5
     nesterov: bool = False
+    clip_norm: float | None = None
 
 
 # The scaling rule, in one place. The last row is the paper's own setting: 150,000 updates at batch 1024 on 1.28 million
 # images, twice as many to retrain. Small data need smaller batches, for the sake of more updates, and a start from one
-# path; see `onepath.nn.alignment`. On digits, more decay and Nesterov's momentum gain what longer training would.
+# path; see `onepath.nn.alignment`. On digits, more decay and Nesterov's momentum gain what longer training would;
+# clipping keeps networks without normalisation from diverging at that rate.
 _SCALES = (
     _Scale(
         10_000,
         32,
         0.3,
         supernet_epochs=12,
-        retrain_epochs=16,
+        retrain_epochs=14,
         one_path=0.25,
         weight_decay=5e-4,
         nesterov=True,
+        clip_norm=2.0,
     ),
     _Scale(100_000, 64, 0.15, supernet_epochs=8, retrain_epochs=16, one_path=0.15),
     _Scale(500_000, 256, 0.25, supernet_epochs=40, retrain_epochs=80, one_path=0.05),
@@ -146,6 +149,7 @@ class Recipe:
             one_path=scale.one_path,
             weight_decay=scale.weight_decay,
             nesterov=scale.nesterov,
+            clip_norm=scale.clip_norm,
         )
 
     def rate(self, update: int, num_updates: int, updates_per_epoch: int) -> float:
