@@ -47,7 +47,7 @@ class RunOptions(TypedDict, total=False):
 def run(
     data: Any = "digits",
     *,
-    test_data: str | Path | None = None,
+    test_data: Any = None,
     space: str | Path = "shufflenet",
     out: str | Path | None = None,
     fresh: bool = False,
