@@ -20,8 +20,12 @@ MAY_IMPORT = {
     "cost": {"nn", "space", "record"},
     "train": {"nn", "space", "data", "record"},
     "estimate": {"space", "nn", "search", "data", "record", "spaces", "cost", "train"},
-    "methods": {"space", "nn", "search", "data", "record", "spaces", "cost", "train", "estimate"},
-    "export": {"space", "nn", "search", "data", "record", "spaces", "cost", "train", "estimate"},
+    "export": {"space", "nn", "record", "data"},
+    "latency": {"space", "nn", "record", "cost", "export"},
+    "methods": {
+        *("space", "nn", "search", "data", "record", "spaces", "cost", "train", "estimate"),
+        *("export", "latency"),
+    },
     "report": {"space", "nn", "search", "data", "record", "spaces", "cost", "train", "estimate"},
 }
 MAY_IMPORT["pipeline"] = set(MAY_IMPORT)

@@ -1,0 +1,171 @@
+"""How long networks take on a device: warm-up, alternating blocks, median and spread."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onepath.errors import UserError
+from onepath.latency.device import Device, Network, Prepared
+from onepath.randomness import generator
+
+MAX_RELATIVE_IQR = 0.1
+"""An interquartile range over this share of the median is not to be trusted."""
+
+# A block lasts about this long, so that the clock and a single interruption do not decide over it.
+_BLOCK_MS = 2.0
+_MAX_RUNS = 1000
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one inference of one batch.
+
+    Attributes:
+        median_ms: median over the blocks of the block's median.
+        iqr_ms: third minus first quartile over the blocks.
+        repeats: inferences that were timed and counted.
+        threads: that one inference could use.
+        is_noisy: whether `iqr_ms` stayed over a tenth of `median_ms` in every try. Such a figure may be shown with
+            its flag; no decision is to rest on it.
+    """
+
+    median_ms: float
+    iqr_ms: float
+    repeats: int
+    threads: int
+    is_noisy: bool
+
+
+def measure(
+    device: Device,
+    models: Sequence[Network],
+    input_shape: Sequence[int] | Sequence[Sequence[int]],
+    *,
+    blocks: int | None = None,
+    repeats: int | None = None,
+    max_tries: int = 3,
+) -> list[Latency]:
+    """Time networks on a device, side by side.
+
+    Every network is warmed up. Then come rounds: in each, every network has one block of runs, in an order
+    drawn afresh, so that a slow minute of the machine falls on all of them. A block counts as the median of its runs;
+    the latency is the median over the blocks. Networks whose blocks spread by more than a tenth of the median are
+    measured again, with twice the runs in a block, and the least spread try is kept. After `max_tries` they are
+    flagged.
+
+    Args:
+        device: where, with its batch, threads and precision.
+        models: one or more networks, all held ready at once; not changed. Modules, or paths of ONNX files where the
+            device runs those.
+        input_shape: of one example without the batch: (C, H, W) for all, or one for each network.
+        blocks: of each network, 2 or more; None: as the device has it.
+        repeats: runs in a block; None: as the device has it, mostly as many as fill 2 ms.
+        max_tries: 1 or more.
+
+    Returns:
+        One latency for each network, in their order.
+
+    Raises:
+        ConfigurationError: the device cannot be used on this machine.
+        ShapeError: a network rejects its input shape.
+        UserError: a number is too small, or the runtime cannot take a network.
+    """
+    schedule = device.schedule
+    blocks = schedule.num_blocks if blocks is None else blocks
+    repeats = schedule.num_runs if repeats is None else repeats
+    for name, value, least in (
+        ("blocks", blocks, 2),
+        ("repeats", repeats or 1, 1),
+        ("max_tries", max_tries, 1),
+    ):
+        if value < least:
+            raise UserError(f"{name} must be {least} or more, but got {value}; give at least {least}")
+    device.check_usable()
+    shapes = _shapes(input_shape, len(models))
+    best: list[Latency | None] = [None] * len(models)
+    with _prepared(device, models, shapes) as networks:
+        num_runs = [_runs(network, repeats, schedule.num_warm_up) for network in networks]
+        for number in range(max_tries):
+            pending = [index for index, latency in enumerate(best) if latency is None or latency.is_noisy]
+            if not pending:
+                break
+            for index, times_ms in _rounds(
+                networks, pending, num_runs, blocks, number, schedule.num_warm_up > 0
+            ):
+                best[index] = _steadier(
+                    best[index], _latency(times_ms, num_runs[index] * blocks, device.threads)
+                )
+            if repeats is None:
+                num_runs = [min(_MAX_RUNS, 2 * num) for num in num_runs]
+    return [latency for latency in best if latency is not None]
+
+
+def _shapes(input_shape: Sequence[int] | Sequence[Sequence[int]], num: int) -> list[tuple[int, ...]]:
+    if all(isinstance(size, Sequence) for size in input_shape) and input_shape:
+        shapes = [tuple(int(size) for size in shape) for shape in input_shape]  # type: ignore[union-attr]
+    else:
+        shapes = [tuple(int(size) for size in input_shape)] * num  # type: ignore[arg-type]
+    if len(shapes) != num:
+        raise UserError(
+            f"there must be one input shape for each network, but got {len(shapes)} for {num}; give one each"
+        )
+    return shapes
+
+
+@contextlib.contextmanager
+def _prepared(
+    device: Device, models: Sequence[Network], shapes: Sequence[tuple[int, ...]]
+) -> Iterator[list[Prepared]]:
+    with contextlib.ExitStack() as stack:
+        networks = []
+        for model, shape in zip(models, shapes, strict=True):
+            networks.append(device.prepare(model, shape))
+            stack.callback(networks[-1].close)
+        yield networks
+
+
+def _runs(network: Prepared, repeats: int | None, num_warm_up: int) -> int:
+    """Warm the network up; the number of runs in its blocks."""
+    times_ms = [network.run() for _ in range(num_warm_up)]
+    if repeats is not None:
+        return repeats
+    fastest_ms = min(times_ms or [network.run()])
+    return max(1, min(_MAX_RUNS, math.ceil(_BLOCK_MS / max(fastest_ms, 1e-6))))
+
+
+def _rounds(
+    networks: Sequence[Prepared],
+    pending: Sequence[int],
+    num_runs: Sequence[int],
+    blocks: int,
+    number: int,
+    is_warmed: bool,
+) -> Iterator[tuple[int, list[float]]]:
+    """The blocks of the pending networks in turn; each network's index with the medians of its blocks, in ms."""
+    times_ms: dict[int, list[float]] = {index: [] for index in pending}
+    order = generator(0, "rounds", number)
+    for _ in range(blocks):
+        for position in order.permutation(len(pending)):
+            index = pending[position]
+            if is_warmed:
+                networks[index].run()
+            block = [networks[index].run() for _ in range(num_runs[index])]
+            times_ms[index].append(float(np.median(block)))
+    yield from times_ms.items()
+
+
+def _latency(times_ms: Sequence[float], num_repeats: int, threads: int) -> Latency:
+    low, median, high = np.percentile(times_ms, [25, 50, 75])
+    is_noisy = bool(high - low > MAX_RELATIVE_IQR * median)
+    return Latency(float(median), float(high - low), num_repeats, threads, is_noisy)
+
+
+def _steadier(first: Latency | None, second: Latency) -> Latency:
+    if first is None or second.iqr_ms * first.median_ms < first.iqr_ms * second.median_ms:
+        return second
+    return first

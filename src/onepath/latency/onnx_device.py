@@ -1,0 +1,172 @@
+"""Devices that run the exported ONNX file; onnxruntime is the first of them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from onepath.errors import RunDirectoryError, UserError
+from onepath.export import export_onnx
+from onepath.latency.conditioning import conditioned, example
+from onepath.latency.device import Device, Network, Prepared
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+class OnnxDevice(Device):
+    """A runtime that is given the ONNX file that `export_onnx` writes."""
+
+    def prepare(self, model: Network, input_shape: Sequence[int]) -> Prepared:
+        """Export the network and load it, or load a file that was exported before; see `Device.prepare`.
+
+        Raises:
+            ShapeError: the network rejects `input_shape`.
+            RunDirectoryError: `model` is a path without a file.
+            UserError: the network cannot be exported.
+        """
+        if not isinstance(model, nn.Module):
+            if not model.is_file():
+                raise RunDirectoryError(
+                    f"{model} must be an exported file, but there is none; export the network first"
+                )
+            return self.prepare_file(model, input_shape)
+        directory = tempfile.TemporaryDirectory(prefix="onepath-")
+        try:
+            path = export_onnx(
+                conditioned(model, input_shape), input_shape, Path(directory.name) / "model.onnx"
+            )
+            prepared = self.prepare_file(path, input_shape)
+        except BaseException:
+            directory.cleanup()
+            raise
+        return _WithFile(prepared, directory)
+
+    @abstractmethod
+    def prepare_file(self, path: Path, input_shape: Sequence[int]) -> Prepared:
+        """Load an ONNX file, which stays where it is until `close`.
+
+        Args:
+            path: a file with one input and a free first dimension.
+            input_shape: of one example, (C, H, W), without the batch.
+
+        Raises:
+            UserError: the runtime cannot take the file.
+        """
+
+
+class OnnxRuntimeCpu(OnnxDevice):
+    """onnxruntime on the CPU."""
+
+    name = "onnxruntime-cpu"
+
+    def version(self) -> str | None:  # noqa: D102
+        return package_version("onnxruntime")
+
+    def prepare_file(self, path: Path, input_shape: Sequence[int]) -> Prepared:  # noqa: D102
+        session = _session(path, self.threads, ["CPUExecutionProvider"])
+        (entry,) = session.get_inputs()
+        inputs = {entry.name: example(input_shape, self.batch).numpy()}
+        return Timed(lambda: session.run(None, inputs))
+
+
+class OnnxRuntimeCuda(OnnxDevice):
+    """onnxruntime on the first CUDA card; input and output stay on the card."""
+
+    name = "onnxruntime-cuda"
+
+    def missing(self) -> str | None:  # noqa: D102
+        import onnxruntime
+
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            return "the installed onnxruntime has no CUDA provider: pip install onnxruntime-gpu"
+        return None if torch.cuda.is_available() else "torch finds no CUDA card"
+
+    def version(self) -> str | None:  # noqa: D102
+        return package_version("onnxruntime-gpu")
+
+    def processor(self) -> str | None:  # noqa: D102
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+    def prepare_file(self, path: Path, input_shape: Sequence[int]) -> Prepared:
+        """Load the file on the card; see `OnnxDevice.prepare_file`.
+
+        Raises:
+            UserError: onnxruntime fell back to the CPU.
+        """
+        session = _session(path, self.threads, ["CUDAExecutionProvider", "CPUExecutionProvider"])
+        if "CUDAExecutionProvider" not in session.get_providers():
+            raise UserError(
+                f"{self.name} must run on the card, but onnxruntime fell back to the CPU; "
+                "check that its CUDA and cuDNN versions fit"
+            )
+        return Timed(bound_run(session, example(input_shape, self.batch).numpy(), "cuda"))
+
+
+class Timed:
+    """Times a call that returns when the inference has ended."""
+
+    def __init__(self, infer: Callable[[], Any]) -> None:
+        self._infer = infer
+
+    def run(self) -> float:
+        """One inference; its time in ms."""
+        start = time.perf_counter_ns()
+        self._infer()
+        return (time.perf_counter_ns() - start) / 1e6
+
+    def close(self) -> None:
+        """Let go of the session."""
+        del self._infer
+
+
+class _WithFile:
+    """A prepared network whose file lives as long as it does."""
+
+    def __init__(self, prepared: Prepared, directory: tempfile.TemporaryDirectory[str]) -> None:
+        self._prepared = prepared
+        self._directory = directory
+        self.run = prepared.run
+
+    def close(self) -> None:
+        self._prepared.close()
+        self._directory.cleanup()
+
+
+def bound_run(session: InferenceSession, inputs: np.ndarray[Any, Any], place: str) -> Callable[[], Any]:
+    """One inference on values that stay in the memory of `place` ("cpu" or "cuda")."""
+    import onnxruntime
+
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(
+        session.get_inputs()[0].name, onnxruntime.OrtValue.ortvalue_from_numpy(inputs, place, 0)
+    )
+    binding.bind_output(session.get_outputs()[0].name, place)
+    return lambda: session.run_with_iobinding(binding)
+
+
+def package_version(name: str) -> str | None:
+    """Of an installed package; None where there is none of that name."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _session(path: Path, threads: int, providers: list[str]) -> InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=providers)
