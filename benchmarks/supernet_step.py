@@ -36,7 +36,7 @@ from onepath.data import Batch, Task, load_data
 from onepath.nn import ChoiceBlock, Supernet
 from onepath.spaces.shufflenet import ShuffleNet, ShuffleUnit, shufflenet
 from onepath.train import Recipe, keep_freed_memory
-from onepath.train.loop import _Training
+from onepath.train.training import Training
 
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -93,7 +93,7 @@ class Steps:
         self.path: Any = None
         self.batch = batch
         forward = network if isinstance(network, Supernet) else lambda inputs, _: network(inputs)
-        self.training = _Training(
+        self.training = Training(
             network.train(),
             forward,
             task,

@@ -3,8 +3,9 @@
 It knows a `Task` (batches, loss, metric), never an image.
 """
 
+from onepath.train.curve import TrainingPoint
 from onepath.train.evaluation import Evaluation, evaluate
-from onepath.train.loop import TrainingPoint, train_model, train_supernet
+from onepath.train.loop import train_model, train_supernet
 from onepath.train.memory import keep_freed_memory
 from onepath.train.recipe import Recipe
 from onepath.train.samplers import ConstrainedSampler, Sampler, UniformSampler

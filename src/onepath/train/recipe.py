@@ -45,7 +45,16 @@ _SCALES = (
         nesterov=True,
         clip_norm=2.0,
     ),
-    _Scale(100_000, 64, 0.15, supernet_epochs=8, retrain_epochs=16, one_path=0.15),
+    _Scale(
+        100_000,
+        64,
+        0.2,
+        supernet_epochs=8,
+        retrain_epochs=16,
+        one_path=0.15,
+        weight_decay=1e-4,
+        nesterov=True,
+    ),
     _Scale(500_000, 256, 0.25, supernet_epochs=40, retrain_epochs=80, one_path=0.05),
     _Scale(math.inf, 1024, 0.5, supernet_epochs=120, retrain_epochs=240, one_path=0.0),
 )

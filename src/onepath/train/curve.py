@@ -1,0 +1,74 @@
+"""The training curve: losses and metrics, gathered update by update."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from onepath.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPoint:
+    """One point of a training curve.
+
+    Attributes:
+        update: updates done.
+        epoch: passes over the training split done.
+        loss: mean training loss since the last point, with label smoothing.
+        metric: the task's metric on the augmented training batches since the last point.
+        learning_rate: of the last update.
+        seconds: spent training so far, over all sessions of a resumed run.
+    """
+
+    update: int
+    epoch: float
+    loss: float
+    metric: float
+    learning_rate: float
+    seconds: float
+
+
+class Tally:
+    """Sums of losses and metrics; results of an accelerator are read in one go, not update by update."""
+
+    def __init__(self, task: Task, read_every: int) -> None:
+        self._task = task
+        self._read_every = read_every
+        self._pending: list[tuple[int, Tensor, Tensor, Tensor]] = []
+        self.sums = [0.0, 0.0, 0.0, 0.0]  # of losses, of passes, of the metric's total, of its count
+
+    def add(self, update: int, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
+        """Note the results of one pass of update `update`."""
+        self._pending.append((update, loss, outputs, targets))
+
+    def read_if_due(self) -> None:
+        """Read once enough updates are pending."""
+        if self._pending[-1][0] + 1 - self._pending[0][0] >= self._read_every:
+            self.read()
+
+    def read(self) -> None:
+        """Take the pending results into the sums; ConfigurationError where a loss is not finite."""
+        pending, self._pending = self._pending, []
+        for update, loss, outputs, targets in pending:
+            value = loss.item()
+            if not math.isfinite(value):
+                raise ConfigurationError(
+                    f"the training loss must be finite, but got {value} at update {update}. "
+                    "Lower the learning rate."
+                )
+            total, count = self._task.tally(outputs, targets)
+            for index, amount in enumerate((value, 1.0, total, count)):
+                self.sums[index] += amount
+
+    def take_means(self) -> tuple[float, float]:
+        """Mean loss and metric since the last call."""
+        self.read()
+        (losses, passes, total, count), self.sums = self.sums, [0.0, 0.0, 0.0, 0.0]
+        return losses / passes, self._task.metric(total, int(count))

@@ -1,0 +1,232 @@
+"""One training: its updates, its state, and how it is saved and continued."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from onepath.errors import ConfigurationError
+from onepath.randomness import generator
+from onepath.train.curve import Tally, TrainingPoint
+from onepath.train.depthwise import fast_depthwise
+from onepath.train.evaluation import autocast
+from onepath.train.interruption import DeferredInterrupt
+from onepath.train.memory import keep_freed_memory
+from onepath.train.optimizer import ActiveSGD
+from onepath.train.recipe import Recipe
+from onepath.train.threads import worthwhile_threads
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+
+_NUM_POINTS = 50
+_ACCELERATOR_READ_EVERY = 20  # updates between two waits for an accelerator's results
+
+OnPoint = Callable[[TrainingPoint], None]
+OnUpdate = Callable[[int, int], None]
+
+
+class Checkpoint(Protocol):
+    """Where a training's state is kept; `onepath.record.TrainingCheckpoint` is one."""
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        ...
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep `state`, atomically."""
+        ...
+
+    def load(self) -> dict[str, Any] | None:
+        """The state saved last, or None."""
+        ...
+
+
+class Training:
+    """One training and its state: weights, momentum, the number of updates done, the curve."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        forward: Callable[[Tensor, Any], Tensor],
+        task: Task,
+        *,
+        paths: Callable[[int], Sequence[Any]],
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.module = module.to(device)
+        if len(task.input_shape) == 3:
+            module.to(memory_format=torch.channels_last)
+        self.forward = forward
+        self.task = task
+        self.paths = paths
+        self.recipe = recipe
+        self.seed = seed
+        self.device = device
+        self.updates_per_epoch = task.updates_per_epoch(recipe.batch_size)
+        self.num_updates = recipe.epochs * self.updates_per_epoch
+        self.optimizer = ActiveSGD(module.named_parameters(), recipe)
+        self.tally = Tally(task, 1 if device.type == "cpu" else _ACCELERATOR_READ_EVERY)
+        self.update = 0
+        self.is_inside_update = False
+        self.seconds = 0.0
+        self.curve: list[TrainingPoint] = []
+
+    def run(
+        self, checkpoint: Checkpoint | None, on_point: OnPoint | None, on_update: OnUpdate | None
+    ) -> list[TrainingPoint]:
+        """Do all updates that are left; the whole curve."""
+        if checkpoint is not None and (state := checkpoint.load()) is not None:
+            self.load_state(state)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        modes = [(m, m.training) for m in self.module.modules()]
+        self.module.train()
+        self.optimizer.clear()
+        devices = [self.device] if self.device.type == "cuda" else []
+        try:
+            num_pixels = self.recipe.batch_size * math.prod(self.task.input_shape[1:])
+            with (
+                worthwhile_threads(num_pixels),
+                torch.random.fork_rng(devices),
+                fast_depthwise(self.module, self.recipe.precision),
+                DeferredInterrupt() as interrupt,
+            ):
+                self._run_updates(checkpoint, on_point, on_update, interrupt)
+        except KeyboardInterrupt:
+            if checkpoint is not None and not self.is_inside_update:
+                self.save(checkpoint)
+            raise
+        finally:
+            self.optimizer.clear()
+            for module, training in modes:
+                module.training = training
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        return self.curve
+
+    def _run_updates(
+        self,
+        checkpoint: Checkpoint | None,
+        on_point: OnPoint | None,
+        on_update: OnUpdate | None,
+        interrupt: DeferredInterrupt,
+    ) -> None:
+        point_every = math.ceil(self.num_updates / _NUM_POINTS)
+        started = time.perf_counter() - self.seconds
+        for inputs, targets in self._batches():
+            rate = self.recipe.rate(self.update, self.num_updates, self.updates_per_epoch)
+            self._step(inputs, targets, rate)
+            self.seconds = time.perf_counter() - started
+            if self.update % point_every == 0 or self.update == self.num_updates:
+                self._add_point(rate, on_point)
+            if on_update is not None:
+                on_update(self.update, self.num_updates)
+            is_last = interrupt.requested or self.update == self.num_updates
+            if checkpoint is not None and (is_last or checkpoint.due()):
+                self.save(checkpoint)
+            if is_last:
+                return
+
+    def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+        num_updates = self.num_updates - self.update
+        if num_updates == 0:
+            return ()
+        return self.task.train_batches(
+            self.recipe.batch_size, seed=self.seed, first_update=self.update, num_updates=num_updates
+        )
+
+    def _step(self, inputs: Tensor, targets: Tensor, rate: float) -> None:
+        """One update. No graph outlives it, and only one path's graph lives at a time."""
+        self.is_inside_update = True
+        self._seed_torch()
+        inputs = inputs.to(self.device, non_blocking=True)
+        targets = targets.to(self.device, non_blocking=True)
+        for path in self.paths(self.update):
+            with autocast(self.device, self.recipe.precision):
+                outputs = self.forward(inputs, path)
+            loss = self.task.loss(outputs.float(), targets, self.recipe.label_smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.tally.add(self.update, loss.detach(), outputs.detach(), targets)
+            del outputs, loss
+        self.tally.read_if_due()
+        self.optimizer.step(rate)
+        self.update += 1
+        self.is_inside_update = False
+
+    def _seed_torch(self) -> None:
+        """Make what torch draws in this update, such as dropout, depend on the seed and the update alone."""
+        value = int(generator(self.seed, "dropout", self.update).integers(2**63 - 1))
+        # Not torch.manual_seed: without a started CUDA it queues a stack trace at every call.
+        torch.default_generator.manual_seed(value)
+        if self.device.type == "cuda":
+            with torch.cuda.device(self.device):
+                torch.cuda.manual_seed(value)
+
+    def _add_point(self, rate: float, on_point: OnPoint | None) -> None:
+        loss, metric = self.tally.take_means()
+        epoch = self.update / self.updates_per_epoch
+        self.curve.append(TrainingPoint(self.update, epoch, loss, metric, rate, self.seconds))
+        if on_point is not None:
+            on_point(self.curve[-1])
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            **dataclasses.asdict(self.recipe),
+            "seed": self.seed,
+            "num_updates": self.num_updates,
+            "data": self.task.fingerprint,
+        }
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save the state; ConfigurationError, and nothing saved, where it is not finite."""
+        self.tally.read()
+        if not all(torch.isfinite(p).all() for p in self.module.parameters()):
+            raise ConfigurationError(
+                f"weights must be finite, but some are not after update {self.update - 1}. "
+                "Lower the learning rate."
+            )
+        checkpoint.save(self.state())
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on (tensors are not copied)."""
+        return {
+            "settings": self._settings(),
+            "update": self.update,
+            "seconds": self.seconds,
+            "model": dict(self.module.state_dict()),
+            "momentum": self.optimizer.state_dict(),
+            "sums": list(self.tally.sums),
+            "curve": [dataclasses.astuple(point) for point in self.curve],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from `state`; ConfigurationError if it belongs to another training."""
+        saved = state["settings"]
+        for name, value in self._settings().items():
+            if saved.get(name) != value:
+                raise ConfigurationError(
+                    f"a checkpoint continues the training it was saved by, but its {name} is "
+                    f"{saved.get(name)!r} and {value!r} was asked for. Use the saved setting or remove the "
+                    "checkpoint."
+                )
+        try:
+            self.module.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["momentum"])
+        except (RuntimeError, KeyError) as error:
+            raise ConfigurationError(
+                "a checkpoint continues the network it was saved from, but its tensors are not this "
+                "network's. Remove the checkpoint."
+            ) from error
+        self.update = state["update"]
+        self.seconds = state["seconds"]
+        self.tally.sums = list(state["sums"])
+        self.curve = [TrainingPoint(*point) for point in state["curve"]]
