@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from onepath.data.augment import Normaliser, crop_and_flip, resize_and_centre, resized_crop
+from onepath.data.augment import Normaliser, crop_and_flip, resize_and_centre, resized_crop, tilt
 
 
 def slow_reference(images: np.ndarray, padding: int, flip: bool, seed: int) -> np.ndarray:
@@ -111,3 +111,50 @@ def test_resizing_keeps_the_aspect_ratio_and_the_centre(shape: tuple[int, int, i
 def test_an_image_of_the_right_size_is_left_alone() -> None:
     image = np.random.default_rng(0).random((8, 8, 2)).astype(np.float32)
     assert resize_and_centre(image, 8, 8) is image
+
+
+def test_tilting_without_amplitude_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MAX_DEGREES", "MAX_LOG_SCALE", "MAX_SHIFT"):
+        monkeypatch.setattr(f"onepath.data.augment.{name}", 0.0)
+    images = np.random.default_rng(1).integers(0, 256, (6, 8, 8, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(tilt(images, False, np.random.default_rng(0)), images)
+    mirrored = tilt(images, True, np.random.default_rng(0))
+    coins = np.array([np.array_equal(a, b[:, ::-1]) for a, b in zip(mirrored, images, strict=True)])
+    np.testing.assert_array_equal(mirrored[~coins], images[~coins])
+    assert 0 < coins.sum() < len(images)
+
+
+@pytest.mark.parametrize(
+    ("name", "amplitude", "moved"),
+    [
+        ("MAX_SHIFT", 0.75, 0.75),
+        ("MAX_LOG_SCALE", 0.15, 0.15 * 3),
+        ("MAX_DEGREES", 15.0, np.radians(15.0) * 3),
+    ],
+)
+def test_the_centre_of_mass_moves_as_far_as_each_amplitude_says(
+    monkeypatch: pytest.MonkeyPatch, name: str, amplitude: float, moved: float
+) -> None:
+    for other in ("MAX_DEGREES", "MAX_LOG_SCALE", "MAX_SHIFT"):
+        monkeypatch.setattr(f"onepath.data.augment.{other}", amplitude if other == name else 0.0)
+    images = np.zeros((4000, 17, 17, 1), np.float32)
+    images[:, 8, 11] = 1.0  # three pixels right of the middle
+    out = tilt(images, False, np.random.default_rng(0))[..., 0]
+    weight = out.sum((1, 2))
+    along = (out.sum(1) * np.arange(17)).sum(1) / weight - 11
+    down = (out.sum(2) * np.arange(17)).sum(1) / weight - 8
+    span = down if name == "MAX_DEGREES" else along
+    assert np.abs(span).max() == pytest.approx(moved, rel=0.2)
+    assert abs(span.mean()) < 0.05
+    assert out.dtype == np.float32
+    assert out.flags.c_contiguous
+
+
+def test_tilting_repeats_from_its_generator_and_keeps_its_input() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (6, 8, 8, 1)).astype(np.uint8)
+    before = images.copy()
+    first, second = (tilt(images, True, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(images, before)
+    assert first.dtype == np.uint8
+    assert not np.array_equal(first, images)

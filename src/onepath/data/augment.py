@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torchvision.transforms.v2 import functional
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
@@ -17,6 +18,9 @@ AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.float32])
 
 MIN_AREA = 0.08
 MAX_ASPECT = 4 / 3
+MAX_DEGREES = 10.0
+MAX_LOG_SCALE = 0.1
+MAX_SHIFT = 0.5
 
 
 def crop_and_flip(images: Pixels, padding: int, flip: bool, rng: np.random.Generator) -> Pixels:
@@ -47,6 +51,37 @@ def crop_and_flip(images: Pixels, padding: int, flip: bool, rng: np.random.Gener
         chosen = np.flatnonzero(rng.random(num) < 0.5)
         cropped[chosen] = torch.from_numpy(cropped[chosen]).flip(2).numpy()
     return cropped
+
+
+def tilt(images: Pixels, flip: bool, rng: np.random.Generator) -> Pixels:
+    """Turn, scale and shift every image a little, between its pixels; for images too small to be cropped.
+
+    Angle, logarithm of the scale and shift are uniform up to 10 degrees, 0.1 and half a pixel,
+    image by image. Values between pixels are bilinear; outside the image they are zero (black, before
+    normalisation).
+
+    Args:
+        images: (B, H, W, C), H = W for angles to be angles; not changed.
+        flip: whether to mirror half of the images too.
+        rng: draws B angles, B scales, B pairs of shifts, then B coins if `flip`.
+
+    Returns:
+        (B, H, W, C) of the same dtype, contiguous.
+    """
+    num, height, width, _ = images.shape
+    angle = np.radians(rng.uniform(-MAX_DEGREES, MAX_DEGREES, num))
+    scale = np.exp(rng.uniform(-MAX_LOG_SCALE, MAX_LOG_SCALE, num))
+    shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (num, 2)) * 2 / np.array([width, height])
+    across = scale * (np.where(rng.random(num) < 0.5, -1.0, 1.0) if flip else 1.0)
+    places = np.empty((num, 2, 3), np.float32)
+    places[:, 0] = np.stack([across * np.cos(angle), -scale * np.sin(angle), shift[:, 0]], axis=1)
+    places[:, 1] = np.stack([across * np.sin(angle), scale * np.cos(angle), shift[:, 1]], axis=1)
+    pixels = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)
+    grid = nn.functional.affine_grid(torch.from_numpy(places), list(pixels.shape), align_corners=False)
+    moved = nn.functional.grid_sample(pixels, grid, align_corners=False).permute(0, 2, 3, 1).numpy()
+    if images.dtype == np.uint8:
+        moved = np.rint(moved)
+    return np.ascontiguousarray(moved.astype(images.dtype))
 
 
 def resized_crop(

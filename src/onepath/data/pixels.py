@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from onepath.data.augment import Pixels, crop_and_flip, resize_and_centre, resized_crop
+from onepath.data.augment import Pixels, crop_and_flip, resize_and_centre, resized_crop, tilt
 from onepath.data.decode import decode
 from onepath.data.examples import EncodedImages, reason
 from onepath.errors import DataError
@@ -95,6 +95,8 @@ class ImageStore(ABC):
 class MemoryImages(ImageStore):
     """Decoded images; augmented by cropping with padding and mirroring, a whole batch at a time.
 
+    Images of less than 16 pixels are tilted instead of cropped, see `tilt`.
+
     Args:
         pixels: (N, H, W, C); kept, not copied.
         full_scale: the raw pixel value that counts as 1.
@@ -105,8 +107,9 @@ class MemoryImages(ImageStore):
         self.full_scale = full_scale
         _, height, width, channels = pixels.shape
         self.shape = (height, width, channels)
-        # Shifting tiny images costs more than it teaches: digits need twice the epochs with it.
-        self.padding = min(height, width) // 8 if min(height, width) >= SMALLEST_SHIFTED else 0
+        self.padding = min(height, width) // 8
+        # A shift by a whole pixel is too much for tiny images: digits need twice the epochs with it.
+        self.is_tiny = min(height, width) < SMALLEST_SHIFTED
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -115,7 +118,14 @@ class MemoryImages(ImageStore):
         """See `ImageStore.batches`."""
         for indices, rng in requests:
             images: Pixels = self.pixels[indices]
-            yield images if rng is None else crop_and_flip(images, self.padding, flip, rng)
+            if rng is None:
+                yield images
+            else:
+                yield (
+                    tilt(images, flip, rng)
+                    if self.is_tiny
+                    else crop_and_flip(images, self.padding, flip, rng)
+                )
 
     def statistics_indices(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """All of them."""
