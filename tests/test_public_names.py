@@ -27,6 +27,7 @@ PUBLIC = [
     "Supernet",
     "Task",
     "UniformSampler",
+    "WideningSampler",
     "cost",
     "errors",
     "estimate",

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from onepath.pipeline import run
     from onepath.search import Evolution, RandomSearch
     from onepath.space import Architecture, Choice, SearchSpace, round_to
-    from onepath.train import ConstrainedSampler, Recipe, UniformSampler, train_model, train_supernet
+    from onepath.train import (
+        ConstrainedSampler,
+        Recipe,
+        UniformSampler,
+        WideningSampler,
+        train_model,
+        train_supernet,
+    )
 
 __version__ = "0.1.0"
 
@@ -44,7 +51,14 @@ _HOMES = {
     "search": ("Evolution", "RandomSearch"),
     "data": ("Task", "load_data"),
     "cost": ("Constraint", "MaxMacs", "MaxParams"),
-    "train": ("ConstrainedSampler", "Recipe", "UniformSampler", "train_model", "train_supernet"),
+    "train": (
+        "ConstrainedSampler",
+        "Recipe",
+        "UniformSampler",
+        "WideningSampler",
+        "train_model",
+        "train_supernet",
+    ),
     "methods": ("search_supernet", "spos"),
     "export": ("export_onnx", "export_program", "save_weights"),
     "pipeline": ("run",),
@@ -72,6 +86,7 @@ __all__ = [
     "Supernet",
     "Task",
     "UniformSampler",
+    "WideningSampler",
     "cost",
     "errors",
     "estimate",

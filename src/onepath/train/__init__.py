@@ -9,6 +9,7 @@ from onepath.train.loop import train_model, train_supernet
 from onepath.train.memory import keep_freed_memory
 from onepath.train.recipe import Recipe
 from onepath.train.samplers import ConstrainedSampler, Sampler, UniformSampler
+from onepath.train.widening import WideningSampler
 
 __all__ = [
     "ConstrainedSampler",
@@ -17,6 +18,7 @@ __all__ = [
     "Sampler",
     "TrainingPoint",
     "UniformSampler",
+    "WideningSampler",
     "evaluate",
     "keep_freed_memory",
     "train_model",
