@@ -1,0 +1,161 @@
+"""The multilayer perceptron of HAT.
+
+Source: Wang et al., ACL 2020, arXiv 2005.14187, section 3.2 and the released code: 10 features, four hidden layers of
+400 rectified units, squared error, Adam at 1e-5 for 5,000 steps of 128 pairs drawn without repetition.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from onepath.latency.predictor.features import Floats
+
+
+@dataclass(frozen=True)
+class MlpRecipe:
+    """How the perceptron is built and trained.
+
+    Attributes:
+        num_hidden: hidden layers.
+        width: units of each.
+        num_steps: updates of Adam.
+        batch: pairs of one update; all of them where there are fewer.
+        learning_rate: constant.
+    """
+
+    num_hidden: int = 4
+    width: int = 400
+    num_steps: int = 5000
+    batch: int = 128
+    learning_rate: float = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Mlp:
+    """Latency by a multilayer perceptron on normed features.
+
+    Attributes:
+        layers: (weight (out, in), bias (out,)) of each linear layer, float32.
+        feature_norms: (num_features,) what the features are divided by.
+        latency_norm_ms: what the latencies are divided by.
+    """
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    feature_norms: Floats
+    latency_norm_ms: float
+
+    @classmethod
+    def fit(
+        cls,
+        inputs: Floats,
+        latencies_ms: Floats,
+        rng: np.random.Generator,
+        *,
+        feature_norms: Floats | None = None,
+        latency_norm_ms: float | None = None,
+        recipe: MlpRecipe | None = None,
+    ) -> Mlp:
+        """Train on the CPU in one thread; the same generator state gives the same weights.
+
+        Args:
+            inputs: (num, num_features).
+            latencies_ms: (num,).
+            rng: draws the initial weights (uniform, as torch's linear layers have them) and the batches.
+            feature_norms: (num_features,); None: the largest magnitude of each feature.
+            latency_norm_ms: None: the mean latency.
+            recipe: None: HAT's.
+        """
+        recipe = recipe or MlpRecipe()
+        if feature_norms is None:
+            largest = np.abs(inputs).max(axis=0)
+            feature_norms = np.where(largest > 0, largest, 1.0)
+        norm_ms = float(latencies_ms.mean()) if latency_norm_ms is None else latency_norm_ms
+        sizes = [inputs.shape[1], *[recipe.width] * recipe.num_hidden, 1]
+        layers = tuple(_layer(*pair, rng) for pair in itertools.pairwise(sizes))
+        model = cls(layers, feature_norms, norm_ms)
+        parameters = [tensor.requires_grad_() for layer in layers for tensor in layer]
+        optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate)
+        x = model._normed(inputs)
+        y = torch.from_numpy((latencies_ms / norm_ms).astype(np.float32))
+        batch = min(recipe.batch, len(inputs))
+        with _one_thread():
+            for _ in range(recipe.num_steps):
+                rows = torch.from_numpy(rng.choice(len(inputs), batch, replace=False))
+                loss = functional.mse_loss(model._forward(x[rows]), y[rows])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+        for tensor in parameters:
+            tensor.requires_grad_(False)
+        return model
+
+    def predict(self, inputs: Floats) -> Floats:
+        """(num,) ms."""
+        with torch.no_grad():
+            outputs = self._forward(self._normed(inputs)).numpy()
+        return np.asarray(outputs.astype(np.float64) * self.latency_norm_ms)
+
+    def _normed(self, inputs: Floats) -> Tensor:
+        return torch.from_numpy((inputs / self.feature_norms).astype(np.float32))
+
+    def _forward(self, x: Tensor) -> Tensor:
+        for weight, bias in self.layers[:-1]:
+            x = functional.linear(x, weight, bias).relu()
+        return functional.linear(x, *self.layers[-1])[:, 0]
+
+    def tensors(self) -> dict[str, Any]:
+        """Its numbers as arrays."""
+        arrays: dict[str, Any] = {
+            f"layers.{index}.{name}": tensor.numpy()
+            for index, layer in enumerate(self.layers)
+            for name, tensor in zip(("weight", "bias"), layer, strict=True)
+        }
+        return {
+            **arrays,
+            "feature_norms": self.feature_norms,
+            "latency_norm_ms": np.array([self.latency_norm_ms]),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Mlp:
+        """The perceptron that `tensors` describes; KeyError where one is absent."""
+        num = sum(name.endswith(".weight") for name in tensors)
+        layers = tuple(
+            (
+                torch.from_numpy(tensors[f"layers.{index}.weight"]),
+                torch.from_numpy(tensors[f"layers.{index}.bias"]),
+            )
+            for index in range(num)
+        )
+        return cls(layers, tensors["feature_norms"], float(tensors["latency_norm_ms"][0]))
+
+    def details(self) -> dict[str, Any]:
+        """What the report says of the fit."""
+        widths = [int(weight.shape[1]) for weight, _ in self.layers] + [1]
+        return {"widths": widths, "latency_norm_ms": self.latency_norm_ms}
+
+
+def _layer(num_in: int, num_out: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    bound = num_in**-0.5
+    weight = rng.uniform(-bound, bound, (num_out, num_in)).astype(np.float32)
+    return torch.from_numpy(weight), torch.from_numpy(rng.uniform(-bound, bound, num_out).astype(np.float32))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums are then taken in one order on every machine of a kind."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

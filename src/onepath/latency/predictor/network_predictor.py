@@ -1,0 +1,246 @@
+"""Latency predicted from whole networks: three models on one split, of which the best is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.errors import ConfigurationError, DataError, RunDirectoryError
+from onepath.latency.device import Device
+from onepath.latency.predictor.comparison import bound_95_ms, errors
+from onepath.latency.predictor.features import Features, Floats, features_from_data
+from onepath.latency.predictor.mlp import Mlp, MlpRecipe
+from onepath.latency.predictor.pairs import LatencyPairs, space_title
+from onepath.latency.predictor.ridge import Ridge
+from onepath.latency.predictor.trees import Trees
+from onepath.randomness import generator
+from onepath.record import atomic_write_bytes
+from onepath.space import CostTable, SearchSpace
+
+MIN_PAIRS = 20
+Model = Mlp | Ridge | Trees
+_KINDS: Mapping[str, type[Model]] = {"mlp": Mlp, "ridge": Ridge, "trees": Trees}
+_FORMAT = "onepath latency predictor, 1"
+_KEY = "onepath"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows for fitting, for choosing between the models, and for reporting."""
+
+    train: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+
+    @classmethod
+    def of_order(cls, order: Sequence[int] | npt.NDArray[np.int64]) -> Split:
+        """The first 80 % of an order of the rows, the next 10 % and the rest, as HAT splits."""
+        order = np.asarray(order, dtype=np.int64)
+        first, second = int(0.8 * len(order)), int(0.8 * len(order)) + int(0.1 * len(order))
+        return cls(order[:first], order[first:second], order[second:])
+
+
+class NetworkPredictor:
+    """The latency of an architecture of one space on one device.
+
+    Made by `fit_predictor` or `load`.
+
+    Attributes:
+        space_name: of the space it was fitted to.
+        space_fingerprint: of that space.
+        device: settings of the device, "name" among them.
+        input_shape: of one example, without the batch; None where it is not known.
+        features: what the model sees.
+        model: that won on the validation pairs.
+        winner: "mlp", "ridge" or "trees".
+        comparison: what `write_report` writes.
+    """
+
+    def __init__(self, model: Model, features: Features, comparison: Mapping[str, Any]) -> None:
+        self.model = model
+        self.features = features
+        self.comparison = dict(comparison)
+        self.winner: str = comparison["winner"]
+        self.space_name: str = comparison["space"]["name"]
+        self.space_fingerprint: str = comparison["space"]["fingerprint"]
+        self.device: dict[str, Any] = dict(comparison["device"])
+        shape = comparison["input_shape"]
+        self.input_shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
+
+    @property
+    def error_ms_95(self) -> float:
+        """Bound on the absolute error of 95 % of fresh networks, from the test pairs; see `bound_95_ms`."""
+        return float(self.comparison["error_ms_95"])
+
+    @cached_property
+    def table(self) -> CostTable | None:
+        """The same predictions as an additive table in ms, where ridge regression on an encoding won; else None."""
+        if not isinstance(self.model, Ridge):
+            return None
+        return self.features.additive_table(self.model.weights_ms, self.model.intercept_ms)
+
+    def predict(self, space: SearchSpace, matrix: npt.NDArray[Any]) -> Floats:
+        """(rows,) latencies in ms of the architectures in the rows of `matrix`.
+
+        Raises:
+            ConfigurationError: another space than the predictor's.
+        """
+        self._check_space(space)
+        return self.model.predict(self.features.values(space, matrix))
+
+    def check(
+        self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
+    ) -> None:
+        """Nothing, where the predictor is of this space, device and input shape.
+
+        Raises:
+            ConfigurationError: it is of another one; the message names both.
+        """
+        self._check_space(space)
+        now = {} if device is None else device.settings()
+        for name in ("name", *now):
+            if name in now and name in self.device and now[name] != self.device[name]:
+                what = "device" if name == "name" else f"{name} of {now['name']}"
+                raise ConfigurationError(
+                    f"a latency predictor must be of the device it is used for, but its {what} is "
+                    f"{self.device[name]}, and now it is {now[name]}. Profile this device."
+                )
+        if input_shape is not None and self.input_shape not in (None, tuple(input_shape)):
+            raise ConfigurationError(
+                f"a latency predictor must be of the input shape it is used for, but it is of {self.input_shape}, and "
+                f"now it is {tuple(input_shape)}. Profile with this shape."
+            )
+
+    def _check_space(self, space: SearchSpace) -> None:
+        if space.fingerprint != self.space_fingerprint:
+            raise ConfigurationError(
+                f"a latency predictor must be of the space it is used for, but it is of {self.space_name} "
+                f"({self.space_fingerprint[:8]}), and now it is {space_title(space)}. Profile this space."
+            )
+
+    def save(self, path: Path | str) -> None:
+        """Write one safetensors file, atomically: arrays of the model, everything else as JSON in its header."""
+        from safetensors.numpy import save
+
+        data = {"format": _FORMAT, "features": self.features.to_data(), "comparison": self.comparison}
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.model.tensors().items()}
+        atomic_write_bytes(Path(path), save(arrays, {_KEY: json.dumps(data, allow_nan=False)}))
+
+    @classmethod
+    def load(cls, path: Path | str) -> NetworkPredictor:
+        """The predictor that `save` wrote, equal to the bit; nothing is fitted again.
+
+        Raises:
+            RunDirectoryError: the file is absent.
+            DataError: the file is damaged or something else.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="np") as file:
+                data = json.loads((file.metadata() or {})[_KEY])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if data["format"] != _FORMAT:
+                raise ValueError(f"format {data['format']!r}")
+            model = _KINDS[data["comparison"]["winner"]].from_tensors(arrays)
+            return cls(model, features_from_data(data["features"]), data["comparison"])
+        except FileNotFoundError as error:
+            raise RunDirectoryError(
+                f"{path} must be a latency predictor, but there is no such file; make it with `onepath profile`"
+            ) from error
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} must be a latency predictor as onepath wrote it, but it is not ({error!r}); "
+                "make it again with `onepath profile`"
+            ) from error
+
+
+def fit_predictor(
+    pairs: LatencyPairs,
+    *,
+    seed: int = 0,
+    split: Split | None = None,
+    latency_norm_ms: float | None = None,
+    recipe: MlpRecipe | None = None,
+) -> NetworkPredictor:
+    """Fit HAT's perceptron, a ridge regression and boosted trees to the same pairs, and keep the best.
+
+    All are fitted to the training pairs; the one of least root mean square error on the validation pairs wins; the
+    test pairs are only reported on. The same pairs, seed and machine give the same predictor.
+
+    Args:
+        pairs: 20 or more.
+        seed: of the split, the perceptron's weights and batches, the trees' folds.
+        split: rows to use; None: 80 / 10 / 10 % in a random order.
+        latency_norm_ms: what the perceptron's latencies are divided by; None: their mean.
+        recipe: of the perceptron; None: HAT's.
+
+    Raises:
+        DataError: too few pairs.
+    """
+    if len(pairs) < MIN_PAIRS:
+        raise DataError(
+            f"a predictor needs {MIN_PAIRS} pairs or more; got {len(pairs)} and {pairs.num_noisy} too noisy to use;"
+            " measure more, or on a quieter machine"
+        )
+    if split is None:
+        split = Split.of_order(generator(seed, "latency split").permutation(len(pairs)))
+    inputs, latencies_ms = pairs.inputs[split.train], pairs.latencies_ms[split.train]
+    norms = pairs.features.norms
+    models: dict[str, Model] = {
+        "mlp": Mlp.fit(
+            inputs,
+            latencies_ms,
+            generator(seed, "latency perceptron"),
+            feature_norms=None if norms is None else np.array(norms),
+            latency_norm_ms=latency_norm_ms,
+            recipe=recipe,
+        ),
+        "ridge": Ridge.fit(inputs, latencies_ms),
+        "trees": Trees.fit(inputs, latencies_ms, generator(seed, "latency trees")),
+    }
+    comparison = _compared(models, pairs, split, seed)
+    return NetworkPredictor(models[comparison["winner"]], pairs.features, comparison)
+
+
+def _compared(models: Mapping[str, Model], pairs: LatencyPairs, split: Split, seed: int) -> dict[str, Any]:
+    validation_ms, test_ms = (pairs.latencies_ms[rows] for rows in (split.validation, split.test))
+    predicted_ms = {name: model.predict(pairs.inputs[split.test]) for name, model in models.items()}
+    figures = {
+        name: {
+            "details": model.details(),
+            "validation": errors(validation_ms, model.predict(pairs.inputs[split.validation])),
+            "test": errors(test_ms, predicted_ms[name]),
+        }
+        for name, model in models.items()
+    }
+    winner = min(figures, key=lambda name: figures[name]["validation"]["rmse_ms"])
+    return {
+        "space": {"name": pairs.space_name, "fingerprint": pairs.space_fingerprint},
+        "device": dict(pairs.device),
+        "input_shape": None if pairs.input_shape is None else list(pairs.input_shape),
+        "features": list(pairs.features.names),
+        "seed": seed,
+        "num_pairs": {
+            "train": len(split.train),
+            "validation": len(split.validation),
+            "test": len(split.test),
+            "too_noisy": pairs.num_noisy,
+        },
+        "winner": winner,
+        "winner_has": "least rmse_ms on the validation pairs",
+        "error_ms_95": bound_95_ms(test_ms, predicted_ms[winner]),
+        "models": figures,
+        "test_pairs": {
+            "architecture": [pairs.labels[row] for row in split.test],
+            "measured_ms": test_ms.tolist(),
+            "predicted_ms": {name: values.tolist() for name, values in predicted_ms.items()},
+        },
+    }

@@ -1,0 +1,225 @@
+"""Measure the latency of random architectures of a space, and fit a predictor to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onepath.errors import ConfigurationError, DataError
+from onepath.latency.device import Device
+from onepath.latency.measure import measure
+from onepath.latency.predictor.comparison import write_report
+from onepath.latency.predictor.features import supernet_features
+from onepath.latency.predictor.network_predictor import MIN_PAIRS, NetworkPredictor, fit_predictor
+from onepath.latency.predictor.pairs import PAIRS_FORMAT, LatencyPairs, read_pairs, space_title
+from onepath.nn import Supernet
+from onepath.randomness import generator
+from onepath.record import atomic_write_json
+from onepath.space import Architecture, SearchSpace
+
+_MOST_LISTED = 100_000
+_AT_ONCE = 256
+_MAX_DRAWS = 10_000
+
+Progress = Callable[[int, int], None]
+"""Called with the number of networks measured so far and the number of all."""
+
+
+def profile_networks(
+    supernet: Supernet,
+    device: Device,
+    input_shape: Sequence[int],
+    num: int,
+    *,
+    path: Path | str,
+    seed: int = 0,
+    space_name: str | None = None,
+    progress: Progress | None = None,
+) -> NetworkPredictor:
+    """Measure `num` random networks, fit the predictors to them, and write the one that wins.
+
+    Writes, beside each other: `path`, the predictor; `<stem>.pairs.json`, what was measured, from which a killed or an
+    enlarged measurement continues; `<stem>.report.json` and `<stem>.report.html`, the comparison.
+
+    Args:
+        supernet: whose space it is; its weights do not matter.
+        device: where.
+        input_shape: of one example, without the batch.
+        num: distinct architectures, 20 or more.
+        path: of the predictor, `.safetensors`.
+        seed: draws the architectures, the split and the training.
+        space_name: for messages.
+        progress: see `Progress`.
+
+    Raises:
+        ConfigurationError: the space has fewer architectures than `num`, or `num` is under 20, or the path has another
+            ending.
+        DataError: the pairs beside `path` are of another space, device, input shape or seed.
+    """
+    path = Path(path)
+    if num < MIN_PAIRS:
+        raise ConfigurationError(
+            f"a predictor needs {MIN_PAIRS} networks or more, but got {num}. Measure more."
+        )
+    if path.suffix != ".safetensors":
+        raise ConfigurationError(
+            f"the file of a predictor must end in .safetensors, but got {path.name}. Rename it."
+        )
+    pairs = measure_pairs(
+        supernet,
+        device,
+        input_shape,
+        num,
+        path=path.with_suffix(".pairs.json"),
+        seed=seed,
+        space_name=space_name,
+        progress=progress,
+    )
+    predictor = fit_predictor(pairs, seed=seed)
+    predictor.save(path)
+    write_report(predictor.comparison, path.with_suffix(".report.json"))
+    return predictor
+
+
+def measure_pairs(
+    supernet: Supernet,
+    device: Device,
+    input_shape: Sequence[int],
+    num: int,
+    *,
+    path: Path | str,
+    seed: int = 0,
+    num_together: int = 4,
+    space_name: str | None = None,
+    progress: Progress | None = None,
+) -> LatencyPairs:
+    """Measure `num` distinct random architectures and keep each in a file.
+
+    The file is replaced atomically after each few networks, which are measured side by side. Called again after a
+    kill, or with a larger `num`, the measurement continues: architectures come in an order that the seed alone
+    determines, and what is in the file is not measured again.
+
+    Args:
+        supernet: whose space it is; each network is extracted from it.
+        device: where.
+        input_shape: of one example, without the batch.
+        num: distinct architectures.
+        path: a `.json` file in an existing directory; need not exist.
+        seed: draws the architectures.
+        num_together: networks whose measurement alternates; a kill loses at most so many.
+        space_name: for messages.
+        progress: see `Progress`.
+
+    Returns:
+        The pairs with the one-hot encoding and additive costs of the supernet, without the noisy ones.
+
+    Raises:
+        ConfigurationError: the space has fewer architectures than `num`.
+        DataError: the file is of another space, device, input shape or seed.
+    """
+    path, space = Path(path), supernet.space
+    shape = tuple(int(size) for size in input_shape)
+    header = {
+        "format": PAIRS_FORMAT,
+        "space": {"name": space_title(space, space_name), "fingerprint": space.fingerprint},
+        "device": device.settings(),
+        "input_shape": list(shape),
+        "seed": seed,
+    }
+    rows = _stored(path, header)
+    architectures = random_architectures(space, num, seed)
+    if [row["architecture"] for row in rows[:num]] != [str(found) for found in architectures[: len(rows)]]:
+        raise DataError(
+            f"{path} must hold the architectures that seed {seed} draws, but it holds others; give another file"
+        )
+    for start in range(len(rows), num, num_together):
+        if progress is not None:
+            progress(start, num)
+        group = architectures[start : start + num_together]
+        latencies = measure(device, [supernet.extract(found) for found in group], shape)
+        rows += [
+            {
+                "architecture": str(found),
+                "latency_ms": latency.median_ms,
+                "iqr_ms": latency.iqr_ms,
+                "repeats": latency.repeats,
+                "threads": latency.threads,
+                "is_noisy": latency.is_noisy,
+            }
+            for found, latency in zip(group, latencies, strict=True)
+        ]
+        atomic_write_json(path, {**header, "pairs": rows})
+    if progress is not None:
+        progress(num, num)
+    return read_pairs(path, space=space, features=supernet_features(supernet, shape), space_name=space_name)
+
+
+def random_architectures(space: SearchSpace, num: int, seed: int) -> list[Architecture]:
+    """The first `num` of the distinct random architectures that a seed determines, whatever `num` is.
+
+    Raises:
+        ConfigurationError: there are not so many.
+    """
+    if num > space.size:
+        raise ConfigurationError(
+            f"the space must have as many architectures as are measured, but it has {space.size}, not {num}. Ask for"
+            " fewer."
+        )
+    found: dict[Architecture, None] = {}
+    for draws in _draws(space, seed):
+        found.update(dict.fromkeys(draws))
+        if len(found) >= num:
+            return list(found)[:num]
+    raise ConfigurationError(
+        f"{num} distinct architectures must turn up in {_AT_ONCE * _MAX_DRAWS} draws, but {len(found)} did. Ask for"
+        " fewer."
+    )
+
+
+def _draws(space: SearchSpace, seed: int) -> Iterator[list[Architecture]]:
+    """All of a small space, in a random order; of a larger one, draws with repetition."""
+    if space.size <= _MOST_LISTED:
+        order = generator(seed, "latency pairs").permutation(space.size)
+        yield space.architectures(space.enumerate_matrix()[order])
+        return
+    for step in range(_MAX_DRAWS):
+        yield space.architectures(space.sample(_AT_ONCE, generator(seed, "latency pairs", step)))
+
+
+def _stored(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pairs that a file already holds.
+
+    Raises:
+        DataError: it is not of the same measurement, or it is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        rows: list[dict[str, Any]] = data["pairs"]
+        kept = {name: data[name] for name in header}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} must hold measured pairs, but it cannot be read ({error}); give another file"
+        ) from error
+    for name, value in header.items():
+        if name == "space":
+            is_same = kept[name]["fingerprint"] == value["fingerprint"]
+        else:
+            is_same = kept[name] == json.loads(json.dumps(value))
+        if not is_same:
+            raise DataError(
+                f"{path} must be continued with the same {name}; it holds {_short(kept[name])}, and now there is"
+                f" {_short(value)}; give another file, or delete this one"
+            )
+    return rows
+
+
+def _short(value: Any) -> str:
+    return (
+        str(value["name"])
+        if isinstance(value, Mapping) and set(value) == {"name", "fingerprint"}
+        else str(value)
+    )

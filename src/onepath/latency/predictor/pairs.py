@@ -1,0 +1,213 @@
+"""Pairs of an architecture and its latency, read from a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onepath.errors import DataError, SpaceError
+from onepath.latency.predictor.features import EncodedFeatures, Features, Floats
+from onepath.latency.predictor.hat import HAT_FEATURES, HatFeatures, hat_space
+from onepath.space import SearchSpace
+
+PAIRS_FORMAT = "onepath latency pairs, 1"
+_HAT_LATENCIES = ("latency_mean_encoder", "latency_mean_decoder")
+_TELLS_SETS_APART = ("task", "device")
+
+_Columns = dict[str, list[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyPairs:
+    """What a predictor is fitted to.
+
+    Attributes:
+        space_name: for messages.
+        space_fingerprint: of the search space that the architectures are of.
+        device: settings of what was measured, "name" among them.
+        input_shape: of one example, without the batch; None where the file does not say.
+        features: that `inputs` holds.
+        inputs: (num, num_features).
+        latencies_ms: (num,), positive.
+        labels: one text for each pair: the architecture, where it is known.
+        num_noisy: pairs of the file that are left out because their measurement was not to be trusted.
+    """
+
+    space_name: str
+    space_fingerprint: str
+    device: Mapping[str, Any]
+    input_shape: tuple[int, ...] | None
+    features: Features
+    inputs: Floats
+    latencies_ms: Floats
+    labels: tuple[str, ...]
+    num_noisy: int = 0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.latencies_ms).all() and (self.latencies_ms > 0).all()):
+            bad = self.latencies_ms[~(np.isfinite(self.latencies_ms) & (self.latencies_ms > 0))][0]
+            raise DataError(f"latencies must be positive numbers of ms; got {bad}; leave the pair out")
+        if not np.isfinite(self.inputs).all():
+            raise DataError("features must be finite numbers; got others; leave these pairs out")
+
+    def __len__(self) -> int:
+        return len(self.latencies_ms)
+
+
+def space_title(space: SearchSpace, name: str | None = None) -> str:
+    """What a space is called in messages: its name, or its size and the first digits of its fingerprint."""
+    return name or f"the space of {space.num_choices} choices ({space.fingerprint[:8]})"
+
+
+def read_pairs(
+    path: Path | str,
+    *,
+    space: SearchSpace | None = None,
+    features: Features | None = None,
+    device: str | Mapping[str, Any] | None = None,
+    where: Mapping[str, str] | None = None,
+    latency_column: str = "latency_ms",
+    space_name: str | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> LatencyPairs:
+    """Read pairs from a `.parquet`, `.csv` or `.json` file.
+
+    Three kinds of content are understood: what `measure_pairs` wrote; a table with the columns `architecture` (as
+    `SearchSpace.parse` reads it) and `latency_ms`; a table with HAT's ten feature columns and
+    `latency_mean_encoder`, `latency_mean_decoder`, whose sum is the latency. A `.json` table is a list of objects. Rows
+    whose column `is_noisy` is true are left out and counted.
+
+    Args:
+        path: the file.
+        space: of the architectures; needed unless the file holds HAT's features, where it is `hat_space()`.
+        features: of the space; the one-hot encoding where not given.
+        device: name or settings; needed where the file has neither settings nor a column `device`.
+        where: column -> the value that a row must have, to take one set out of a file of several.
+        latency_column: in ms, of a table with architectures.
+        space_name: for messages.
+        input_shape: of one example; taken from the file where it says.
+
+    Raises:
+        DataError: the file cannot be read, lacks columns, holds several sets, or has latencies that are none.
+        SpaceError: an architecture is not of the space.
+    """
+    path = Path(path)
+    columns, header = _read(path)
+    columns = _filtered(columns, where or {}, path)
+    is_noisy = [str(value).lower() in ("true", "1") for value in columns.get("is_noisy", [])]
+    if is_noisy:
+        columns = _rows(columns, [index for index, noisy in enumerate(is_noisy) if not noisy])
+    if device is None:
+        device = header.get("device") or next(iter(columns.get("device", [])), None)
+    if device is None:
+        raise DataError(f"{path} must be of a known device, but it names none; give device")
+    settings = {"name": device} if isinstance(device, str) else dict(device)
+    shape = input_shape if input_shape is not None else header.get("input_shape")
+    if "architecture" in columns:
+        latency_column = _needed(columns, latency_column, path)
+        if space is None:
+            raise DataError(f"{path} holds architectures; got no space to read them in; give space")
+        written = header.get("space", {})
+        if written and written.get("fingerprint") != space.fingerprint:
+            raise SpaceError(
+                f"pairs must be of the space that they are read for; {path} is of {written.get('name')}, not of"
+                f" {space_title(space, space_name)}; give the other space"
+            )
+        labels = tuple(str(text) for text in columns["architecture"])
+        matrix = space.matrix([space.parse(text) for text in labels])
+        features = features or EncodedFeatures.of_space(space)
+        inputs = features.values(space, matrix)
+        latencies_ms = _numbers(columns, latency_column, path)
+        name = space_name or written.get("name")
+    else:
+        for column in (*HAT_FEATURES, *_HAT_LATENCIES):
+            _needed(columns, column, path)
+        space, features, name = space or hat_space(), HatFeatures(), space_name or "hat"
+        inputs = np.stack([_numbers(columns, column, path) for column in HAT_FEATURES], axis=1)
+        latencies_ms = np.sum([_numbers(columns, column, path) for column in _HAT_LATENCIES], axis=0)
+        labels = ("",) * len(inputs)
+    return LatencyPairs(
+        space_title(space, name),
+        space.fingerprint,
+        settings,
+        None if shape is None else tuple(int(size) for size in shape),
+        features,
+        inputs,
+        latencies_ms,
+        labels,
+        sum(is_noisy),
+    )
+
+
+def _read(path: Path) -> tuple[_Columns, dict[str, Any]]:
+    """The columns of a file, and what stands above them in a file of ours."""
+    try:
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            columns: _Columns = parquet.read_table(path).to_pydict()
+            return columns, {}
+        if path.suffix == ".csv":
+            with path.open(newline="", encoding="utf-8") as file:
+                return _columns(list(csv.DictReader(file))), {}
+        if path.suffix == ".json":
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(data, list):
+                return _columns(data), {}
+            if isinstance(data, dict) and data.get("format") == PAIRS_FORMAT:
+                return _columns(data["pairs"]), data
+            raise ValueError(f"neither a list of objects nor {PAIRS_FORMAT!r}")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"{path} must be a table of pairs, but it cannot be read: {error}; check the file"
+        ) from error
+    raise DataError(f"pairs must be in a .parquet, .csv or .json file; got {path}; convert it")
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> _Columns:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _rows(columns: _Columns, kept: Sequence[int]) -> _Columns:
+    return {name: [values[index] for index in kept] for name, values in columns.items()}
+
+
+def _filtered(columns: _Columns, where: Mapping[str, str], path: Path) -> _Columns:
+    """The rows in which every column has its value; there must be some, and of one task and device."""
+    for name, value in where.items():
+        values = columns[_needed(columns, name, path)]
+        kept = [index for index, found in enumerate(values) if str(found) == str(value)]
+        if not kept:
+            known = ", ".join(sorted({str(found) for found in values})[:8])
+            raise DataError(f"{path} must have rows of {name} {value!r}, but there are: {known}; take one")
+        columns = _rows(columns, kept)
+    for name in _TELLS_SETS_APART:
+        found = sorted({str(value) for value in columns.get(name, [])})
+        if len(found) > 1:
+            raise DataError(
+                f"pairs must be of one {name}; {path} has {', '.join(found[:8])}; take one with where={{{name!r}: ...}}"
+            )
+    return columns
+
+
+def _needed(columns: _Columns, name: str, path: Path) -> str:
+    if name not in columns:
+        raise DataError(
+            f"{path} must have the column {name}, or `architecture` and a latency, or HAT's; it has"
+            f" {', '.join(columns) or 'no rows'}; add it"
+        )
+    return name
+
+
+def _numbers(columns: _Columns, name: str, path: Path) -> Floats:
+    try:
+        return np.array([float(value) for value in columns[name]])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"column {name} of {path} must hold numbers; {error}; mend the file") from error
