@@ -22,7 +22,7 @@ from onepath.record.atomic import (
     write_error,
 )
 from onepath.record.checkpoint import TrainingCheckpoint
-from onepath.record.lock import DirectoryLock
+from onepath.record.lock import DirectoryLock, WorkersLock, wait_for_workers
 from onepath.record.store import Store
 
 CONFIG = "config.yaml"
@@ -35,9 +35,12 @@ PROGRAM = "model.pt2"
 WEIGHTS = "model.safetensors"
 REPORT = "report.html"
 LOCK = ".lock"
+WORKERS_LOCK = ".workers.lock"
 # In the order in which `clear` deletes; the configuration comes after them, so that a directory is known as
 # ours until it is empty.
 _FILES = (RESULT, REPORT, ONNX, PROGRAM, WEIGHTS, ARCHITECTURE, TRIALS, f"{TRIALS}-journal")
+# Workers of a killed process end within milliseconds, unless their disk hangs.
+WAIT_SECONDS = 10.0
 
 
 class RunDirectory:
@@ -48,8 +51,9 @@ class RunDirectory:
         create: whether a directory that is not a run directory yet may become one.
 
     Raises:
-        RunDirectoryError: another process works on it; it cannot be written; it is not a run directory and
-            `create` is false; or it holds files with our names but no configuration, which we did not write.
+        RunDirectoryError: another process works on it, or a worker of one that has ended; it cannot be written; it is
+            not a run directory and `create` is false; or it holds files with our names but no configuration, which we
+            did not write.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -63,6 +67,8 @@ class RunDirectory:
         self._lock = DirectoryLock(path / LOCK)
         self._store: Store | None = None
         try:
+            # First of all: until they have ended they may still be writing.
+            wait_for_workers(path / WORKERS_LOCK, WAIT_SECONDS)
             self._refuse_foreign_files()
             self._remove_temporary_files()
         except BaseException:
@@ -106,11 +112,15 @@ class RunDirectory:
 
     def checkpoint(self, name: str, every_seconds: float = 20.0) -> TrainingCheckpoint:
         """The checkpoint of an unfinished training, by the name of its curve."""
-        return TrainingCheckpoint(self.path / CHECKPOINTS / f"{name}.training.pt", every_seconds)
+        return training_checkpoint(self.path, name, every_seconds)
 
     def weights_path(self, name: str) -> Path:
         """Where the weights of a finished training are kept."""
-        return self.path / CHECKPOINTS / f"{name}.safetensors"
+        return weights_path(self.path, name)
+
+    def lock_for_workers(self) -> WorkersLock:
+        """The lock that keeps the directory for this process's workers, should it end before them; for a `with`."""
+        return WorkersLock(self.path / WORKERS_LOCK)
 
     def clear(self) -> None:
         """Delete what we wrote, and nothing else; the lock stays.
@@ -164,6 +174,16 @@ class RunDirectory:
         for folder in (self.path, self.path / CHECKPOINTS):
             for file in folder.glob(f".*{TEMPORARY_SUFFIX}"):
                 file.unlink(missing_ok=True)
+
+
+def training_checkpoint(path: Path, name: str, every_seconds: float) -> TrainingCheckpoint:
+    """The checkpoint of an unfinished training in the run directory `path`, by the name of its curve."""
+    return TrainingCheckpoint(path / CHECKPOINTS / f"{name}.training.pt", every_seconds)
+
+
+def weights_path(path: Path, name: str) -> Path:
+    """Where the run directory `path` keeps the weights of a finished training."""
+    return path / CHECKPOINTS / f"{name}.safetensors"
 
 
 def missing_error(path: Path) -> RunDirectoryError:

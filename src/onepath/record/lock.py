@@ -1,11 +1,13 @@
-"""One process at a time on a run directory."""
+"""One process at a time on a run directory, with the worker processes that it starts."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Self
 
 from onepath.errors import RunDirectoryError
 from onepath.record.atomic import write_error
@@ -13,6 +15,7 @@ from onepath.record.atomic import write_error
 # POSIX locks belong to the process: a second one in the same process would succeed, so those held are noted
 # here. They are chosen over flock because a forked data loader that outlives a killed run does not keep them.
 _held: set[tuple[int, int]] = set()
+_POLL_SECONDS = 0.02
 
 
 class DirectoryLock:
@@ -73,6 +76,85 @@ class DirectoryLock:
             f"one process at a time may work on a run directory, but {self.path.parent} is in use by {by}; "
             "wait for it to end, or give another --out"
         )
+
+
+class WorkersLock:
+    """A lock that lives as long as any process that holds its descriptor: this one, or a worker it was given to.
+
+    Unlike `DirectoryLock` it is a flock, which belongs to the open file and not to a process. It is taken before the
+    first worker is started, so that there is no moment at which a worker runs without it.
+
+    Args:
+        path: the lock file, created if absent; only the holder of the directory's lock may take or remove it.
+
+    Attributes:
+        descriptor: to be inherited by the workers.
+
+    Raises:
+        RunDirectoryError: the file cannot be written, or another process holds the lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise write_error(path, error) from error
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self.descriptor)
+            raise write_error(path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Give up this process's part; after an error the file stays, for a worker may not have ended yet."""
+        if kind is None:
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def wait_for_workers(path: Path, seconds: float) -> None:
+    """Wait until no process holds the `WorkersLock` on `path`, and remove the file; at once if there is none.
+
+    To be called by the holder of the directory's lock. Workers of a killed process end by themselves, within
+    moments.
+
+    Raises:
+        RunDirectoryError: one of them is still there after so many seconds, or the file cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise write_error(path, error) from error
+    try:
+        _take_within(descriptor, path, seconds)
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _take_within(descriptor: int, path: Path, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= end:
+                raise RunDirectoryError(
+                    f"one process at a time may work on a run directory, but a worker of an earlier one still works on "
+                    f"{path.parent}; wait for it to end, end it, or give another --out"
+                ) from error
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
