@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torchvision.transforms.v2 import functional
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 """Raw pixel values with the channels last: uint8 as decoded, or float32 as given."""
@@ -103,6 +102,9 @@ def resized_crop(
 
     Source: Szegedy et al. 2015, Going deeper with convolutions, section 6, arXiv 1409.4842.
     """
+    # Here and not above: it takes more than a second, which small images need not pay in every process.
+    from torchvision.transforms.v2 import functional
+
     top, left, height, width = _window(image.shape[0], image.shape[1], rng)
     tensor = torch.from_numpy(image).permute(2, 0, 1)
     tensor = functional.resized_crop(tensor, top, left, height, width, [size, size], antialias=True)
@@ -138,6 +140,8 @@ def resize_and_centre(image: AnyPixels, height: int, width: int) -> AnyPixels:
     """
     if image.shape[:2] == (height, width):
         return image
+    from torchvision.transforms.v2 import functional
+
     scale = max(height / image.shape[0], width / image.shape[1])
     covering = [max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))]
     tensor = functional.resize(torch.from_numpy(image).permute(2, 0, 1), covering, antialias=True)
