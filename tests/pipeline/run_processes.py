@@ -24,6 +24,7 @@ OPTIONS: dict[str, Any] = {
     "generations": 2,
     "num_baselines": 2,
     "retrain_from": "both",
+    "workers": 1,
 }
 
 

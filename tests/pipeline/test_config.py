@@ -96,3 +96,33 @@ def test_differences_name_old_and_new() -> None:
 def test_python_options_are_those_of_the_configuration() -> None:
     signature = {"data", "test_data", "space", "out"}
     assert set(get_type_hints(RunOptions)) | signature == set(RunConfig.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("options", "cores", "workers"),
+    [
+        ({}, 2, 2),
+        ({}, 8, 4),
+        ({"retrain_from": "both"}, 8, 5),
+        ({"num_baselines": 0}, 8, 1),
+        ({"train_on": "cuda"}, 8, 1),
+        ({"data": "python:arrays"}, 8, 1),
+        ({"workers": 3}, 1, 3),
+    ],
+)
+def test_workers_are_one_per_core_unless_asked_for(
+    options: dict[str, Any], cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onepath.pipeline.resolving import resolve
+
+    monkeypatch.setattr("onepath.train.threads.usable_cores", lambda: cores)
+    facts = {"train": 1150, "validation": 287, "classes": 10, "input_shape": [1, 8, 8], "fitted_width": 0.2}
+    assert resolve(make_config(options), facts)[0].workers == workers
+
+
+def test_workers_cannot_load_data_given_in_python() -> None:
+    from onepath.pipeline.resolving import check_early
+
+    check_early(make_config({"data": "python:arrays", "workers": 1}))
+    with pytest.raises(ConfigurationError, match="workers > 1 needs data that a process can load by name"):
+        check_early(make_config({"data": "python:arrays", "workers": 2}))

@@ -161,6 +161,22 @@ def test_defaults_written_out_are_no_difference(finished: Path) -> None:
     pipeline.run("digits", out=finished, **{**OPTIONS, "max_macs": 25_000, **explicit})
 
 
+def test_a_run_goes_on_with_the_workers_it_began_with(finished: Path, tmp_path: Path) -> None:
+    """Whatever the cores of this machine; a run from before there were workers had one."""
+    pipeline.run("digits", out=finished, **{**OPTIONS, "workers": None})
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    config = (out / "config.yaml").read_text()
+    (out / "config.yaml").write_text(config.replace("workers: 1\n", "workers: 7\n"))
+    pipeline.run("digits", out=out, **{**OPTIONS, "workers": None})
+    with pytest.raises(RunDirectoryError, match="workers: 7 -> 1"):
+        pipeline.run("digits", out=out, **OPTIONS)
+    (out / "config.yaml").write_text(config.replace("workers: 1\n", ""))
+    pipeline.run("digits", out=out, **{**OPTIONS, "workers": None})
+    with pytest.raises(RunDirectoryError, match="workers: 1 -> 2"):
+        pipeline.run("digits", out=out, **{**OPTIONS, "workers": 2})
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

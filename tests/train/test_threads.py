@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from onepath.train.threads import FEW_PIXELS, worthwhile_threads
+from onepath.train.threads import FEW_PIXELS, shared_threads, worthwhile_threads
 
 
 @pytest.fixture
@@ -24,3 +24,12 @@ def test_small_batches_take_one_thread_and_give_the_others_back() -> None:
     with pytest.raises(ZeroDivisionError), worthwhile_threads(1):
         raise ZeroDivisionError
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("_three_threads")
+@pytest.mark.parametrize(("cores", "processes", "threads"), [(8, 2, 3), (4, 2, 2), (4, 3, 1), (1, 4, 1)])
+def test_processes_share_the_cores(
+    cores: int, processes: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onepath.train.threads.usable_cores", lambda: cores)
+    assert shared_threads(processes) == threads

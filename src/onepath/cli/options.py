@@ -87,6 +87,13 @@ RetrainFrom = Annotated[
 NumBaselines = Annotated[
     int | None, typer.Option(help="Random architectures to compare with.", rich_help_panel=_TRAINING)
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Networks retrained at the same time, each in a process that holds the data; default: one per core.",
+        rich_help_panel=_TRAINING,
+    ),
+]
 TrainOn = Annotated[str | None, typer.Option(help="cpu (default) or cuda.", rich_help_panel=_TRAINING)]
 Precision = Annotated[
     str | None, typer.Option(help="float32 (default) or bfloat16.", rich_help_panel=_TRAINING)

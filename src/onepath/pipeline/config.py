@@ -58,6 +58,8 @@ class RunConfig(BaseModel):
         retrain_epochs: of each stand-alone training.
         retrain_from: "scratch", "inherited" or "both": where the winner's weights begin.
         num_baselines: random architectures under the same limit, trained with the same budget.
+        workers: networks retrained at the same time, each in a process of its own; None takes one per usable core on a
+            CPU, and 1 elsewhere or where the data are given in Python.
         population, generations: of the evolutionary search; None takes SPOS's 50 and 20, or 16 and 5 for less than
             10,000 training examples.
         calibration_images: training images that recompute a candidate's normalisation.
@@ -90,6 +92,7 @@ class RunConfig(BaseModel):
     retrain_epochs: Positive | None = None
     retrain_from: Literal["scratch", "inherited", "both"] = "scratch"
     num_baselines: Annotated[int, Field(ge=0)] = 3
+    workers: Positive | None = None
     population: Annotated[int, Field(ge=2)] | None = None
     generations: Annotated[int, Field(ge=0)] | None = None
     calibration_images: Positive = 2000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,29 +12,26 @@ from typing import TYPE_CHECKING, Any, Self
 
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
 from onepath.pipeline.config import RunConfig, differences, make_config
+from onepath.pipeline.materials import Materials
 from onepath.pipeline.progress import Progress, SilentProgress
-from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, check_early, describe, resolve
+from onepath.pipeline.resolving import check_early, describe, resolve
 from onepath.randomness import generator
-from onepath.record import RunDirectory, StageRow, load_tensors
+from onepath.record import RunDirectory, StageRow
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from onepath.cost import Constraint
     from onepath.cost.table import Kind
-    from onepath.data import Task
-    from onepath.nn import Supernet
     from onepath.search import FeasibleSet
     from onepath.search.feasible import Costs
     from onepath.space import Architecture
-    from onepath.train import Recipe
 
 STAGES = ("train", "search", "retrain", "export", "report")
-SUPERNET = "supernet"
 _CLOCK_SECONDS = 1.0
+# How runs went on that began before there was a choice.
+_ONE_BY_ONE = {"workers": 1}
 
 
-class Run:
+class Run(Materials):
     """A run directory with everything needed to work on it; use inside a `with`.
 
     Args:
@@ -64,7 +60,6 @@ class Run:
     ) -> None:
         self.progress: Progress = SilentProgress() if progress is None else progress
         self.checkpoint_seconds = checkpoint_seconds
-        self._data = data
         self._is_announced = False
         if path is None:
             assert config is not None, "a run without a path needs a configuration"
@@ -73,7 +68,10 @@ class Run:
         try:
             # What takes long here is loading the data, and fitting a width.
             self.progress.begin("preparing", 1)
-            self._settle(config, fresh)
+            stored = None if fresh else self.directory.read_config()
+            facts = self.directory.store.stage("data").record if stored is not None else {}
+            super().__init__(path, _asked(path, config, stored), facts, data)
+            self._settle(stored, fresh)
             self.progress.finish()
         except BaseException:
             self.progress.finish()
@@ -89,17 +87,11 @@ class Run:
     ) -> None:
         self.directory.close()
 
-    def _settle(self, asked: RunConfig | None, fresh: bool) -> None:
+    def _settle(self, stored: Mapping[str, Any] | None, fresh: bool) -> None:
         """Fix the configuration and the facts about the data, or compare them with those of the directory."""
-        stored = None if fresh else self.directory.read_config()
-        self.facts: dict[str, Any] = self.directory.store.stage("data").record if stored is not None else {}
-        if asked is None:
-            assert stored is not None, "RunDirectory has checked that there is a configuration"
-            asked = _stored_config(self.directory.path, stored)
-        self.config = asked
-        check_early(asked)
+        check_early(self.config)
         facts = self.facts or describe(self.task)
-        self.config, facts = resolve(asked, facts)
+        self.config, facts = resolve(self.config, facts)
         if stored is not None:
             self._compare(stored)
         else:
@@ -116,75 +108,12 @@ class Run:
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         defaults = RunConfig().model_dump(mode="json")
-        changed = differences({**defaults, **stored}, self.config.model_dump(mode="json"))
+        changed = differences({**defaults, **_ONE_BY_ONE, **stored}, self.config.model_dump(mode="json"))
         if changed:
             raise RunDirectoryError(
                 f"a run continues with the configuration it began with, but {self.directory.path} has another "
                 f"({'; '.join(changed)}); give another --out, or start over with --fresh"
             )
-
-    @cached_property
-    def task(self) -> Task:
-        """The data, loaded; compared with what the run began with."""
-        from onepath.data import Task, load_data
-
-        config = self.config
-        if isinstance(self._data, Task):
-            task: Task = self._data
-        else:
-            if self._data is None and config.data.startswith(GIVEN_IN_PYTHON):
-                raise ConfigurationError(
-                    f"data given in Python must be given again to continue, but only {self.directory.path} came; "
-                    "call onepath.run with the same data"
-                )
-            source = config.data if self._data is None else self._data
-            task = load_data(
-                source,
-                test=config.test_data,
-                root=config.data_root,
-                input_size=config.input_size,
-                seed=config.seed,
-            )
-        if self.facts and self.facts["fingerprint"] != task.fingerprint:
-            raise RunDirectoryError(
-                f"a run continues with the data it began with, but {config.data} has changed "
-                f"({self.facts['fingerprint']} -> {task.fingerprint}); give another --out, or start over with --fresh"
-            )
-        return task
-
-    def build_supernet(self) -> Supernet:
-        """A supernet with its initial weights, the same at every call."""
-        return build_supernet(self.config, self.facts or describe(self.task))
-
-    @cached_property
-    def blank(self) -> Supernet:
-        """A supernet for its space and its costs; its weights are never trained."""
-        supernet = self.build_supernet()
-        fingerprint = supernet.space.fingerprint
-        if self.facts.get("space_fingerprint", fingerprint) != fingerprint:
-            raise self._changed_space()
-        return supernet
-
-    @cached_property
-    def trained(self) -> Supernet:
-        """The supernet with the trained weights, read from the disk so that every process sees the same one."""
-        supernet = self.build_supernet()
-        try:
-            supernet.load_state_dict(load_tensors(self.directory.weights_path(SUPERNET)))
-        except RuntimeError as error:
-            raise self._changed_space() from error
-        return supernet.eval()
-
-    def _changed_space(self) -> RunDirectoryError:
-        return RunDirectoryError(
-            f"a run continues with the space it began with, but {self.config.space} has changed since; "
-            "give another --out, or start over with --fresh"
-        )
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Of one example."""
-        return tuple((self.facts or describe(self.task))["input_shape"])
 
     @property
     def constraints(self) -> list[Constraint]:
@@ -222,33 +151,6 @@ class Run:
             if kind not in found:
                 found[kind] = counter(self.blank, self.input_shape, kind)[0]
         return found
-
-    def recipe(self, *, retrain: bool) -> Recipe:
-        """The recipe of the supernet's training, or of each stand-alone training."""
-        from onepath.train import Recipe
-
-        config, num_train = self.config, self.facts["train"]
-        make = Recipe.retrain if retrain else Recipe.supernet
-        recipe = make(num_train, config.retrain_epochs if retrain else config.epochs)
-        assert config.batch_size is not None, "the configuration is resolved"
-        assert config.learning_rate is not None, "the configuration is resolved"
-        return replace(
-            recipe,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            precision=config.precision,
-        )
-
-    def network(self, architecture: Architecture, start: str, weights: Path | None = None) -> nn.Module:
-        """The stand-alone network in eval mode, with the weights in a file if one is given."""
-        import torch
-
-        model = self.blank.extract(architecture, inherit=start == "inherited")
-        if weights is not None:
-            model.load_state_dict(load_tensors(weights))
-        if len(self.input_shape) == 3:
-            model.to(memory_format=torch.channels_last)
-        return model.eval()
 
     def _announce(self) -> None:
         """Say what the data are, once; not before there is work, so that a mistake ends with its one line alone."""
@@ -312,6 +214,17 @@ class StageClock:
         """Keep the time and the record."""
         self._directory.store.put_stage(StageRow(self._name, self.seconds, done, self.record))
         self._saved = time.monotonic()
+
+
+def _asked(path: Path, config: RunConfig | None, stored: Mapping[str, Any] | None) -> RunConfig:
+    """The options asked for, or those of the directory; in either case as many workers as the run began with."""
+    if config is None:
+        assert stored is not None, "RunDirectory has checked that there is a configuration"
+        config = _stored_config(path, stored)
+    if stored is not None and config.workers is None:
+        # Not one per core of the machine on which it goes on.
+        return config.model_copy(update={"workers": {**_ONE_BY_ONE, **stored}["workers"]})
+    return config
 
 
 def _stored_config(path: Path, stored: Mapping[str, Any]) -> RunConfig:

@@ -66,6 +66,7 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
         if config.generations is None
         else config.generations,
         "retrain_epochs": retrain.epochs,
+        "workers": _num_workers(config),
         "batch_size": batch_size,
         # With the square root of a batch size that was asked for, between no scaling and the linear rule.
         "learning_rate": config.learning_rate
@@ -74,6 +75,18 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
         "calibration_images": min(config.calibration_images, facts["train"]),
     }
     return config.model_copy(update=filled), dict(facts)
+
+
+def _num_workers(config: RunConfig) -> int:
+    """The workers asked for, or one per core for a training that uses one, but not more than there are networks."""
+    from onepath.train.threads import usable_cores
+
+    if config.workers is not None:
+        return config.workers
+    if config.train_on != "cpu" or config.data.startswith(GIVEN_IN_PYTHON):
+        return 1
+    num_networks = (2 if config.retrain_from == "both" else 1) + config.num_baselines
+    return min(num_networks, usable_cores())
 
 
 def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
@@ -93,12 +106,17 @@ def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
 
 
 def check_early(config: RunConfig) -> None:
-    """What can be known before the data are loaded: that there is such a space and such a device."""
+    """What can be known before the data are loaded: the space, the device, what the workers need."""
     import torch
 
     from onepath import spaces
 
     spaces.find(config.space)
+    if (config.workers or 1) > 1 and config.data.startswith(GIVEN_IN_PYTHON):
+        raise ConfigurationError(
+            f"workers > 1 needs data that a process can load by name, but workers={config.workers} came with data "
+            "given in Python; leave workers out, or give a file"
+        )
     if config.train_on == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError(
             "train_on='cuda' needs a CUDA device, but torch finds none; use train_on='cpu'"

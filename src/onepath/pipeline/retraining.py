@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from onepath.pipeline.context import Run, StageClock
+from onepath.pipeline.parallel import train_at_once
 from onepath.pipeline.searching import best_trial, make_estimator
+from onepath.pipeline.standalone import PlannedNetwork, TrainedNetwork, accuracy, train_network
 from onepath.pipeline.training import watch
 from onepath.randomness import generator
-from onepath.record import NetworkRow, save_tensors
+from onepath.record import NetworkRow
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from onepath.data import Split
     from onepath.space import Architecture
 
 _MOST_DRAWS = 100
 
 
-@dataclass(frozen=True)
-class PlannedNetwork:
-    """A network to train: see `NetworkRow` for the fields."""
-
-    role: str
-    start: str
-    architecture: str
-    seed: int
-    inherited_validation: float | None
-
-    @property
-    def name(self) -> str:
-        """Of its curve and its files."""
-        return f"{self.role}-{self.start}"
-
-
 def retrain_stage(run: Run) -> None:
     """Train the winner and the baseline with the same budget, then evaluate each on the test set, once.
 
-    Killed, it continues inside the network that was in training.
+    Killed, it continues inside the networks that were in training.
     """
     with run.stage("retrain") as clock:
         if "networks" not in clock.record:
             clock.record["networks"] = [asdict(network) for network in plan_networks(run)]
             clock.save()
         networks = [PlannedNetwork(**network) for network in clock.record["networks"]]
-        trained = {(row.role, row.start) for row in run.directory.store.networks()}
-        for position, network in enumerate(networks, start=1):
-            if (network.role, network.start) not in trained:
-                _train(run, clock, network, f"retraining {network.name} ({position} of {len(networks)})")
+        _train(run, clock, networks)
         for network in networks:
             _test(run, network)
             clock.tick()
@@ -105,62 +86,53 @@ def _inherited_accuracies(run: Run, architectures: list[Architecture]) -> dict[s
     return known
 
 
-def _train(run: Run, clock: StageClock, network: PlannedNetwork, title: str) -> None:
-    from onepath.train import train_model
+def _train(run: Run, clock: StageClock, networks: Sequence[PlannedNetwork]) -> None:
+    """Train the networks that are not trained yet: several at a time in workers, or one by one in this process."""
 
-    config = run.config
-    architecture = run.blank.space.parse(network.architecture)
-    model = _initial(run, network, architecture)
-    checkpoint = run.directory.checkpoint(network.name, run.checkpoint_seconds)
-    on_point, on_update = watch(run, clock, network.name, title)
-    curve = train_model(
-        model,
-        run.task,
-        recipe=run.recipe(retrain=True),
-        seed=network.seed,
-        device=config.train_on,
-        checkpoint=checkpoint,
-        on_point=on_point,
-        on_update=on_update,
-    )
-    run.progress.finish()
-    save_tensors(run.directory.weights_path(network.name), model.state_dict())
-    macs, params = run.cost(architecture)
-    validation = _accuracy(run, network, "validation")
-    seconds = curve[-1].seconds if curve else 0.0
+    def on_trained(network: PlannedNetwork, trained: TrainedNetwork) -> None:
+        _store(run, network, trained)
+
+    stored = {(row.role, row.start) for row in run.directory.store.networks()}
+    left = [network for network in networks if (network.role, network.start) not in stored]
+    assert run.config.workers is not None, "the configuration is resolved"
+    # Of all the networks and not of those that are left, for the threads of each depend on it.
+    num_workers = min(run.config.workers, len(networks)) if run.is_loadable else 1
+    if num_workers > 1 and left:
+        train_at_once(
+            run, clock, left, num_planned=len(networks), num_workers=num_workers, on_trained=on_trained
+        )
+        return
+    for network in left:
+        position = networks.index(network) + 1
+        title = f"retraining {network.name} ({position} of {len(networks)})"
+        on_point, on_update = watch(run, clock, network.name, title)
+        seconds = run.checkpoint_seconds
+        trained = train_network(
+            run, network, checkpoint_seconds=seconds, on_point=on_point, on_update=on_update
+        )
+        run.progress.finish()
+        on_trained(network, trained)
+
+
+def _store(run: Run, network: PlannedNetwork, trained: TrainedNetwork) -> None:
+    macs, params = run.cost(run.blank.space.parse(network.architecture))
     row = NetworkRow(
         **asdict(network),
         macs=macs,
         params=params,
-        retrained_validation=validation,
+        retrained_validation=trained.validation,
         retrained_test=None,
-        seconds=seconds,
+        seconds=trained.seconds,
     )
     run.directory.store.put_network(row)
-    checkpoint.remove()
-
-
-def _initial(run: Run, network: PlannedNetwork, architecture: Architecture) -> nn.Module:
-    if network.start == "inherited":
-        return run.trained.extract(architecture, inherit=True)
-    return run.blank.extract(architecture, inherit=False, seed=network.seed)
+    run.directory.checkpoint(network.name).remove()
 
 
 def _test(run: Run, network: PlannedNetwork) -> None:
     rows = {(row.role, row.start): row for row in run.directory.store.networks()}
     row = rows[network.role, network.start]
     if row.retrained_test is None:
-        run.directory.store.put_network(replace(row, retrained_test=_accuracy(run, network, "test")))
-
-
-def _accuracy(run: Run, network: PlannedNetwork, split: Split) -> float:
-    """Of the weights on the disk, so that a kill before the evaluation changes nothing."""
-    from onepath.train import evaluate
-
-    architecture = run.blank.space.parse(network.architecture)
-    model = run.network(architecture, network.start, run.directory.weights_path(network.name))
-    found = evaluate(model, run.task, split, device=run.config.train_on, precision=run.config.precision)
-    return found.metric
+        run.directory.store.put_network(replace(row, retrained_test=accuracy(run, network, "test")))
 
 
 def _note_difference(run: Run) -> None:

@@ -34,6 +34,7 @@ class RunOptions(TypedDict, total=False):
     retrain_epochs: int | None
     retrain_from: str
     num_baselines: int
+    workers: int | None
     population: int
     generations: int
     calibration_images: int

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from onepath.errors import ConfigurationError
-from onepath.pipeline.context import SUPERNET, Run, StageClock
+from onepath.pipeline.context import Run, StageClock
+from onepath.pipeline.materials import SUPERNET
 from onepath.randomness import generator
 from onepath.record import CurvePoint, save_tensors
 
@@ -71,9 +72,8 @@ def watch(
 
     def on_point(point: TrainingPoint) -> None:
         nonlocal detail
-        detail = f"epoch {point.epoch:.1f}, loss {point.loss:.3f}, accuracy {point.metric:.3f}"
-        values = (point.update, point.epoch, point.loss, point.metric, point.learning_rate, point.seconds)
-        run.directory.store.add_point(CurvePoint(curve, 0, *values))
+        detail = point_detail(point)
+        store_point(run, curve, point)
 
     def on_update(update: int, num_updates: int) -> None:
         nonlocal begun
@@ -84,3 +84,14 @@ def watch(
         clock.tick()
 
     return on_point, on_update
+
+
+def point_detail(point: TrainingPoint) -> str:
+    """A point of a curve as the progress shows it."""
+    return f"epoch {point.epoch:.1f}, loss {point.loss:.3f}, accuracy {point.metric:.3f}"
+
+
+def store_point(run: Run, curve: str, point: TrainingPoint) -> None:
+    """Keep a point of a curve."""
+    values = (point.update, point.epoch, point.loss, point.metric, point.learning_rate, point.seconds)
+    run.directory.store.add_point(CurvePoint(curve, 0, *values))

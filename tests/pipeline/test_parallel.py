@@ -1,0 +1,213 @@
+"""Networks trained at the same time: the same result as one by one, whatever ends when."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rewinding import rewound
+from run_processes import Runner, without_times
+
+from onepath import pipeline
+from onepath.errors import ConfigurationError, UserError
+from onepath.pipeline import parallel
+from onepath.pipeline.parallel import _JointBar
+from onepath.record import RunDirectory, RunRecord
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Of this process, and so of its workers: as in the run that they are compared with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Recorder:
+    """Stands in for `subprocess.Popen`, and sends the n-th process a signal as soon as it is there."""
+
+    def __init__(self, position: int, number: signal.Signals) -> None:
+        self.position = position
+        self.number = number
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(*arguments, **options)
+        self.started.append(process)
+        if len(self.started) == self.position:
+            process.send_signal(self.number)
+        return process
+
+
+class Telling(pipeline.SilentProgress):
+    """Keeps the titles, and calls a function at the first step of a retraining."""
+
+    def __init__(self, at_first_step: Any) -> None:
+        self.titles: list[str] = []
+        self.begun: list[tuple[int, int]] = []
+        self._at_first_step = at_first_step
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        self.titles.append(title)
+        self.begun.append((total, done))
+
+    def advance(self, done: int, detail: str = "") -> None:
+        if self.titles[-1].startswith("retraining") and self._at_first_step is not None:
+            self._at_first_step()
+            self._at_first_step = None
+
+
+@pytest.fixture
+def popen(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def install(position: int, number: signal.Signals) -> Recorder:
+        recorder = Recorder(position, number)
+        monkeypatch.setattr(parallel, "_start_process", recorder)
+        return recorder
+
+    return install
+
+
+def test_killed_and_continued_it_ends_as_one_by_one_whoever_is_first(
+    runner: Runner, finished: Path, tmp_path: Path, popen: Any
+) -> None:
+    out = rewound(finished, tmp_path / "run", workers=2)
+    assert runner(out, ("retraining 4 networks (2 at a time)", 1), workers=2) == -9
+    begun = list((out / "checkpoints").glob("*.training.pt"))
+    # Now, while the workers of the killed process may still be there: they must leave, and not disturb.
+    held = popen(1, signal.SIGSTOP)
+    progress = Telling(lambda: held.started[0].send_signal(signal.SIGCONT))
+    pipeline.retrain(out, progress=progress)
+    assert begun
+    assert len(held.started) == 2
+    assert [process.returncode for process in held.started] == [0, 0]
+    assert progress.titles[-1] == "retraining 4 networks (2 at a time)"
+    total, done = progress.begun[-1]
+    assert total == 40
+    assert done > 0
+    assert not (out / ".workers.lock").exists()
+    assert runner(out, workers=2) == 0
+    assert without_times(out) == without_times(finished)
+    assert {file.suffix for file in (out / "checkpoints").iterdir()} == {".safetensors"}
+
+
+def test_ctrl_c_saves_every_training(finished: Path, tmp_path: Path) -> None:
+    out = rewound(finished, tmp_path / "run", workers=2, retrain_epochs=4000)
+    arguments = [sys.executable, "-m", "onepath.cli", "retrain", "--out", str(out)]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("retraining"):
+                break
+        # As a terminal does: to the workers too.
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, rest = process.communicate(timeout=60)
+    stderr = "".join(lines) + rest
+    assert (process.returncode, stdout) == (130, ""), stderr
+    assert stderr.endswith("\ninterrupted: the same command continues where it stopped\n")
+    assert "Traceback" not in stderr
+    with RunDirectory(out) as directory:
+        for name in ("winner-scratch", "winner-inherited"):
+            state = directory.checkpoint(name).load()
+            assert state is not None
+            assert 0 < state["update"] < 20_000
+        assert directory.store.networks() == []
+
+
+def test_a_worker_that_is_killed_is_one_line(finished: Path, tmp_path: Path, popen: Any) -> None:
+    out = rewound(finished, tmp_path / "run", workers=2)
+    started = popen(2, signal.SIGKILL).started
+    with pytest.raises(
+        UserError, match=r"winner-inherited was ended by SIGKILL.*same command again"
+    ) as caught:
+        pipeline.retrain(out)
+    assert "\n" not in str(caught.value)
+    assert [process.returncode for process in started] == [0, -9]
+    with RunDirectory(out) as directory:
+        assert not directory.store.stage("retrain").done
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_leaves_the_others_work(
+    runner: Runner, finished: Path, tmp_path: Path, popen: Any
+) -> None:
+    out = rewound(finished, tmp_path / "run", workers=2, retrain_epochs=4000)
+    started = popen(0, signal.SIGKILL).started
+    with pytest.raises(UserError, match="winner-inherited was ended by SIGKILL"):
+        pipeline.retrain(out, progress=Telling(lambda: started[1].send_signal(signal.SIGKILL)))
+    with RunDirectory(out) as directory:
+        state = directory.checkpoint("winner-scratch").load()
+        assert state is not None
+        assert state["update"] > 0
+
+
+@pytest.mark.slow
+def test_an_error_of_a_training_is_the_one_of_one_process(finished: Path, tmp_path: Path) -> None:
+    said = []
+    for workers in (1, 2):
+        out = rewound(finished, tmp_path / str(workers), workers=workers, learning_rate=1e25)
+        with pytest.raises(ConfigurationError, match="Lower the learning rate") as caught:
+            pipeline.retrain(out)
+        said.append(str(caught.value).partition(", but")[0])
+        assert RunRecord.load(out).networks == []
+    assert said[0] == said[1]
+
+
+@pytest.mark.slow
+def test_a_script_needs_no_guard_and_its_folder_is_not_searched_for_modules(
+    finished: Path, tmp_path: Path
+) -> None:
+    out = rewound(finished, tmp_path / "run", workers=2)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "queue.py").write_text("raise RuntimeError('not the one')")
+    script = tmp_path / "script.py"
+    script.write_text(f"import onepath.pipeline\nprint('once')\nonepath.pipeline.retrain({str(out)!r})\n")
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path / "here", capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "once\n", "")
+    assert len(RunRecord.load(out).networks) == 4
+
+
+def test_data_that_came_as_an_object_stay_in_this_process(finished: Path, tmp_path: Path, popen: Any) -> None:
+    from onepath.data import load_data
+
+    out = rewound(finished, tmp_path / "run", workers=2)
+    started = popen(0, signal.SIGKILL).started
+    pipeline.retrain(out, data=load_data("digits"))
+    assert started == []
+    one_by_one = [(row.role, row.retrained_test) for row in RunRecord.load(finished).networks]
+    assert [(row.role, row.retrained_test) for row in RunRecord.load(out).networks] == one_by_one
+
+
+def test_the_bar_counts_all_trainings_and_not_what_was_done_before() -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    class Seen(pipeline.SilentProgress):
+        def begin(self, title: str, total: int, done: int = 0) -> None:
+            seen.append((title, total, done))
+
+        def advance(self, done: int, detail: str = "") -> None:
+            seen.append((detail, done, 0))
+
+    bar = _JointBar(Seen(), "title", num_planned=4, num_trained=1, num_first=2)
+    bar.advance("a", 8, 10)
+    assert seen == []  # b has not been heard of
+    bar.advance("b", 1, 10)
+    assert seen == [("title", 40, 10 + 7 + 0), ("", 10 + 8 + 1, 0)]
+    bar.advance("a", 10, 10)
+    bar.trained("a")
+    bar.detail = "c"
+    bar.advance("c", 1, 10)
+    assert seen[-1] == ("c", 20 + 1 + 1, 0)
