@@ -100,23 +100,49 @@ def _terms(space: SearchSpace, groups: list[tuple[str, ...]], twins: _Measured) 
         names: tuple(space.choices[space.column(name)].num_options for name in names) for names in groups
     }
     costs = {names: np.zeros(shape, dtype=np.int64) for names, shape in shapes.items()}
+    for indices, cells in sweep(space, groups):
+        measured = twins.cost_by_choices(indices)
+        for names, joint in cells.items():
+            costs[names][joint] = measured.get(names, 0)
+    return [CostTerm(names, array) for names, array in costs.items() if array.any()]
+
+
+def sweep(
+    space: SearchSpace, groups: Sequence[tuple[str, ...]]
+) -> Iterator[tuple[list[int], dict[tuple[str, ...], tuple[int, ...]]]]:
+    """Architectures in which every joint option of every group of choices is active once.
+
+    Groups that share no choice, and do not decide each other's, are swept together, so that few architectures do.
+
+    Args:
+        space: of the choices.
+        groups: distinct, non-empty sets of names of choices.
+
+    Yields:
+        Option indices of an architecture; group -> its joint option, for the groups this architecture is for.
+    """
+    options = {
+        names: list(
+            itertools.product(*(range(space.choices[space.column(name)].num_options) for name in names))
+        )
+        for names in groups
+    }
     parents = {name: _activating_options(space, name) for name in space.names}
-    for together in _disjoint(groups, parents):
-        options = {names: list(itertools.product(*map(range, shapes[names]))) for names in together}
-        for step in range(max(len(joint) for joint in options.values())):
+    for together in _disjoint(list(groups), parents):
+        for step in range(max(len(options[names]) for names in together)):
             indices = [0] * space.num_choices
-            for joint, names in ((options[names][step % len(options[names])], names) for names in together):
+            for names in together:
+                joint = options[names][step % len(options[names])]
                 for name, option in zip(names, joint, strict=True):
                     indices[space.column(name)] = option
                 for name in names:
                     for parent, option in parents[name].items():
                         if parent not in names:
                             indices[space.column(parent)] = option
-            measured = twins.cost_by_choices(indices)
-            for names in together:
-                if step < len(options[names]):
-                    costs[names][options[names][step]] = measured.get(names, 0)
-    return [CostTerm(names, array) for names, array in costs.items() if array.any()]
+            yield (
+                indices,
+                {names: options[names][step] for names in together if step < len(options[names])},
+            )
 
 
 def _activating_options(space: SearchSpace, name: str) -> dict[str, int]:
