@@ -37,7 +37,7 @@ class Schedule:
 
     Attributes:
         num_blocks: of every network; the blocks of the networks compared alternate.
-        num_runs: of one block; None: as many as fill a few milliseconds.
+        num_runs: of one block; None: as many as fill 2 to 25 ms.
         num_warm_up: runs before the first block, not counted. Where it is positive, so is one more run before
             each block, which brings the network back into the caches.
     """

@@ -16,8 +16,12 @@ from onepath.randomness import generator
 MAX_RELATIVE_IQR = 0.1
 """An interquartile range over this share of the median is not to be trusted."""
 
-# A block lasts about this long, so that the clock and a single interruption do not decide over it.
-_BLOCK_MS = 2.0
+# The blocks of one try share out this time, so that a few networks are not judged by one moment of the machine.
+_TRY_MS = 1000.0
+# A block lasts at least this long, so that the clock and a single interruption do not decide over it, ...
+_SHORTEST_BLOCK_MS = 2.0
+# ... and at most this long where it has several runs, so that blocks alternate faster than the machine's moods.
+_LONGEST_BLOCK_MS = 25.0
 _MAX_RUNS = 1000
 
 
@@ -64,7 +68,8 @@ def measure(
             device runs those.
         input_shape: of one example without the batch: (C, H, W) for all, or one for each network.
         blocks: of each network, 2 or more; None: as the device has it.
-        repeats: runs in a block; None: as the device has it, mostly as many as fill 2 ms.
+        repeats: runs in a block; None: as the device has it, mostly as many as fill 2 ms, or up to 25
+            ms where few networks share a second.
         max_tries: 1 or more.
 
     Returns:
@@ -78,18 +83,20 @@ def measure(
     schedule = device.schedule
     blocks = schedule.num_blocks if blocks is None else blocks
     repeats = schedule.num_runs if repeats is None else repeats
-    for name, value, least in (
+    limits = (
         ("blocks", blocks, 2),
-        ("repeats", repeats or 1, 1),
+        ("repeats", 1 if repeats is None else repeats, 1),
         ("max_tries", max_tries, 1),
-    ):
+    )
+    for name, value, least in limits:
         if value < least:
             raise UserError(f"{name} must be {least} or more, but got {value}; give at least {least}")
     device.check_usable()
     shapes = _shapes(input_shape, len(models))
     best: list[Latency | None] = [None] * len(models)
     with _prepared(device, models, shapes) as networks:
-        num_runs = [_runs(network, repeats, schedule.num_warm_up) for network in networks]
+        block_ms = np.clip(_TRY_MS / (blocks * max(1, len(models))), _SHORTEST_BLOCK_MS, _LONGEST_BLOCK_MS)
+        num_runs = [_runs(network, repeats, schedule.num_warm_up, float(block_ms)) for network in networks]
         for number in range(max_tries):
             pending = [index for index, latency in enumerate(best) if latency is None or latency.is_noisy]
             if not pending:
@@ -129,13 +136,20 @@ def _prepared(
         yield networks
 
 
-def _runs(network: Prepared, repeats: int | None, num_warm_up: int) -> int:
+def _runs(network: Prepared, repeats: int | None, num_warm_up: int, block_ms: float) -> int:
     """Warm the network up; the number of runs in its blocks."""
-    times_ms = [network.run() for _ in range(num_warm_up)]
+    times_ms = [_run(network) for _ in range(num_warm_up)]
     if repeats is not None:
         return repeats
-    fastest_ms = min(times_ms or [network.run()])
-    return max(1, min(_MAX_RUNS, math.ceil(_BLOCK_MS / max(fastest_ms, 1e-6))))
+    fastest_ms = min(times_ms or [_run(network)])
+    return max(1, min(_MAX_RUNS, math.ceil(block_ms / fastest_ms)))
+
+
+def _run(network: Prepared) -> float:
+    time_ms = network.run()
+    if not (math.isfinite(time_ms) and time_ms > 0):
+        raise UserError(f"a time must be finite and over 0 ms, but the device gave {time_ms}; mend its `run`")
+    return time_ms
 
 
 def _rounds(
@@ -154,7 +168,7 @@ def _rounds(
             index = pending[position]
             if is_warmed:
                 networks[index].run()
-            block = [networks[index].run() for _ in range(num_runs[index])]
+            block = [_run(networks[index]) for _ in range(num_runs[index])]
             times_ms[index].append(float(np.median(block)))
     yield from times_ms.items()
 

@@ -15,16 +15,16 @@ import torch
 from torch import nn
 
 from onepath.errors import RunDirectoryError, UserError
-from onepath.export import export_onnx
-from onepath.latency.conditioning import conditioned, example
+from onepath.latency.conditioning import example
 from onepath.latency.device import Device, Network, Prepared
+from onepath.latency.onnx_file import write_for_timing
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
 class OnnxDevice(Device):
-    """A runtime that is given the ONNX file that `export_onnx` writes."""
+    """A runtime that is given an ONNX file: a network's, written for the occasion, or one that is there."""
 
     def prepare(self, model: Network, input_shape: Sequence[int]) -> Prepared:
         """Export the network and load it, or load a file that was exported before; see `Device.prepare`.
@@ -42,9 +42,7 @@ class OnnxDevice(Device):
             return self.prepare_file(model, input_shape)
         directory = tempfile.TemporaryDirectory(prefix="onepath-")
         try:
-            path = export_onnx(
-                conditioned(model, input_shape), input_shape, Path(directory.name) / "model.onnx"
-            )
+            path = write_for_timing(model, input_shape, self.batch, Path(directory.name) / "model.onnx")
             prepared = self.prepare_file(path, input_shape)
         except BaseException:
             directory.cleanup()
@@ -56,7 +54,7 @@ class OnnxDevice(Device):
         """Load an ONNX file, which stays where it is until `close`.
 
         Args:
-            path: a file with one input and a free first dimension.
+            path: a file with one input, whose first dimension is free or the device's batch.
             input_shape: of one example, (C, H, W), without the batch.
 
         Raises:

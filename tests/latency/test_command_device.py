@@ -1,0 +1,108 @@
+"""A command is given an ONNX file and prints milliseconds; everything else it does is an error in one line."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from onepath.errors import ConfigurationError, UserError
+from onepath.export import export_onnx
+from onepath.latency import CommandDevice, device, measure
+
+SHAPE = (3, 8, 8)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()).eval()
+
+
+def script(tmp_path: Path, text: str, name: str = "measure.sh") -> str:
+    path = tmp_path / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_it_is_given_a_whole_onnx_file_and_the_settings(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, onnx\n"
+        "model = onnx.load(sys.argv[-1]); onnx.checker.check_model(model)\n"
+        "sizes = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]\n"
+        "assert sizes == [2, 3, 8, 8], sizes\n"
+        "assert sys.argv[1:3] == ['--runs', 'a b'], sys.argv\n"
+        "print(int(os.environ['ONEPATH_BATCH']) * 10 + int(os.environ['ONEPATH_THREADS']))\n"
+    )
+    (tmp_path / "read.py").write_text(code)
+    program = script(tmp_path, f'exec {sys.executable} {tmp_path}/read.py "$@"')
+    phone = device(f"exec:{program} --runs 'a b'", batch=2, threads=3)
+    assert phone.name == f"exec:{program} --runs 'a b'"
+    prepared = phone.prepare(network(), SHAPE)
+    try:
+        assert prepared.run() == 23.0
+    finally:
+        prepared.close()
+
+
+def test_several_lines_count_as_their_median_and_it_is_run_once_a_block(tmp_path: Path) -> None:
+    program = script(tmp_path, f"echo x >> {tmp_path}/calls; echo note >&2; printf '4.5\\n1\\n\\n 5e0 \\n'")
+    (latency,) = measure(device(f"exec:{program}"), [network()], SHAPE)
+    assert (latency.median_ms, latency.iqr_ms, latency.repeats) == (4.5, 0.0, 3)
+    assert (tmp_path / "calls").read_text() == "x\n" * 3
+
+
+def test_an_exported_file_is_passed_on_as_it_is_and_an_own_one_is_removed(tmp_path: Path) -> None:
+    program = script(tmp_path, f'echo "$1" >> {tmp_path}/paths; test -s "$1" && echo 2')
+    path = export_onnx(network(), SHAPE, tmp_path / "model.onnx")
+    measure(device(f"exec:{program}"), [path], SHAPE, blocks=2)
+    measure(device(f"exec:{program}"), [network()], SHAPE, blocks=2)
+    given = (tmp_path / "paths").read_text().split()
+    assert given[:2] == [str(path)] * 2
+    assert path.exists()
+    assert not Path(given[2]).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("echo first >&2; echo no phone is connected >&2; exit 3", "exited with 3: no phone is connected$"),
+        ("exit 1", "exited with 1: nothing on stderr"),
+        ("true", "printed nothing; print a number"),
+        ("echo 3 ms", "printed '3 ms'"),
+        ("echo 3; echo done", "printed 'done'"),
+        ("echo nan", "printed 'nan'"),
+        ("echo 0", "printed '0'"),
+        ("echo -1", "printed '-1'"),
+    ],
+)
+def test_what_is_not_milliseconds_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        measure(device(f"exec:{script(tmp_path, text)}"), [network()], SHAPE)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    program = script(tmp_path, f"(sleep 2; touch {tmp_path}/alive) & wait")
+    phone = CommandDevice(program, timeout_seconds=0.3)
+    with pytest.raises(UserError, match=r"must end within 0\.3 s"):
+        measure(phone, [network()], SHAPE)
+    time.sleep(2.2)
+    assert not (tmp_path / "alive").exists()
+
+
+def test_a_script_without_an_interpreter_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "measure"
+    path.write_text("#!/no/such/interpreter\n")
+    path.chmod(0o755)
+    with pytest.raises(UserError, match=r"must start, but .* did not: No such file"):
+        measure(device(f"exec:{path}"), [network()], SHAPE)
+
+
+def test_a_command_that_is_gone_is_noticed(tmp_path: Path) -> None:
+    phone = device(f"exec:{script(tmp_path, 'echo 1')}")
+    (tmp_path / "measure.sh").unlink()
+    with pytest.raises(ConfigurationError, match="there is no program"):
+        measure(phone, [network()], SHAPE)
