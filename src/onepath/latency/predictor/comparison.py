@@ -97,5 +97,7 @@ def scatter_page(comparison: Mapping[str, Any]) -> str:
         template="plotly_white",
         legend={"x": 0.02, "y": 0.98},
     )
-    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="latency")
+    page: str = figure.to_html(
+        include_plotlyjs=True, full_html=True, div_id="latency", config={"displaylogo": False}
+    )
     return page

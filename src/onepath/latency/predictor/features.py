@@ -27,11 +27,13 @@ class Features(ABC):
         names: of the features, in their order.
         norms: what each feature is divided by before it enters the multilayer perceptron; None: its largest
             magnitude in the training pairs.
+        products: pairs of columns whose products the ridge regression may use as well.
     """
 
     kind: ClassVar[str]
     names: tuple[str, ...]
     norms: tuple[float, ...] | None = None
+    products: tuple[tuple[int, int], ...] = ()
 
     @abstractmethod
     def values(self, space: SearchSpace, matrix: npt.NDArray[Any]) -> Floats:

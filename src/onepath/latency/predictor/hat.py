@@ -85,12 +85,17 @@ class HatFeatures(Features):
     """HAT's ten features: embedding widths, numbers of layers, and means over the active layers alone.
 
     The means are of the feed-forward widths, of the heads, and of the number (1, 2, 3) of encoder layers that the
-    cross-attention sees.
+    cross-attention sees. Latency is a sum over layers, not a mean of them; so the number of decoder layers times each
+    of the decoder's other features is offered to the ridge regression.
     """
 
     kind = "hat"
     names = HAT_FEATURES
     norms = HAT_FEATURE_NORMS
+    products = tuple(
+        (HAT_FEATURES.index("decoder_layer_num"), HAT_FEATURES.index(name))
+        for name in ("decoder_embed_dim", *(f"{part}_avg" for part in DECODER_PARTS))
+    )
 
     def values(self, space: SearchSpace, matrix: npt.NDArray[Any]) -> Floats:
         """See `Features.values`; the space must have the choices of `hat_space`, with any options."""

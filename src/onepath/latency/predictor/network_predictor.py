@@ -82,7 +82,7 @@ class NetworkPredictor:
     @cached_property
     def table(self) -> CostTable | None:
         """The same predictions as an additive table in ms, where ridge regression on an encoding won; else None."""
-        if not isinstance(self.model, Ridge):
+        if not isinstance(self.model, Ridge) or len(self.model.products):
             return None
         return self.features.additive_table(self.model.weights_ms, self.model.intercept_ms)
 
@@ -203,7 +203,7 @@ def fit_predictor(
             latency_norm_ms=latency_norm_ms,
             recipe=recipe,
         ),
-        "ridge": Ridge.fit(inputs, latencies_ms),
+        "ridge": Ridge.fit(inputs, latencies_ms, pairs.features.products),
         "trees": Trees.fit(inputs, latencies_ms, generator(seed, "latency trees")),
     }
     comparison = _compared(models, pairs, split, seed)

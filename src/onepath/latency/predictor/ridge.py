@@ -1,57 +1,57 @@
-"""Ridge regression: latency as a weighted sum of the features."""
+"""Ridge regression: latency as a weighted sum of the features, and of named products of two where these help."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from onepath.latency.predictor.features import Floats
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(-8, 4, 25))
+LEAST_GAIN = 0.01
+"""Products are used where they lower the leave-one-out error by this share or more; less is mostly noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """`latency_ms = intercept_ms + features @ weights_ms`.
+    """`latency_ms = intercept_ms + features @ weights_ms`, products of features counted as further features.
 
     Attributes:
-        weights_ms: (num_features,), ms per unit of the feature.
+        weights_ms: (num_features + num_products,), ms per unit of the feature.
         intercept_ms: latency where all features are 0.
         alpha: weight of the penalty on the standardised features.
+        products: (num_products, 2) columns of the features that are multiplied.
     """
 
     weights_ms: Floats
     intercept_ms: float
     alpha: float
+    products: npt.NDArray[np.int64]
 
     @classmethod
-    def fit(cls, inputs: Floats, latencies_ms: Floats) -> Ridge:
+    def fit(cls, inputs: Floats, latencies_ms: Floats, products: Sequence[tuple[int, int]] = ()) -> Ridge:
         """Fit to standardised features; the penalty is the one of least squared leave-one-out error.
 
         Args:
             inputs: (num, num_features). A feature that does not vary has no weight.
             latencies_ms: (num,).
+            products: pairs of columns; their products are used, all of them, if that lowers the root mean square
+                leave-one-out error by 1 % or more.
         """
-        from sklearn.linear_model import RidgeCV
-
-        center, scale = inputs.mean(axis=0), inputs.std(axis=0)
-        is_varied = scale > 1e-12 * np.maximum(np.abs(center), 1.0)
-        scaled = (inputs - center)[:, is_varied] / scale[is_varied]
-        weights = np.zeros(inputs.shape[1])
-        mean_ms = float(latencies_ms.mean())
-        if not is_varied.any():
-            return cls(weights, mean_ms, ALPHAS[0])
-        search = RidgeCV(alphas=ALPHAS, gcv_mode="svd").fit(scaled, latencies_ms)
-        weights[is_varied] = search.coef_ / scale[is_varied]
-        intercept_ms = float(search.intercept_ - (weights * center).sum())
-        return cls(weights, intercept_ms, float(search.alpha_))
+        none = np.zeros((0, 2), dtype=np.int64)
+        plain, plain_error = _fit(inputs, latencies_ms, none)
+        if not len(products):
+            return plain
+        extended, error = _fit(inputs, latencies_ms, np.array(products, dtype=np.int64))
+        return extended if error <= (1 - LEAST_GAIN) * plain_error else plain
 
     def predict(self, inputs: Floats) -> Floats:
         """(num,) ms."""
-        return np.asarray(inputs @ self.weights_ms + self.intercept_ms, dtype=np.float64)
+        return np.asarray(_extended(inputs, self.products) @ self.weights_ms + self.intercept_ms)
 
     def tensors(self) -> dict[str, Any]:
         """Its numbers as arrays."""
@@ -59,13 +59,37 @@ class Ridge:
             "weights_ms": self.weights_ms,
             "intercept_ms": np.array([self.intercept_ms]),
             "alpha": np.array([self.alpha]),
+            "products": self.products,
         }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any]) -> Ridge:
         """The regression that `tensors` describes; KeyError where one is absent."""
-        return cls(tensors["weights_ms"], float(tensors["intercept_ms"][0]), float(tensors["alpha"][0]))
+        numbers = (float(tensors[name][0]) for name in ("intercept_ms", "alpha"))
+        return cls(tensors["weights_ms"], *numbers, tensors["products"])
 
     def details(self) -> dict[str, Any]:
         """What the report says of the fit."""
-        return {"alpha": self.alpha}
+        return {"alpha": self.alpha, "num_products": len(self.products)}
+
+
+def _extended(inputs: Floats, products: npt.NDArray[np.int64]) -> Floats:
+    return np.concatenate([inputs, inputs[:, products[:, 0]] * inputs[:, products[:, 1]]], axis=1)
+
+
+def _fit(inputs: Floats, latencies_ms: Floats, products: npt.NDArray[np.int64]) -> tuple[Ridge, float]:
+    """The regression, and its root mean square leave-one-out error in ms."""
+    from sklearn.linear_model import RidgeCV
+
+    features = _extended(inputs, products)
+    center, scale = features.mean(axis=0), features.std(axis=0)
+    is_varied = scale > 1e-12 * np.maximum(np.abs(center), 1.0)
+    weights = np.zeros(features.shape[1])
+    if not is_varied.any():
+        return Ridge(weights, float(latencies_ms.mean()), ALPHAS[0], products), float(latencies_ms.std())
+    scaled = (features - center)[:, is_varied] / scale[is_varied]
+    search = RidgeCV(alphas=ALPHAS, gcv_mode="svd").fit(scaled, latencies_ms)
+    weights[is_varied] = search.coef_ / scale[is_varied]
+    intercept_ms = float(search.intercept_ - (weights * center).sum())
+    error = float(np.sqrt(max(-search.best_score_, 0.0)))
+    return Ridge(weights, intercept_ms, float(search.alpha_), products), error

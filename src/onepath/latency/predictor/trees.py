@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from onepath.latency.predictor.features import Floats
 
-MAX_TREES = 600
+MAX_TREES = 300
 DEPTH = 2
 LEARNING_RATE = 0.05
 SHARE_OF_PAIRS = 0.5
@@ -46,7 +46,7 @@ class Trees:
 
     @classmethod
     def fit(cls, inputs: Floats, latencies_ms: Floats, rng: np.random.Generator) -> Trees:
-        """Trees of depth 2; their number, at most 600, has the least squared error in cross-validation.
+        """Trees of depth 2; their number, at most 300, has the least squared error in cross-validation.
 
         Args:
             inputs: (num, num_features).
