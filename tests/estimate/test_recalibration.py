@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from onepath.estimate import recalibrate_batchnorm
+from onepath.data import load_data
+from onepath.estimate import recalibrate_batchnorm, recalibrate_on_task
 
 
 def network() -> nn.Sequential:
@@ -94,3 +95,24 @@ def test_an_error_restores_modes_and_momenta() -> None:
         recalibrate_batchnorm(model, [torch.zeros(2, 4, 8, 8)])
     assert model[0].momentum == 0.1
     assert all(m.training for m in model.modules())
+
+
+def test_a_task_is_read_without_augmentation() -> None:
+    task = load_data("digits")
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10))
+    recalibrate_on_task(model, task, 10**6)
+    images = torch.cat([inputs for inputs, _ in task.batches("train", 500)])
+    norm = model[0]
+    assert isinstance(norm, nn.BatchNorm2d)
+    torch.testing.assert_close(norm.running_mean, images.mean((0, 2, 3)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(norm.running_var, images.var((0, 2, 3)), atol=1e-5, rtol=1e-5)
+
+
+def test_a_task_gives_a_fixed_subset() -> None:
+    task = load_data("digits")
+    means = []
+    for seed in (0, 0, 1):
+        norm = nn.BatchNorm2d(1)
+        recalibrate_on_task(norm, task, 100, seed=seed)
+        means.append(float(norm.running_mean))  # type: ignore[arg-type]
+    assert means[0] == means[1] != means[2]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from onepath.train.evaluation import evaluation_mode
+from onepath.train.evaluation import autocast, evaluation_mode
+from onepath.train.recipe import Precision
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+
+_CALIBRATION_PIXELS = 2**18  # of one batch
 
 
 class _Pooled:
@@ -101,3 +108,40 @@ def recalibrate_batchnorm(
             layer.momentum = momentum
     for p in pooled:
         p.write()
+
+
+def recalibrate_on_task(
+    model: nn.Module,
+    task: Task,
+    num_images: int,
+    *,
+    device: str | torch.device = "cpu",
+    precision: Precision = "float32",
+    seed: int = 0,
+) -> None:
+    """Recalibrate on training images as they are evaluated, without augmentation, in place.
+
+    A trained network's running statistics are those of augmented images, of the last updates only; deep networks
+    of tiny images lose a tenth of their accuracy by that alone.
+
+    Args:
+        model: moved to `device`, in channels_last where the inputs are images.
+        task: its "train" split is read.
+        num_images: at most so many of them, a fixed subset.
+        device: where to compute.
+        precision: of the forward pass.
+        seed: of the subset.
+
+    Source: Touvron et al., Fixing the train-test resolution discrepancy, arXiv 1906.06423: the statistics of the
+    images that a network is tested on. Differs from it: the statistics alone are adapted, no weights.
+    """
+    place = torch.device(device)
+    model.to(place)
+    if len(task.input_shape) == 3:
+        model.to(memory_format=torch.channels_last)
+    num = min(num_images, task.num_examples("train"))
+    size = min(num, max(2, _CALIBRATION_PIXELS // math.prod(task.input_shape[1:])))
+    batches = task.batches("train", size, num_examples=num, seed=seed)
+    with autocast(place, precision):
+        # A normalisation over one value per channel, as one image has on a 1x1 map, is an error.
+        recalibrate_batchnorm(model, (inputs.to(place) for inputs, _ in batches if len(inputs) > 1))

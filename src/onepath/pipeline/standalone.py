@@ -39,11 +39,16 @@ class TrainedNetwork:
 
     Attributes:
         validation: accuracy on the validation split, of the weights on the disk.
-        seconds: time of the training, over all processes.
+        curve: the whole curve, over all processes.
     """
 
     validation: float
-    seconds: float
+    curve: list[TrainingPoint]
+
+    @property
+    def seconds(self) -> float:
+        """Time of the training, over all processes."""
+        return self.curve[-1].seconds if self.curve else 0.0
 
 
 def train_network(
@@ -59,21 +64,31 @@ def train_network(
     The checkpoint stays: only when the result is stored is it of no more use. The network's files are its own, so that
     several may be trained at the same time.
     """
+    from onepath.estimate import recalibrate_on_task
     from onepath.train import train_model
 
+    config = materials.config
     model = _initial(materials, network)
     curve = train_model(
         model,
         materials.task,
         recipe=materials.recipe(retrain=True),
         seed=network.seed,
-        device=materials.config.train_on,
+        device=config.train_on,
         checkpoint=training_checkpoint(materials.path, network.name, checkpoint_seconds),
         on_point=on_point,
         on_update=on_update,
     )
+    recalibrate_on_task(
+        model,
+        materials.task,
+        config.calibration_images,
+        device=config.train_on,
+        precision=config.precision,
+        seed=network.seed,
+    )
     save_tensors(weights_path(materials.path, network.name), model.state_dict())
-    return TrainedNetwork(accuracy(materials, network, "validation"), curve[-1].seconds if curve else 0.0)
+    return TrainedNetwork(accuracy(materials, network, "validation"), curve)
 
 
 def accuracy(materials: Materials, network: PlannedNetwork, split: Split) -> float:
