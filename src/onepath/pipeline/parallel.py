@@ -173,11 +173,14 @@ class _Team:
         elif kind == "trained":
             worker.train(self._waiting.popleft() if self._waiting else None)
             self._bar.trained(network.name)
-            self._on_trained(network, TrainedNetwork(message["validation"], message["seconds"]))
+            curve = [TrainingPoint(*values) for values in message["curve"]]
+            self._on_trained(network, TrainedNetwork(message["validation"], curve))
         else:
             worker.train(None)
-            if kind == "error":
-                self._fail(decode_error(message))
+            error = decode_error(message) if kind == "error" else None
+            # An interruption while modules are being loaded can look like an error of theirs.
+            if error is not None and (isinstance(error, UserError) or not self._is_stopping):
+                self._fail(error)
 
 
 class _Worker:

@@ -10,7 +10,7 @@ from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.parallel import train_at_once
 from onepath.pipeline.searching import best_trial, make_estimator
 from onepath.pipeline.standalone import PlannedNetwork, TrainedNetwork, accuracy, train_network
-from onepath.pipeline.training import watch
+from onepath.pipeline.training import store_point, watch
 from onepath.randomness import generator
 from onepath.record import NetworkRow
 
@@ -115,6 +115,11 @@ def _train(run: Run, clock: StageClock, networks: Sequence[PlannedNetwork]) -> N
 
 
 def _store(run: Run, network: PlannedNetwork, trained: TrainedNetwork) -> None:
+    stored = run.directory.store.curves().get(network.name, [])
+    if [point.update_number for point in stored] != [point.update for point in trained.curve]:
+        # A worker's checkpoint can be ahead of the points that a killed run had heard of.
+        for point in trained.curve:
+            store_point(run, network.name, point)
     macs, params = run.cost(run.blank.space.parse(network.architecture))
     row = NetworkRow(
         **asdict(network),

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -64,7 +64,8 @@ def _work(inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> NoReturn:
             on_point=report.on_point,
             on_update=report.on_update,
         )
-        send(encode("trained", **asdict(trained)))
+        curve = [astuple(point) for point in trained.curve]
+        send(encode("trained", validation=trained.validation, curve=curve))
 
 
 class _Report:
