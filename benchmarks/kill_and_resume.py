@@ -1,8 +1,9 @@
 """kill -9 at random moments of a run, the same call again each time: is the result that of an uninterrupted run?
 
-    python benchmarks/kill_and_resume.py [--kills 10] [--seed 0]
+    python benchmarks/kill_and_resume.py [--kills 10] [--seed 0] [--options '{"workers": 1}']
 
 Runs once without interruption, then once more in another directory, killed in turn in every stage at a random moment.
+Only the run's own process is killed: the workers that retrain for it must notice, and the next start waits for nothing.
 Prints each kill, and whether `result.json`, the trials, the curves and the weights are equal, times aside.
 """
 
@@ -32,6 +33,7 @@ OPTIONS: dict[str, Any] = {
     "population": 10,
     "generations": 3,
     "num_baselines": 2,
+    "workers": 2,
 }
 
 
@@ -41,10 +43,12 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--options", type=json.loads, default={}, help="of the run, as JSON; over those here")
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.worker is not None:
-        work(arguments.worker)
+    OPTIONS.update(arguments.options)
+    if arguments.run is not None:
+        work(arguments.run)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         return compare(Path(folder), arguments.kills, arguments.seed)
@@ -89,7 +93,7 @@ def compare(folder: Path, num_kills: int, seed: int) -> int:
 
 
 def start(out: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, __file__, "--worker", str(out)])
+    return subprocess.Popen([sys.executable, __file__, "--run", str(out), "--options", json.dumps(OPTIONS)])
 
 
 def moments(whole: RunRecord, num_kills: int, rng: random.Random) -> list[tuple[str, int, float]]:
