@@ -1,8 +1,8 @@
 """HAT's measured latencies: test error of its perceptron, a ridge regression and boosted trees.
 
 The figures to compare with are those of HAT's released recipe and of a plain linear regression, on the split that
-shuffling the rows with Python's generator at seed 0 gives. How much 200 test rows can tell is shown by the spread of the
-plain linear regression over other random splits.
+shuffling the rows with Python's generator at seed 0 gives. How much 200 test rows can tell is shown by the spread
+of the plain linear regression over other random splits.
 
 Run: `python benchmarks/hat_latency.py PATH/hat_latency.parquet [--device cpu_xeon] [--reports DIR]`
 One core: about a minute for each device.

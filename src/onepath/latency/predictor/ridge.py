@@ -65,8 +65,8 @@ class Ridge:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any]) -> Ridge:
         """The regression that `tensors` describes; KeyError where one is absent."""
-        numbers = (float(tensors[name][0]) for name in ("intercept_ms", "alpha"))
-        return cls(tensors["weights_ms"], *numbers, tensors["products"])
+        intercept_ms, alpha = float(tensors["intercept_ms"][0]), float(tensors["alpha"][0])
+        return cls(tensors["weights_ms"], intercept_ms, alpha, tensors["products"])
 
     def details(self) -> dict[str, Any]:
         """What the report says of the fit."""
