@@ -33,6 +33,7 @@ PUBLIC = [
     "estimate",
     "export_onnx",
     "export_program",
+    "latency",
     "load_data",
     "round_to",
     "run",

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onepath import cost, errors, estimate, spaces, train
+    from onepath import cost, errors, estimate, latency, spaces, train
     from onepath.cost import Constraint, MaxMacs, MaxParams
     from onepath.data import Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
@@ -64,7 +64,7 @@ _HOMES = {
     "pipeline": ("run",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("cost", "errors", "estimate", "spaces", "train")
+_ROOMS = ("cost", "errors", "estimate", "latency", "spaces", "train")
 
 __all__ = [
     "Architecture",
@@ -92,6 +92,7 @@ __all__ = [
     "estimate",
     "export_onnx",
     "export_program",
+    "latency",
     "load_data",
     "round_to",
     "run",

@@ -124,7 +124,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, "--version") == (0, f"onepath {__version__}\n", "")
     status, out, err = call(capsys, "--help")
     assert (status, err) == (0, "")
-    commands = ("run", "train", "search", "retrain", "export", "report", "spaces", "cost")
+    commands = ("run", "train", "search", "retrain", "export", "report", "spaces", "cost", "devices")
     assert all(command in out for command in commands)
     for command in commands:
         status, out, err = call(capsys, command, "--help")
@@ -142,6 +142,25 @@ def test_cost_of_the_released_architecture(capsys: pytest.CaptureFixture[str]) -
     assert (found["macs"], found["params"]) == (322_918_720, 3_558_464)
     assert found["architecture"] == RELEASED
     assert found["input_shape"] == [3, 224, 224]
+
+
+def test_devices_are_listed_with_what_they_are_or_why_they_are_missing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, out, err = call(capsys, "devices", "--json")
+    assert (status, err) == (0, "")
+    found = {device["name"]: device for device in json.loads(out)["devices"]}
+    assert found["onnxruntime-cpu"]["usable"]
+    assert found["onnxruntime-cpu"]["settings"]["version"]
+    for device in found.values():
+        assert device["usable"] == (device["missing"] is None) == (device["settings"] is not None)
+    status, out, err = call(capsys, "devices")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert len(lines) == len(found) + 1
+    for line, device in zip(lines, found.values(), strict=False):
+        assert line.startswith(device["name"])
+        assert (device["missing"] or device["settings"]["version"]) in line
 
 
 def test_cost_of_ones_own_space(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

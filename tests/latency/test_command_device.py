@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 from torch import nn
 
 from onepath.errors import ConfigurationError, UserError
-from onepath.export import export_onnx
 from onepath.latency import CommandDevice, device, measure
+from onepath.latency.onnx_file import write_for_timing
 
 SHAPE = (3, 8, 8)
 
@@ -56,7 +57,7 @@ def test_several_lines_count_as_their_median_and_it_is_run_once_a_block(tmp_path
 
 def test_an_exported_file_is_passed_on_as_it_is_and_an_own_one_is_removed(tmp_path: Path) -> None:
     program = script(tmp_path, f'echo "$1" >> {tmp_path}/paths; test -s "$1" && echo 2')
-    path = export_onnx(network(), SHAPE, tmp_path / "model.onnx")
+    path = write_for_timing(network(), SHAPE, 1, tmp_path / "model.onnx")
     measure(device(f"exec:{program}"), [path], SHAPE, blocks=2)
     measure(device(f"exec:{program}"), [network()], SHAPE, blocks=2)
     given = (tmp_path / "paths").read_text().split()
@@ -85,11 +86,11 @@ def test_what_is_not_milliseconds_is_an_error(tmp_path: Path, text: str, message
 
 
 def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
-    program = script(tmp_path, f"(sleep 2; touch {tmp_path}/alive) & wait")
+    program = script(tmp_path, f"(sleep 1; touch {tmp_path}/alive) & wait")
     phone = CommandDevice(program, timeout_seconds=0.3)
     with pytest.raises(UserError, match=r"must end within 0\.3 s"):
         measure(phone, [network()], SHAPE)
-    time.sleep(2.2)
+    time.sleep(1.2)
     assert not (tmp_path / "alive").exists()
 
 
@@ -106,3 +107,13 @@ def test_a_command_that_is_gone_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "measure.sh").unlink()
     with pytest.raises(ConfigurationError, match="there is no program"):
         measure(phone, [network()], SHAPE)
+
+
+def test_the_script_of_the_documentation_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    page = (Path(__file__).parents[2] / "docs" / "latency.md").read_text()
+    text = page.partition("```sh\n")[2].partition("```")[0]
+    path = write_for_timing(network(), SHAPE, 1, tmp_path / "model.onnx")
+    phone = device(f"exec:{script(tmp_path, text.removeprefix('#!/bin/sh'))}")
+    (latency,) = measure(phone, [path], SHAPE, blocks=2, max_tries=1)
+    assert 0 < latency.median_ms < 100

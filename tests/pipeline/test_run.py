@@ -69,6 +69,10 @@ def test_the_result_says_what_was_found(finished: Path) -> None:
     assert result["accuracy"]["inherited_validation"] == best.accuracy
     assert (result["cost"]["macs"], result["cost"]["params"]) == (best.macs, best.params)
     assert result["cost"]["latency_device"] == "onnxruntime-cpu"
+    measured = record.stages["export"]["record"]["latency"]
+    assert measured["median_ms"] == result["cost"]["latency_ms"] > 0
+    assert measured["settings"]["threads"] == measured["threads"]
+    assert measured["is_noisy"] in (True, False)
     assert result["search"]["evaluated"] == len(record.trials) <= 18
     assert all(trial.macs is not None and trial.macs <= 25_000 for trial in record.trials)
     assert all(row.macs is not None and row.macs <= 25_000 for row in record.networks)

@@ -222,6 +222,11 @@ def test_cards_state_limits_noise_and_the_measuring_device(finished_record: RunR
     assert by_title["Random baseline"][1:] == ("96.9\u00a0%", "range 96.7–97.2\u00a0%, 3 networks")
     assert by_title["MACs"].note == "limit 2.00 M"
     assert by_title["Latency"][1:] == ("0.413\u00a0ms", "onnxruntime-cpu, 2 threads, IQR 0.021\u00a0ms")
+    export = finished_record.stages["export"]["record"]
+    noisy = {**export, "latency": {**export["latency"], "is_noisy": True}}
+    stages = {**finished_record.stages, "export": {**finished_record.stages["export"], "record": noisy}}
+    by_title = {card.title: card for card in cards(replace(finished_record, stages=stages))}
+    assert by_title["Latency"].note.endswith("IQR 0.021\u00a0ms, noisy: the machine was busy")
 
 
 def test_networks_table_has_the_gain_of_retraining(

@@ -178,6 +178,27 @@ def spaces(json: o.Json = False) -> None:
 
 
 @app.command()
+def devices(json: o.Json = False) -> None:
+    """Where latency can be measured: what is usable here, and why the rest is not."""
+    from onepath.cli.catalogue import describe_devices
+
+    found = describe_devices()
+    if json:
+        print_json({"devices": found})
+        return
+    width = max(len(device["name"]) for device in found)
+    for device in found:
+        settings = device["settings"]
+        said = (
+            f"{settings['version']}, {settings['processor']}"
+            if settings
+            else f"not here: {device['missing']}"
+        )
+        write(f"{device['name'].ljust(width)}  {said}")
+    write("or one of your own: exec:./measure.sh, path/to/file.py:Class (docs/latency.md)")
+
+
+@app.command()
 def cost(
     space: Annotated[str, typer.Argument(help="A space of `onepath spaces`, or path/to/file.py:function.")],
     architecture: Annotated[

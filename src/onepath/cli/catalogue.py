@@ -1,4 +1,4 @@
-"""What `onepath spaces` and `onepath cost` print, asked of the rooms that know."""
+"""What `onepath spaces`, `onepath cost` and `onepath devices` print, asked of the rooms that know."""
 
 from __future__ import annotations
 
@@ -53,3 +53,16 @@ def describe_architecture(
         "num_classes": num_classes,
         "input_shape": list(input_shape),
     }
+
+
+def describe_devices() -> list[dict[str, Any]]:
+    """Name of every device that comes with onepath, whether it is usable here, and its settings or why it is not."""
+    from onepath import latency
+
+    found = []
+    for name, missing in latency.devices():
+        described = {"name": name, "usable": missing is None, "missing": missing, "settings": None}
+        if missing is None:
+            described["settings"] = latency.device(name).settings()
+        found.append(described)
+    return found

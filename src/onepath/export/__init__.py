@@ -1,13 +1,11 @@
-"""Files that run without onepath: ONNX, torch.export and safetensors, with their parity and latency."""
+"""Files that run without onepath: ONNX, torch.export and safetensors, with their parity."""
 
 from onepath.export.files import export_onnx, export_program, save_weights, trace
-from onepath.export.runtime import Latency, latency_ms, onnx_max_abs_error, program_max_abs_error
+from onepath.export.runtime import onnx_max_abs_error, program_max_abs_error
 
 __all__ = [
-    "Latency",
     "export_onnx",
     "export_program",
-    "latency_ms",
     "onnx_max_abs_error",
     "program_max_abs_error",
     "save_weights",

@@ -1,11 +1,10 @@
-"""What the exported files do where they run: how far from the network's outputs, and how fast."""
+"""What the exported files compute where they run, and how far that is from the network's outputs."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,24 +12,12 @@ from torch import Tensor, nn
 
 from onepath.errors import RunDirectoryError, ShapeError, UserError
 from onepath.export.files import standalone_copy
-from onepath.randomness import generator
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 # Examples a comparison puts through the network at once, so that memory does not grow with their number.
 _BATCH = 256
-_WARM_UP = 10
-
-
-class Latency(NamedTuple):
-    """Time of one inference of one example."""
-
-    median_ms: float
-    iqr_ms: float
-    """Third minus first quartile of the measured times."""
-    repeats: int
-    threads: int
 
 
 def onnx_max_abs_error(model: nn.Module, path: str | Path, inputs: Tensor) -> float:
@@ -78,40 +65,6 @@ def program_max_abs_error(model: nn.Module, path: str | Path, inputs: Tensor) ->
         UserError: an output is not finite.
     """
     return _max_abs_error(model, torch.export.load(_existing(path)).module(), inputs)
-
-
-def latency_ms(
-    path: str | Path, input_shape: Sequence[int], *, threads: int | None = None, repeats: int = 100
-) -> Latency:
-    """Time an ONNX file in onnxruntime on the CPU, one example at a time, after a warm-up.
-
-    The median says what an inference takes; a wide interquartile range says that the machine was busy.
-
-    Args:
-        path: what `export_onnx` wrote.
-        input_shape: of one example, (C, H, W), without the batch.
-        threads: that one inference may use; None takes torch's own number.
-        repeats: measured runs, 1 or more; 10 runs before them are not counted.
-
-    Raises:
-        RunDirectoryError: there is no file at `path`.
-        UserError: `threads` or `repeats` is under 1.
-    """
-    threads = torch.get_num_threads() if threads is None else threads
-    for name, value in (("threads", threads), ("repeats", repeats)):
-        if value < 1:
-            raise UserError(f"{name} must be 1 or more, but got {value}; give at least 1")
-    session = _session(path, threads)
-    (entry,) = session.get_inputs()
-    example = generator(0, "latency").standard_normal((1, *input_shape)).astype(np.float32)
-    times_ms = np.empty(repeats)
-    for repeat in range(-_WARM_UP, repeats):
-        start = time.perf_counter_ns()
-        session.run(None, {entry.name: example})
-        if repeat >= 0:
-            times_ms[repeat] = (time.perf_counter_ns() - start) / 1e6
-    low, median, high = np.percentile(times_ms, [25, 50, 75])
-    return Latency(float(median), float(high - low), repeats, threads)
 
 
 def _max_abs_error(model: nn.Module, run: Callable[[Tensor], Tensor], inputs: Tensor) -> float:

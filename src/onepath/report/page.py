@@ -208,6 +208,8 @@ def _latency_card(record: RunRecord) -> list[Card]:
         notes.append(f"{measured['threads']} thread{'s' if measured['threads'] > 1 else ''}")
     if measured.get("iqr_ms") is not None:
         notes.append(f"IQR {formats.milliseconds(measured['iqr_ms'])}")
+    if measured.get("is_noisy"):
+        notes.append("noisy: the machine was busy")
     return [Card("Latency", formats.milliseconds(median), ", ".join(note for note in notes if note))]
 
 
