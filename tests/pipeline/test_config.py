@@ -49,7 +49,7 @@ def test_sizes_that_are_none(text: str) -> None:
         ({"learning_rate": float("nan")}, "learning_rate must be"),
         ({"seed": -1}, "seed must be greater than or equal to 0"),
         ({"method": "spoz"}, "method must be 'spos', but got 'spoz'"),
-        ({"sampler": "fair"}, "sampler must be 'uniform' or 'constrained', but got 'fair'"),
+        ({"sampler": "fair"}, "sampler must be 'uniform', 'constrained' or 'widening', but got 'fair'"),
         ({"retrain_from": "x"}, "retrain_from must be 'scratch', 'inherited' or 'both'"),
         ({"train_on": "tpu"}, "train_on must be 'cpu' or 'cuda'"),
         ({"max_mac": 3}, "an option must exist, but max_mac does not; did you mean max_macs"),

@@ -402,3 +402,22 @@ def test_a_space_that_has_changed_is_refused(
     connection.close()
     with pytest.raises(RunDirectoryError, match=r"own\.py:build has changed since"):
         getattr(pipeline, stage)(out)
+
+
+def test_a_space_with_sizes_is_trained_from_the_largest_down(tmp_path: Path) -> None:
+    from onepath.pipeline.training import make_sampler
+    from onepath.train import UniformSampler, WideningSampler
+
+    config = pipeline.make_config(
+        {
+            **OPTIONS,
+            "max_macs": None,
+            "space": "shufflenet-channels",
+            "width": 0.1,
+            "out": str(tmp_path / "a"),
+        }
+    )
+    with pipeline.Run(config) as run:
+        assert isinstance(make_sampler(run, run.blank), WideningSampler)
+    with pipeline.Run(pipeline.make_config({**OPTIONS, "out": str(tmp_path / "b")})) as run:
+        assert isinstance(make_sampler(run, run.blank), UniformSampler)

@@ -71,7 +71,8 @@ SamplerName = Annotated[
     str | None,
     typer.Option(
         "--sampler",
-        help="Paths of the training: uniform (default), or constrained to the limit.",
+        help="Paths of the training: uniform, constrained to the limit, or widening (default where the space "
+        "has sizes).",
         rich_help_panel=_TRAINING,
     ),
 ]

@@ -53,7 +53,8 @@ class RunConfig(BaseModel):
         method: how the supernet is trained and searched.
         max_macs, max_params: hard limits on the network found.
         max_latency_ms, device: a hard limit on latency, and where it holds.
-        sampler: paths of the training: "uniform" over the space, or "constrained" to the limit.
+        sampler: paths of the training: "uniform" over the space, "constrained" to the limit, or "widening", which
+            opens sizes from the largest down; None is widening where the space has sizes, else uniform.
         epochs, batch_size, learning_rate: of the supernet's training.
         retrain_epochs: of each stand-alone training.
         retrain_from: "scratch", "inherited" or "both": where the winner's weights begin.
@@ -85,7 +86,7 @@ class RunConfig(BaseModel):
     max_params: Count | None = None
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
     device: str | None = None
-    sampler: Literal["uniform", "constrained"] = "uniform"
+    sampler: Literal["uniform", "constrained", "widening"] | None = None
     epochs: Positive | None = None
     batch_size: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None

@@ -27,7 +27,7 @@ class RunOptions(TypedDict, total=False):
     max_params: int | str | None
     max_latency_ms: float | None
     device: str | None
-    sampler: str
+    sampler: str | None
     epochs: int | None
     batch_size: int | None
     learning_rate: float | None

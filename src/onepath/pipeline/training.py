@@ -45,14 +45,20 @@ def train_stage(run: Run) -> None:
 
 
 def make_sampler(run: Run, supernet: Supernet) -> Sampler:
-    """The sampler of the configuration; "constrained" draws uniformly among the paths that meet the limit.
+    """The sampler of the configuration; without one, sizes are opened one by one where the space has some.
 
+    "constrained" draws uniformly among the paths that meet the limit.
     Under two limits the paths meet the first, on MACs; the search keeps both.
     """
-    from onepath.train import ConstrainedSampler, UniformSampler
+    from onepath.train import ConstrainedSampler, UniformSampler, WideningSampler
+    from onepath.train.widening import is_size
 
-    if run.config.sampler == "uniform":
-        return UniformSampler(supernet.space)
+    name, space = run.config.sampler, supernet.space
+    if name == "widening" or (name is None and any(map(is_size, space.choices))):
+        recipe = run.recipe(retrain=False)
+        return WideningSampler(space, recipe.epochs * run.task.updates_per_epoch(recipe.batch_size))
+    if name in (None, "uniform"):
+        return UniformSampler(space)
     limit = run.feasible.limits[0]
     if limit.table is None:
         raise ConfigurationError(

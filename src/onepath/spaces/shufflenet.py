@@ -2,7 +2,8 @@
 
 Source: Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", ECCV 2020
 (arXiv 1904.00420), section 4 and the released code. Differs from it: smaller inputs keep fewer strides, so
-that the last stage sees at least 4x4 pixels; `width` scales every number of channels.
+that the last stage sees at least 4x4 pixels; `width` scales every number of channels, but the stem
+and the stages keep at least 16, 32, 48, 64 and 96.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ STAGE_CHANNELS = (64, 160, 320, 640)
 STEM_CHANNELS = 16
 HEAD_CHANNELS = 1024
 CHANNEL_SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
+# Narrower first layers cannot carry an image to the later ones, and hardly cost less.
+LEAST_STEM_CHANNELS = 16
+LEAST_STAGE_CHANNELS = (32, 48, 64, 96)
 SMALLEST_MAP = 4
 # How many strides an input allows -> which positions of (stem, first, second, third, fourth stage) keep theirs.
 KEPT_STRIDES = {5: (0, 1, 2, 3, 4), 4: (1, 2, 3, 4), 3: (1, 2, 4), 2: (2, 3), 1: (3,), 0: ()}
@@ -176,7 +180,8 @@ class ShuffleNet(nn.Module):
         num_classes: of the classifier.
         input_size: height and width of the input in pixels; decides the strides, see `stage_strides`.
         in_channels: of the input.
-        width: factor on every number of channels, rounded to multiples of 4; 1 is the paper's network.
+        width: factor on every number of channels, rounded to multiples of 4; 1 is the paper's network. The stem and
+            the stages keep at least 16, 32, 48, 64 and 96.
         channel_scales: if given, every block also chooses the width of its main branch among these factors of
             half its output channels.
         dropout: before the classifier, as in the released code.
@@ -199,7 +204,7 @@ class ShuffleNet(nn.Module):
                 f"0 < width <= 8 must hold, but got width={width}. 1 is the paper's network."
             )
         stem_stride, strides = stage_strides(input_size)
-        stem, head = scaled(STEM_CHANNELS, width), scaled(HEAD_CHANNELS, width)
+        stem, head = scaled(STEM_CHANNELS, width, LEAST_STEM_CHANNELS), scaled(HEAD_CHANNELS, width)
         self.stem = nn.Sequential(
             ElasticConv2d(in_channels, stem, 3, stem_stride, padding=1, bias=False),
             ElasticBatchNorm2d(stem, affine=False, standalone_affine=True),
@@ -207,10 +212,10 @@ class ShuffleNet(nn.Module):
         )
         self.stages = nn.ModuleList()
         channels = stem
-        for stage, (depth, base, stride) in enumerate(
-            zip(STAGE_DEPTHS, STAGE_CHANNELS, strides, strict=True)
+        for stage, (depth, base, least, stride) in enumerate(
+            zip(STAGE_DEPTHS, STAGE_CHANNELS, LEAST_STAGE_CHANNELS, strides, strict=True)
         ):
-            out_channels = scaled(base, width)
+            out_channels = scaled(base, width, least)
             blocks = nn.ModuleList()
             for block in range(depth):
                 middle: Size = out_channels // 2
@@ -279,9 +284,9 @@ def _choice_block(
     )
 
 
-def scaled(channels: int, width: float) -> int:
-    """A number of channels times the width, a multiple of 4."""
-    return max(4, round(channels * width / 4) * 4)
+def scaled(channels: int, width: float, least: int = 4) -> int:
+    """A number of channels times the width, a multiple of 4, and at least `least`."""
+    return max(least, round(channels * width / 4) * 4)
 
 
 def stage_strides(input_size: int) -> tuple[int, tuple[int, ...]]:
