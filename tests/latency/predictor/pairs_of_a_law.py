@@ -55,24 +55,25 @@ class Counting(Device):
 
     def __init__(self, *, noisy: bool = False, stop_after: int | None = None, **settings: Any) -> None:
         super().__init__(**settings)
-        self.noisy, self.stop_after, self.num_prepared = noisy, stop_after, 0
+        self.noisy, self.stop_after, self.num_prepared, self.slowness = noisy, stop_after, 0, 1.0
 
     def prepare(self, model: Any, input_shape: Sequence[int]) -> _Counted:
         if self.num_prepared == self.stop_after:
             raise KeyboardInterrupt
         self.num_prepared += 1
-        return _Counted(sum(parameter.numel() for parameter in model.parameters()), self.noisy)
+        num = sum(parameter.numel() for parameter in model.parameters())
+        return _Counted(num, self.noisy, self.slowness)
 
 
 class _Counted:
-    def __init__(self, num: int, noisy: bool) -> None:
-        self.num, self.noisy, self.calls = num, noisy, 0
+    def __init__(self, num: int, noisy: bool, slowness: float) -> None:
+        self.num, self.noisy, self.slowness, self.calls = num, noisy, slowness, 0
 
     def run(self) -> float:
         self.calls += 1
         # Slow for half of the blocks, where an odd number of blocks is the larger convolution.
         is_slow = self.noisy and self.num // 4 % 2 == 1 and self.calls // 30 % 2 == 1
-        return 0.01 * self.num * (3.0 if is_slow else 1.0)
+        return self.slowness * 0.01 * self.num * (3.0 if is_slow else 1.0)
 
     def close(self) -> None:
         pass

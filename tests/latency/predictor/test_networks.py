@@ -39,18 +39,20 @@ def test_measures_what_the_device_says(tmp_path: Path) -> None:
         "repeats",
         "threads",
         "is_noisy",
+        "reference_ms",
     }
 
 
 def test_continues_after_a_kill(tmp_path: Path) -> None:
     supernet, whole, killed = small_supernet(), tmp_path / "whole.json", tmp_path / "killed.json"
-    measure_pairs(supernet, Counting(), SHAPE, 11, path=whole)
+    measure_pairs(supernet, Counting(), SHAPE, 11, path=whole, num_together=4)
     with pytest.raises(KeyboardInterrupt):
-        measure_pairs(supernet, Counting(stop_after=6), SHAPE, 11, path=killed)
+        measure_pairs(supernet, Counting(stop_after=7), SHAPE, 11, path=killed, num_together=4)
     assert len(json.loads(killed.read_text())["pairs"]) == 4
     second = Counting()
-    measure_pairs(supernet, second, SHAPE, 11, path=killed)
-    assert second.num_prepared == 7
+    measure_pairs(supernet, second, SHAPE, 11, path=killed, num_together=4)
+    # Two groups are left, each with the network that is measured every time.
+    assert second.num_prepared == 7 + 2
     assert killed.read_bytes() == whole.read_bytes()
 
 
@@ -59,9 +61,20 @@ def test_continues_with_more_networks(tmp_path: Path) -> None:
     first = measure_pairs(supernet, device, SHAPE, 5, path=path)
     second = measure_pairs(supernet, device, SHAPE, 9, path=path)
     assert second.labels[:5] == first.labels
-    assert device.num_prepared == 9
+    assert device.num_prepared == 9 + 2
     measure_pairs(supernet, device, SHAPE, 9, path=path)
-    assert device.num_prepared == 9
+    assert device.num_prepared == 9 + 2
+
+
+def test_a_machine_that_slows_down_does_not_change_the_pairs(tmp_path: Path) -> None:
+    """Each group of networks at a speed of its own: latencies are those of the median speed."""
+    supernet, speeds = small_supernet(), (1.0, 1.7, 2.0)
+    device = Counting()
+    for number, speed in enumerate(speeds):
+        device.slowness = speed
+        pairs = measure_pairs(supernet, device, SHAPE, 5 * (number + 1), path=tmp_path / "p.json")
+    exact = [0.01 * op.cost.params(supernet, supernet.space.parse(label)) for label in pairs.labels]
+    assert np.allclose(pairs.latencies_ms, 1.7 * np.array(exact))
 
 
 def test_noisy_networks_are_kept_but_not_used(tmp_path: Path) -> None:

@@ -91,21 +91,24 @@ def measure_pairs(
     *,
     path: Path | str,
     seed: int = 0,
-    num_together: int = 4,
+    num_together: int = 8,
     space_name: str | None = None,
     progress: Progress | None = None,
 ) -> LatencyPairs:
     """Measure `num` distinct random architectures and keep each in a file.
 
-    The file is replaced atomically after each few networks, which are measured side by side. Called again after a
-    kill, or with a larger `num`, the measurement continues: architectures come in an order that the seed alone
-    determines, and what is in the file is not measured again.
+    The file is replaced atomically after each few networks, which are measured side by side, and with them one
+    network that is the same every time. A machine that is slower in one minute than in the next is slower for that
+    one too: `read_pairs` scales each latency by it, to the machine's median state.
+
+    Called again after a kill, or with a larger `num`, the measurement continues: architectures come in an order that
+    the seed alone determines, and what is in the file is not measured again.
 
     Args:
         supernet: whose space it is; each network is extracted from it.
         device: where.
         input_shape: of one example, without the batch.
-        num: distinct architectures.
+        num: distinct architectures, 1 or more.
         path: a `.json` file in an existing directory; need not exist.
         seed: draws the architectures.
         num_together: networks whose measurement alternates; a kill loses at most so many.
@@ -134,11 +137,13 @@ def measure_pairs(
         raise DataError(
             f"{path} must hold the architectures that seed {seed} draws, but it holds others; give another file"
         )
+    reference = supernet.extract(architectures[0])
     for start in range(len(rows), num, num_together):
         if progress is not None:
             progress(start, num)
         group = architectures[start : start + num_together]
-        latencies = measure(device, [supernet.extract(found) for found in group], shape)
+        models = [supernet.extract(found) for found in group]
+        *latencies, beside = measure(device, [*models, reference], shape)
         rows += [
             {
                 "architecture": str(found),
@@ -146,7 +151,8 @@ def measure_pairs(
                 "iqr_ms": latency.iqr_ms,
                 "repeats": latency.repeats,
                 "threads": latency.threads,
-                "is_noisy": latency.is_noisy,
+                "is_noisy": latency.is_noisy or beside.is_noisy,
+                "reference_ms": beside.median_ms,
             }
             for found, latency in zip(group, latencies, strict=True)
         ]
@@ -162,10 +168,10 @@ def random_architectures(space: SearchSpace, num: int, seed: int) -> list[Archit
     Raises:
         ConfigurationError: there are not so many.
     """
-    if num > space.size:
+    if not 1 <= num <= space.size:
         raise ConfigurationError(
-            f"the space must have as many architectures as are measured, but it has {space.size}, not {num}. Ask for"
-            " fewer."
+            f"the space must have as many architectures as are measured, 1 or more, but it has {space.size}, not {num}."
+            " Ask for as many as there are or fewer."
         )
     found: dict[Architecture, None] = {}
     for draws in _draws(space, seed):

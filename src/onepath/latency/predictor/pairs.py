@@ -81,7 +81,8 @@ def read_pairs(
     Three kinds of content are understood: what `measure_pairs` wrote; a table with the columns `architecture` (as
     `SearchSpace.parse` reads it) and `latency_ms`; a table with HAT's ten feature columns and
     `latency_mean_encoder`, `latency_mean_decoder`, whose sum is the latency. A `.json` table is a list of objects. Rows
-    whose column `is_noisy` is true are left out and counted.
+    whose column `is_noisy` is true are left out and counted. Where there is a column `reference_ms`, the latency of one
+    and the same network measured beside each row, a latency is multiplied by the median of that column over the row's.
 
     Args:
         path: the file.
@@ -124,6 +125,9 @@ def read_pairs(
         features = features or EncodedFeatures.of_space(space)
         inputs = features.values(space, matrix)
         latencies_ms = _numbers(columns, latency_column, path)
+        if "reference_ms" in columns:
+            reference_ms = _numbers(columns, "reference_ms", path)
+            latencies_ms = latencies_ms * np.median(reference_ms) / reference_ms
         name = space_name or written.get("name")
     else:
         for column in (*HAT_FEATURES, *_HAT_LATENCIES):
