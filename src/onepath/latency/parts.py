@@ -1,0 +1,277 @@
+"""The parts of a supernet that a latency table has entries for, and the candidates that can stand in them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onepath.cost.architecture import shape_twin
+from onepath.cost.table import MOST_OPTIONS_TOGETHER, dependencies, sweep
+from onepath.errors import ShapeError, SpaceError
+from onepath.latency.keys import candidate_key, shape_text
+from onepath.nn import ChoiceBlock, ElasticDepth, Supernet
+from onepath.nn.selection import ModuleWithChoices
+from onepath.space import Architecture
+
+NUM_CHECKED = 8
+_CANDIDATE = re.compile(r"(.*)\.candidates\.\d+")
+
+
+class Part(NamedTuple):
+    """A module of the supernet whose candidates are measured.
+
+    Attributes:
+        path: of the module.
+        choices: names of the choices that its latency depends on, in the order of the space; none for a part that
+            every architecture has.
+    """
+
+    path: str
+    choices: tuple[str, ...]
+
+
+class Candidate(NamedTuple):
+    """What stands in a part under one architecture.
+
+    Attributes:
+        key: equal for equal modules at equal input shapes, wherever they stand.
+        path: of the part.
+        input_shape: of one example, without the batch.
+    """
+
+    key: str
+    path: str
+    input_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Term:
+    """The candidates of the parts that depend on the same choices.
+
+    Attributes:
+        choices: names, one or more.
+        shape: numbers of their options.
+        keys: keys of the candidates under each joint option, the last choice fastest; math.prod(shape) of them.
+    """
+
+    choices: tuple[str, ...]
+    shape: tuple[int, ...]
+    keys: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which candidates every architecture of a supernet is made of.
+
+    Attributes:
+        constant: keys of the parts that no choice changes.
+        terms: the rest; an architecture has the candidates of each term whose choices are all active.
+        shown: key -> an architecture that has the candidate, and the candidate there.
+    """
+
+    constant: tuple[str, ...]
+    terms: tuple[Term, ...]
+    shown: dict[str, tuple[Architecture, Candidate]] = field(repr=False)
+
+    def modules(self, supernet: Supernet) -> Iterator[tuple[str, tuple[int, ...], nn.Module]]:
+        """Every key with its input shape and its candidate: a stand-alone module in eval mode, freshly initialised."""
+        for architecture in dict.fromkeys(one for one, _ in self.shown.values()):
+            _, origins = supernet.extract_with_origins(architecture, inherit=False)
+            standing = _standing(supernet, origins)
+            for key, (shown_in, candidate) in self.shown.items():
+                if shown_in == architecture:
+                    yield key, candidate.input_shape, standing[candidate.path].eval()
+
+
+def find_parts(supernet: Supernet) -> list[Part]:
+    """The parts of a supernet, in the order of its modules.
+
+    Outermost choice blocks, elastic layers outside of them, and what stands around those: the largest modules with
+    parameters that no choice changes, and the largest below the root whose choices are all one layer's.
+    """
+    choices_of = dependencies(supernet)
+    below: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for path, names in choices_of.items():
+        for ancestor in _ancestors(path):
+            below[ancestor].add(names)
+
+    def walk(path: str, module: nn.Module) -> Iterator[Part]:
+        union = {name for names in below[path] for name in names}
+        together = tuple(sorted(union, key=supernet.space.column))
+        is_whole = not union or all(names in ((), together) for names in below[path])
+        is_called = not isinstance(module, nn.ModuleList | nn.ModuleDict)
+        is_leaf = isinstance(module, ChoiceBlock) or (
+            isinstance(module, ModuleWithChoices) and not isinstance(module, ElasticDepth)
+        )
+        if path and is_called and (is_leaf or is_whole):
+            if union or next(module.parameters(), None) is not None:
+                yield Part(path, together)
+            return
+        for name, child in module.named_children():
+            yield from walk(f"{path}.{name}" if path else name, child)
+
+    return list(walk("", supernet.module))
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    """The path itself and those of all modules around it."""
+    yield path
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:
+    """Find every candidate of a supernet at its input shape; nothing is computed but shapes.
+
+    Args:
+        supernet: not changed.
+        input_shape: of one example, without the batch.
+
+    Raises:
+        SpaceError: a part depends on more than 4,096 joint options, or on choices of other parts.
+        ShapeError: the network rejects the shape, or a part with choices does not take and return one tensor.
+    """
+    space = supernet.space
+    twin = shape_twin(supernet)
+    parts = {part.path: part for part in find_parts(supernet)}
+    groups = list(dict.fromkeys(part.choices for part in parts.values() if part.choices))
+    shapes = {
+        names: tuple(space.choices[space.column(name)].num_options for name in names) for names in groups
+    }
+    for names, shape in shapes.items():
+        if math.prod(shape) > MOST_OPTIONS_TOGETHER:
+            raise SpaceError(
+                f"a latency table needs parts that depend on at most {MOST_OPTIONS_TOGETHER} joint options, but one "
+                f"depends on {len(names)} choices with {math.prod(shape)}: {', '.join(names)}. Measure whole networks "
+                "instead."
+            )
+    keys: dict[tuple[str, ...], list[tuple[str, ...]]] = {
+        names: [()] * math.prod(shape) for names, shape in shapes.items()
+    }
+    constant: tuple[str, ...] = ()
+    shown: dict[str, tuple[Architecture, Candidate]] = {}
+    for indices, cells in sweep(space, groups):
+        architecture = space.architecture(indices)
+        found = candidates(twin, parts, architecture, input_shape)
+        for names, joint in cells.items():
+            here = [one for one in found if parts[one.path].choices == names]
+            keys[names][int(np.ravel_multi_index(joint, shapes[names]))] = tuple(one.key for one in here)
+            for one in here:
+                shown.setdefault(one.key, (architecture, one))
+        fixed = [one for one in found if not parts[one.path].choices]
+        if not constant:
+            constant = tuple(one.key for one in fixed)
+            shown.update((one.key, (architecture, one)) for one in fixed)
+    layout = Layout(
+        constant, tuple(Term(names, shapes[names], tuple(keys[names])) for names in groups), shown
+    )
+    _check(layout, twin, parts, input_shape)
+    return layout
+
+
+def candidates(
+    twin: Supernet, parts: dict[str, Part], architecture: Architecture, input_shape: Sequence[int]
+) -> list[Candidate]:
+    """What stands in the parts under one architecture, in the order of the calls.
+
+    Args:
+        twin: the supernet on torch's meta device.
+        parts: path -> part.
+        architecture: of the supernet's space.
+        input_shape: of one example, without the batch.
+    """
+    model, origins = twin.extract_with_origins(architecture, inherit=False)
+    standing = _standing(twin, origins)
+    calls: list[Candidate] = []
+
+    def note(part: Part, name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+            if (
+                keywords
+                or len(inputs) != 1
+                or not isinstance(inputs[0], Tensor)
+                or not isinstance(output, Tensor)
+            ):
+                if part.choices:
+                    raise ShapeError(
+                        f"{part.path}: a part with choices must take one tensor and return one to be measured alone, "
+                        "but it is called otherwise. Measure whole networks instead."
+                    )
+                return
+            shape = tuple(inputs[0].shape[1:])
+            key = candidate_key(name, shape, tuple(output.shape[1:]), module)
+            calls.append(Candidate(key, part.path, shape))
+
+        return hook
+
+    paths = {id(module): path for path, module in standing.items()}
+    for module, origin in origins.items():
+        path = paths.get(id(module))
+        if path in parts:
+            name = _name(twin, parts[path], origin, module)
+            module.register_forward_hook(note(parts[path], name), with_kwargs=True)
+    try:
+        with torch.no_grad():
+            model.eval()(torch.empty(1, *input_shape, device="meta"))
+    except (RuntimeError, TypeError) as error:
+        raise ShapeError(
+            f"the network must accept inputs of shape {shape_text(input_shape)}, but it raised: "
+            f"{str(error).splitlines()[0]}. Give the shape of one example without the batch."
+        ) from error
+    return calls
+
+
+def _standing(supernet: Supernet, origins: dict[nn.Module, str]) -> dict[str, nn.Module]:
+    """Path of every module of the supernet that is active -> the extracted module that stands for it."""
+    standing = {path: module for module, path in origins.items()}
+    for path, module in list(standing.items()):
+        # A choice block is replaced by its candidate, whose path is just below its own; so may be the block around it.
+        around = path
+        while (match := _CANDIDATE.fullmatch(around)) is not None:
+            around = match[1]
+            if isinstance(supernet.module.get_submodule(around), ChoiceBlock):
+                standing[around] = module
+    return standing
+
+
+def _name(supernet: Supernet, part: Part, origin: str, module: nn.Module) -> str:
+    """What a key begins with: names of the options that a choice block takes, the path of a fixed part."""
+    if not part.choices:
+        return part.path
+    names, path = [], part.path
+    while path != origin:
+        block = supernet.module.get_submodule(path)
+        assert isinstance(block, ChoiceBlock)
+        index = origin.removeprefix(f"{path}.candidates.").partition(".")[0]
+        names.append(block.names[int(index)])
+        path = f"{path}.candidates.{index}"
+    return "/".join(names) or type(module).__name__
+
+
+def _check(layout: Layout, twin: Supernet, parts: dict[str, Part], input_shape: Sequence[int]) -> None:
+    """Compare with what is found in a few architectures drawn from a fixed seed."""
+    space = twin.space
+    for architecture in space.architectures(space.sample(NUM_CHECKED, np.random.default_rng(0))):
+        found = sorted(one.key for one in candidates(twin, parts, architecture, input_shape))
+        active = space.active(space.matrix([architecture]))[0]
+        told = list(layout.constant)
+        for term in layout.terms:
+            columns = [space.column(name) for name in term.choices]
+            if active[columns].all():
+                joint = tuple(architecture.indices[column] for column in columns)
+                told += term.keys[int(np.ravel_multi_index(joint, term.shape))]
+        if found != sorted(told):
+            odd = next(iter(set(found) ^ set(told)), "a part that is called again")
+            raise SpaceError(
+                "a latency table needs parts whose shapes depend on their own choices alone, but in "
+                f"{architecture} they do not: {odd}. Measure whole networks instead."
+            )

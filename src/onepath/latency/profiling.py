@@ -1,0 +1,359 @@
+"""Measure the layer-wise latency table of a supernet on a device, and how far it can be trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from onepath.errors import ConfigurationError, DataError, UserError
+from onepath.latency.device import Device, Prepared
+from onepath.latency.evidence import errors_of, table_page
+from onepath.latency.keys import shape_text, structure_digest
+from onepath.latency.parts import Layout, find_layout
+from onepath.latency.rounds import Levels, Rounds, run_rounds
+from onepath.latency.table import Calibration, Entry, LatencyTable
+from onepath.nn import Supernet
+from onepath.randomness import generator
+from onepath.record import atomic_write_json, atomic_write_text
+from onepath.space import SearchSpace
+
+FEWEST_VALIDATED = 19
+FEWEST_CALIBRATED = 3
+PARTIAL_FORMAT = "onepath latency profile in progress, 1"
+_SAVE_SECONDS = 5.0
+_FEWEST_ROUNDS_SHOWN = 20
+
+Progress = Callable[[str, float, str], None]
+"""Called with the stage ("prepare" or "measure"), the share of it that is done, and a note."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One thing that is timed; `module` makes it when it is wanted."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    module: Callable[[], nn.Module]
+
+
+def profile(
+    supernet: Supernet,
+    device: Device,
+    input_shape: Sequence[int],
+    *,
+    path: Path | str,
+    seed: int = 0,
+    num_validation: int = 30,
+    num_calibration: int = 20,
+    space_name: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    max_seconds: float = 240.0,
+    precision: float = 0.003,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> LatencyTable:
+    """Measure every candidate of a supernet at its input shape, calibrate on whole networks, validate on fresh ones.
+
+    Each candidate is a network of its own on the device, less what an empty network of its input shape takes. It is
+    timed in the same rounds as the whole networks, so that the speed of the machine can be removed from all
+    (`onepath.latency.rounds`). The affine calibration is fitted to some random networks; the errors are those on others
+    that no figure of the table was fitted to.
+
+    Writes `path`, and the evidence as a page beside it (`.html`). While it measures, what was timed so far is in
+    `<path>.part`; after a kill the same call goes on from there. A finished table of the same settings is returned as
+    it is.
+
+    Args:
+        supernet: its weights do not matter; not changed.
+        device: where.
+        input_shape: of one example, without the batch.
+        path: of the table, `.json`, in an existing directory.
+        seed: draws the networks and the orders.
+        num_validation: fresh networks, 19 or more, which the 95 % bound needs.
+        num_calibration: networks for slope and intercept, 3 or more.
+        space_name: for messages.
+        arguments: that the space was built with, likewise.
+        max_seconds: of timing, over all calls; at least 20 rounds are made.
+        precision: share of a network's latency that its standard error shall be under, for the timing to end sooner.
+        fresh: start over where there is a file.
+        progress: see `Progress`.
+
+    Returns:
+        The table, with its errors.
+
+    Raises:
+        ConfigurationError: a number is too small, or the file is of other settings; names them.
+        SpaceError: the latency of the supernet does not split by its choices.
+        ShapeError: the network rejects the shape.
+        UserError: too many whole networks were too noisy to be used.
+    """
+    path, shape = Path(path), tuple(int(size) for size in input_shape)
+    for what, number, fewest in (
+        ("num_validation", num_validation, FEWEST_VALIDATED),
+        ("num_calibration", num_calibration, FEWEST_CALIBRATED),
+    ):
+        if number < fewest:
+            raise ConfigurationError(
+                f"{what} must be {fewest} or more, but got {number}. Give at least {fewest}."
+            )
+    device.check_usable()
+    header = {
+        "space": {
+            "name": space_name or f"a space of {supernet.space.num_choices} choices",
+            "arguments": dict(arguments or {}),
+            "fingerprint": supernet.space.fingerprint,
+            "network": structure_digest(supernet.module),
+        },
+        "device": device.settings(),
+        "input_shape": list(shape),
+        "seed": seed,
+        "num_calibration": num_calibration,
+        "num_validation": num_validation,
+    }
+    header = json.loads(json.dumps(header))
+    partial = path.with_name(path.name + ".part")
+    if fresh:
+        path.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+    if path.exists():
+        table = LatencyTable.load(path)
+        _check_same(path, table.evidence.get("settings", {}), header)
+        return table
+    layout = find_layout(supernet, shape)
+    matrix = draw_networks(supernet.space, num_calibration + num_validation, seed)
+    items = [*_whole(supernet, matrix, shape), *_empty(layout), *_parts(supernet, layout)]
+    names = [item.name for item in items]
+    rounds = _stored(partial, header, names)
+    found = _timed(device, items, rounds, len(matrix), partial, header, max_seconds, precision, progress)
+    table = _table(supernet.space, layout, matrix, names, found, header, rounds)
+    atomic_write_text(path.with_suffix(".html"), table_page(table))
+    table.save(path)
+    partial.unlink(missing_ok=True)
+    return table
+
+
+def draw_networks(space: SearchSpace, num: int, seed: int) -> npt.NDArray[Any]:
+    """(num, num_choices) random architectures; distinct ones, where the space has so many."""
+    rng = generator(seed, "latency networks")
+    rows = space.sample(num, rng)
+    while len(np.unique(rows, axis=0)) < num <= space.size // 2:
+        rows = np.unique(np.concatenate([rows, space.sample(num, rng)]), axis=0)
+        rows = rows[rng.permutation(len(rows))[:num]]
+    return rows
+
+
+def _whole(supernet: Supernet, matrix: npt.NDArray[Any], shape: tuple[int, ...]) -> list[_Item]:
+    def make(architecture: Any) -> Callable[[], nn.Module]:
+        return lambda: supernet.extract(architecture, inherit=False).eval()
+
+    return [
+        _Item(f"network {architecture}", shape, make(architecture))
+        for architecture in supernet.space.architectures(matrix)
+    ]
+
+
+def _empty(layout: Layout) -> list[_Item]:
+    shapes = dict.fromkeys(candidate.input_shape for _, candidate in layout.shown.values())
+    return [_Item(f"empty {shape_text(shape)}", shape, nn.Identity) for shape in shapes]
+
+
+def _parts(supernet: Supernet, layout: Layout) -> list[_Item]:
+    def keep(module: nn.Module) -> Callable[[], nn.Module]:
+        return lambda: module
+
+    modules = {key: (shape, module) for key, shape, module in layout.modules(supernet)}
+    return [_Item(key, modules[key][0], keep(modules[key][1])) for key in layout.shown]
+
+
+def _timed(
+    device: Device,
+    items: Sequence[_Item],
+    rounds: Rounds,
+    num_networks: int,
+    partial: Path,
+    header: Mapping[str, Any],
+    max_seconds: float,
+    precision: float,
+    progress: Progress | None,
+) -> Levels:
+    """Prepare everything and time it, saving as it goes."""
+    saved = time.perf_counter()
+    tell = progress or (lambda _stage, _share, _note: None)
+
+    def save() -> None:
+        atomic_write_json(
+            partial,
+            {
+                "format": PARTIAL_FORMAT,
+                **header,
+                "items": [item.name for item in items],
+                "rounds": rounds.to_data(),
+            },
+        )
+
+    def on_round(now: Rounds) -> None:
+        nonlocal saved
+        if time.perf_counter() - saved > _SAVE_SECONDS:
+            save()
+            saved = time.perf_counter()
+        share = min(1.0, max(now.seconds / max_seconds, 0.0))
+        tell("measure", min(share, len(now) / _FEWEST_ROUNDS_SHOWN), f"{len(now)} rounds of {len(items)}")
+
+    with contextlib.ExitStack() as stack:
+        networks: list[Prepared] = []
+        for number, item in enumerate(items):
+            tell("prepare", number / len(items), item.name)
+            networks.append(device.prepare(item.module(), item.input_shape))
+            stack.callback(networks[-1].close)
+        found = run_rounds(
+            device,
+            networks,
+            rounds,
+            precision=precision,
+            max_seconds=max_seconds,
+            seed=header["seed"],
+            watched=slice(0, num_networks),
+            on_round=on_round,
+        )
+    save()
+    return found
+
+
+def _table(
+    space: SearchSpace,
+    layout: Layout,
+    matrix: npt.NDArray[Any],
+    names: Sequence[str],
+    found: Levels,
+    header: Mapping[str, Any],
+    rounds: Rounds,
+) -> LatencyTable:
+    """Entries from the levels, then calibration and errors on the networks that were not too noisy."""
+    entries = _entries(layout, names, found)
+    draft = LatencyTable(
+        entries=entries,
+        constant=layout.constant,
+        terms=layout.terms,
+        calibration=Calibration(),
+        space=header["space"],
+        device=header["device"],
+        input_shape=tuple(header["input_shape"]),
+    )
+    measured_ms, is_noisy = found.ms[: len(matrix)], found.is_noisy[: len(matrix)]
+    sums = draft.predict(space, matrix)
+    fitted = np.arange(len(matrix)) < header["num_calibration"]
+    if (fitted & ~is_noisy).sum() < FEWEST_CALIBRATED or (~fitted & ~is_noisy).sum() < FEWEST_VALIDATED:
+        raise UserError(
+            f"{FEWEST_CALIBRATED} networks of the calibration and {FEWEST_VALIDATED} of the validation must be "
+            f"measured without noise, but {int(is_noisy.sum())} of {len(matrix)} spread by over a tenth of their "
+            "latency. Measure on a quieter machine, or more networks."
+        )
+    calibration = calibrated(sums[fitted & ~is_noisy], measured_ms[fitted & ~is_noisy])
+    predicted_ms = calibration.intercept + calibration.slope * sums
+    kept = ~fitted & ~is_noisy
+    return LatencyTable(
+        entries=entries,
+        constant=layout.constant,
+        terms=layout.terms,
+        calibration=calibration,
+        space=header["space"],
+        device=header["device"],
+        input_shape=tuple(header["input_shape"]),
+        errors=errors_of(measured_ms[kept], predicted_ms[kept]),
+        evidence={
+            "settings": dict(header),
+            "rounds": found.num_rounds,
+            "seconds": rounds.seconds,
+            "empty_ms": {
+                name.removeprefix("empty "): float(ms)
+                for name, ms in zip(names, found.ms, strict=True)
+                if name.startswith("empty ")
+            },
+            "networks": [
+                {
+                    "architecture": str(architecture),
+                    "use": "calibration" if used else "validation",
+                    "measured_ms": float(found.ms[index]),
+                    "iqr_ms": float(found.iqr_ms[index]),
+                    "is_noisy": bool(is_noisy[index]),
+                    "sum_ms": float(sums[index]),
+                    "predicted_ms": float(predicted_ms[index]),
+                }
+                for index, (architecture, used) in enumerate(
+                    zip(space.architectures(matrix), fitted.tolist(), strict=True)
+                )
+            ],
+        },
+    )
+
+
+def _entries(layout: Layout, names: Sequence[str], found: Levels) -> dict[str, Entry]:
+    at = {name: index for index, name in enumerate(names)}
+    entries = {}
+    for key, (_, candidate) in layout.shown.items():
+        index, empty = at[key], at[f"empty {shape_text(candidate.input_shape)}"]
+        own_ms = max(0.0, float(found.ms[index] - found.ms[empty]))
+        entries[key] = Entry(
+            own_ms, float(found.iqr_ms[index]) / 1.349, found.num_rounds, bool(found.is_noisy[index])
+        )
+    return entries
+
+
+def calibrated(sums: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> Calibration:
+    """The least-squares line; a shift alone where the sums are all the same or the line would fall."""
+    centred = sums - sums.mean()
+    spread = float(centred @ centred)
+    slope = float(centred @ measured) / spread if spread > 1e-12 * float(sums @ sums) else 1.0
+    slope = slope if slope > 0 else 1.0
+    return Calibration(slope, float(measured.mean() - slope * sums.mean()))
+
+
+def _stored(partial: Path, header: Mapping[str, Any], names: Sequence[str]) -> Rounds:
+    """The rounds of a measurement that was killed; none where there was none.
+
+    Raises:
+        DataError: the file is damaged.
+        ConfigurationError: it is of other settings.
+    """
+    if not partial.exists():
+        return Rounds(len(names))
+    try:
+        data = json.loads(partial.read_text(encoding="utf-8"))
+        rounds = Rounds.from_data(data["rounds"])
+        is_ours = data["format"] == PARTIAL_FORMAT and isinstance(data["items"], list)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{partial} must be a measurement in progress, but it is not ({error!r}); delete it"
+        ) from error
+    _check_same(partial, data, header)
+    if not is_ours or data["items"] != list(names):
+        raise DataError(
+            f"{partial} must be of the same candidates and networks, but it is of others; delete it"
+        )
+    return rounds
+
+
+def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    different = [
+        f"{name} {_short(old.get(name))} there, {_short(value)} now"
+        for name, value in new.items()
+        if old.get(name) != value
+    ]
+    if different:
+        raise ConfigurationError(
+            f"{path} must be of the same settings to go on, but it has {'; '.join(different)}. Give another --out, or "
+            "start over with --fresh."
+        )
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

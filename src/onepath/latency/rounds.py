@@ -1,0 +1,206 @@
+"""Times of many networks and candidates over minutes, freed from the moods of the machine.
+
+On a machine that others share, a processor changes its speed by a third within a second and stays there for a while.
+Every round runs each item once, in a fresh random order. The logarithm of a time is then the item's own level plus the
+speed of that moment, which changes slowly from one item to the next whatever they are: a running median over the
+neighbours in time finds it, and what is left after its removal tells levels apart to a fraction of a percent.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.errors import UserError
+from onepath.latency.device import Device, Prepared
+from onepath.latency.measure import MAX_RELATIVE_IQR
+from onepath.randomness import generator
+
+Floats = npt.NDArray[np.float64]
+
+# A network that another one has pushed out of the caches needs about so many runs to get back to its pace.
+_NUM_WARM_UP = 3
+_BLOCK_MS = 4.0
+_FEWEST_RUNS = 3
+_MOST_RUNS = 200
+# Neighbours in time that share a speed.
+_WINDOW = 9
+_NUM_SWEEPS = 10
+_FEWEST_ROUNDS = 20
+_MOST_GROUPS = 20
+_MOST_ROUNDS = 500
+_NORMAL_IQR = 1.349  # of a normal distribution, in standard deviations
+
+
+@dataclass
+class Rounds:
+    """What was timed so far.
+
+    Attributes:
+        num_items: timed in every round.
+        orders: one for each round: the items, as they came.
+        times_ms: one for each round: median time of each item's block, in the order of `orders`.
+        seconds: spent on them.
+    """
+
+    num_items: int
+    orders: list[list[int]] = field(default_factory=list)
+    times_ms: list[list[float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.orders)
+
+    def to_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "num_items": self.num_items,
+            "orders": self.orders,
+            "times_ms": self.times_ms,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Rounds:
+        """What `to_data` gave."""
+        return cls(data["num_items"], data["orders"], data["times_ms"], data["seconds"])
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """What an item takes, (num_items,) each.
+
+    Attributes:
+        ms: at the median speed of the machine while it was measured.
+        iqr_ms: third minus first quartile over groups of consecutive rounds, 20 at most, the machine's speed removed.
+        num_groups: of rounds.
+        num_rounds: how often each was timed.
+    """
+
+    ms: Floats
+    iqr_ms: Floats
+    num_groups: int
+    num_rounds: int
+
+    @property
+    def is_noisy(self) -> npt.NDArray[np.bool_]:
+        """Where the spread is over a tenth of the level: not to be trusted."""
+        return self.iqr_ms > MAX_RELATIVE_IQR * self.ms
+
+    @property
+    def relative_error(self) -> Floats:
+        """Standard error of each level, as a share of it: that of a median of normal deviations."""
+        deviation = self.iqr_ms / self.ms / _NORMAL_IQR
+        return deviation * math.sqrt(math.pi / 2 / self.num_groups)
+
+
+def run_rounds(
+    device: Device,
+    networks: Sequence[Prepared],
+    rounds: Rounds,
+    *,
+    precision: float = 0.003,
+    max_seconds: float = 240.0,
+    seed: int = 0,
+    watched: slice = slice(None),
+    on_round: Callable[[Rounds], None] | None = None,
+) -> Levels:
+    """Go on with the rounds until the levels are precise enough.
+
+    Args:
+        device: that the networks are prepared on; its schedule says how often a network runs in one block.
+        networks: the items, in their order.
+        rounds: what is there already; filled.
+        precision: enough is the median standard error of the watched items, as a share of their levels.
+        max_seconds: of all rounds, those before included; after 20 rounds they end at it.
+        seed: of the orders.
+        watched: the items that have to be precise.
+        on_round: called after each round, for a progress bar or to save.
+
+    Raises:
+        UserError: the device gives a time that is not finite and positive.
+    """
+    schedule = device.schedule
+    num_warm_up = max(_NUM_WARM_UP, 1) if schedule.num_warm_up else 0
+    fewest = _FEWEST_ROUNDS if schedule.num_runs is None else min(_FEWEST_ROUNDS, schedule.num_blocks)
+    most = _MOST_ROUNDS if schedule.num_runs is None else schedule.num_blocks
+    num_runs = [schedule.num_runs or _num_runs(network) for network in networks]
+    while True:
+        if len(rounds) >= fewest:
+            found = levels(rounds)
+            is_precise = float(np.median(found.relative_error[watched])) <= precision
+            if is_precise or len(rounds) >= most or rounds.seconds >= max_seconds:
+                return found
+        start = time.perf_counter()
+        order = generator(seed, "latency rounds", len(rounds)).permutation(len(networks)).tolist()
+        times_ms = [_block(networks[index], num_warm_up, num_runs[index]) for index in order]
+        rounds.orders.append(order)
+        rounds.times_ms.append(times_ms)
+        rounds.seconds += time.perf_counter() - start
+        if on_round is not None:
+            on_round(rounds)
+
+
+def _num_runs(network: Prepared) -> int:
+    """As many as fill a few milliseconds."""
+    fastest_ms = min(_run(network) for _ in range(_NUM_WARM_UP))
+    return min(_MOST_RUNS, max(_FEWEST_RUNS, math.ceil(_BLOCK_MS / fastest_ms)))
+
+
+def _block(network: Prepared, num_warm_up: int, num_runs: int) -> float:
+    for _ in range(num_warm_up):
+        network.run()
+    return float(np.median([_run(network) for _ in range(num_runs)]))
+
+
+def _run(network: Prepared) -> float:
+    time_ms = network.run()
+    if not (math.isfinite(time_ms) and time_ms > 0):
+        raise UserError(f"a time must be finite and over 0 ms, but the device gave {time_ms}; mend its `run`")
+    return time_ms
+
+
+def levels(rounds: Rounds) -> Levels:
+    """The items' own levels and spreads, by removing the machine's speed from the times.
+
+    In turn, the speed is the running median, over the neighbours in time, of what the levels leave; a level is the mean
+    of the middle three fifths of what the speed leaves. The median speed is 1.
+    """
+    from scipy.ndimage import median_filter
+
+    order = np.array(rounds.orders)  # (rounds, items)
+    logs = np.log(np.array(rounds.times_ms))
+    items = order.ravel()
+    steady = _by_item(logs, order)
+    own = np.median(steady, axis=0)
+    speed = np.zeros(1)
+    for _ in range(_NUM_SWEEPS):
+        speed = median_filter(logs.ravel() - own[items], _WINDOW, mode="nearest")
+        steady = _by_item((logs.ravel() - speed).reshape(logs.shape), order)
+        own = _middle_mean(steady)
+    own = own + np.median(speed)
+    steady = steady + np.median(speed)
+    groups = [_middle_mean(group) for group in np.array_split(steady, min(_MOST_GROUPS, len(steady)))]
+    low, high = np.percentile(groups, [25, 75], axis=0)
+    return Levels(np.exp(own), np.exp(high) - np.exp(low), len(groups), len(rounds))
+
+
+def _by_item(values: Floats, order: npt.NDArray[np.int64]) -> Floats:
+    """(rounds, items) values in the order of time -> in the order of the items."""
+    result = np.empty_like(values)
+    np.put_along_axis(result, order, values, axis=1)
+    return result
+
+
+def _middle_mean(values: Floats) -> Floats:
+    """Mean over the rows without the lowest and the highest fifth."""
+    num = len(values)
+    cut = num // 5
+    mean: Floats = np.sort(values, axis=0)[cut : num - cut].mean(axis=0)
+    return mean
