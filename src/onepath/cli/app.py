@@ -8,7 +8,7 @@ import typer
 
 from onepath import __version__
 from onepath.cli import options as o
-from onepath.cli.output import compact, print_json, print_result, print_table, write
+from onepath.cli.output import compact, print_comparison, print_json, print_result, print_table, write
 
 app = typer.Typer(
     name="onepath",
@@ -199,22 +199,132 @@ def devices(json: o.Json = False) -> None:
 
 
 @app.command()
-def cost(
-    space: Annotated[str, typer.Argument(help="A space of `onepath spaces`, or path/to/file.py:function.")],
-    architecture: Annotated[
-        str, typer.Option(help='Option indices "2,1,0,...", a JSON object, or the paper\'s own notation.')
-    ],
-    num_classes: Annotated[int, typer.Option(min=1)] = 1000,
-    input_size: Annotated[int, typer.Option(min=1, help="Height and width of the input.")] = 224,
-    in_channels: Annotated[int, typer.Option(min=1)] = 3,
+def profile(
+    space: o.SpaceName,
+    device: o.LatencyDevice,
+    out: Annotated[
+        str | None, typer.Option(help="The table (.json), or the predictor of --network-wise (.safetensors).")
+    ] = None,
+    network_wise: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Measure N whole networks and fit a predictor to them instead."),
+    ] = None,
+    num_classes: o.NumClasses = 1000,
+    input_size: o.CostInputSize = 224,
+    in_channels: o.InChannels = 3,
     width: o.Width = None,
     space_argument: o.SpaceArgument = None,
+    threads: o.Threads = None,
+    batch: o.Batch = 1,
+    precision: o.LatencyPrecision = "float32",
+    calibration: Annotated[int, typer.Option(help="Whole networks that calibrate the table.")] = 20,
+    validation: Annotated[int, typer.Option(help="Fresh networks that tell its error.")] = 30,
+    max_seconds: Annotated[float, typer.Option(min=1, help="Of timing, over all calls.")] = 240.0,
+    seed: o.Seed = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start the table over where there is one.")] = False,
     json: o.Json = False,
 ) -> None:
-    """MACs and parameters of one architecture."""
+    """Measure every candidate of a space on a device, and how well sums of them predict whole networks.
+
+    The same command continues where it was stopped.
+    """
+    from onepath.cli import latency
+
+    common: dict[str, Any] = {
+        "sizes": {
+            "num_classes": num_classes,
+            "input_size": input_size,
+            "in_channels": in_channels,
+            "width": width,
+        },
+        "arguments": o.merged({"space_argument": space_argument}, None).get("space_arguments", {}),
+        "settings": {"threads": threads, "batch": batch, "precision": precision},
+        "seed": seed or 0,
+    }
+    if network_wise is not None:
+        out = out or latency.default_name(space, device, "latency", ".safetensors")
+        found = latency.profile_whole(space, device, out, network_wise, **common)
+    else:
+        out = out or latency.default_name(space, device, "latency", ".json")
+        found = latency.profile_layers(
+            space,
+            device,
+            out,
+            **common,
+            fresh=fresh,
+            max_seconds=max_seconds,
+            networks=(calibration, validation),
+        )
+    if json:
+        print_json(found)
+        return
+    if network_wise is not None:
+        for name, model in found["models"].items():
+            mark = "  used" if name == found["winner"] else ""
+            write(f"{name.ljust(6)}  RMSE {model['test']['rmse_ms']:.4g} ms on held-out networks{mark}")
+    else:
+        write(f"{found['entries']} entries of {found['space']} on {found['device']['name']}")
+        write(found["text"])
+        if found["noisy_entries"]:
+            write(f"{len(found['noisy_entries'])} entries are noisy and flagged in the table")
+    for name in found["files"].values():
+        write(f"file  {name}")
+
+
+@app.command()
+def cost(
+    space: o.SpaceName,
+    architecture: Annotated[
+        str | None,
+        typer.Option(help='Option indices "2,1,0,...", a JSON object, or the paper\'s own notation.'),
+    ] = None,
+    compare: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Rank N random architectures by MACs, parameters and latency instead."
+        ),
+    ] = None,
+    device: o.CostDevice = None,
+    num_classes: o.NumClasses = 1000,
+    input_size: o.CostInputSize = 224,
+    in_channels: o.InChannels = 3,
+    width: o.Width = None,
+    space_argument: o.SpaceArgument = None,
+    threads: o.Threads = None,
+    batch: o.Batch = 1,
+    precision: o.LatencyPrecision = "float32",
+    max_seconds: Annotated[float, typer.Option(min=1, help="Of timing, with --compare.")] = 120.0,
+    seed: o.Seed = None,
+    out: Annotated[str | None, typer.Option(help="The page of --compare (.html).")] = None,
+    json: o.Json = False,
+) -> None:
+    """MACs and parameters of one architecture; with --device its latency, too."""
+    from onepath.cli import latency
     from onepath.cli.catalogue import describe_architecture
 
     arguments = o.merged({"space_argument": space_argument}, None).get("space_arguments", {})
+    o.check_cost(architecture, compare, device)
+    common: dict[str, Any] = {
+        "sizes": {
+            "num_classes": num_classes,
+            "input_size": input_size,
+            "in_channels": in_channels,
+            "width": width,
+        },
+        "arguments": arguments,
+        "settings": {"threads": threads, "batch": batch, "precision": precision},
+    }
+    if compare is not None:
+        assert device is not None
+        compared = latency.compare_space(
+            space, device, compare, out, **common, seed=seed or 0, max_seconds=max_seconds
+        )
+        if json:
+            print_json(compared)
+        else:
+            print_comparison(compared)
+        return
+    assert architecture is not None
     found = describe_architecture(
         space,
         architecture,
@@ -223,11 +333,20 @@ def cost(
         width=width,
         arguments=arguments,
     )
+    if device is not None:
+        found |= latency.measured_latency(space, architecture, device, **common)
     if json:
         print_json(found)
         return
     write(f"{compact(found['macs'])} MACs, {compact(found['params'])} parameters")
     write(f"{found['macs']:,} MACs, {found['params']:,} parameters")
+    if device is not None:
+        noisy = ", too noisy to trust" if found["latency_is_noisy"] else ""
+        threads = found["latency_device"]["threads"]
+        write(
+            f"{found['latency_ms']:.4g} ms on {device}, IQR {found['latency_iqr_ms']:.2g} ms, "
+            f"threads {threads}, batch {batch}{noisy}"
+        )
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

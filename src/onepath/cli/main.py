@@ -65,7 +65,7 @@ def _call(arguments: list[str], debug: bool) -> tuple[int, str]:
 def _usage(error: Exception, arguments: list[str]) -> str:
     text = str(error.format_message()).strip().rstrip(".")  # type: ignore[attr-defined]
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    known = command in ("run", "train", "search", "retrain", "export", "report", "spaces", "cost")
+    known = command in ("run", "train", "search", "retrain", "export", "report", "spaces", "cost", "profile")
     return f"{text}; `onepath {command + ' ' if known else ''}--help` lists what there is"
 
 

@@ -120,7 +120,37 @@ Config = Annotated[
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete an old run in --out and start over.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
+SpaceName = Annotated[
+    str, typer.Argument(metavar="SPACE", help="A space of `onepath spaces`, or path/to/file.py:function.")
+]
+NumClasses = Annotated[int, typer.Option(min=1)]
+CostInputSize = Annotated[int, typer.Option(min=1, help="Height and width of the input.")]
+InChannels = Annotated[int, typer.Option(min=1)]
+LatencyDevice = Annotated[str, typer.Option(help="A device of `onepath devices`.")]
+CostDevice = Annotated[str | None, typer.Option(help="A device of `onepath devices`, to measure latency on.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="That one inference may use; default: torch's own number.")
+]
+Batch = Annotated[int, typer.Option(min=1, help="Examples in one inference.")]
+LatencyPrecision = Annotated[str, typer.Option("--precision", help="Of the device: float32, bfloat16, ...")]
 RunDirectoryPath = Annotated[str, typer.Option("--out", help="The run directory.")]
+
+
+def check_cost(architecture: str | None, compare: int | None, device: str | None) -> None:
+    """Nothing, where the options of `onepath cost` fit each other.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    if (architecture is None) == (compare is None):
+        given = "neither" if architecture is None else "both"
+        raise ConfigurationError(
+            f"one of --architecture and --compare must be given, but got {given}; give the one you want"
+        )
+    if compare is not None and device is None:
+        raise ConfigurationError(
+            "--compare needs a --device to measure on, but got none; `onepath devices` lists them"
+        )
 
 
 def merged(given: Mapping[str, Any], config: str | None) -> dict[str, Any]:

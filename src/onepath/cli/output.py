@@ -44,6 +44,31 @@ def print_result(path: Path, result: Mapping[str, Any]) -> None:
             write(f"file       {path / name}")
 
 
+def print_comparison(compared: Mapping[str, Any]) -> None:
+    """Random architectures by latency, and how their MACs and parameters rank them, for people."""
+    rows = sorted(compared["networks"], key=lambda row: row["latency_ms"])
+    print_table(
+        ["architecture", "MACs", "params", "ms", "IQR"],
+        [
+            [
+                row["architecture"],
+                compact(row["macs"]),
+                compact(row["params"]),
+                f"{row['latency_ms']:.4g}",
+                f"{row['iqr_ms']:.2g}" + (" noisy" if row["is_noisy"] else ""),
+            ]
+            for row in rows
+        ],
+    )
+    for kind, title in (("macs", "MACs"), ("params", "parameters")):
+        found = compared["correlation"][kind]
+        write(
+            f"{title} against latency: Spearman {_number(found['spearman'])}, "
+            f"Kendall tau {_number(found['kendall_tau'])}"
+        )
+    write(f"file  {compared['files']['page']}")
+
+
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns aligned with spaces, the first to the left, the others to the right."""
     widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]

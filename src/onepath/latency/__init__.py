@@ -1,10 +1,13 @@
-"""Latency in milliseconds on a named runtime: devices and their measurement."""
+"""Latency in milliseconds on a named runtime: devices, their measurement, and tables that predict it."""
 
 from onepath.latency.catalogue import DeviceEntry, device, devices
 from onepath.latency.command_device import CommandDevice
 from onepath.latency.device import Device, Network, Prepared, Schedule
 from onepath.latency.measure import MAX_RELATIVE_IQR, Latency, measure
 from onepath.latency.onnx_device import OnnxDevice
+from onepath.latency.profiling import profile
+from onepath.latency.table import LatencyTable
+from onepath.latency.yaml_table import PublishedTable
 
 __all__ = [
     "MAX_RELATIVE_IQR",
@@ -12,11 +15,14 @@ __all__ = [
     "Device",
     "DeviceEntry",
     "Latency",
+    "LatencyTable",
     "Network",
     "OnnxDevice",
     "Prepared",
+    "PublishedTable",
     "Schedule",
     "device",
     "devices",
     "measure",
+    "profile",
 ]

@@ -1,0 +1,184 @@
+"""MACs and parameters against measured latency, over random architectures of a space."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from onepath import cost
+from onepath.errors import ConfigurationError
+from onepath.latency.device import Device
+from onepath.latency.keys import shape_text
+from onepath.latency.rounds import Levels, Rounds, run_rounds
+from onepath.nn import Supernet
+from onepath.randomness import generator
+
+FEWEST_COMPARED = 3
+_AXES = {"macs": "multiply-accumulates", "params": "parameters"}
+
+
+def measure_levels(
+    device: Device,
+    models: Sequence[nn.Module],
+    input_shape: Sequence[int],
+    *,
+    precision: float = 0.005,
+    max_seconds: float = 120.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Levels:
+    """The latency of networks that are to be ranked, the machine's changes of speed removed.
+
+    Args:
+        device: where.
+        models: held ready all at once; not changed.
+        input_shape: of one example, without the batch.
+        precision: median standard error, as a share of the latency, at which the timing ends.
+        max_seconds: of timing, at which it ends as well.
+        progress: called with the number of networks that are ready, or rounds that are done, and of all of them.
+    """
+    device.check_usable()
+    with contextlib.ExitStack() as stack:
+        networks = []
+        for number, model in enumerate(models):
+            if progress is not None:
+                progress(number, len(models))
+            networks.append(device.prepare(model, input_shape))
+            stack.callback(networks[-1].close)
+        return run_rounds(
+            device, networks, Rounds(len(networks)), precision=precision, max_seconds=max_seconds
+        )
+
+
+def compare(
+    supernet: Supernet,
+    device: Device,
+    input_shape: Sequence[int],
+    num: int,
+    *,
+    seed: int = 0,
+    max_seconds: float = 120.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Count and measure random architectures, and tell how well the counts rank the latencies.
+
+    Args:
+        supernet: its weights do not matter.
+        device: where.
+        input_shape: of one example, without the batch.
+        num: architectures, 3 or more.
+        seed: draws them.
+        max_seconds: of timing.
+        progress: see `measure_levels`.
+
+    Returns:
+        "networks": for each "architecture", "macs", "params", "latency_ms", "iqr_ms", "is_noisy"; "correlation":
+        "macs" and "params" -> "spearman" and "kendall_tau" with the latency, over the networks that were not too
+        noisy, None where undefined; "device": its settings.
+
+    Raises:
+        ConfigurationError: `num` is under 3.
+    """
+    if num < FEWEST_COMPARED:
+        raise ConfigurationError(
+            f"a comparison needs {FEWEST_COMPARED} architectures or more, but got {num}. Compare more."
+        )
+    shape = tuple(int(size) for size in input_shape)
+    space = supernet.space
+    found = space.architectures(space.sample(num, generator(seed, "compared networks")))
+    counts = {
+        kind: cost.counter(supernet, shape, kind)[0](space.matrix(found)).tolist()
+        for kind in ("macs", "params")
+    }
+    levels = measure_levels(
+        device,
+        [supernet.extract(architecture, inherit=False) for architecture in found],
+        shape,
+        max_seconds=max_seconds,
+        progress=progress,
+    )
+    rows: list[dict[str, Any]] = [
+        {
+            "architecture": str(architecture),
+            "macs": int(macs),
+            "params": int(params),
+            "latency_ms": float(ms),
+            "iqr_ms": float(iqr),
+            "is_noisy": bool(noisy),
+        }
+        for architecture, macs, params, ms, iqr, noisy in zip(
+            found, counts["macs"], counts["params"], levels.ms, levels.iqr_ms, levels.is_noisy, strict=True
+        )
+    ]
+    kept = [row for row in rows if not row["is_noisy"]]
+    return {
+        "networks": rows,
+        "correlation": {
+            kind: correlation([row[kind] for row in kept], [row["latency_ms"] for row in kept])
+            for kind in _AXES
+        },
+        "device": device.settings(),
+        "input_shape": list(shape),
+    }
+
+
+def correlation(first: Sequence[float], second: Sequence[float]) -> dict[str, float | None]:
+    """Spearman's and Kendall's rank correlations; None for fewer than three pairs, or where one side is constant."""
+    from scipy.stats import kendalltau, spearmanr
+
+    if len(first) < FEWEST_COMPARED or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return {"spearman": None, "kendall_tau": None}
+    return {
+        "spearman": float(spearmanr(first, second).statistic),
+        "kendall_tau": float(kendalltau(first, second).statistic),
+    }
+
+
+def comparison_page(title: str, compared: dict[str, Any]) -> str:
+    """Latency against MACs and against parameters, as one HTML file that loads nothing."""
+    from plotly.graph_objects import Scatter
+    from plotly.subplots import make_subplots
+
+    rows = [row for row in compared["networks"] if not row["is_noisy"]]
+    titles = []
+    for kind, what in _AXES.items():
+        rho = compared["correlation"][kind]["spearman"]
+        titles.append(f"{what}: Spearman {'undefined' if rho is None else f'{rho:.3f}'}")
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.06)
+    for column, kind in enumerate(_AXES, 1):
+        figure.add_trace(
+            Scatter(
+                x=[row[kind] for row in rows],
+                y=[row["latency_ms"] for row in rows],
+                error_y={
+                    "type": "data",
+                    "array": [row["iqr_ms"] / 2 for row in rows],
+                    "thickness": 1,
+                    "color": "#9aa3af",
+                },
+                text=[escape(row["architecture"]) for row in rows],
+                mode="markers",
+                marker={"size": 8, "color": "#2563eb"},
+                hovertemplate="%{x:,}<br>%{y:.4g} ms<br>%{text}<extra></extra>",
+            ),
+            row=1,
+            col=column,
+        )
+        figure.update_xaxes(title_text=_AXES[kind], row=1, col=column)
+    figure.update_yaxes(title_text="measured latency, ms", row=1, col=1)
+    device, shape = compared["device"], shape_text(compared["input_shape"])
+    figure.update_layout(
+        title=escape(
+            f"{title} at {shape} on {device['name']}, {device['threads']} threads, batch {device['batch']}"
+        ),
+        template="plotly_white",
+        showlegend=False,
+        height=560,
+        margin={"t": 100},
+    )
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="comparison")
+    return page

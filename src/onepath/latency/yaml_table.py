@@ -1,0 +1,172 @@
+"""The published latency tables of ProxylessNAS and Once-for-All: one mean in ms for each kind of layer.
+
+Source: Cai et al., "ProxylessNAS" (arXiv 1812.00332) and "Once-for-All" (arXiv 1908.09791), released tables. Their keys
+agree but for `expand`, which is the expansion ratio in the first and the number of middle channels in the second.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from onepath.errors import ConfigurationError, DataError, RunDirectoryError
+from onepath.latency.keys import find_entry, shape_text
+from onepath.latency.table import Entry
+
+Expand = Literal["ratio", "channels"]
+
+_BLOCK = re.compile(r"input:\d+x\d+x(?P<channels>\d+)-.*-expand:(?P<expand>\d+)")
+_LARGEST_RATIO = 12
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A table by the kind of a layer and its shapes.
+
+    Attributes:
+        entries: key -> entry in ms.
+        expand: what the keys mean by it: "ratio" of middle to input channels, or the "channels" in the middle.
+        name: of the table, for messages.
+    """
+
+    entries: Mapping[str, Entry]
+    expand: Expand
+    name: str
+
+    @classmethod
+    def load(cls, path: Path | str, expand: Expand | None = None) -> PublishedTable:
+        """Read a YAML file of {key: {mean, count, var or std}}; only plain data is read.
+
+        Args:
+            path: of the file.
+            expand: what the keys mean by it; None tells it from them: ratios are at most 12, and numbers of channels no
+                smaller than those of the input.
+
+        Raises:
+            RunDirectoryError: the file is absent.
+            DataError: it is something else.
+            ConfigurationError: the keys leave open what `expand` means.
+        """
+        import yaml
+
+        try:
+            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            entries = {str(key): _entry(value) for key, value in data.items()}
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{path} must be a latency table, but it cannot be read; check the path"
+            ) from error
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path} must be a latency table in YAML, one {{mean, count, var}} for each key, but it is not "
+                f"({str(error).splitlines()[0]}); mend the file"
+            ) from error
+        return cls(entries, expand or _told_expand(entries, path), Path(path).name)
+
+    def layer(
+        self, kind: str, input_shape: Sequence[int], output_shape: Sequence[int] | None = None
+    ) -> Entry:
+        """The entry of a layer without further settings.
+
+        Args:
+            kind: "Conv", "Conv_1", "Conv_2", "AvgPool2D" or "Logits".
+            input_shape: of one example, (C, H, W).
+            output_shape: likewise, or (classes,).
+
+        Raises:
+            ConfigurationError: there is none; names the nearest keys.
+        """
+        output = "" if output_shape is None else f"-output:{shape_text(output_shape)}"
+        return find_entry(self.entries, f"{kind}-input:{shape_text(input_shape)}{output}")
+
+    def block(
+        self,
+        input_shape: Sequence[int],
+        output_shape: Sequence[int],
+        *,
+        middle_channels: int,
+        kernel_size: int,
+        stride: int,
+        has_skip: bool,
+        has_se: bool | None = None,
+        has_hard_swish: bool | None = None,
+    ) -> Entry:
+        """The entry of a mobile inverted bottleneck, whichever way the table counts its expansion.
+
+        Args:
+            input_shape: of one example, (C, H, W).
+            output_shape: likewise.
+            middle_channels: between the two pointwise convolutions.
+            kernel_size: of the depthwise convolution.
+            stride: likewise.
+            has_skip: whether the input is added to the output.
+            has_se: squeeze and excitation; None where the table's keys do not say.
+            has_hard_swish: likewise.
+
+        Raises:
+            ConfigurationError: there is none, or the middle is not a multiple of the input in a table of ratios.
+        """
+        return find_entry(
+            self.entries,
+            self.block_key(
+                input_shape,
+                output_shape,
+                middle_channels=middle_channels,
+                kernel_size=kernel_size,
+                stride=stride,
+                has_skip=has_skip,
+                has_se=has_se,
+                has_hard_swish=has_hard_swish,
+            ),
+        )
+
+    def block_key(
+        self,
+        input_shape: Sequence[int],
+        output_shape: Sequence[int],
+        *,
+        middle_channels: int,
+        kernel_size: int,
+        stride: int,
+        has_skip: bool,
+        has_se: bool | None = None,
+        has_hard_swish: bool | None = None,
+    ) -> str:
+        """The key of a block in this table; see `block`."""
+        expand = middle_channels
+        if self.expand == "ratio":
+            expand, rest = divmod(middle_channels, input_shape[0])
+            if rest:
+                raise ConfigurationError(
+                    f"the middle channels must be a multiple of the input's in {self.name}, whose `expand` is a ratio, "
+                    f"but got {middle_channels} for {input_shape[0]}. Take a multiple, or a table of channels."
+                )
+        flags = {"idskip": has_skip, "se": has_se, "hs": has_hard_swish}
+        settings = {"expand": expand, "kernel": kernel_size, "stride": stride} | {
+            name: int(flag) for name, flag in flags.items() if flag is not None
+        }
+        shapes = f"input:{shape_text(input_shape)}-output:{shape_text(output_shape)}"
+        return "-".join(["expanded_conv", shapes, *(f"{name}:{value}" for name, value in settings.items())])
+
+
+def _entry(value: Mapping[str, Any]) -> Entry:
+    """A missing spread is 0 and a missing count 1."""
+    std = float(value["std"]) if "std" in value else math.sqrt(float(value.get("var", 0.0)))
+    return Entry(float(value["mean"]), std, int(value.get("count", 1)))
+
+
+def _told_expand(entries: Mapping[str, Entry], path: Path | str) -> Expand:
+    found = [match for match in map(_BLOCK.search, entries) if match is not None]
+    sizes = [(int(match["channels"]), int(match["expand"])) for match in found]
+    if sizes and all(expand <= _LARGEST_RATIO for _, expand in sizes):
+        return "ratio"
+    if sizes and all(expand >= channels for channels, expand in sizes):
+        return "channels"
+    raise ConfigurationError(
+        f"the keys must tell whether `expand` is a ratio or a number of channels, but those of {path} do not. Give "
+        'expand="ratio" or expand="channels".'
+    )
