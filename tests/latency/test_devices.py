@@ -55,6 +55,23 @@ def test_a_larger_batch_takes_longer_and_the_network_is_left_alone(name: str) ->
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize("name", USABLE)
+def test_weights_that_shrink_activations_to_subnormal_numbers_take_no_longer(name: str) -> None:
+    def convolutions(deviation: float) -> nn.Module:
+        layers = [nn.Conv2d(3 if index == 0 else 32, 32, 3, bias=False) for index in range(8)]
+        for layer in layers:
+            nn.init.normal_(layer.weight, std=deviation)
+        return nn.Sequential(*layers)
+
+    with torch.no_grad():
+        last = convolutions(1e-6)(torch.rand(1, *SHAPE))
+    assert 0 <= float(last.abs().max()) < torch.finfo(torch.float32).tiny
+    ordinary, shrinking = measure(
+        device(name), [convolutions(0.06), convolutions(1e-6)], SHAPE, blocks=7, repeats=3, max_tries=1
+    )
+    assert shrinking.median_ms < 2 * ordinary.median_ms
+
+
 def test_torch_runs_on_the_threads_asked_for() -> None:
     seen = []
 

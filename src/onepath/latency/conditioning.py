@@ -1,7 +1,7 @@
 """Weights whose values do not disturb a timing: no subnormal numbers, nothing infinite, no NaN.
 
-A processor takes up to a hundred times as long over subnormal numbers, and an untrained deep network in eval mode
-can shrink its activations into them, layer by layer.
+Thirty convolutions on subnormal numbers took 10 times as long in PyTorch and 30 times in onnxruntime, and an untrained
+deep network in eval mode can shrink its activations into them, layer by layer.
 """
 
 from __future__ import annotations
