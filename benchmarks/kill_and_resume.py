@@ -1,6 +1,6 @@
 """kill -9 at random moments of a run, the same call again each time: is the result that of an uninterrupted run?
 
-    python benchmarks/kill_and_resume.py [--kills 10] [--seed 0] [--options '{"workers": 1}']
+    python benchmarks/kill_and_resume.py [--kills 10] [--aim train,retrain] [--seed 0] [--options '{"workers": 1}']
 
 Runs once without interruption, then once more in another directory, killed in turn in every stage at a random moment.
 Only the run's own process is killed: the workers that retrain for it must notice, and the next start waits for nothing.
@@ -42,6 +42,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--aim", default=",".join(AIMED), help="stages in which the kills fall")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--options", type=json.loads, default={}, help="of the run, as JSON; over those here")
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
@@ -51,7 +52,7 @@ def main() -> int:
         work(arguments.run)
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        return compare(Path(folder), arguments.kills, arguments.seed)
+        return compare(Path(folder), arguments.kills, arguments.aim.split(","), arguments.seed)
 
 
 def work(out: Path) -> None:
@@ -60,7 +61,7 @@ def work(out: Path) -> None:
     onepath.run("digits", out=out, checkpoint_seconds=1.0, **OPTIONS)
 
 
-def compare(folder: Path, num_kills: int, seed: int) -> int:
+def compare(folder: Path, num_kills: int, aim: list[str], seed: int) -> int:
     whole, killed = folder / "whole", folder / "killed"
     began = time.monotonic()
     if start(whole).wait():
@@ -68,7 +69,9 @@ def compare(folder: Path, num_kills: int, seed: int) -> int:
     uninterrupted_seconds = time.monotonic() - began
     print(f"{'kill':>4}  {'stage':8} {'trials':>6} {'points':>6}")
     kills = []
-    for number, moment in enumerate(moments(RunRecord.load(whole), num_kills, random.Random(seed)), start=1):
+    for number, moment in enumerate(
+        moments(RunRecord.load(whole), num_kills, aim, random.Random(seed)), start=1
+    ):
         kills.append(kill_once(killed, *moment))
         print(
             f"{number:4}  {kills[-1]['stage']:8} {kills[-1]['trials']:6} {kills[-1]['points']:6}", flush=True
@@ -96,9 +99,11 @@ def start(out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, __file__, "--run", str(out), "--options", json.dumps(OPTIONS)])
 
 
-def moments(whole: RunRecord, num_kills: int, rng: random.Random) -> list[tuple[str, int, float]]:
+def moments(
+    whole: RunRecord, num_kills: int, aim: list[str], rng: random.Random
+) -> list[tuple[str, int, float]]:
     """Stage, steps of it done and seconds more to wait, in the order in which a run reaches them."""
-    aimed = sorted((AIMED[number % len(AIMED)] for number in range(num_kills)), key=STAGES.index)
+    aimed = sorted((aim[number % len(aim)] for number in range(num_kills)), key=STAGES.index)
     drawn = [(STAGES.index(stage), rng.random(), stage) for stage in aimed]
     return [
         (
