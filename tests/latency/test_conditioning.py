@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,6 +12,14 @@ from torch import nn
 
 from onepath.errors import ShapeError
 from onepath.latency.conditioning import conditioned, example
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
 
 SHAPE = (3, 6, 6)
 TINY = torch.finfo(torch.float32).tiny
@@ -20,9 +29,9 @@ def deep(factor: float) -> nn.Module:
     """Forty layers, each of which scales its input by about `factor`."""
     layers: list[nn.Module] = []
     for index in range(40):
-        layer = nn.Conv2d(4 if index else 3, 4, 1, bias=index % 2 == 0)
+        layer = nn.Conv2d(8 if index else 3, 8, 1, bias=index % 2 == 0)
         nn.init.normal_(layer.weight, std=factor)
-        layers += [layer, nn.ReLU() if index % 5 == 4 else nn.BatchNorm2d(4)]
+        layers += [layer, nn.ReLU() if index % 5 == 4 else nn.BatchNorm2d(8)]
     return nn.Sequential(*layers).eval()
 
 
