@@ -27,6 +27,7 @@ MAY_IMPORT = {
         *("export", "latency"),
     },
     "report": {"space", "nn", "search", "data", "record", "spaces", "cost", "train", "estimate"},
+    "testing": {"space", "nn", "search", "train"},
 }
 MAY_IMPORT["pipeline"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

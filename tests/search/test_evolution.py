@@ -7,8 +7,8 @@ import pytest
 
 from onepath.errors import ConfigurationError
 from onepath.search import Evolution, FeasibleSet, Limit
-from onepath.search.contract import known_score, known_space, limited, search
 from onepath.space import Choice, SearchSpace
+from onepath.testing.algorithms import known_score, known_space, limited, search
 
 
 def spos_space() -> SearchSpace:

@@ -6,7 +6,7 @@ from scipy.stats import chisquare
 
 from onepath.errors import InfeasibleError
 from onepath.search import FeasibleSet, Limit
-from onepath.search.contract import known_space, limited
+from onepath.testing.algorithms import known_space, limited
 
 SPACE, TABLE = known_space()
 ROWS = SPACE.enumerate_matrix()

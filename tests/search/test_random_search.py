@@ -4,7 +4,7 @@ import pytest
 
 from onepath.errors import ConfigurationError
 from onepath.search import FeasibleSet, RandomSearch
-from onepath.search.contract import known_space, search
+from onepath.testing.algorithms import known_space, search
 
 
 def test_proposes_batches_up_to_its_number() -> None:

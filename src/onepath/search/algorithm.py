@@ -28,13 +28,14 @@ class Proposal:
 class Algorithm(Protocol):
     """A search: `while proposals := algorithm.ask(feasible): algorithm.tell(architectures, scores)`.
 
-    Every implementation keeps the contract that `onepath.search.contract` checks:
+    Every implementation keeps the contract that `onepath.testing` checks:
 
     - what is proposed meets every limit of the feasible set, and no architecture is proposed twice;
     - what is proposed depends on the seed and the told scores alone, so that a search is resumed by asking
-    and telling again; - the number of tries per `ask` is bounded: where the feasible architectures run out,
-    `ask` proposes fewer and then none; - a larger budget repeats the smaller one first, so that it is never
-    worse.
+      and telling again;
+    - the number of tries per `ask` is bounded: where the feasible architectures run out, `ask` proposes fewer
+      and then none;
+    - a larger budget with all else equal repeats the smaller one first, so that it is never worse.
     """
 
     @property

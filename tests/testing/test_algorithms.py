@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from onepath.search import Algorithm, Evolution, RandomSearch
-from onepath.search.contract import CHECKS, Make, check_nothing_is_proposed_twice, check_replay_resumes
 from onepath.space import SearchSpace
+from onepath.testing import ALGORITHM_CHECKS, MakeAlgorithm
+from onepath.testing.algorithms import check_nothing_is_proposed_twice, check_replay_resumes
 
 
 def make_random(space: SearchSpace, seed: int, budget: int) -> Algorithm:
@@ -17,9 +18,9 @@ def make_evolution(space: SearchSpace, seed: int, budget: int) -> Algorithm:
     )
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", ALGORITHM_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("make", [make_random, make_evolution])
-def test_algorithms_keep_the_contract(make: Make, check) -> None:
+def test_algorithms_keep_the_contract(make: MakeAlgorithm, check) -> None:
     check(make)
 
 

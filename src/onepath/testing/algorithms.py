@@ -1,9 +1,9 @@
 """The contract of `Algorithm`, as checks that run on any implementation.
 
 `make(space, seed, budget)` builds an algorithm that evaluates about `budget` architectures. A check raises
-AssertionError where the contract is broken. `CHECKS` holds all of them::
+AssertionError where the contract is broken. `ALGORITHM_CHECKS` holds all of them::
 
-    @pytest.mark.parametrize("check", CHECKS)
+    @pytest.mark.parametrize("check", ALGORITHM_CHECKS)
     def test_contract(check):
         check(lambda space, seed, budget: RandomSearch(space, seed, num=budget))
 """
@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from onepath.errors import ConfigurationError, InfeasibleError
-from onepath.search.algorithm import Algorithm
-from onepath.search.feasible import FeasibleSet, Limit, Matrix
+from onepath.search import Algorithm, FeasibleSet, Limit
+from onepath.search.feasible import Matrix
 from onepath.space import Architecture, Choice, CostTable, CostTerm, SearchSpace
 
-Make = Callable[[SearchSpace, int, int], Algorithm]
+MakeAlgorithm = Callable[[SearchSpace, int, int], Algorithm]
 History = list[tuple[list[Architecture], list[float]]]
 
 _MOST_ROUNDS = 2000
@@ -68,7 +68,7 @@ def search(algorithm: Algorithm, feasible: FeasibleSet, replayed: Sequence[objec
     return history
 
 
-def check_proposals_are_legal(make: Make) -> None:
+def check_proposals_are_legal(make: MakeAlgorithm) -> None:
     """Nothing that exceeds the limit is proposed, and nothing that is not canonical."""
     space, table = known_space()
     feasible = limited(space, table, 60)
@@ -79,14 +79,14 @@ def check_proposals_are_legal(make: Make) -> None:
         assert space.architecture(architecture.indices) == architecture, f"{architecture} is not canonical"
 
 
-def check_nothing_is_proposed_twice(make: Make) -> None:
+def check_nothing_is_proposed_twice(make: MakeAlgorithm) -> None:
     """No architecture is proposed a second time."""
     space, _ = known_space()
     proposed = _proposed(search(make(space, 0, 400), FeasibleSet(space)))
     assert len(set(proposed)) == len(proposed), "an architecture was proposed twice"
 
 
-def check_seed_decides(make: Make) -> None:
+def check_seed_decides(make: MakeAlgorithm) -> None:
     """The same seed proposes the same, another seed something else."""
     space, _ = known_space()
     first, again, other = (search(make(space, seed, 100), FeasibleSet(space)) for seed in (0, 0, 1))
@@ -94,14 +94,14 @@ def check_seed_decides(make: Make) -> None:
     assert first != other, "the seed does not matter"
 
 
-def check_budget_is_kept(make: Make) -> None:
+def check_budget_is_kept(make: MakeAlgorithm) -> None:
     """No more than the budget is proposed, and not much less where there is enough to propose."""
     space, _ = known_space()
     num = len(_proposed(search(make(space, 0, 200), FeasibleSet(space))))
     assert 150 <= num <= 200, f"the budget was 200, {num} were proposed"
 
 
-def check_exhausted_space_ends(make: Make) -> None:
+def check_exhausted_space_ends(make: MakeAlgorithm) -> None:
     """Where few architectures are legal the search ends after having proposed them, in a bounded number of
     tries.
     """
@@ -120,7 +120,7 @@ def check_exhausted_space_ends(make: Make) -> None:
     assert sum(tries) <= 100_000, f"{sum(tries)} tries for {num_legal} legal architectures"
 
 
-def check_impossible_limit_is_an_error(make: Make) -> None:
+def check_impossible_limit_is_an_error(make: MakeAlgorithm) -> None:
     """Where nothing is legal `ask` raises InfeasibleError at once."""
     space, table = known_space()
     try:
@@ -130,7 +130,7 @@ def check_impossible_limit_is_an_error(make: Make) -> None:
     raise AssertionError("an impossible limit was no error")
 
 
-def check_replay_resumes(make: Make) -> None:
+def check_replay_resumes(make: MakeAlgorithm) -> None:
     """A new algorithm that is asked and told the first rounds again continues like the old one."""
     space, table = known_space()
     feasible = limited(space, table, 70)
@@ -145,7 +145,7 @@ def check_replay_resumes(make: Make) -> None:
         )
 
 
-def check_more_budget_is_not_worse(make: Make) -> None:
+def check_more_budget_is_not_worse(make: MakeAlgorithm) -> None:
     """A larger budget starts with what the smaller one proposes, so that its best is at least as good."""
     space, table = known_space()
     feasible = limited(space, table, 70)
@@ -154,7 +154,7 @@ def check_more_budget_is_not_worse(make: Make) -> None:
     assert max(map(known_score, large)) >= max(map(known_score, small))
 
 
-def check_tell_wants_what_was_asked(make: Make) -> None:
+def check_tell_wants_what_was_asked(make: MakeAlgorithm) -> None:
     """Telling other architectures than those asked for is an error."""
     space, _ = known_space()
     algorithm = make(space, 0, 100)
@@ -166,7 +166,7 @@ def check_tell_wants_what_was_asked(make: Make) -> None:
     raise AssertionError("scores of other architectures were taken")
 
 
-CHECKS: tuple[Callable[[Make], None], ...] = (
+ALGORITHM_CHECKS: tuple[Callable[[MakeAlgorithm], None], ...] = (
     check_proposals_are_legal,
     check_nothing_is_proposed_twice,
     check_seed_decides,

@@ -1,0 +1,98 @@
+"""The contract of `Sampler`, as checks that run on any implementation.
+
+`make(space)` builds a sampler for a space. A check raises AssertionError where the contract is broken.
+`SAMPLER_CHECKS` holds all of them::
+
+    @pytest.mark.parametrize("check", SAMPLER_CHECKS)
+    def test_contract(check):
+        check(lambda space: UniformSampler(space))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onepath.randomness import generator
+from onepath.space import Architecture, Choice, SearchSpace
+from onepath.train import Sampler
+
+MakeSampler = Callable[[SearchSpace], Sampler]
+
+_NUM_UPDATES = 200
+
+
+def sampled_space() -> SearchSpace:
+    """Five unconditional choices of different numbers of options, one of them a size."""
+    blocks = [Choice(f"blocks.{index}", ["a", "b", "c", "d"][: 2 + index % 3]) for index in range(4)]
+    return SearchSpace([*blocks, Choice("width", [8, 16, 24])])
+
+
+def draw(sampler: Sampler, update: int, seed: int = 0) -> list[Architecture]:
+    """The paths of an update, drawn as a training draws them."""
+    return list(sampler.paths(update, generator(seed, "paths", update)))
+
+
+def check_paths_are_of_the_space(make: MakeSampler) -> None:
+    """Every update has a path, and every path is an architecture of the space in its canonical form."""
+    space = sampled_space()
+    sampler = make(space)
+    for update in range(_NUM_UPDATES):
+        paths = draw(sampler, update)
+        assert paths, f"update {update} has no path"
+        for path in paths:
+            assert path == space.architecture(path.indices), f"{path} is not an architecture of the space"
+
+
+def check_update_and_generator_decide(make: MakeSampler) -> None:
+    """An update's paths do not depend on what was drawn before, so that resuming needs no replay."""
+    space = sampled_space()
+    sampler = make(space)
+    forwards = [draw(sampler, update) for update in range(_NUM_UPDATES)]
+    backwards = [draw(sampler, update) for update in reversed(range(_NUM_UPDATES))]
+    assert forwards == backwards[::-1], "an update's paths depend on the updates asked for before"
+    other = make(space)
+    resumed = [draw(other, update) for update in range(_NUM_UPDATES // 2, _NUM_UPDATES)]
+    assert resumed == forwards[_NUM_UPDATES // 2 :], "a new sampler continues with other paths"
+
+
+def check_seed_matters(make: MakeSampler) -> None:
+    """Another seed draws other paths."""
+    sampler = make(sampled_space())
+    first, other = ([draw(sampler, update, seed) for update in range(_NUM_UPDATES)] for seed in (0, 1))
+    assert first != other, "the generator does not matter"
+
+
+def check_nothing_else_is_random(make: MakeSampler) -> None:
+    """NumPy's global generator neither decides nor is moved."""
+    sampler = make(sampled_space())
+    before = _global_state()
+    for update in range(_NUM_UPDATES):
+        draw(sampler, update)
+    assert _global_state() == before, "NumPy's global generator was used"
+
+
+def check_every_option_is_trained(make: MakeSampler) -> None:
+    """Over some hundred updates no option of any choice is left out."""
+    space = sampled_space()
+    sampler = make(space)
+    paths = [path for update in range(_NUM_UPDATES) for path in draw(sampler, update)]
+    rows = space.matrix(paths)
+    for column, choice in enumerate(space.choices):
+        missing = set(range(choice.num_options)) - set(rows[:, column].tolist())
+        assert not missing, f"options {sorted(missing)} of {choice.name!r} were not drawn"
+
+
+SAMPLER_CHECKS: tuple[Callable[[MakeSampler], None], ...] = (
+    check_paths_are_of_the_space,
+    check_update_and_generator_decide,
+    check_seed_matters,
+    check_nothing_else_is_random,
+    check_every_option_is_trained,
+)
+
+
+def _global_state() -> tuple[bytes, int]:
+    state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002 - what must not be used
+    return state["key"].tobytes(), state["pos"]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from onepath.space import CostTable, CostTerm, SearchSpace
+from onepath.testing import SAMPLER_CHECKS, MakeSampler
+from onepath.testing.samplers import (
+    check_every_option_is_trained,
+    check_nothing_else_is_random,
+    check_update_and_generator_decide,
+)
+from onepath.train import ConstrainedSampler, Sampler, UniformSampler, WideningSampler
+
+
+def make_constrained(space: SearchSpace) -> Sampler:
+    terms = [CostTerm((choice.name,), list(range(choice.num_options))) for choice in space.choices]
+    return ConstrainedSampler(space, CostTable(1, terms, "macs"), 2, 8)
+
+
+def make_widening(space: SearchSpace) -> Sampler:
+    return WideningSampler(space, 200)
+
+
+@pytest.mark.parametrize("check", SAMPLER_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("make", [UniformSampler, make_constrained, make_widening])
+def test_samplers_keep_the_contract(make: MakeSampler, check: Callable[[MakeSampler], None]) -> None:
+    check(make)
+
+
+class Remembering(UniformSampler):
+    """Repeats the last path."""
+
+    last = None
+
+    def paths(self, update, rng):
+        self.last = self.last or super().paths(update, rng)
+        return self.last
+
+
+class Global(UniformSampler):
+    def paths(self, update, rng):
+        np.random.random()  # noqa: NPY002
+        return super().paths(update, rng)
+
+
+@pytest.mark.parametrize(
+    ("make", "check", "message"),
+    [
+        (Remembering, check_every_option_is_trained, "were not drawn"),
+        (Remembering, check_update_and_generator_decide, "asked for before|continues with other"),
+        (Global, check_nothing_else_is_random, "global generator"),
+    ],
+)
+def test_the_contract_notices(make: MakeSampler, check: Callable[[MakeSampler], None], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check(make)
