@@ -80,16 +80,16 @@ class _Counted:
 
 
 class _Net(nn.Module):
-    def __init__(self, num_blocks: int) -> None:
+    def __init__(self, num_blocks: int, width: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 4, 1)
+        self.stem = nn.Conv2d(3, width, 1)
         self.blocks = nn.Sequential(
             *(
                 ChoiceBlock(
                     {
                         "skip": nn.Identity(),
-                        "k1": nn.Conv2d(4, 4, 1, bias=False),
-                        "k3": nn.Conv2d(4, 4, 3, padding=1),
+                        "k1": nn.Conv2d(width, width, 1, bias=False),
+                        "k3": nn.Conv2d(width, width, 3, padding=1),
                     }
                 )
                 for _ in range(num_blocks)
@@ -100,6 +100,6 @@ class _Net(nn.Module):
         return self.blocks(self.stem(x))
 
 
-def small_supernet(num_blocks: int = 4) -> Supernet:
+def small_supernet(num_blocks: int = 4, width: int = 4) -> Supernet:
     """3 ** num_blocks architectures for inputs of (3, 8, 8)."""
-    return Supernet(_Net(num_blocks))
+    return Supernet(_Net(num_blocks, width))

@@ -90,8 +90,10 @@ def test_noisy_networks_are_kept_but_not_used(tmp_path: Path) -> None:
 def test_refuses_to_continue_another_measurement(tmp_path: Path) -> None:
     path, supernet = tmp_path / "p.json", small_supernet()
     measure_pairs(supernet, Counting(threads=1), SHAPE, 4, path=path, space_name="small")
-    with pytest.raises(DataError, match="the same space; it holds small, and now there is large"):
+    with pytest.raises(DataError, match=r"the same space; it holds small \(.*\), and now there is large \("):
         measure_pairs(small_supernet(5), Counting(threads=1), SHAPE, 8, path=path, space_name="large")
+    with pytest.raises(DataError, match="the same space"):
+        measure_pairs(small_supernet(4, width=6), Counting(threads=1), SHAPE, 8, path=path)
     with pytest.raises(DataError, match=r"the same device; .*'threads': 1.*'threads': 2"):
         measure_pairs(supernet, Counting(threads=2), SHAPE, 8, path=path)
     with pytest.raises(DataError, match="the same input_shape"):
@@ -145,6 +147,9 @@ def test_profile_writes_predictor_pairs_and_report(tmp_path: Path, monkeypatch: 
     assert predictor.winner == "ridge"
     assert np.allclose(NetworkPredictor.load(path).predict(space, matrix), exact, rtol=1e-6)
     assert predictor.error_ms_95 < 1e-5
+    predictor.check_network(small_supernet())
+    with pytest.raises(ConfigurationError, match="wider has the same choices and other layers"):
+        NetworkPredictor.load(path).check_network(small_supernet(4, width=6), "wider")
     with pytest.raises(ConfigurationError, match="20 networks or more, but got 19"):
         profile_networks(supernet, Counting(), SHAPE, 19, path=path)
     with pytest.raises(ConfigurationError, match=r"end in \.safetensors"):

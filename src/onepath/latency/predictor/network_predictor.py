@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from onepath.errors import ConfigurationError, DataError, RunDirectoryError
 from onepath.latency.device import Device
+from onepath.latency.keys import structure_digest
 from onepath.latency.predictor.comparison import bound_95_ms, errors
 from onepath.latency.predictor.features import Features, Floats, features_from_data
 from onepath.latency.predictor.mlp import Mlp, MlpRecipe
 from onepath.latency.predictor.pairs import LatencyPairs, space_title
 from onepath.latency.predictor.ridge import Ridge
 from onepath.latency.predictor.trees import Trees
+from onepath.nn import Supernet
 from onepath.randomness import generator
 from onepath.record import atomic_write_bytes
 from onepath.space import CostTable, SearchSpace
@@ -116,6 +118,26 @@ class NetworkPredictor:
             raise ConfigurationError(
                 f"a latency predictor must be of the input shape it is used for, but it is of {self.input_shape}, and "
                 f"now it is {tuple(input_shape)}. Profile with this shape."
+            )
+
+    def check_network(self, supernet: Supernet, name: str = "this network") -> None:
+        """Nothing, where the predictor is of this very supernet, layer by layer, or does not know its own.
+
+        The same choices can belong to networks of different widths, whose latencies differ.
+
+        Args:
+            supernet: its weights do not matter.
+            name: of the supernet, for the message.
+
+        Raises:
+            ConfigurationError: other choices or other layers.
+        """
+        self._check_space(supernet.space)
+        network = self.comparison["space"].get("network")
+        if network is not None and structure_digest(supernet.module) != network:
+            raise ConfigurationError(
+                f"a latency predictor must be of the network it is used for, but it is of {self.space_name}, and "
+                f"{name} has the same choices and other layers. Profile this network."
             )
 
     def _check_space(self, space: SearchSpace) -> None:
@@ -223,7 +245,7 @@ def _compared(models: Mapping[str, Model], pairs: LatencyPairs, split: Split, se
     }
     winner = min(figures, key=lambda name: figures[name]["validation"]["rmse_ms"])
     return {
-        "space": {"name": pairs.space_name, "fingerprint": pairs.space_fingerprint},
+        "space": {"name": pairs.space_name, "fingerprint": pairs.space_fingerprint, "network": pairs.network},
         "device": dict(pairs.device),
         "input_shape": None if pairs.input_shape is None else list(pairs.input_shape),
         "features": list(pairs.features.names),

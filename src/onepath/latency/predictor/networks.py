@@ -9,6 +9,7 @@ from typing import Any
 
 from onepath.errors import ConfigurationError, DataError
 from onepath.latency.device import Device
+from onepath.latency.keys import structure_digest
 from onepath.latency.measure import measure
 from onepath.latency.predictor.comparison import write_report
 from onepath.latency.predictor.features import supernet_features
@@ -126,7 +127,11 @@ def measure_pairs(
     shape = tuple(int(size) for size in input_shape)
     header = {
         "format": PAIRS_FORMAT,
-        "space": {"name": space_title(space, space_name), "fingerprint": space.fingerprint},
+        "space": {
+            "name": space_title(space, space_name),
+            "fingerprint": space.fingerprint,
+            "network": structure_digest(supernet.module),
+        },
         "device": device.settings(),
         "input_shape": list(shape),
         "seed": seed,
@@ -212,7 +217,7 @@ def _stored(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
         ) from error
     for name, value in header.items():
         if name == "space":
-            is_same = kept[name]["fingerprint"] == value["fingerprint"]
+            is_same = all(kept[name].get(key) == value[key] for key in ("fingerprint", "network"))
         else:
             is_same = kept[name] == json.loads(json.dumps(value))
         if not is_same:
@@ -224,8 +229,6 @@ def _stored(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _short(value: Any) -> str:
-    return (
-        str(value["name"])
-        if isinstance(value, Mapping) and set(value) == {"name", "fingerprint"}
-        else str(value)
-    )
+    if isinstance(value, Mapping) and "fingerprint" in value:
+        return f"{value['name']} (choices {value['fingerprint'][:8]}, network {value.get('network')})"
+    return str(value)

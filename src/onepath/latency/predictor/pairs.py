@@ -37,6 +37,7 @@ class LatencyPairs:
         latencies_ms: (num,), positive.
         labels: one text for each pair: the architecture, where it is known.
         num_noisy: pairs of the file that are left out because their measurement was not to be trusted.
+        network: digest of the supernet's layers, which tells two widths of one space apart; None where it is not known.
     """
 
     space_name: str
@@ -48,6 +49,7 @@ class LatencyPairs:
     latencies_ms: Floats
     labels: tuple[str, ...]
     num_noisy: int = 0
+    network: str | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.latencies_ms).all() and (self.latencies_ms > 0).all()):
@@ -146,6 +148,7 @@ def read_pairs(
         latencies_ms,
         labels,
         sum(is_noisy),
+        header.get("space", {}).get("network"),
     )
 
 
