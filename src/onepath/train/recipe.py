@@ -39,7 +39,7 @@ _SCALES = (
         32,
         0.3,
         supernet_epochs=12,
-        retrain_epochs=20,
+        retrain_epochs=17,
         one_path=0.25,
         weight_decay=5e-4,
         nesterov=True,
