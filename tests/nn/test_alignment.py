@@ -68,3 +68,12 @@ def test_only_blocks_on_the_path_are_aligned() -> None:
     align_candidates(supernet, widest_path(supernet))
     first, second = block.candidates
     assert torch.equal(second.weight[..., 1:2, 1:2], first.weight)
+
+
+def test_a_module_may_say_where_to_start() -> None:
+    module = nn.Sequential(
+        ChoiceBlock([nn.Identity(), nn.Conv2d(1, 1, 1)]), ChoiceBlock([nn.ReLU(), nn.Tanh()])
+    )
+    assert str(widest_path(Supernet(module))) == "0,0"
+    module.start = "1,0"
+    assert str(widest_path(Supernet(module))) == "1,0"

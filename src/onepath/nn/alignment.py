@@ -27,7 +27,14 @@ class InheritsWeights(Protocol):
 
 
 def widest_path(supernet: Supernet) -> Architecture:
-    """The path that trains the most shared weights: the first candidate of each block, the largest of each size."""
+    """The path that trains the most shared weights: the first candidate of each block, the largest of each size.
+
+    A module whose first candidates are not the ones to start from says so by an attribute `start`: option indices or
+    the paper's own notation.
+    """
+    start = getattr(supernet.module, "start", None)
+    if start is not None:
+        return supernet.space.parse(str(start))
     return supernet.space.architecture(
         [
             0 if isinstance(choice.options[0], str) else choice.options.index(max(choice.options))
@@ -63,10 +70,10 @@ def copy_matching(target: nn.Module, source: nn.Module) -> None:
     with torch.no_grad():
         for name, tensor in [*target.named_parameters(), *target.named_buffers()]:
             if name in known:
-                _copy_centre(tensor, known[name])
+                copy_centre(tensor, known[name])
 
 
-def _copy_centre(target: Tensor, source: Tensor) -> None:
+def copy_centre(target: Tensor, source: Tensor) -> None:
     """Copy where shapes are equal, or where only the sides of square kernels differ by an even number."""
     if target.shape == source.shape:
         target.copy_(source)

@@ -14,6 +14,7 @@ from torch import nn
 
 from onepath.errors import ConfigurationError
 from onepath.nn import Supernet
+from onepath.spaces.mobilenet import mobilenet
 from onepath.spaces.shufflenet import shufflenet, shufflenet_channels
 
 SpaceBuilder = Callable[..., nn.Module]
@@ -22,6 +23,7 @@ SpaceBuilder = Callable[..., nn.Module]
 BUILDERS: Mapping[str, SpaceBuilder] = {
     "shufflenet": shufflenet,
     "shufflenet-channels": shufflenet_channels,
+    "mobilenet": mobilenet,
 }
 
 

@@ -14,10 +14,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from onepath.errors import ConfigurationError
 from onepath.nn import ChoiceBlock, ElasticBatchNorm2d, ElasticConv2d
 from onepath.nn.alignment import copy_matching
 from onepath.space import Choice, Size, round_to
+from onepath.spaces.small_inputs import check_width, scaled, stage_strides
 
 STAGE_DEPTHS = (4, 4, 8, 4)
 STAGE_CHANNELS = (64, 160, 320, 640)
@@ -27,9 +27,6 @@ CHANNEL_SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
 # Narrower first layers cannot carry an image to the later ones, and hardly cost less.
 LEAST_STEM_CHANNELS = 16
 LEAST_STAGE_CHANNELS = (32, 48, 64, 96)
-SMALLEST_MAP = 4
-# How many strides an input allows -> which positions of (stem, first, second, third, fourth stage) keep theirs.
-KEPT_STRIDES = {5: (0, 1, 2, 3, 4), 4: (1, 2, 3, 4), 3: (1, 2, 4), 2: (2, 3), 1: (3,), 0: ()}
 
 
 class ShuffleUnit(nn.Module):
@@ -199,10 +196,7 @@ class ShuffleNet(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if not 0 < width <= 8:
-            raise ConfigurationError(
-                f"0 < width <= 8 must hold, but got width={width}. 1 is the paper's network."
-            )
+        check_width(width)
         stem_stride, strides = stage_strides(input_size)
         stem, head = scaled(STEM_CHANNELS, width, LEAST_STEM_CHANNELS), scaled(HEAD_CHANNELS, width)
         self.stem = nn.Sequential(
@@ -282,34 +276,6 @@ def _choice_block(
             for name, (kernel_size, num_depthwise) in candidates.items()
         }
     )
-
-
-def scaled(channels: int, width: float, least: int = 4) -> int:
-    """A number of channels times the width, a multiple of 4, and at least `least`."""
-    return max(least, round(channels * width / 4) * 4)
-
-
-def stage_strides(input_size: int) -> tuple[int, tuple[int, ...]]:
-    """Strides of the stem and of each stage's first block.
-
-    The paper's are all 2, which takes 224 pixels to 7. Smaller inputs keep as many of the five strides as leave the
-    last map at least 4x4 pixels: 64 pixels keep all but the stem's; 28 and 32 keep three, with the long third stage at
-    8x8 pixels; 8 keeps one, before the third stage.
-
-    Raises:
-        ConfigurationError: less than 4 pixels.
-    """
-    if input_size < SMALLEST_MAP:
-        raise ConfigurationError(
-            f"input_size >= {SMALLEST_MAP} must hold, but got input_size={input_size}. Enlarge the images."
-        )
-    num_strides, size = 0, -(-input_size // 2)
-    while num_strides < 1 + len(STAGE_DEPTHS) and size >= SMALLEST_MAP:
-        num_strides, size = num_strides + 1, -(-size // 2)
-    stem, *stages = (
-        2 if position in KEPT_STRIDES[num_strides] else 1 for position in range(1 + len(STAGE_DEPTHS))
-    )
-    return stem, tuple(stages)
 
 
 def shufflenet(
