@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onepath.cost import Constraint, MaxMacs, MaxParams
     from onepath.data import Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
+    from onepath.latency import MaxLatency
     from onepath.methods import search_supernet, spos
     from onepath.nn import (
         ChoiceBlock,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
         Supernet,
     )
     from onepath.pipeline import run
-    from onepath.search import Evolution, RandomSearch
+    from onepath.search import NSGA2, Evolution, RandomSearch, RegularizedEvolution
     from onepath.space import Architecture, Choice, SearchSpace, round_to
     from onepath.train import (
         ConstrainedSampler,
@@ -48,7 +49,7 @@ _HOMES = {
         "Gate",
         "Supernet",
     ),
-    "search": ("Evolution", "RandomSearch"),
+    "search": ("NSGA2", "Evolution", "RandomSearch", "RegularizedEvolution"),
     "data": ("Task", "load_data"),
     "cost": ("Constraint", "MaxMacs", "MaxParams"),
     "train": (
@@ -59,6 +60,7 @@ _HOMES = {
         "train_model",
         "train_supernet",
     ),
+    "latency": ("MaxLatency",),
     "methods": ("search_supernet", "spos"),
     "export": ("export_onnx", "export_program", "save_weights"),
     "pipeline": ("run",),
@@ -78,10 +80,13 @@ __all__ = [
     "ElasticLinear",
     "Evolution",
     "Gate",
+    "MaxLatency",
     "MaxMacs",
     "MaxParams",
+    "NSGA2",
     "RandomSearch",
     "Recipe",
+    "RegularizedEvolution",
     "SearchSpace",
     "Supernet",
     "Task",

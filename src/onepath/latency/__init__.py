@@ -2,7 +2,9 @@
 
 from onepath.latency.catalogue import DeviceEntry, device, devices
 from onepath.latency.command_device import CommandDevice
+from onepath.latency.confirm import confirm
 from onepath.latency.device import Device, Network, Prepared, Schedule
+from onepath.latency.limit import LatencyPredictor, MaxLatency, load_predictor
 from onepath.latency.measure import MAX_RELATIVE_IQR, Latency, measure
 from onepath.latency.onnx_device import OnnxDevice
 from onepath.latency.profiling import profile
@@ -15,14 +17,18 @@ __all__ = [
     "Device",
     "DeviceEntry",
     "Latency",
+    "LatencyPredictor",
     "LatencyTable",
+    "MaxLatency",
     "Network",
     "OnnxDevice",
     "Prepared",
     "PublishedTable",
     "Schedule",
+    "confirm",
     "device",
     "devices",
+    "load_predictor",
     "measure",
     "profile",
 ]
