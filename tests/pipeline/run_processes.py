@@ -92,7 +92,8 @@ def without_times(path: Path) -> dict[str, Any]:
     result = json.loads((path / "result.json").read_text())
     for owner in (result, result["search"]):
         owner.pop("seconds")
-    result["cost"].pop("latency_ms")
+    for name in ("latency_ms", "latency_iqr_ms"):
+        result["cost"].pop(name)
     record = RunRecord.load(path)
     return {
         "result": result,

@@ -54,9 +54,28 @@ def test_sizes_that_are_none(text: str) -> None:
         ({"train_on": "tpu"}, "train_on must be 'cpu' or 'cuda'"),
         ({"max_mac": 3}, "an option must exist, but max_mac does not; did you mean max_macs"),
         ({"zzz": 3}, "an option must exist, but zzz does not; there are data"),
-        ({"max_latency_ms": 3}, "max_latency_ms: limits on latency are not built yet; use max_macs"),
-        ({"device": "pixel"}, "device: limits on latency are not built yet"),
-        ({"sampler": "constrained"}, "'constrained' needs a limit.*give max_macs or max_params"),
+        ({"max_latency_ms": 3}, "max_latency_ms is a limit on a device, but none came; give device"),
+        (
+            {"max_latency_ms": "fast", "device": "x"},
+            "max_latency_ms must be milliseconds, or several with commas",
+        ),
+        ({"max_latency_ms": "1,0", "device": "x"}, "max_latency_ms must be greater than 0, but got 0.0"),
+        ({"max_latency_ms": "1,nan", "device": "x"}, "max_latency_ms must be.*but got nan"),
+        ({"max_latency_ms": [], "device": "x"}, "max_latency_ms .*at least 1 item"),
+        (
+            {"max_latency_ms": "1,2,1.0", "device": "x"},
+            "must be distinct limits, but got 1,2,1; give each once",
+        ),
+        (
+            {"latency_table": "t.json"},
+            "latency_table is for a limit on latency, but none came; give max_latency_ms",
+        ),
+        ({"device_threads": 2}, "device_threads are those of a device, but none came"),
+        ({"device": "x", "device_threads": 0}, "device_threads must be greater than or equal to 1"),
+        (
+            {"sampler": "constrained"},
+            "'constrained' needs a limit.*give max_macs, max_params or max_latency_ms",
+        ),
     ],
 )
 def test_every_mistake_is_one_line(options: dict[str, Any], message: str) -> None:
@@ -86,11 +105,32 @@ def test_files_become_absolute_and_names_stay(tmp_path: Path, monkeypatch: pytes
     assert make_config({"data": "./photos", "data_root": "."}).data == str(tmp_path / "photos")
 
 
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        (3, (3.0,)),
+        (0.5, (0.5,)),
+        ("2", (2.0,)),
+        ("4, 1,2.5", (4.0, 1.0, 2.5)),
+        ([2, 1], (2.0, 1.0)),
+        (None, None),
+    ],
+)
+def test_limits_on_latency_are_one_or_several(given: object, limits: tuple[float, ...] | None) -> None:
+    config = make_config({"max_latency_ms": given, "device": "torch-cpu"})
+    assert config.max_latency_ms == limits
+    assert config.limit_ms == (limits[0] if limits else None)
+    assert make_config(config.model_dump(mode="json")) == config
+
+
 def test_differences_name_old_and_new() -> None:
     old = make_config({"max_macs": "2M", "seed": 1, "out": "a"}).model_dump(mode="json")
     new = make_config({"max_macs": "3M", "epochs": 2, "seed": 1, "out": "b"}).model_dump(mode="json")
     assert differences(old, new) == ["max_macs: 2000000 -> 3000000", "epochs: none -> 2"]
     assert differences(old, old) == []
+    assert differences({"max_latency_ms": [1.0]}, {"max_latency_ms": [1.0, 2.5]}) == [
+        "max_latency_ms: 1 -> 1,2.5"
+    ]
 
 
 def test_python_options_are_those_of_the_configuration() -> None:

@@ -32,7 +32,7 @@ KEYS = {
     "constraints": {"max_macs", "max_params", "max_latency_ms", "device"},
     "space_size": None,
     "architecture": {"blocks.0", "blocks.1", "blocks.2"},
-    "cost": {"macs", "params", "latency_ms", "latency_device"},
+    "cost": {"macs", "params", "latency_ms", "latency_device", "latency_iqr_ms", "latency_predicted_ms"},
     "accuracy": {"inherited_validation", "retrained_validation", "retrained_test"},
     "random_baseline": {"num", "retrained_test"},
     "ranking": {"num", "kendall_tau", "spearman"},
@@ -40,6 +40,7 @@ KEYS = {
     "seconds": {"train", "search", "retrain", "total"},
     "parity": {"onnx_max_abs_error", "pt2_max_abs_error"},
     "files": {"onnx", "exported_program", "weights", "report"},
+    "winners": None,
 }
 
 
@@ -71,6 +72,8 @@ def test_the_result_says_what_was_found(finished: Path) -> None:
     assert result["cost"]["latency_device"] == "onnxruntime-cpu"
     measured = record.stages["export"]["record"]["latency"]
     assert measured["median_ms"] == result["cost"]["latency_ms"] > 0
+    assert measured["iqr_ms"] == result["cost"]["latency_iqr_ms"]
+    assert (result["cost"]["latency_predicted_ms"], result["winners"]) == (None, [])
     assert measured["settings"]["threads"] == measured["threads"]
     assert measured["is_noisy"] in (True, False)
     assert result["search"]["evaluated"] == len(record.trials) <= 18

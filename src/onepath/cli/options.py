@@ -57,10 +57,31 @@ MaxParams = Annotated[
     str | None, typer.Option(metavar="N", help="At most this many parameters: 1M.", rich_help_panel=_LIMITS)
 ]
 MaxLatencyMs = Annotated[
-    float | None, typer.Option(help="At most this latency; not built yet.", rich_help_panel=_LIMITS)
+    str | None,
+    typer.Option(
+        metavar="MS[,MS...]",
+        help="At most this latency on --device; with several, one winner for each.",
+        rich_help_panel=_LIMITS,
+    ),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="The device of --max-latency-ms; not built yet.", rich_help_panel=_LIMITS)
+    str | None,
+    typer.Option(help="Where latency is measured: one of `onepath devices`.", rich_help_panel=_LIMITS),
+]
+DeviceThreads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads of one inference there; default: those of --latency-table, or torch's own number.",
+        rich_help_panel=_LIMITS,
+    ),
+]
+LatencyTable = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A table or predictor of `onepath profile`; default: a table is profiled first.",
+        rich_help_panel=_LIMITS,
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Of the supernet.", rich_help_panel=_TRAINING)]
 BatchSize = Annotated[int | None, typer.Option(help="Examples per update.", rich_help_panel=_TRAINING)]

@@ -35,6 +35,27 @@ def parse_count(value: object) -> object:
     return int(number)
 
 
+def parse_limits(value: object) -> object:
+    """One or several latencies, also as a text with commas; what is neither text nor number is returned as it is.
+
+    Raises:
+        ValueError: the text holds something other than numbers.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,)
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise ValueError("must be milliseconds, or several with commas such as 1,2,4") from None
+
+
+Latencies = Annotated[
+    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
+    BeforeValidator(parse_limits),
+    Field(min_length=1),
+]
 Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -52,7 +73,11 @@ class RunConfig(BaseModel):
         width: factor on the space's channels; None takes one at which about half of the space meets the limits.
         method: how the supernet is trained and searched.
         max_macs, max_params: hard limits on the network found.
-        max_latency_ms, device: a hard limit on latency, and where it holds.
+        max_latency_ms: a hard limit on latency, or several: then there is one winner for each, and what the run
+            directory itself holds is of the first.
+        device: where that limit holds, and where the winner is measured; see `onepath devices`.
+        device_threads: that one inference may use there; None takes the table's, or torch's own number.
+        latency_table: file of a latency table or predictor that screens the candidates; None profiles a table first.
         sampler: paths of the training: "uniform" over the space, "constrained" to the limit, or "widening", which
             opens sizes from the largest down; None is widening where the space has sizes, else uniform.
         epochs, batch_size, learning_rate: of the supernet's training.
@@ -84,8 +109,10 @@ class RunConfig(BaseModel):
     method: Literal["spos"] = "spos"
     max_macs: Count | None = None
     max_params: Count | None = None
-    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    max_latency_ms: Latencies | None = None
     device: str | None = None
+    device_threads: Positive | None = None
+    latency_table: str | None = None
     sampler: Literal["uniform", "constrained", "widening"] | None = None
     epochs: Positive | None = None
     batch_size: Positive | None = None
@@ -106,14 +133,31 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
-        if self.max_latency_ms is not None or self.device is not None:
-            given = "max_latency_ms" if self.max_latency_ms is not None else "device"
-            raise ValueError(f"{given}: limits on latency are not built yet; use max_macs or max_params")
-        if self.sampler == "constrained" and self.max_macs is None and self.max_params is None:
+        limits = self.max_latency_ms
+        if limits is not None and self.device is None and self.latency_table is None:
             raise ValueError(
-                "sampler: 'constrained' needs a limit, but none came; give max_macs or max_params"
+                "max_latency_ms is a limit on a device, but none came; give device, one of `onepath devices`"
+            )
+        if limits is not None and len(set(limits)) < len(limits):
+            raise ValueError(
+                f"max_latency_ms must be distinct limits, but got {_show(limits)}; give each once"
+            )
+        if limits is None and self.latency_table is not None:
+            raise ValueError(
+                "latency_table is for a limit on latency, but none came; give max_latency_ms, or leave it out"
+            )
+        if self.device_threads is not None and self.device is None and self.latency_table is None:
+            raise ValueError("device_threads are those of a device, but none came; give device")
+        if self.sampler == "constrained" and (self.max_macs, self.max_params, limits) == (None, None, None):
+            raise ValueError(
+                "sampler: 'constrained' needs a limit, but none came; give max_macs, max_params or max_latency_ms"
             )
         return self
+
+    @property
+    def limit_ms(self) -> float | None:
+        """The limit on latency that this run directory itself is of: the first."""
+        return None if self.max_latency_ms is None else self.max_latency_ms[0]
 
     def directory(self) -> Path:
         """The run directory: `out`, or `runs/<data>-<space>-<method>`."""
@@ -135,7 +179,7 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
         config = RunConfig(**options)
     except ValidationError as error:
         raise ConfigurationError(_one_line(error)) from error
-    names = ["data_root", "space"]
+    names = ["data_root", "space", "latency_table"]
     # With a root, a bare word names a torchvision dataset even beside a folder called so, as `load_data` has it.
     names += [
         name for name in ("data", "test_data") if config.data_root is None or _is_path(getattr(config, name))
@@ -189,4 +233,6 @@ def _label(name: str) -> str:
 
 
 def _show(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(f"{part:g}" for part in value)
     return "none" if value is None else str(value)

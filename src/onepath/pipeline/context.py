@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
 from onepath.pipeline.config import RunConfig, differences, make_config
+from onepath.pipeline.latencies import Latencies
 from onepath.pipeline.materials import Materials
 from onepath.pipeline.progress import Progress, SilentProgress
 from onepath.pipeline.resolving import check_early, describe, resolve
 from onepath.randomness import generator
 from onepath.record import RunDirectory, StageRow
+from onepath.record.directory import LATENCY_TABLE
 
 if TYPE_CHECKING:
     from onepath.cost import Constraint
     from onepath.cost.table import Kind
+    from onepath.latency import LatencyPredictor
     from onepath.search import FeasibleSet
     from onepath.search.feasible import Costs
     from onepath.space import Architecture
@@ -42,6 +45,11 @@ class Run(Materials):
         progress: where to tell.
         checkpoint_seconds: time between two saves of an unfinished training.
 
+    Attributes:
+        is_announced: whether the data have been described.
+        has_begun: whether the directory holds this run's configuration.
+        others: the runs of further limits on latency; None before they are opened.
+
     Raises:
         RunDirectoryError: the directory is in use, cannot be written, or holds a run of another configuration or of
             other data.
@@ -60,7 +68,8 @@ class Run(Materials):
     ) -> None:
         self.progress: Progress = SilentProgress() if progress is None else progress
         self.checkpoint_seconds = checkpoint_seconds
-        self._is_announced = False
+        self.is_announced = False
+        self.others: list[Run] | None = None
         if path is None:
             assert config is not None, "a run without a path needs a configuration"
             path = config.directory()
@@ -71,6 +80,7 @@ class Run(Materials):
             stored = None if fresh else self.directory.read_config()
             facts = self.directory.store.stage("data").record if stored is not None else {}
             super().__init__(path, _asked(path, config, stored), facts, data)
+            self.has_begun = stored is not None
             self._settle(stored, fresh)
             self.progress.finish()
         except BaseException:
@@ -85,23 +95,30 @@ class Run(Materials):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the directory free, and those of further limits."""
+        for other in self.others or ():
+            other.close()
         self.directory.close()
 
     def _settle(self, stored: Mapping[str, Any] | None, fresh: bool) -> None:
         """Fix the configuration and the facts about the data, or compare them with those of the directory."""
-        check_early(self.config)
+        check_early(self.config, is_new=stored is None)
         facts = self.facts or describe(self.task)
         self.config, facts = resolve(self.config, facts)
         if stored is not None:
             self._compare(stored)
         else:
             # Find out now what would otherwise end the run after hours of training.
-            self.feasible.sample(1, generator(self.config.seed, "feasible"))
+            self.check_limits(self.latencies.check_given())
             facts["space_fingerprint"] = self.blank.space.fingerprint
             if fresh:
                 # Not earlier: a mistake in the new options must not cost the old run.
-                self.directory.clear()
+                self.directory.clear(keep=self._kept_table())
             self.directory.write_config(self.config.model_dump(mode="json"))
+            self.has_begun = True
         if not self.facts:
             self.directory.store.put_stage(StageRow("data", done=True, record=facts))
             self.facts = facts
@@ -115,9 +132,30 @@ class Run(Materials):
                 f"({'; '.join(changed)}); give another --out, or start over with --fresh"
             )
 
-    @property
-    def constraints(self) -> list[Constraint]:
-        """The hard limits that were asked for."""
+    def _kept_table(self) -> tuple[str, ...]:
+        """The table of the old run, if it took minutes to measure and fits the new one."""
+        from onepath.latency import LatencyTable
+        from onepath.latency.limit import check_predictor
+
+        file = self.path / LATENCY_TABLE
+        given = self.config.latency_table
+        if given is not None and Path(given) == file.absolute():
+            return (LATENCY_TABLE,)
+        if given is not None or self.config.max_latency_ms is None or not file.is_file():
+            return ()
+        try:
+            check_predictor(LatencyTable.load(file), self.blank, self.latencies.device, self.input_shape)
+        except UserError:
+            return ()
+        return (LATENCY_TABLE,)
+
+    @cached_property
+    def latencies(self) -> Latencies:
+        """Predicted and measured latencies."""
+        return Latencies(self)
+
+    def constraints(self, ms: float | None) -> list[Constraint]:
+        """The limits on what is counted, and at most `ms` of predicted latency; None is no limit on latency."""
         from onepath.cost import MaxMacs, MaxParams
 
         config = self.config
@@ -126,14 +164,47 @@ class Run(Materials):
             found.append(MaxMacs(config.max_macs))
         if config.max_params is not None:
             found.append(MaxParams(config.max_params))
+        if ms is not None:
+            found.append(self.latencies.limit(ms))
         return found
 
     @cached_property
-    def feasible(self) -> FeasibleSet:
-        """The architectures that meet every limit."""
+    def counted(self) -> FeasibleSet:
+        """The architectures that meet the limits on what is counted: MACs and parameters."""
         from onepath.methods import feasible_set
 
-        return feasible_set(self.blank, self.input_shape, self.constraints)
+        return feasible_set(self.blank, self.input_shape, self.constraints(None))
+
+    def legal_within(self, ms: float | None, predictor: LatencyPredictor | None = None) -> FeasibleSet:
+        """The architectures that meet the limits on what is counted and are predicted to take at most `ms`.
+
+        Args:
+            ms: None is no limit on latency.
+            predictor: None takes the run's own.
+        """
+        from onepath.methods import feasible_set
+        from onepath.search import FeasibleSet
+
+        if ms is None:
+            return self.counted
+        limit = self.latencies.limit(ms, predictor)
+        latency = feasible_set(self.blank, self.input_shape, [limit])
+        return FeasibleSet(self.blank.space, [*self.counted.limits, *latency.limits])
+
+    def check_limits(self, predictor: LatencyPredictor | None) -> None:
+        """That some architecture meets every limit, those on latency only as far as there is a predictor.
+
+        Raises:
+            InfeasibleError: none does; names the limit, the smallest and the median cost.
+        """
+        latencies = self.config.max_latency_ms if predictor is not None else None
+        for ms in latencies or (None,):
+            self.legal_within(ms, predictor).sample(1, generator(self.config.seed, "feasible"))
+
+    @cached_property
+    def feasible(self) -> FeasibleSet:
+        """The architectures that meet every limit; a latency as predicted."""
+        return self.legal_within(self.config.limit_ms)
 
     def cost(self, architecture: Architecture) -> tuple[int, int]:
         """MACs and parameters of the stand-alone network."""
@@ -145,7 +216,7 @@ class Run(Materials):
         """By table where the space has one, which is a thousand times faster than counting one by one."""
         from onepath.cost import counter
 
-        found: dict[str, Costs] = {limit.unit: limit.costs for limit in self.feasible.limits}
+        found: dict[str, Costs] = {limit.unit: limit.costs for limit in self.counted.limits}
         kinds: tuple[Kind, ...] = ("macs", "params")
         for kind in kinds:
             if kind not in found:
@@ -154,8 +225,8 @@ class Run(Materials):
 
     def _announce(self) -> None:
         """Say what the data are, once; not before there is work, so that a mistake ends with its one line alone."""
-        if not self._is_announced:
-            self._is_announced = True
+        if not self.is_announced:
+            self.is_announced = True
             facts = self.facts
             sizes = ", ".join(f"{facts[split]:,} {split}" for split in ("train", "validation", "test"))
             self.progress.note(f"{facts['name']}: {sizes} examples of {facts['classes']} classes")
@@ -217,14 +288,21 @@ class StageClock:
 
 
 def _asked(path: Path, config: RunConfig | None, stored: Mapping[str, Any] | None) -> RunConfig:
-    """The options asked for, or those of the directory; in either case as many workers as the run began with."""
+    """The options asked for, or those of the directory; what they leave to the machine is as the run began."""
     if config is None:
         assert stored is not None, "RunDirectory has checked that there is a configuration"
         config = _stored_config(path, stored)
-    if stored is not None and config.workers is None:
+    if stored is None:
+        return config
+    taken: dict[str, Any] = {}
+    if config.workers is None:
         # Not one per core of the machine on which it goes on.
-        return config.model_copy(update={"workers": {**_ONE_BY_ONE, **stored}["workers"]})
-    return config
+        taken["workers"] = {**_ONE_BY_ONE, **stored}["workers"]
+    if config.device is not None or config.latency_table is not None:
+        # Not the threads of that machine; and what a table said, even if its file has gone.
+        names = ("device", "device_threads")
+        taken |= {name: stored.get(name) for name in names if getattr(config, name) is None}
+    return config.model_copy(update=taken)
 
 
 def _stored_config(path: Path, stored: Mapping[str, Any]) -> RunConfig:

@@ -73,6 +73,7 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
         or recipe.learning_rate * math.sqrt(batch_size / recipe.batch_size),
         "validation_images": min(config.validation_images or facts["validation"], facts["validation"]),
         "calibration_images": min(config.calibration_images, facts["train"]),
+        **_device(config),
     }
     return config.model_copy(update=filled), dict(facts)
 
@@ -87,6 +88,23 @@ def _num_workers(config: RunConfig) -> int:
         return 1
     num_networks = (2 if config.retrain_from == "both" else 1) + config.num_baselines
     return min(num_networks, usable_cores())
+
+
+def _device(config: RunConfig) -> dict[str, Any]:
+    """Where latency is measured: as asked for, else as the table has it."""
+    import torch
+
+    from onepath.latency import load_predictor
+
+    if config.device is None and config.latency_table is None:
+        return {}
+    if config.device is not None and config.device_threads is not None:
+        return {}
+    given = {} if config.latency_table is None else load_predictor(config.latency_table).device
+    return {
+        "device": config.device or given["name"],
+        "device_threads": config.device_threads or given.get("threads") or torch.get_num_threads(),
+    }
 
 
 def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
@@ -105,13 +123,22 @@ def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
     )
 
 
-def check_early(config: RunConfig) -> None:
-    """What can be known before the data are loaded: the space, the device, what the workers need."""
+def check_early(config: RunConfig, *, is_new: bool = True) -> None:
+    """What can be known before the data are loaded: the space, the devices, what the workers need.
+
+    Args:
+        config: the options asked for.
+        is_new: whether latencies will be measured for sure; a finished run can be read where its device is not.
+    """
     import torch
 
     from onepath import spaces
 
     spaces.find(config.space)
+    if is_new and config.device is not None:
+        from onepath import latency
+
+        latency.device(config.device, threads=config.device_threads)
     if (config.workers or 1) > 1 and config.data.startswith(GIVEN_IN_PYTHON):
         raise ConfigurationError(
             f"workers > 1 needs data that a process can load by name, but workers={config.workers} came with data "

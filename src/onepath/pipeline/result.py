@@ -10,9 +10,9 @@ from onepath import __version__
 from onepath.errors import RunDirectoryError
 from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
-from onepath.pipeline.exporting import LATENCY_DEVICE
+from onepath.pipeline.latencies import MEASURED
 from onepath.pipeline.resolving import build_supernet
-from onepath.pipeline.searching import best_trial
+from onepath.pipeline.several import winners
 from onepath.record import NetworkRow, RunRecord, load_tensors
 from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, WEIGHTS, read_json
 
@@ -66,12 +66,11 @@ def make_result(run: Run) -> dict[str, Any]:
     rows = {(row.role, row.start): row for row in networks}
     winner = rows["winner", exported["start"]]
     baseline = [row for row in networks if row.role != "winner"]
-    searched = next(trial for trial in trials if trial == best_trial(trials))
+    searched = next(trial for trial in trials if trial.architecture == winner.architecture)
     facts = run.facts
     seconds = {name: stages[name].seconds for name in ("train", "search", "retrain")}
-    latency = exported["latency_ms"]
     has = {name: (run.directory.path / name).is_file() for name in (ONNX, PROGRAM, WEIGHTS)}
-    return {
+    result = {
         "onepath": __version__,
         "space": config.space,
         "method": config.method,
@@ -82,7 +81,7 @@ def make_result(run: Run) -> dict[str, Any]:
         "constraints": {
             "max_macs": config.max_macs,
             "max_params": config.max_params,
-            "max_latency_ms": config.max_latency_ms,
+            "max_latency_ms": config.limit_ms,
             "device": config.device,
         },
         "space_size": run.blank.space.size,
@@ -90,8 +89,7 @@ def make_result(run: Run) -> dict[str, Any]:
         "cost": {
             "macs": winner.macs,
             "params": winner.params,
-            "latency_ms": latency,
-            "latency_device": None if latency is None else LATENCY_DEVICE,
+            **_latency(run, winner.architecture),
         },
         "accuracy": {
             "inherited_validation": searched.accuracy,
@@ -101,7 +99,10 @@ def make_result(run: Run) -> dict[str, Any]:
         "random_baseline": {"num": len(baseline), "retrained_test": [row.retrained_test for row in baseline]},
         "ranking": ranking(networks),
         "search": {"evaluated": len(trials), "seconds": stages["search"].seconds},
-        "seconds": {**seconds, "total": sum(seconds.values()) + stages["export"].seconds},
+        "seconds": {
+            **seconds,
+            "total": sum(stages[name].seconds for name in ("profile", *seconds, "export") if name in stages),
+        },
         "parity": {key: exported[key] for key in ("onnx_max_abs_error", "pt2_max_abs_error")},
         "files": {
             "onnx": ONNX if has[ONNX] else None,
@@ -109,6 +110,26 @@ def make_result(run: Run) -> dict[str, Any]:
             "weights": WEIGHTS if has[WEIGHTS] else None,
             "report": REPORT,
         },
+    }
+    return {**result, "winners": winners(run, result)}
+
+
+def _latency(run: Run, architecture: str) -> dict[str, Any]:
+    """Of the cost: under a limit the latency that the winner was chosen by, else that of what is handed over."""
+    stages = run.directory.store.stages()
+    latency = stages["export"].record.get("latency")
+    predicted_ms = None
+    if run.config.limit_ms is not None:
+        row = stages[MEASURED].record
+        latency = {"device": row["settings"]["name"], **row["measured"][architecture]}
+        trials = [trial.architecture for trial in run.directory.store.trials()]
+        predicted_ms = stages["search"].record["predicted_ms"][trials.index(architecture)]
+    latency = latency or {}
+    return {
+        "latency_ms": latency.get("median_ms"),
+        "latency_device": latency.get("device"),
+        "latency_iqr_ms": latency.get("iqr_ms"),
+        "latency_predicted_ms": predicted_ms,
     }
 
 

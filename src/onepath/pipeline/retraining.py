@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.parallel import train_at_once
-from onepath.pipeline.searching import best_trial, make_estimator
+from onepath.pipeline.searching import make_estimator, searched_winner
 from onepath.pipeline.standalone import PlannedNetwork, TrainedNetwork, accuracy, train_network
 from onepath.pipeline.training import store_point, watch
 from onepath.randomness import generator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onepath.space import Architecture
 
 _MOST_DRAWS = 100
+_MOST_REFUSED = 8  # random architectures that are measured over the limit
 
 
 def retrain_stage(run: Run) -> None:
@@ -40,13 +41,13 @@ def retrain_stage(run: Run) -> None:
 
 def plan_networks(run: Run) -> list[PlannedNetwork]:
     """What to train: the winner from each start asked for, and the baseline from the first of these."""
-    config, space = run.config, run.blank.space
-    winner = space.parse(best_trial(run.directory.store.trials()).architecture)
+    config = run.config
+    found = searched_winner(run)
     starts = ("scratch", "inherited") if config.retrain_from == "both" else (config.retrain_from,)
-    members = [("winner", start, winner) for start in starts]
-    baseline = draw_baseline(run, winner)
+    members = [("winner", start, found) for start in starts]
+    baseline = draw_baseline(run, found)
     members += [(f"baseline-{index}", starts[0], member) for index, member in enumerate(baseline)]
-    inherited = _inherited_accuracies(run, [winner, *baseline])
+    inherited = _inherited_accuracies(run, [found, *baseline])
     roles = list(dict.fromkeys(role for role, _, _ in members))
     seeds = {
         role: int(generator(config.seed, "retrain", step).integers(2**31)) for step, role in enumerate(roles)
@@ -58,16 +59,36 @@ def plan_networks(run: Run) -> list[PlannedNetwork]:
 
 
 def draw_baseline(run: Run, winner: Architecture) -> list[Architecture]:
-    """Distinct random architectures that meet the limits, without the winner; fewer where there are not enough."""
-    drawn: dict[Architecture, None] = {}
+    """Distinct random architectures that meet the limits, without the winner; fewer where there are not enough.
+
+    Under a limit on latency they are drawn where the winner was searched, and measured as it was: what was not within
+    the limit is not taken.
+    """
+    limit_ms, num = run.config.limit_ms, run.config.num_baselines
+    screen_ms = None if limit_ms is None else run.directory.store.stage("search").record["screen_ms"]
+    feasible = run.legal_within(screen_ms)
+    drawn: dict[Architecture, None] = {winner: None}
+    taken: list[Architecture] = []
     rng = generator(run.config.seed, "baseline")
+    if limit_ms is not None and num:
+        run.progress.begin("measuring the random baseline", num)
     for _ in range(_MOST_DRAWS):
-        if len(drawn) >= run.config.num_baselines:
+        if len(taken) >= num or len(drawn) > num + _MOST_REFUSED:
             break
-        matrix = run.feasible.sample(run.config.num_baselines, rng)
-        drawn.update(dict.fromkeys(run.blank.space.architectures(matrix)))
-        drawn.pop(winner, None)
-    return list(drawn)[: run.config.num_baselines]
+        for architecture in run.blank.space.architectures(feasible.sample(num, rng)):
+            if architecture in drawn or len(taken) >= num:
+                continue
+            drawn[architecture] = None
+            if limit_ms is None or run.latencies.is_within(run.latencies.measure(architecture)):
+                taken.append(architecture)
+                if limit_ms is not None:
+                    run.progress.advance(len(taken))
+    if limit_ms is not None and len(taken) < num:
+        run.progress.note(
+            f"{len(taken)} of {num} random architectures: {len(drawn) - 1 - len(taken)} more were drawn, but not "
+            f"measured within {limit_ms:g} ms"
+        )
+    return taken
 
 
 def chosen_start(networks: list[NetworkRow]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -25,8 +25,10 @@ class RunOptions(TypedDict, total=False):
     method: str
     max_macs: int | str | None
     max_params: int | str | None
-    max_latency_ms: float | None
+    max_latency_ms: float | str | Sequence[float] | None
     device: str | None
+    device_threads: int | None
+    latency_table: str | Path | None
     sampler: str | None
     epochs: int | None
     batch_size: int | None
@@ -86,8 +88,9 @@ def run(
 
         data, test_data = load_data(data, test=test_data), None
     given["test_data"] = None if test_data is None else str(test_data)
-    if "data_root" in given and given["data_root"] is not None:
-        given["data_root"] = str(given["data_root"])
+    for name in ("data_root", "latency_table"):
+        if given.get(name) is not None:
+            given[name] = str(given[name])
     data_object = None if isinstance(data, str | Path) else data
     given["data"] = str(data) if data_object is None else GIVEN_IN_PYTHON + getattr(data, "name", "arrays")
     given["space"] = str(space)

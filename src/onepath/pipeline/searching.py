@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import RunDirectoryError
 from onepath.pipeline.context import Run, StageClock
+from onepath.pipeline.measuring import choose_within
 from onepath.randomness import generator
 from onepath.record import TrialRow
 
@@ -19,39 +20,59 @@ if TYPE_CHECKING:
 
 
 def search_stage(run: Run) -> None:
-    """Search, storing every evaluated architecture at once.
+    """Search, storing every evaluated architecture at once; under a limit on latency, measure the best.
 
     What an algorithm asks for depends on its seed and the told scores alone, so that a search that was killed
-    is replayed from the stored trials, without evaluating any of them again.
+    is replayed from the stored trials and the stored measurements, without making any of them again.
     """
-    from onepath.methods import search_supernet
-
     with run.stage("search") as clock:
-        stored = run.directory.store.trials()
-        algorithm = make_algorithm(run)
-        total = algorithm.population * (algorithm.generations + 1)
-        run.progress.begin("searching", min(total, run.blank.space.size), len(stored))
-        replay = Replay(run, clock, stored)
-        search_supernet(
-            run.blank,
-            run.task,
-            algorithm,
-            constraints=run.constraints,
-            estimator=replay,
-            on_trial=replay.on_trial,
-        )
+        replay = Replay(run, clock, run.directory.store.trials())
+
+        def search(step: int, screen_ms: float | None) -> list[TrialRow]:
+            _evolve(run, replay, step, screen_ms)
+            return by_accuracy(replay.told())
+
+        screen_ms = None
+        if run.config.limit_ms is None:
+            winner = search(0, None)[0]
+        else:
+            chosen = choose_within(run, search)
+            winner, screen_ms = chosen.trial, chosen.screen_ms
         replay.check_all_used()
-        trials = run.directory.store.trials()
-        winner = best_trial(trials)
-        clock.record = search_record(run, run.blank.space.parse(winner.architecture))
+        clock.record = search_record(run, run.blank.space.parse(winner.architecture), screen_ms)
+    num_trials = len(run.directory.store.trials())
     run.progress.note(
         f"found {winner.macs:,} MACs, {winner.params:,} parameters, inherited accuracy {winner.accuracy or 0:.4f} "
-        f"among {len(trials):,} evaluated"
+        f"among {num_trials:,} evaluated"
+    )
+    if screen_ms is not None:
+        latency = run.latencies.measure(run.blank.space.parse(winner.architecture))
+        run.progress.note(
+            f"measured {latency.median_ms:.3f} ms (IQR {latency.iqr_ms:.3f} ms) on {run.latencies.device.name}, within "
+            f"{run.config.limit_ms:g} ms"
+        )
+
+
+def _evolve(run: Run, replay: Replay, step: int, screen_ms: float | None) -> None:
+    """One search of the supernet; later ones, under a tightened screen, draw differently."""
+    from onepath.methods import search_supernet
+
+    algorithm = make_algorithm(run, step)
+    total = min(algorithm.population * (algorithm.generations + 1), run.blank.space.size)
+    title = "searching" if step == 0 else f"searching under {screen_ms:.4g} ms"
+    replay.begin(title, total, step * (algorithm.generations + 1))
+    search_supernet(
+        run.blank,
+        run.task,
+        algorithm,
+        constraints=run.constraints(screen_ms),
+        estimator=replay,
+        on_trial=replay.on_trial,
     )
 
 
-def make_algorithm(run: Run) -> Evolution:
-    """The search algorithm of the configuration."""
+def make_algorithm(run: Run, step: int = 0) -> Evolution:
+    """The search algorithm of the configuration, for the first search or one after it."""
     from onepath.search import Evolution
 
     config = run.config
@@ -59,7 +80,7 @@ def make_algorithm(run: Run) -> Evolution:
     assert config.generations is not None, "the configuration is resolved"
     return Evolution(
         run.blank.space,
-        seed=int(generator(config.seed, "search").integers(2**31)),
+        seed=int(generator(config.seed, "search", step).integers(2**31)),
         population=config.population,
         generations=config.generations,
     )
@@ -81,22 +102,31 @@ def make_estimator(run: Run) -> Estimator:
     )
 
 
-def best_trial(trials: Sequence[TrialRow]) -> TrialRow:
-    """The winner: highest accuracy, then least loss, then the earliest."""
-    return max(trials, key=lambda trial: (_accuracy(trial), -_loss(trial)))
+def by_accuracy(trials: Sequence[TrialRow]) -> list[TrialRow]:
+    """The most accurate first; of equal ones the one of less loss, then the earlier."""
+    return sorted(trials, key=lambda trial: (-_accuracy(trial), _loss(trial), trial.number))
 
 
-def search_record(run: Run, winner: Architecture) -> dict[str, Any]:
+def searched_winner(run: Run) -> Architecture:
+    """What the finished search found."""
+    return run.blank.space.parse(run.directory.store.stage("search").record["winner"])
+
+
+def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> dict[str, Any]:
     """What the report draws: the choices of the space, which of them the winner uses, and the limits."""
-    space = winner.space
-    return {
+    space, trials = winner.space, run.directory.store.trials()
+    record = {
         "space_size": space.size,
         "winner": str(winner),
         "space_choices": [{"name": choice.name, "options": list(choice.options)} for choice in space.choices],
         "active": winner.options,
-        "limit": {constraint.name: constraint.maximum for constraint in run.constraints},
-        "num_random_legal": sum(trial.origin == "random" for trial in run.directory.store.trials()),
+        "limit": {limit.name: limit.maximum for limit in run.constraints(run.config.limit_ms)},
+        "num_random_legal": sum(trial.origin == "random" for trial in trials),
     }
+    if screen_ms is not None:
+        record["screen_ms"] = screen_ms
+        record["predicted_ms"] = run.latencies.predicted(space.parse(trial.architecture) for trial in trials)
+    return record
 
 
 class Replay:
@@ -108,8 +138,22 @@ class Replay:
         self._stored = stored
         self._by_architecture = {trial.architecture: trial for trial in stored}
         self._estimator: Estimator | None = None
-        self._num = 0
+        self._told: dict[str, TrialRow] = {}
+        self._first = self._first_generation = 0
         self._best = -math.inf
+
+    @property
+    def _num(self) -> int:
+        return len(self._told)
+
+    def begin(self, title: str, total: int, first_generation: int) -> None:
+        """A search begins, of at most `total` trials; its generations are counted from `first_generation`."""
+        self._first, self._first_generation = self._num, first_generation
+        self._run.progress.begin(title, total, min(max(len(self._stored) - self._first, 0), total))
+
+    def told(self) -> list[TrialRow]:
+        """The trials that the searches so far have asked for, in their order."""
+        return list(self._told.values())
 
     def estimate(self, architecture: Architecture) -> Estimate:
         """The stored estimate, to the bit, or a new one."""
@@ -126,22 +170,29 @@ class Replay:
         return self._estimator.estimate(architecture)
 
     def on_trial(self, trial: Trial) -> None:
-        """Store a trial, unless it was stored by an earlier process; then check that it is the same."""
+        """Store a trial, unless it was stored by an earlier process; then check that it is the same.
+
+        What an earlier search asked for as well is no new trial.
+        """
         architecture = str(trial.architecture)
-        if self._num < len(self._stored):
-            if self._stored[self._num].architecture != architecture:
-                raise self._mismatch()
-        else:
-            macs, params = self._run.cost(trial.architecture)
-            estimate = trial.estimate
-            row = (estimate.accuracy, estimate.loss, macs, params, estimate.seconds)
-            store = self._run.directory.store
-            store.add_trial(TrialRow(self._num, architecture, trial.generation, trial.origin, *row))
-            self._clock.tick()
-        self._num += 1
         self._best = max(self._best, trial.estimate.accuracy)
-        if self._num > len(self._stored):
-            self._run.progress.advance(self._num, f"best accuracy {self._best:.4f}")
+        if architecture in self._told:
+            return
+        if self._num < len(self._stored):
+            row = self._stored[self._num]
+            if row.architecture != architecture:
+                raise self._mismatch()
+            self._told[architecture] = row
+            return
+        macs, params = self._run.cost(trial.architecture)
+        estimate, generation = trial.estimate, self._first_generation + trial.generation
+        costs = (estimate.accuracy, estimate.loss, macs, params, estimate.seconds)
+        row = TrialRow(self._num, architecture, generation, trial.origin, *costs)
+        self._run.directory.store.add_trial(row)
+        self._clock.tick()
+        self._told[architecture] = row
+        self._by_architecture[architecture] = row
+        self._run.progress.advance(self._num - self._first, f"best accuracy {self._best:.4f}")
 
     def check_all_used(self) -> None:
         """Every stored trial must have been asked for again."""
@@ -156,8 +207,8 @@ class Replay:
 
 
 def _accuracy(row: TrialRow) -> float:
-    return -math.inf if row.accuracy is None else row.accuracy
+    return row.accuracy if row.accuracy is not None and math.isfinite(row.accuracy) else -math.inf
 
 
 def _loss(row: TrialRow) -> float:
-    return math.inf if row.loss is None else row.loss
+    return row.loss if row.loss is not None and math.isfinite(row.loss) else math.inf

@@ -12,6 +12,7 @@ from onepath.pipeline.progress import Progress
 from onepath.pipeline.reporting import report_stage
 from onepath.pipeline.retraining import retrain_stage
 from onepath.pipeline.searching import search_stage
+from onepath.pipeline.several import open_others
 from onepath.pipeline.training import train_stage
 from onepath.record.directory import ARCHITECTURE, REPORT, RESULT, WEIGHTS
 
@@ -39,7 +40,7 @@ def run_stage(run: Run, stage: str) -> None:
     if is_complete(run, stage):
         run.progress.note(f"{stage} is done already")
     else:
-        _FUNCTIONS[stage](run)
+        _do(run, stage)
 
 
 def run_all(run: Run) -> None:
@@ -48,12 +49,33 @@ def run_all(run: Run) -> None:
         if not is_complete(run, stage):
             for later in STAGES[position:]:
                 if not is_complete(run, later) or later == "report":
-                    _FUNCTIONS[later](run)
+                    _do(run, later)
             return
 
 
+def _do(run: Run, stage: str) -> None:
+    """What is left of a stage, for this run and for those of further limits, which share its supernet."""
+    others = [] if stage == "train" else open_others(run)
+    if stage == "report":
+        # This run's report tells of the others.
+        for other in others:
+            _FUNCTIONS[stage](other)
+    if stage == "report" or not _is_complete_alone(run, stage):
+        _FUNCTIONS[stage](run)
+    for other in others:
+        if not _is_complete_alone(other, stage):
+            run.progress.note(f"{stage} under {other.config.limit_ms:g} ms, in {other.path}")
+            _FUNCTIONS[stage](other)
+
+
 def is_complete(run: Run, stage: str) -> bool:
-    """Whether a stage has finished and its files, which the user may have deleted, are there."""
+    """Whether a stage has finished, for each limit, and its files, which the user may have deleted, are there."""
+    if not _is_complete_alone(run, stage):
+        return False
+    return stage == "train" or all(_is_complete_alone(other, stage) for other in open_others(run))
+
+
+def _is_complete_alone(run: Run, stage: str) -> bool:
     files: Mapping[str, tuple[str, ...]] = {
         "export": (ARCHITECTURE, WEIGHTS),
         "report": (RESULT, REPORT),

@@ -24,6 +24,7 @@ def train_stage(run: Run) -> None:
     from onepath.train import train_supernet
 
     config = run.config
+    run.latencies.prepare()
     checkpoint = run.directory.checkpoint(SUPERNET, run.checkpoint_seconds)
     with run.stage("train") as clock:
         supernet = run.build_supernet()
@@ -48,7 +49,8 @@ def make_sampler(run: Run, supernet: Supernet) -> Sampler:
     """The sampler of the configuration; without one, sizes are opened one by one where the space has some.
 
     "constrained" draws uniformly among the paths that meet the limit.
-    Under two limits the paths meet the first, on MACs; the search keeps both.
+    Under two limits the paths meet the first, on MACs; the search keeps both. Of several limits on latency they meet
+    the largest.
     """
     from onepath.train import ConstrainedSampler, UniformSampler, WideningSampler
     from onepath.train.widening import is_size
@@ -59,7 +61,8 @@ def make_sampler(run: Run, supernet: Supernet) -> Sampler:
         return WideningSampler(space, recipe.epochs * run.task.updates_per_epoch(recipe.batch_size))
     if name in (None, "uniform"):
         return UniformSampler(space)
-    limit = run.feasible.limits[0]
+    largest_ms = max(run.config.max_latency_ms) if run.config.max_latency_ms is not None else None
+    limit = run.legal_within(largest_ms).limits[0]
     if limit.table is None:
         raise ConfigurationError(
             f"sampler='constrained' needs a space whose {limit.unit} add up over its choices, but {run.config.space} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,17 @@ ONNX = "model.onnx"
 PROGRAM = "model.pt2"
 WEIGHTS = "model.safetensors"
 REPORT = "report.html"
+LATENCY_TABLE = "latency-table.json"
+LATENCY_PREDICTOR = "latency-predictor.safetensors"
+LIMIT_FOLDERS = "limit-*"
 LOCK = ".lock"
 WORKERS_LOCK = ".workers.lock"
 # In the order in which `clear` deletes; the configuration comes after them, so that a directory is known as
 # ours until it is empty.
-_FILES = (RESULT, REPORT, ONNX, PROGRAM, WEIGHTS, ARCHITECTURE, TRIALS, f"{TRIALS}-journal")
+_FILES = (
+    *(RESULT, REPORT, ONNX, PROGRAM, WEIGHTS, ARCHITECTURE, TRIALS, f"{TRIALS}-journal"),
+    *(LATENCY_TABLE, f"{LATENCY_TABLE}.part", "latency-table.html", LATENCY_PREDICTOR),
+)
 # Workers of a killed process end within milliseconds, unless their disk hangs.
 WAIT_SECONDS = 10.0
 
@@ -122,16 +128,25 @@ class RunDirectory:
         """The lock that keeps the directory for this process's workers, should it end before them; for a `with`."""
         return WorkersLock(self.path / WORKERS_LOCK)
 
-    def clear(self) -> None:
+    def clear(self, keep: Sequence[str] = ()) -> None:
         """Delete what we wrote, and nothing else; the lock stays.
 
+        Args:
+            keep: names of files that stay.
+
         Raises:
-            RunDirectoryError: a file cannot be deleted.
+            RunDirectoryError: a file cannot be deleted, or a further limit's directory is in use.
         """
         self.close_store()
+        for part in self.path.glob(LIMIT_FOLDERS):
+            if (part / CONFIG).is_file():
+                with RunDirectory(part) as directory:
+                    directory.clear()
+                    directory.discard_if_unused()
         try:
             for file in (*self._ours(), self.path / CONFIG):
-                file.unlink(missing_ok=True)
+                if file.name not in keep:
+                    file.unlink(missing_ok=True)
             sync_directory(self.path)
         except OSError as error:
             raise RunDirectoryError(
@@ -144,6 +159,7 @@ class RunDirectory:
             return
         with contextlib.suppress(OSError):
             (self.path / LOCK).unlink(missing_ok=True)
+            (self.path / WORKERS_LOCK).unlink(missing_ok=True)
             (self.path / CHECKPOINTS).rmdir()
             self.path.rmdir()
 
