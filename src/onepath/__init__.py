@@ -68,7 +68,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = ("cost", "errors", "estimate", "latency", "spaces", "train")
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "Architecture",
     "Choice",
     "ChoiceBlock",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from onepath.errors import ConfigurationError
-from onepath.search import pareto_front
+from onepath.search import hypervolume, pareto_front
 
 
 def test_front_keeps_ties_and_leaves_out_nan() -> None:
@@ -41,3 +41,37 @@ def test_malformed_objectives() -> None:
         pareto_front([1.0, 2.0])
     with pytest.raises(ConfigurationError, match="2 entries; got 1"):
         pareto_front([[1.0, 2.0]], maximise=[True])
+
+
+def test_hypervolume_of_rectangles() -> None:
+    points = [[3, 1], [2, 2], [1, 3]]
+    assert hypervolume(points, [0, 0]) == 6  # 1 x 3, 1 x 2 and 1 x 1 side by side
+    assert hypervolume([*points, [1, 1], [2, 2]], [0, 0]) == 6  # dominated and equal points add nothing
+    assert hypervolume(np.negative(points), [0, 0], maximise=False) == 6
+    assert hypervolume([[0.9, 10], [0.8, 5]], [0.5, 20], maximise=[True, False]) == pytest.approx(
+        0.4 * 10 + 0.3 * 5
+    )
+    assert hypervolume([[2, 3, 4]], [0, 0, 0]) == 24
+    assert hypervolume([[5.0], [3.0]], [1.0]) == 4
+
+
+def test_points_worse_than_the_reference_add_nothing() -> None:
+    assert hypervolume([[3, 1], [-1, 9], [float("nan"), 9], [9, 0]], [0, 0]) == 3
+    assert hypervolume(np.zeros((0, 2)), [0, 0]) == 0
+    assert hypervolume([[1, 1]], [2, 2]) == 0
+
+
+@given(arrays(float, st.tuples(st.integers(1, 8), st.just(2)), elements=st.integers(0, 6).map(float)))
+def test_hypervolume_counts_the_unit_squares_that_are_dominated(points) -> None:
+    squares = [(x, y) for x in range(6) for y in range(6)]
+    dominated = sum(any(x < point[0] and y < point[1] for point in points) for x, y in squares)
+    assert hypervolume(points, [0, 0]) == dominated
+    front = points[pareto_front(points)]
+    assert hypervolume(front, [0, 0]) == dominated
+
+
+def test_malformed_reference() -> None:
+    with pytest.raises(ConfigurationError, match="2 finite numbers"):
+        hypervolume([[1, 2]], [0])
+    with pytest.raises(ConfigurationError, match="2 finite numbers"):
+        hypervolume([[1, 2]], [0, float("inf")])

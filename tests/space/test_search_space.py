@@ -147,6 +147,41 @@ def test_mutation_redraws_each_choice_with_the_given_rate() -> None:
         space.mutate(parents, 1.1, np.random.default_rng(1))
 
 
+def test_mutating_one_changes_exactly_one_choice_to_any_other_option() -> None:
+    space = mixed_space()
+    parents = np.tile(np.array([[1, 4, 0]], dtype=np.uint8), (60_000, 1))
+    before = parents.copy()
+    children = space.mutate_one(parents, np.random.default_rng(0))
+    assert (parents == before).all()
+    changed = children != parents
+    assert (changed.sum(axis=1) == 1).all()
+    assert chisquare(changed.sum(axis=0)).pvalue > 1e-3
+    for column, old in enumerate([1, 4, 0]):
+        counts = np.bincount(children[changed[:, column], column], minlength=space.num_options[column])
+        assert counts[old] == 0
+        assert chisquare(np.delete(counts, old)).pvalue > 1e-3
+
+
+def test_mutating_one_draws_what_becomes_active_and_changes_only_what_is() -> None:
+    space = conditional_space()
+    shallow = space.matrix([space.architecture([0] * 7)] * 90_000)
+    children = space.mutate_one(shallow, np.random.default_rng(0))
+    assert (space.canonical(children) == children).all()
+    active = space.active(shallow[:1])[0]
+    assert (children != shallow).any(axis=0)[active].all()
+    deep = children[children[:, 0] == 2]
+    assert len(deep) == pytest.approx(90_000 / active.sum() / 2, rel=0.05)
+    assert chisquare(np.bincount(deep[:, 6], minlength=3)).pvalue > 1e-3
+
+
+def test_choices_of_one_option_are_not_mutated() -> None:
+    space = SearchSpace([Choice("a", [1]), Choice("b", [1, 2]), Choice("c", [1])])
+    children = space.mutate_one(space.sample(100, np.random.default_rng(0)), np.random.default_rng(1))
+    assert {tuple(row) for row in children.tolist()} == {(0, 0, 0), (0, 1, 0)}
+    fixed = SearchSpace([Choice("a", [1])])
+    assert fixed.mutate_one(fixed.sample(5, np.random.default_rng(0)), np.random.default_rng(1)).sum() == 0
+
+
 def test_choices_that_become_active_by_mutation_are_drawn() -> None:
     space = conditional_space()
     shallow = space.matrix([space.architecture([0] * 7)] * 30_000)

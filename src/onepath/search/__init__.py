@@ -3,10 +3,13 @@
 from onepath.search.algorithm import Algorithm, Proposal, Score
 from onepath.search.evolution import Evolution
 from onepath.search.feasible import Constraint, FeasibleSet, Limit
-from onepath.search.pareto import pareto_front
+from onepath.search.nsga2 import NSGA2
+from onepath.search.pareto import hypervolume, pareto_front
 from onepath.search.random_search import RandomSearch
+from onepath.search.regularized_evolution import RegularizedEvolution
 
 __all__ = [
+    "NSGA2",
     "Algorithm",
     "Constraint",
     "Evolution",
@@ -14,6 +17,8 @@ __all__ = [
     "Limit",
     "Proposal",
     "RandomSearch",
+    "RegularizedEvolution",
     "Score",
+    "hypervolume",
     "pareto_front",
 ]

@@ -1,4 +1,4 @@
-"""Pareto tools."""
+"""The Pareto front of a set of points, and its hypervolume."""
 
 from __future__ import annotations
 
@@ -28,6 +28,52 @@ def pareto_front(objectives: npt.ArrayLike, maximise: bool | Sequence[bool] = Tr
     """
     from moocore import is_nondominated  # its import takes longer than the rest of this package
 
+    points, directions = _checked(objectives, maximise)
+    front = np.zeros(len(points), dtype=np.bool_)
+    complete = np.flatnonzero(~np.isnan(points).any(axis=1))
+    if len(complete):
+        front[complete] = is_nondominated(points[complete], maximise=directions, keep_weakly=True)
+    return front
+
+
+def hypervolume(
+    objectives: npt.ArrayLike, reference: npt.ArrayLike, maximise: bool | Sequence[bool] = True
+) -> float:
+    """The volume of what the points dominate and that dominates the reference point; higher is better.
+
+    Points that are no better than the reference in some objective, or hold a NaN, add nothing. The value
+    depends on the units of the objectives and on the reference: compare only with equal ones.
+
+    Args:
+        objectives: (points, objectives).
+        reference: (objectives,), a point that is worse than those that should count.
+        maximise: per objective, or for all: whether higher is better.
+
+    Returns:
+        In the product of the units of the objectives; 0 without points.
+
+    Raises:
+        ConfigurationError: `objectives` is not a matrix, or `maximise` or `reference` has another length or
+            the reference is not finite.
+    """
+    import moocore
+
+    points, directions = _checked(objectives, maximise)
+    worst = np.asarray(reference, dtype=np.float64)
+    if worst.shape != (points.shape[1],) or not np.isfinite(worst).all():
+        raise ConfigurationError(
+            f"reference must be {points.shape[1]} finite numbers; got {reference!r}; give one per objective"
+        )
+    # As gains over the reference: a point that loses somewhere would otherwise be taken as it is.
+    gains = np.where(directions, points - worst, worst - points)
+    gains = gains[(gains > 0).all(axis=1)]
+    return float(moocore.hypervolume(gains, ref=0.0, maximise=True)) if len(gains) else 0.0
+
+
+def _checked(
+    objectives: npt.ArrayLike, maximise: bool | Sequence[bool]
+) -> tuple[npt.NDArray[np.float64], list[bool]]:
+    """The points as a matrix, and a direction per objective."""
     points = np.asarray(objectives, dtype=np.float64)
     if points.ndim != 2 or not points.shape[1]:
         raise ConfigurationError(
@@ -38,8 +84,4 @@ def pareto_front(objectives: npt.ArrayLike, maximise: bool | Sequence[bool] = Tr
         raise ConfigurationError(
             f"maximise needs {points.shape[1]} entries; got {len(directions)}; give one per objective"
         )
-    front = np.zeros(len(points), dtype=np.bool_)
-    complete = np.flatnonzero(~np.isnan(points).any(axis=1))
-    if len(complete):
-        front[complete] = is_nondominated(points[complete], maximise=directions, keep_weakly=True)
-    return front
+    return points, directions

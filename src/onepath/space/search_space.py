@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,14 @@ class Notation(Protocol):
         """The text for these options."""
 
 
+@runtime_checkable
+class StandaloneForms(Protocol):
+    """A notation of a space in which different architectures are one network when trained from scratch."""
+
+    def standalone_form(self, options: Mapping[str, Option]) -> Mapping[str, Option]:
+        """The options that stand for all that are the same stand-alone network; their own form is itself."""
+
+
 class SearchSpace:
     """An ordered tuple of choices; an architecture takes one option of each.
 
@@ -48,7 +56,7 @@ class SearchSpace:
         conditions: name -> alternatives; the choice is active if any alternative holds, an alternative
             `{parent: allowed options}` holds if each parent is active and has one of its allowed options.
             Parents come before children. Choices without a condition are always active.
-        notation: the paper's own notation, for `parse` and `format`.
+        notation: the paper's own notation, for `parse` and `format`; see also `standalone_form`.
 
     Raises:
         SpaceError: names repeat, or a condition does not fit.
@@ -131,6 +139,25 @@ class SearchSpace:
         if self.is_conditional:
             redrawn |= ~self.active(matrix)
         return self._canonical(np.where(redrawn, self._draw(len(matrix), rng), matrix))
+
+    def mutate_one(self, matrix: Matrix, rng: np.random.Generator) -> Matrix:
+        """Children in which one active choice, uniform over them, has another option, uniform over the others.
+
+        A choice that becomes active by that is drawn anew. Choices of one option cannot change; where no
+        active choice has more, the child is its parent.
+
+        Args:
+            matrix: (rows, num_choices), canonical; not changed.
+            rng: draws the places and the options.
+        """
+        active = self.active(matrix)
+        keys = np.where(active & (self.num_options > 1), rng.random(matrix.shape), -1.0)
+        rows, columns = np.arange(len(matrix)), keys.argmax(axis=1)
+        num_others = np.where(keys.max(axis=1) < 0, 0, self.num_options[columns] - 1)
+        steps = np.minimum(1 + rng.integers(0, np.maximum(num_others, 1)), num_others)
+        children = np.where(active, matrix, self._draw(len(matrix), rng))
+        children[rows, columns] = (matrix[rows, columns] + steps) % self.num_options[columns]
+        return self._canonical(children)
 
     def crossover(self, first: Matrix, second: Matrix, rng: np.random.Generator) -> Matrix:
         """Children of the rows of `first` with the same rows of `second`, both canonical.
@@ -250,19 +277,35 @@ class SearchSpace:
         stripped = text.strip()
         if stripped.startswith("{"):
             return Architecture.from_json(self, stripped)
+        options = self.notation.parse(stripped) if self.notation is not None else None
+        if options is not None:
+            return self.architecture(options)
         if re.fullmatch(r"[\[(]?\s*\d+(\s*[,\s]\s*\d+)*\s*,?\s*[\])]?", stripped):
             return self.architecture([int(number) for number in re.findall(r"\d+", stripped)])
-        options = self.notation.parse(stripped) if self.notation is not None else None
-        if options is None:
-            raise SpaceError(
-                f'an architecture is {self.num_choices} option indices "0,1,...", or a JSON object; got'
-                f" {text!r}; write one of these"
-            )
-        return self.architecture(options)
+        own = f", a text like {self.format(self._first)!r}" if self.notation is not None else ""
+        raise SpaceError(
+            f'an architecture is {self.num_choices} option indices "0,1,..."{own}, or a JSON object; got'
+            f" {text!r}; write one of these"
+        )
 
     def format(self, architecture: Architecture) -> str:
         """The paper's notation where the space has one, else the indices; `parse` reads both."""
         return str(architecture) if self.notation is None else self.notation.format(architecture.options)
+
+    def standalone_form(self, architecture: Architecture) -> Architecture:
+        """The architecture that stands for all that are the same network when trained from scratch.
+
+        Itself, unless the space's notation knows better. A supernet holds different weights for such
+        architectures; a benchmark table has one result for them.
+        """
+        notation: object = self.notation
+        if not isinstance(notation, StandaloneForms):
+            return architecture
+        return self.architecture(notation.standalone_form(architecture.options))
+
+    @property
+    def _first(self) -> Architecture:
+        return self.architecture([0] * self.num_choices)
 
     def enumerate(self) -> Iterator[Architecture]:
         """All distinct architectures, in lexicographic order of their indices."""

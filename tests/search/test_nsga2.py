@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from onepath.errors import ConfigurationError
+from onepath.search import NSGA2, FeasibleSet, RandomSearch, hypervolume, pareto_front
+from onepath.search.nsga2 import crowding_distances, nondomination_ranks
+from onepath.testing import known_score, known_space, search
+
+SPACE, TABLE = known_space()
+
+
+def costs(rows):
+    return TABLE.costs(SPACE, rows)
+
+
+@given(arrays(float, st.tuples(st.integers(1, 12), st.integers(1, 3)), elements=st.integers(0, 4).map(float)))
+def test_ranks_are_the_fronts_peeled_off_one_by_one(points) -> None:
+    ranks, left, front = np.full(len(points), -1), np.arange(len(points)), 0
+    while len(left):
+        inside = pareto_front(points[left])
+        ranks[left[inside]] = front
+        left, front = left[~inside], front + 1
+    assert nondomination_ranks(points).tolist() == ranks.tolist()
+
+
+def test_crowding_distance_worked_out() -> None:
+    """By hand: in units of 10 and of 100, the middle points have (4 + 80) and (8 + 50) between their neighbours."""
+    points = np.array([[0, 100], [2, 50], [4, 20], [10, 0]], dtype=float)
+    assert crowding_distances(points).tolist() == pytest.approx([np.inf, 0.4 + 0.8, 0.8 + 0.5, np.inf])
+    shuffled = [2, 0, 3, 1]
+    assert crowding_distances(points[shuffled]).tolist() == crowding_distances(points)[shuffled].tolist()
+
+
+def test_an_objective_that_is_equal_for_all_does_not_crowd() -> None:
+    assert crowding_distances(np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])).tolist() == [np.inf, 1, np.inf]
+    assert crowding_distances(np.array([[1.0], [1.0]])).tolist() == [0, 0]
+
+
+def test_finds_nearly_the_whole_true_front() -> None:
+    """Score against cost, on a space whose front is known: by far more of it than random search."""
+    everything = list(SPACE.enumerate())
+    points = np.column_stack([[known_score(a) for a in everything], -costs(SPACE.matrix(everything))])
+    worst = points.min(axis=0) - 1
+    true = hypervolume(points, worst)
+
+    def share(algorithm) -> float:
+        history = search(algorithm, FeasibleSet(SPACE))
+        proposed = [architecture for architectures, _ in history for architecture in architectures]
+        found = [[known_score(a), -TABLE.cost(a)] for a in proposed]
+        return hypervolume(found, worst) / true
+
+    found = [share(NSGA2(SPACE, seed, 30, 7, costs=[costs])) for seed in range(5)]
+    random = [share(RandomSearch(SPACE, seed, num=240)) for seed in range(5)]
+    assert min(found) > 0.98
+    assert np.mean(found) > np.mean(random) + 0.01
+
+
+def test_the_front_is_the_front_of_all_that_was_told() -> None:
+    algorithm = NSGA2(SPACE, 0, 80, 5, costs=[costs])
+    history = search(algorithm, FeasibleSet(SPACE))
+    proposed = [architecture for architectures, _ in history for architecture in architectures]
+    points = np.column_stack([[known_score(a) for a in proposed], -costs(SPACE.matrix(proposed))])
+    true = {proposed[index] for index in np.flatnonzero(pareto_front(points))}
+    assert 20 < len(true) <= 80
+    assert {architecture for architecture, _ in algorithm.front} == true
+
+
+def test_without_costs_the_population_is_the_best_of_all_seen() -> None:
+    algorithm = NSGA2(SPACE, 0, 20, 9)
+    history = search(algorithm, FeasibleSet(SPACE))
+    scores = sorted((score for _, scores in history for score in scores), reverse=True)
+    assert [score for _, score in algorithm.best] == scores[:20]
+    assert len({score for _, score in algorithm.front}) == 1
+
+
+def test_scores_of_several_numbers_are_compared_from_the_first_on_and_nan_is_worst() -> None:
+    algorithm = NSGA2(SPACE, 0, 4, 0)
+    architectures = [proposal.architecture for proposal in algorithm.ask(FeasibleSet(SPACE))]
+    scores = [(0.5, -2.0), (float("nan"), 0.0), (0.5, -1.0), (0.4, -0.1)]
+    algorithm.tell(architectures, scores)
+    assert [architecture for architecture, _ in algorithm.best] == [architectures[i] for i in (2, 0, 3, 1)]
+    assert algorithm.front == [(architectures[2], (0.5, -1.0))]
+
+
+def test_all_scores_nan_leaves_the_costs_to_decide() -> None:
+    algorithm = NSGA2(SPACE, 0, 6, 1, costs=[costs])
+    architectures = [proposal.architecture for proposal in algorithm.ask(FeasibleSet(SPACE))]
+    algorithm.tell(architectures, [float("nan")] * 6)
+    cheapest = min(architectures, key=TABLE.cost)
+    assert algorithm.best[0][0] == cheapest
+    assert len(algorithm.ask(FeasibleSet(SPACE))) == 6
+
+
+def test_numbers_are_in_range() -> None:
+    with pytest.raises(ConfigurationError, match="population >= 1"):
+        NSGA2(SPACE, population=0)
+    with pytest.raises(ConfigurationError, match="mutation_rate <= 1"):
+        NSGA2(SPACE, mutation_rate=1.5)
