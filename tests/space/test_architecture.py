@@ -80,3 +80,32 @@ def test_does_not_change_and_copies_to_itself(space: SearchSpace) -> None:
     assert copy.copy(architecture) is copy.deepcopy(architecture) is architecture
     assert pickle.loads(pickle.dumps(architecture)) == architecture
     assert repr(architecture) == "Architecture(0,0,0,0,0,0,0)"
+
+
+class _Letters:
+    """Two choices written as two letters; their order does not matter to the stand-alone network."""
+
+    def parse(self, text: str):
+        return dict(zip("xy", text, strict=True)) if len(text) == 2 and set(text) <= {"1", "2"} else None
+
+    def format(self, options) -> str:
+        return options["x"] + options["y"]
+
+    def standalone_form(self, options):
+        return dict(zip("xy", sorted(options.values()), strict=True))
+
+
+def test_a_notation_of_digits_comes_before_indices() -> None:
+    space = SearchSpace([Choice("x", ["1", "2"]), Choice("y", ["1", "2"])], notation=_Letters())
+    assert space.parse("21").indices == (1, 0)
+    assert space.parse("1,0").indices == (1, 0)
+    with pytest.raises(SpaceError, match="a text like '11'"):
+        space.parse("ab")
+
+
+def test_stand_alone_forms_are_the_notations() -> None:
+    choices = [Choice("x", ["1", "2"]), Choice("y", ["1", "2"])]
+    space = SearchSpace(choices, notation=_Letters())
+    assert space.standalone_form(space.parse("21")) == space.standalone_form(space.parse("12"))
+    plain = SearchSpace(choices)
+    assert plain.standalone_form(plain.parse("1,0")) == plain.parse("1,0")

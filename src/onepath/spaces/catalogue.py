@@ -15,6 +15,7 @@ from torch import nn
 from onepath.errors import ConfigurationError
 from onepath.nn import Supernet
 from onepath.spaces.mobilenet import mobilenet
+from onepath.spaces.nasbench_macro import NasBenchMacro
 from onepath.spaces.shufflenet import shufflenet, shufflenet_channels
 
 SpaceBuilder = Callable[..., nn.Module]
@@ -24,6 +25,7 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "shufflenet": shufflenet,
     "shufflenet-channels": shufflenet_channels,
     "mobilenet": mobilenet,
+    "nasbench-macro": NasBenchMacro,
 }
 
 
