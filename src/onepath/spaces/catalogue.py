@@ -15,6 +15,7 @@ from torch import nn
 from onepath.errors import ConfigurationError
 from onepath.nn import Supernet
 from onepath.spaces.mobilenet import mobilenet
+from onepath.spaces.nasbench201 import NasBench201
 from onepath.spaces.nasbench_macro import NasBenchMacro
 from onepath.spaces.shufflenet import shufflenet, shufflenet_channels
 
@@ -26,6 +27,7 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "shufflenet-channels": shufflenet_channels,
     "mobilenet": mobilenet,
     "nasbench-macro": NasBenchMacro,
+    "nasbench201": NasBench201,
 }
 
 

@@ -1,0 +1,230 @@
+"""NAS-Bench-201: one cell of six edges with five operations, 15,625 networks all trained on CIFAR-10.
+
+Source: Dong and Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search", ICLR 2020
+(arXiv 2001.00326), section 2. Differs from it: smaller inputs keep fewer strides, so that the last map is at least 4x4
+pixels; `width` scales every number of channels; in the supernet, the normalisation of the operations has no scale and
+no shift, in a stand-alone network it has, as in the released code. Initial weights are PyTorch's, as there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from onepath.errors import ConfigurationError
+from onepath.nn import ChoiceBlock, ElasticBatchNorm2d
+from onepath.space import Architecture, Choice, Option
+from onepath.spaces.small_inputs import check_width, kept_strides, scaled
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+"""In the order of the released code."""
+NUM_NODES = 4
+EDGES = tuple((source, target) for target in range(1, NUM_NODES) for source in range(target))
+"""From node 0, the input, to node 3, the output, in the order of the published strings."""
+STEM_CHANNELS = 16
+NUM_STAGES = 3
+# How many strides an input allows -> which of the two reductions keep theirs.
+KEPT_STRIDES: Mapping[int, Sequence[int]] = {2: (0, 1), 1: (1,), 0: ()}
+
+
+class NasBench201Notation:
+    """The benchmark's strings: `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, where `~0` is the node that an edge leaves."""
+
+    def parse(self, text: str) -> Mapping[str, Option] | None:
+        """The options of a string; None for a text of another form. Operations may be any word."""
+        pattern = "\\+".join(
+            r"\|" + "".join(rf"(\w+)~{source}\|" for source in range(target))
+            for target in range(1, NUM_NODES)
+        )
+        found = re.fullmatch(pattern, text)
+        return dict(zip(map(edge_name, EDGES), found.groups(), strict=True)) if found else None
+
+    def format(self, options: Mapping[str, Option]) -> str:
+        """The string of these options."""
+        return "+".join(
+            "|" + "".join(f"{options[edge_name((source, target))]}~{source}|" for source in range(target))
+            for target in range(1, NUM_NODES)
+        )
+
+
+def edge_name(edge: tuple[int, int]) -> str:
+    """The name of the choice of an edge: "0->1" is the operation from node 0 to node 1."""
+    return f"{edge[0]}->{edge[1]}"
+
+
+def is_connected(architecture: Architecture) -> bool:
+    """Whether the cell's output depends on its input; of 15,625 cells 341 are not connected."""
+    reached = {0}
+    for source, target in EDGES:
+        if source in reached and architecture[edge_name((source, target))] != "none":
+            reached.add(target)
+    return NUM_NODES - 1 in reached
+
+
+def canonical_cell(architecture: Architecture) -> str:
+    """A text that is equal for cells that compute the same but for the order of sums and for unused weights.
+
+    A skipped edge is its source, an edge without operation is `#`, and what a node adds is sorted. There are 6,466
+    texts; the benchmark trained each cell, so that equal ones have different results.
+    """
+    nodes = ["0"]
+    for target in range(1, NUM_NODES):
+        terms = []
+        for source in range(target):
+            operation = str(architecture[edge_name((source, target))])
+            nothing = operation == "none" or nodes[source] == "#"
+            passed = operation == "skip_connect"
+            terms.append("#" if nothing else nodes[source] if passed else f"({nodes[source]})@{operation}")
+        nodes.append("+".join(sorted(terms)))
+    return nodes[-1]
+
+
+class Zero(nn.Module):
+    """No operation: zeros of the input's shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(x)
+
+
+class Cell(nn.Module):
+    """Four nodes; each is the sum of the chosen operations on all nodes before it.
+
+    Args:
+        channels: of every node.
+        choices: the decision of each edge, in the order of `EDGES`; shared by all cells of a network.
+
+    Shapes: (B, channels, H, W) to the same.
+    """
+
+    def __init__(self, channels: int, choices: Sequence[Choice]) -> None:
+        super().__init__()
+        self.edges = nn.ModuleList(ChoiceBlock(_operations(channels), choice) for choice in choices)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last node."""
+        nodes = [x]
+        edges = iter(self.edges)
+        for _, incoming in itertools.groupby(EDGES, key=lambda edge: edge[1]):
+            terms = [next(edges)(nodes[source]) for source, _ in incoming]
+            total = terms[0]
+            for term in terms[1:]:
+                total = total + term
+            nodes.append(total)
+        return nodes[-1]
+
+
+class ResidualReduction(nn.Module):
+    """Between two stages: two 3x3 convolutions beside an average pooling and a 1x1 convolution.
+
+    Args:
+        in_channels, out_channels: of the block.
+        stride: of the first convolution and of the pooling.
+
+    Shapes: (B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            *_convolution(in_channels, out_channels, 3, stride), *_convolution(out_channels, out_channels, 3)
+        )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(stride, stride, ceil_mode=True), nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum of both branches."""
+        total: Tensor = self.main(x) + self.shortcut(x)
+        return total
+
+
+class NasBench201(nn.Module):
+    """The supernet module: a stem, three stages of equal cells with reductions between them, a head.
+
+    Args:
+        num_classes: of the classifier.
+        input_size: height and width of the input in pixels; each reduction halves it, if it is 16 pixels or more.
+        in_channels: of the input.
+        width: factor on the 16, 32 and 64 channels of the stages, rounded to multiples of 4; 1 is the paper's network.
+        num_cells: in each stage; 5 is the paper's network.
+
+    Attributes:
+        notation: the benchmark's own, `|nor_conv_3x3~0|+...`.
+        start: the path that a training which starts from one path takes, all edges 3x3 convolutions.
+
+    Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
+
+    Raises:
+        ConfigurationError: an input below 4 pixels, a width out of range, or no cell.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        input_size: int = 32,
+        in_channels: int = 3,
+        width: float = 1.0,
+        num_cells: int = 5,
+    ) -> None:
+        super().__init__()
+        check_width(width)
+        if num_cells < 1:
+            raise ConfigurationError(
+                f"num_cells >= 1 must hold, but got num_cells={num_cells}. The paper has 5 in each stage."
+            )
+        self.notation = NasBench201Notation()
+        self.start = self.notation.format(dict.fromkeys(map(edge_name, EDGES), "nor_conv_3x3"))
+        choices = [Choice(edge_name(edge), OPERATIONS) for edge in EDGES]
+        channels = [scaled(STEM_CHANNELS * 2**stage, width) for stage in range(NUM_STAGES)]
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, channels[0], 3, padding=1, bias=False), nn.BatchNorm2d(channels[0])
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Cell(number, choices) for _ in range(num_cells))) for number in channels
+        )
+        self.reductions = nn.ModuleList(
+            ResidualReduction(before, after, stride)
+            for (before, after), stride in zip(
+                itertools.pairwise(channels), kept_strides(input_size, KEPT_STRIDES), strict=True
+            )
+        )
+        self.head = nn.Sequential(
+            nn.BatchNorm2d(channels[-1]), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
+        self.classifier = nn.Linear(channels[-1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        x = self.stages[0](self.stem(x))
+        for reduction, stage in zip(self.reductions, self.stages[1:], strict=True):
+            x = stage(reduction(x))
+        logits: Tensor = self.classifier(self.head(x))
+        return logits
+
+
+def _operations(channels: int) -> dict[str, nn.Module]:
+    """The five candidates of an edge. Inputs are shared by several edges, so that no activation is in place."""
+    modules = (
+        Zero(),
+        nn.Identity(),
+        nn.Sequential(*_convolution(channels, channels, 1, affine=False)),
+        nn.Sequential(*_convolution(channels, channels, 3, affine=False)),
+        nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
+    )
+    return dict(zip(OPERATIONS, modules, strict=True))
+
+
+def _convolution(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, affine: bool = True
+) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """A ReLU, a convolution and its normalisation, which in a stand-alone network always has scale and shift."""
+    return (
+        nn.ReLU(),
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False),
+        ElasticBatchNorm2d(out_channels, affine=affine, standalone_affine=True),
+    )
