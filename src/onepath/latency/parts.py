@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import defaultdict
@@ -19,7 +20,7 @@ from onepath.errors import ShapeError, SpaceError
 from onepath.latency.keys import candidate_key, shape_text
 from onepath.nn import ChoiceBlock, ElasticDepth, Supernet
 from onepath.nn.selection import ModuleWithChoices
-from onepath.space import Architecture
+from onepath.space import Architecture, SearchSpace
 
 NUM_CHECKED = 8
 _CANDIDATE = re.compile(r"(.*)\.candidates\.\d+")
@@ -154,28 +155,43 @@ def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:
                 f"depends on {len(names)} choices with {math.prod(shape)}: {', '.join(names)}. Measure whole networks "
                 "instead."
             )
-    keys: dict[tuple[str, ...], list[tuple[str, ...]]] = {
-        names: [()] * math.prod(shape) for names, shape in shapes.items()
-    }
+    found_keys: dict[tuple[str, ...], dict[tuple[int, ...], dict[str, list[str]]]] = {}
     constant: tuple[str, ...] = ()
     shown: dict[str, tuple[Architecture, Candidate]] = {}
     for indices, cells in sweep(space, groups):
         architecture = space.architecture(indices)
+        active = space.active(space.matrix([architecture]))[0]
         found = candidates(twin, parts, architecture, input_shape)
-        for names, joint in cells.items():
-            here = [one for one in found if parts[one.path].choices == names]
-            keys[names][int(np.ravel_multi_index(joint, shapes[names]))] = tuple(one.key for one in here)
-            for one in here:
-                shown.setdefault(one.key, (architecture, one))
         fixed = [one for one in found if not parts[one.path].choices]
-        if not constant:
-            constant = tuple(one.key for one in fixed)
-            shown.update((one.key, (architecture, one)) for one in fixed)
-    layout = Layout(
-        constant, tuple(Term(names, shapes[names], tuple(keys[names])) for names in groups), shown
-    )
+        constant = constant or tuple(one.key for one in fixed)
+        for names in cells:
+            # A choice inside a candidate that is not taken is inactive: the candidate's term is over the others.
+            alive = tuple(name for name in names if active[space.column(name)])
+            joint = tuple(architecture.indices[space.column(name)] for name in alive)
+            here: dict[str, list[str]] = {}
+            for one in found:
+                if parts[one.path].choices == names:
+                    here.setdefault(one.path, []).append(one.key)
+            found_keys.setdefault(alive, {}).setdefault(joint, {}).update(here)
+        for one in found:
+            shown.setdefault(one.key, (architecture, one))
+    layout = Layout(constant, tuple(_terms(space, found_keys)), shown)
     _check(layout, twin, parts, input_shape)
     return layout
+
+
+def _terms(
+    space: SearchSpace, found: dict[tuple[str, ...], dict[tuple[int, ...], dict[str, list[str]]]]
+) -> Iterator[Term]:
+    """From choices -> joint option -> path -> keys; without the terms that are empty everywhere."""
+    for names, cells in found.items():
+        shape = tuple(space.choices[space.column(name)].num_options for name in names)
+        keys = [
+            tuple(key for here in cells.get(joint, {}).values() for key in here)
+            for joint in itertools.product(*map(range, shape))
+        ]
+        if any(keys):
+            yield Term(names, shape, tuple(keys))
 
 
 def candidates(

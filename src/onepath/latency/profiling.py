@@ -57,7 +57,7 @@ def profile(
     space_name: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     max_seconds: float = 240.0,
-    precision: float = 0.003,
+    precision: float = 0.0015,
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> LatencyTable:

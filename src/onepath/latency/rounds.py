@@ -105,7 +105,7 @@ def run_rounds(
     networks: Sequence[Prepared],
     rounds: Rounds,
     *,
-    precision: float = 0.003,
+    precision: float = 0.0015,
     max_seconds: float = 240.0,
     seed: int = 0,
     watched: slice = slice(None),
