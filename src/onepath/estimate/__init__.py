@@ -1,15 +1,17 @@
-"""How good an architecture is: with the supernet's weights, or trained by itself."""
+"""How good an architecture is: with the supernet's weights, trained by itself, or looked up."""
 
 from onepath.estimate.estimator import Estimate, Estimator
 from onepath.estimate.recalibration import recalibrate_batchnorm, recalibrate_on_task
 from onepath.estimate.standalone import StandaloneEstimator
 from onepath.estimate.supernet import SupernetEstimator
+from onepath.estimate.table import TableEstimator
 
 __all__ = [
     "Estimate",
     "Estimator",
     "StandaloneEstimator",
     "SupernetEstimator",
+    "TableEstimator",
     "recalibrate_batchnorm",
     "recalibrate_on_task",
 ]

@@ -1,0 +1,213 @@
+"""Known truth: the accuracies of a benchmark's table in the place of an evaluation."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.errors import ConfigurationError, DataError, SpaceError
+from onepath.estimate.estimator import Estimate
+from onepath.search import Limit
+from onepath.space import Architecture, SearchSpace
+
+ARCHITECTURE_COLUMNS = ("architecture", "arch", "arch_str", "architecture_str", "cell")
+ACCURACY_COLUMNS = (
+    *("test_accuracy", "test_acc", "accuracy", "acc"),
+    *("valid_accuracy", "validation_accuracy", "val_accuracy", "valid_acc", "val_acc"),
+)
+
+
+class TableEstimator:
+    """Looks architectures up in a .parquet or .csv file, so that a search takes seconds and its truth is known.
+
+    A row is one architecture as option indices, as JSON or in the paper's own notation, and its accuracy. An
+    architecture without a row has the accuracy of its stand-alone form (`SearchSpace.standalone_form`), if that or
+    another architecture of the same form has a row: they are the same network when trained from scratch.
+
+    Args:
+        space: what the rows are architectures of.
+        path: the file. A .csv has a header.
+        architecture_column: default: the first there is of `ARCHITECTURE_COLUMNS`.
+        accuracy_column: any column of numbers, higher is better; default: the first there is of `ACCURACY_COLUMNS`,
+            the accuracy on test data before that on validation data.
+
+    Attributes:
+        architectures: of the rows, in their order.
+        accuracies: float64 of shape (rows,), in the table's own unit, which is percent in the published ones.
+        architecture_column: the column read.
+        accuracy_column: the column read.
+
+    Raises:
+        DataError: the file cannot be read; a row is no architecture of the space or has no finite accuracy; rows
+            that are one network have different accuracies.
+        ConfigurationError: a column that is not there, or none that is known.
+
+    Example, with any algorithm; `feasible_set` adds other limits:
+
+        >>> truth = TableEstimator(supernet.space, "nasbench201.parquet")           # doctest: +SKIP
+        >>> feasible = FeasibleSet(supernet.space, [truth.limit()])                 # doctest: +SKIP
+        >>> while proposals := algorithm.ask(feasible):                             # doctest: +SKIP
+        ...     asked = [proposal.architecture for proposal in proposals]
+        ...     algorithm.tell(asked, [truth.estimate(architecture).accuracy for architecture in asked])
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        path: str | Path,
+        *,
+        architecture_column: str | None = None,
+        accuracy_column: str | None = None,
+    ) -> None:
+        self._path = Path(path)
+        self._space = space
+        names = _column_names(self._path)
+        self.architecture_column = _column(
+            "architecture_column", architecture_column, ARCHITECTURE_COLUMNS, names, path
+        )
+        self.accuracy_column = _column("accuracy_column", accuracy_column, ACCURACY_COLUMNS, names, path)
+        texts, values = _read(self._path, (self.architecture_column, self.accuracy_column))
+        self.architectures = tuple(self._parse(row, text) for row, text in enumerate(texts))
+        self.accuracies: npt.NDArray[np.float64] = np.array(
+            [self._number(row, value) for row, value in enumerate(values)], dtype=np.float64
+        )
+        self._rows: dict[Architecture, int] = {}
+        for row, architecture in enumerate(self.architectures):
+            first = self._rows.setdefault(space.standalone_form(architecture), row)
+            if self.accuracies[first] != self.accuracies[row]:
+                raise DataError(
+                    f"rows of {path} that are one network must have one {self.accuracy_column}, but row {first} "
+                    f"({texts[first]}) has {self.accuracies[first]} and row {row} ({texts[row]}) "
+                    f"{self.accuracies[row]}; keep one of them, or their mean"
+                )
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.architectures)
+
+    def __contains__(self, architecture: Architecture) -> bool:
+        """Whether `estimate` knows it."""
+        return self._space.standalone_form(architecture) in self._rows
+
+    def estimate(self, architecture: Architecture) -> Estimate:
+        """The accuracy in the table, in its unit; the loss is unknown, given as infinite, and nothing is scored.
+
+        Raises:
+            DataError: the table does not have it.
+        """
+        row = self._rows.get(self._space.standalone_form(architecture))
+        if row is None:
+            raise DataError(
+                f"an architecture must be in the table, but {self._space.format(architecture)} is not among the "
+                f"{len(self)} rows of {self._path}; search under the estimator's limit(), or give a larger table"
+            )
+        return Estimate(accuracy=float(self.accuracies[row]), loss=math.inf, seconds=0.0, num_validation=0)
+
+    def is_known(self, matrix: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """(rows,) True where the table has the architecture of a row of `matrix`."""
+        architectures = self._space.architectures(matrix)
+        return np.fromiter((architecture in self for architecture in architectures), np.bool_, len(matrix))
+
+    def limit(self) -> Limit:
+        """What keeps a search inside the table, for tables that hold only a part of their space."""
+        return Limit(
+            name="in_table",
+            unit="architectures that the table lacks",
+            maximum=0,
+            costs=lambda matrix: (~self.is_known(matrix)).astype(np.int64),
+        )
+
+    def _parse(self, row: int, text: Any) -> Architecture:
+        if not isinstance(text, str | list):
+            raise DataError(
+                f"{self.architecture_column} of {self._path} must be text or lists of option indices, but row {row} "
+                f"has {text!r}; write it as text, with all its zeros"
+            )
+        try:
+            return self._space.parse(str(text))
+        except SpaceError as error:
+            raise DataError(
+                f"every row of {self._path} must be an architecture of the space, but row {row} is not: {error}"
+            ) from error
+
+    def _number(self, row: int, value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise DataError(
+                f"every row of {self._path} must have a finite {self.accuracy_column}, but row {row} has {value!r}; "
+                "remove the row, or choose another accuracy_column"
+            )
+        return number
+
+
+def _column(
+    argument: str, asked: str | None, known: Sequence[str], names: Sequence[str], path: str | Path
+) -> str:
+    """The column asked for, or the first known one."""
+    found = next((name for name in ((asked,) if asked is not None else known) if name in names), None)
+    if found is None:
+        what = f"{argument} must be a column of {path}" if asked else f"{argument} must be given for {path}"
+        came = f"{asked!r} is not" if asked else f"none is called {' or '.join(known)}"
+        raise ConfigurationError(f"{what}, but {came}. Its columns are: {', '.join(names) or 'none'}.")
+    return found
+
+
+def _column_names(path: Path) -> Sequence[str]:
+    if path.suffix not in (".parquet", ".csv"):
+        raise ConfigurationError(f"a table must be a .parquet or a .csv, but got {path}. Convert it.")
+    if path.suffix == ".csv":
+        return next(iter(_csv_rows(path)), [])
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _read(path: Path, columns: tuple[str, str]) -> tuple[list[Any], list[Any]]:
+    """The values of two columns."""
+    if path.suffix == ".csv":
+        header, *rows = _csv_rows(path)
+        places = [header.index(column) for column in columns]
+        short = next((number for number, row in enumerate(rows) if len(row) != len(header)), None)
+        if short is not None:
+            raise DataError(
+                f"every row of {path} must have the header's {len(header)} fields, but row {short} has "
+                f"{len(rows[short])}; put fields that hold commas into quotes"
+            )
+        first, second = ([row[place] for row in rows] for place in places)
+        return first, second
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=list(dict.fromkeys(columns)))
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    return table[columns[0]].to_pylist(), table[columns[1]].to_pylist()
+
+
+def _csv_rows(path: Path) -> Iterable[list[str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return [row for row in csv.reader(file, strict=True) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return DataError(
+        f"a table must be readable, but {path} is not ({reason}); check the path, or write it again"
+    )
