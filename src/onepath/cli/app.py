@@ -171,14 +171,16 @@ def spaces(json: o.Json = False) -> None:
     if json:
         print_json({"spaces": found})
         return
-    titles = ["space", "architectures", "choices", "MACs min", "median", "max", "params min", "median", "max"]
+    titles = ["space", "architectures", "choices", "classes", "input"]
+    titles += [title for kind in ("MACs", "params") for title in (f"{kind} min", "median", "max")]
     rows = [
-        [space["name"], f"{space['size']:.3g}", str(space["num_choices"])]
+        [space["name"], f"{space['size']:.3g}", str(space["num_choices"]), str(space["num_classes"])]
+        + ["x".join(map(str, space["input_shape"]))]
         + [compact(space[kind][level]) for kind in ("macs", "params") for level in ("min", "median", "max")]
         for space in found
     ]
     print_table(titles, rows)
-    write("at 1000 classes and 3x224x224, as in the papers")
+    write("classes and input as in the papers")
 
 
 @app.command()
@@ -213,8 +215,8 @@ def profile(
         int | None,
         typer.Option(metavar="N", help="Measure N whole networks and fit a predictor to them instead."),
     ] = None,
-    num_classes: o.NumClasses = 1000,
-    input_size: o.CostInputSize = 224,
+    num_classes: o.NumClasses = None,
+    input_size: o.CostInputSize = None,
     in_channels: o.InChannels = 3,
     width: o.Width = None,
     space_argument: o.SpaceArgument = None,
@@ -233,14 +235,11 @@ def profile(
     The same command continues where it was stopped.
     """
     from onepath.cli import latency
+    from onepath.cli.catalogue import network_sizes
 
+    sizes = network_sizes(space, num_classes, input_size, in_channels, width)
     common: dict[str, Any] = {
-        "sizes": {
-            "num_classes": num_classes,
-            "input_size": input_size,
-            "in_channels": in_channels,
-            "width": width,
-        },
+        "sizes": sizes,
         "arguments": o.merged({"space_argument": space_argument}, None).get("space_arguments", {}),
         "settings": {"threads": threads, "batch": batch, "precision": precision},
         "seed": seed or 0,
@@ -289,8 +288,8 @@ def cost(
         ),
     ] = None,
     device: o.CostDevice = None,
-    num_classes: o.NumClasses = 1000,
-    input_size: o.CostInputSize = 224,
+    num_classes: o.NumClasses = None,
+    input_size: o.CostInputSize = None,
     in_channels: o.InChannels = 3,
     width: o.Width = None,
     space_argument: o.SpaceArgument = None,
@@ -304,17 +303,13 @@ def cost(
 ) -> None:
     """MACs and parameters of one architecture; with --device its latency, too."""
     from onepath.cli import latency
-    from onepath.cli.catalogue import describe_architecture
+    from onepath.cli.catalogue import describe_architecture, network_sizes
 
+    sizes = network_sizes(space, num_classes, input_size, in_channels, width)
     arguments = o.merged({"space_argument": space_argument}, None).get("space_arguments", {})
     o.check_cost(architecture, compare, device)
     common: dict[str, Any] = {
-        "sizes": {
-            "num_classes": num_classes,
-            "input_size": input_size,
-            "in_channels": in_channels,
-            "width": width,
-        },
+        "sizes": sizes,
         "arguments": arguments,
         "settings": {"threads": threads, "batch": batch, "precision": precision},
     }
@@ -329,14 +324,7 @@ def cost(
             print_comparison(compared)
         return
     assert architecture is not None
-    found = describe_architecture(
-        space,
-        architecture,
-        num_classes=num_classes,
-        input_shape=(in_channels, input_size, input_size),
-        width=width,
-        arguments=arguments,
-    )
+    found = describe_architecture(space, architecture, sizes=sizes, arguments=arguments)
     if device is not None:
         found |= latency.measured_latency(space, architecture, device, **common)
     if json:

@@ -5,44 +5,57 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-PAPER_SHAPE = (3, 224, 224)
-PAPER_CLASSES = 1000
+PAPER_CHANNELS = 3
 
 
 def describe_spaces() -> list[dict[str, Any]]:
-    """Name, size, number of choices, and min / median / max of MACs and params of every ready-made space."""
+    """Name, size, choices, and min / median / max of MACs and params of every space in its paper's setting."""
     from onepath import cost, spaces
 
     found = []
     for name in spaces.names():
-        channels, size, _ = PAPER_SHAPE
-        supernet = spaces.build(name, PAPER_CLASSES, input_size=size, in_channels=channels)
+        num_classes, size = spaces.paper_setting(name)
+        shape = (PAPER_CHANNELS, size, size)
+        supernet = spaces.build(name, num_classes, input_size=size, in_channels=PAPER_CHANNELS)
         space = supernet.space
-        described: dict[str, Any] = {"name": name, "size": space.size, "num_choices": space.num_choices}
+        described: dict[str, Any] = {
+            "name": name,
+            "size": space.size,
+            "num_choices": space.num_choices,
+            "num_classes": num_classes,
+            "input_shape": list(shape),
+        }
         for kind in ("macs", "params"):
-            sampler = space.window_sampler(cost.table(supernet, PAPER_SHAPE, kind))
+            sampler = space.window_sampler(cost.table(supernet, shape, kind))
             lowest, highest = sampler.extremes()
             described[kind] = {"min": lowest, "median": sampler.quantile(0.5), "max": highest}
         found.append(described)
     return found
 
 
-def describe_architecture(
-    space: str,
-    architecture: str,
-    *,
-    num_classes: int,
-    input_shape: tuple[int, int, int],
-    width: float | None,
-    arguments: Mapping[str, Any],
+def network_sizes(
+    space: str, num_classes: int | None, input_size: int | None, in_channels: int, width: float | None
 ) -> dict[str, Any]:
-    """The cost of one architecture of a space, built for this shape and number of classes."""
+    """The sizes a space is built with: those given, else those of its paper; the width None where not given."""
+    from onepath import spaces
+
+    paper_classes, paper_size = spaces.paper_setting(space)
+    return {
+        "num_classes": num_classes or paper_classes,
+        "input_size": input_size or paper_size,
+        "in_channels": in_channels,
+        "width": width,
+    }
+
+
+def describe_architecture(
+    space: str, architecture: str, *, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The cost of one architecture of a space, built with `network_sizes` and the space's own arguments."""
     from onepath import cost, spaces
 
-    channels, size, _ = input_shape
-    supernet = spaces.build(
-        space, num_classes, input_size=size, in_channels=channels, width=width, **arguments
-    )
+    input_shape = (sizes["in_channels"], sizes["input_size"], sizes["input_size"])
+    supernet = spaces.build(space, **sizes, **arguments)
     parsed = supernet.space.parse(architecture)
     return {
         "space": space,
@@ -50,7 +63,7 @@ def describe_architecture(
         "options": parsed.options,
         "macs": cost.macs(supernet, parsed, input_shape),
         "params": cost.params(supernet, parsed),
-        "num_classes": num_classes,
+        "num_classes": sizes["num_classes"],
         "input_shape": list(input_shape),
     }
 

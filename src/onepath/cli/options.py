@@ -144,8 +144,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout an
 SpaceName = Annotated[
     str, typer.Argument(metavar="SPACE", help="A space of `onepath spaces`, or path/to/file.py:function.")
 ]
-NumClasses = Annotated[int, typer.Option(min=1)]
-CostInputSize = Annotated[int, typer.Option(min=1, help="Height and width of the input.")]
+NumClasses = Annotated[int | None, typer.Option(min=1, help="Default: as in the space's paper.")]
+CostInputSize = Annotated[
+    int | None, typer.Option(min=1, help="Height and width of the input; default: as in the space's paper.")
+]
 InChannels = Annotated[int, typer.Option(min=1)]
 LatencyDevice = Annotated[str, typer.Option(help="A device of `onepath devices`.")]
 CostDevice = Annotated[str | None, typer.Option(help="A device of `onepath devices`, to measure latency on.")]

@@ -30,10 +30,26 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "nasbench201": NasBench201,
 }
 
+PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
+    "shufflenet": (1000, 224),
+    "shufflenet-channels": (1000, 224),
+    "mobilenet": (1000, 224),
+    "nasbench-macro": (10, 32),
+    "nasbench201": (10, 32),
+}
+
 
 def names() -> tuple[str, ...]:
     """The names of the ready-made spaces."""
     return tuple(BUILDERS)
+
+
+def paper_setting(name: str) -> tuple[int, int]:
+    """Number of classes, and height and width of the images in pixels, in the space's paper.
+
+    Those of ImageNet, 1000 and 224, for a space of the user's own.
+    """
+    return PAPER_SETTINGS.get(name, (1000, 224))
 
 
 def build(
