@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from onepath.space import Architecture, Choice, SearchSpace, round_to
     from onepath.train import (
         ConstrainedSampler,
+        PathDropoutSampler,
         Recipe,
+        StrictFairnessSampler,
         UniformSampler,
         WideningSampler,
         train_model,
@@ -54,7 +56,9 @@ _HOMES = {
     "cost": ("Constraint", "MaxMacs", "MaxParams"),
     "train": (
         "ConstrainedSampler",
+        "PathDropoutSampler",
         "Recipe",
+        "StrictFairnessSampler",
         "UniformSampler",
         "WideningSampler",
         "train_model",
@@ -84,10 +88,12 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "MaxMacs",
     "MaxParams",
     "NSGA2",
+    "PathDropoutSampler",
     "RandomSearch",
     "Recipe",
     "RegularizedEvolution",
     "SearchSpace",
+    "StrictFairnessSampler",
     "Supernet",
     "Task",
     "UniformSampler",

@@ -12,7 +12,14 @@ from onepath.testing.samplers import (
     check_nothing_else_is_random,
     check_update_and_generator_decide,
 )
-from onepath.train import ConstrainedSampler, Sampler, UniformSampler, WideningSampler
+from onepath.train import (
+    ConstrainedSampler,
+    PathDropoutSampler,
+    Sampler,
+    StrictFairnessSampler,
+    UniformSampler,
+    WideningSampler,
+)
 
 
 def make_constrained(space: SearchSpace) -> Sampler:
@@ -24,8 +31,26 @@ def make_widening(space: SearchSpace) -> Sampler:
     return WideningSampler(space, 200)
 
 
+def make_path_dropout(space: SearchSpace) -> Sampler:
+    return PathDropoutSampler(space, 200, rate=0.3)
+
+
+def make_ghost_batches(space: SearchSpace) -> Sampler:
+    return PathDropoutSampler(space, 200, rate=0.3, end=0, num_ghost_batches=3)
+
+
+MAKERS = [
+    UniformSampler,
+    StrictFairnessSampler,
+    make_constrained,
+    make_widening,
+    make_path_dropout,
+    make_ghost_batches,
+]
+
+
 @pytest.mark.parametrize("check", SAMPLER_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("make", [UniformSampler, make_constrained, make_widening])
+@pytest.mark.parametrize("make", MAKERS)
 def test_samplers_keep_the_contract(make: MakeSampler, check: Callable[[MakeSampler], None]) -> None:
     check(make)
 

@@ -6,6 +6,7 @@ from onepath.nn.depth import ElasticDepth
 from onepath.nn.gates import Gate
 from onepath.nn.linear import ElasticLinear
 from onepath.nn.norm import ElasticBatchNorm2d
+from onepath.nn.paths import GatedPath, GhostBatches, Path
 from onepath.nn.supernet import Supernet
 
 __all__ = [
@@ -15,5 +16,8 @@ __all__ = [
     "ElasticDepth",
     "ElasticLinear",
     "Gate",
+    "GatedPath",
+    "GhostBatches",
+    "Path",
     "Supernet",
 ]

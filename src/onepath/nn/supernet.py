@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,12 +12,9 @@ from onepath.errors import SpaceError
 from onepath.nn.binding import bind
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.extraction import extract_module, reset_weights
-from onepath.nn.gates import Gate
+from onepath.nn.paths import GatedPath, GhostBatches, Path
 from onepath.nn.selection import Selection
 from onepath.space import Architecture
-
-Path = Architecture | Mapping[str, Gate]
-"""What a supernet can run: one architecture, or gates by choice name on top of the active architecture."""
 
 
 class Supernet(nn.Module):
@@ -57,12 +53,20 @@ class Supernet(nn.Module):
 
         Args:
             path: an architecture of this space; or gates by choice name, which replace the single path at
-                these choices until the next architecture is activated.
+                these choices until the next architecture is activated; or both as a `GatedPath`.
 
         Raises:
-            SpaceError: the architecture is of another space, or a gate names a choice that has no choice
-                block.
+            SpaceError: the architecture is of another space, a gate names a choice that has no choice
+                block, or there are several paths.
         """
+        if isinstance(path, GhostBatches):
+            raise SpaceError(
+                f"one path at a time can be active, but these are {len(path.paths)} for parts of a batch. "
+                "Call the supernet with them."
+            )
+        if isinstance(path, GatedPath):
+            self.activate(path.architecture)
+            path = path.gates
         if isinstance(path, Architecture):
             if path is self._active and not self._selection.gates:
                 return
@@ -99,8 +103,12 @@ class Supernet(nn.Module):
 
         Args:
             x: what the module takes.
-            path: see `activate`; None runs the path that is active.
+            path: see `activate`; `GhostBatches` run each part of `x` along a path of its own, the last one
+                of which stays active; None runs the path that is active.
         """
+        if isinstance(path, GhostBatches):
+            parts = torch.tensor_split(x, min(len(path.paths), len(x)))
+            return torch.cat([self.forward(part, own) for part, own in zip(parts, path.paths, strict=False)])
         if path is not None:
             self.activate(path)
         output: Tensor = self.module(x)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from onepath.nn import GatedPath, GhostBatches, Path
 from onepath.randomness import generator
 from onepath.space import Architecture, Choice, SearchSpace
 from onepath.train import Sampler
@@ -29,20 +30,39 @@ def sampled_space() -> SearchSpace:
     return SearchSpace([*blocks, Choice("width", [8, 16, 24])])
 
 
-def draw(sampler: Sampler, update: int, seed: int = 0) -> list[Architecture]:
-    """The paths of an update, drawn as a training draws them."""
-    return list(sampler.paths(update, generator(seed, "paths", update)))
+Described = tuple[Architecture, dict[str, tuple[int, ...]]]
+"""An architecture, and the active candidates of the choices that have gates."""
+
+
+def draw(sampler: Sampler, update: int, seed: int = 0) -> list[Described]:
+    """The paths of an update, drawn as a training draws them; of ghost batches those of all parts."""
+    paths = sampler.paths(update, generator(seed, "paths", update))
+    return [described for path in paths for described in _described(path)]
+
+
+def _described(path: Path) -> list[Described]:
+    if isinstance(path, GhostBatches):
+        return [described for own in path.paths for described in _described(own)]
+    if isinstance(path, GatedPath):
+        return [(path.architecture, {name: gate.active for name, gate in path.gates.items()})]
+    assert isinstance(path, Architecture), (
+        "gates without an architecture depend on what was active before; answer a GatedPath"
+    )
+    return [(path, {})]
 
 
 def check_paths_are_of_the_space(make: MakeSampler) -> None:
-    """Every update has a path, and every path is an architecture of the space in its canonical form."""
+    """Every update has a path, and every path is a canonical architecture of the space, its gates too."""
     space = sampled_space()
     sampler = make(space)
     for update in range(_NUM_UPDATES):
         paths = draw(sampler, update)
         assert paths, f"update {update} has no path"
-        for path in paths:
+        for path, gates in paths:
             assert path == space.architecture(path.indices), f"{path} is not an architecture of the space"
+            for name, active in gates.items():
+                num_options = space.choices[space.column(name)].num_options
+                assert max(active) < num_options, f"{name!r} has no candidate {max(active)}"
 
 
 def check_update_and_generator_decide(make: MakeSampler) -> None:
@@ -78,9 +98,9 @@ def check_every_option_is_trained(make: MakeSampler) -> None:
     space = sampled_space()
     sampler = make(space)
     paths = [path for update in range(_NUM_UPDATES) for path in draw(sampler, update)]
-    rows = space.matrix(paths)
     for column, choice in enumerate(space.choices):
-        missing = set(range(choice.num_options)) - set(rows[:, column].tolist())
+        drawn = {index for path, gates in paths for index in gates.get(choice.name, (path.indices[column],))}
+        missing = set(range(choice.num_options)) - drawn
         assert not missing, f"options {sorted(missing)} of {choice.name!r} were not drawn"
 
 

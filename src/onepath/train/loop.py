@@ -11,14 +11,15 @@ from torch import nn
 
 from onepath.nn.alignment import align_candidates, widest_path
 from onepath.randomness import generator
+from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
 from onepath.train.recipe import Recipe
+from onepath.train.reduction import Reduction
 from onepath.train.training import Checkpoint, OnPoint, OnUpdate, Training
 
 if TYPE_CHECKING:
     from onepath.data import Task
-    from onepath.nn import Supernet
-    from onepath.space import Architecture
+    from onepath.nn import Path, Supernet
     from onepath.train.samplers import Sampler
 
 
@@ -35,11 +36,13 @@ def train_supernet(
     on_point: OnPoint | None = None,
     on_update: OnUpdate | None = None,
     compile: bool = False,
+    reduction: Reduction = "sum",
+    counts: CandidateCounts | None = None,
 ) -> list[TrainingPoint]:
     """Train a supernet's shared weights, in place.
 
     For each update the sampler answers a list of paths; the gradients of their losses on the same batch are
-    summed, then the optimizer steps once. Parameters of no sampled path keep gradient None and do not move,
+    accumulated, then the optimizer steps once. Parameters of no sampled path keep gradient None and do not move,
     not even by momentum or weight decay. The paths of update t are drawn from `(seed, "paths", t)`, dropout
     from `(seed, "dropout", t)`, batches from the task's own `(seed, t)`; the caller's global random state is
     left as it was. With `recipe.one_path`, the first updates train one path, and its candidates' weights
@@ -59,6 +62,10 @@ def train_supernet(
         on_point: called with each new point of the curve, about 50 times in all.
         on_update: called after each update with the updates done and their total.
         compile: compile the candidate blocks, not the paths.
+        reduction: of the gradients of a parameter that several of an update's paths reach, such as the stem's
+            and the head's: "sum", the gradient of the summed losses; or "mean" over the paths that reach it,
+            so that with many paths it does not move faster than a candidate that only one of them reaches.
+        counts: how often each candidate is trained is added to it; kept in the checkpoint.
 
     Returns:
         The whole curve, including the part before a resumption.
@@ -76,7 +83,7 @@ def train_supernet(
     num_one_path = round(recipe.one_path * recipe.epochs * task.updates_per_epoch(recipe.batch_size))
     first = widest_path(supernet) if num_one_path else None
 
-    def paths(update: int) -> Sequence[Architecture]:
+    def paths(update: int) -> Sequence[Path]:
         if first is not None and update < num_one_path:
             return (first,)
         if first is not None and update == num_one_path:
@@ -91,6 +98,8 @@ def train_supernet(
         recipe=recipe,
         seed=seed,
         device=torch.device(device),
+        reduction=reduction,
+        counts=counts,
     ).run(checkpoint, on_point, on_update)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from onepath.errors import ConfigurationError, InfeasibleError
 
 if TYPE_CHECKING:
+    from onepath.nn import Path
     from onepath.space import Architecture, CostTable, SearchSpace
 
 
@@ -19,15 +20,19 @@ class Sampler(Protocol):
     steps.
     """
 
-    def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:
-        """The paths of update `update` (from 0); all randomness comes from `rng`, which belongs to this
-        update.
+    def paths(self, update: int, rng: np.random.Generator) -> Sequence[Path]:
+        """The paths of update `update` (from 0): whatever a supernet can run, architectures or gates.
+
+        All randomness comes from `rng`, which belongs to this update. `onepath.testing` checks that.
         """
         ...
 
 
 class UniformSampler:
     """One path per update, each choice uniform and independent.
+
+    Expectation fair: in the mean over updates the candidates of a block are trained equally often. At any one time they
+    are not (see `StrictFairnessSampler`).
 
     Source: SPOS, arXiv 1904.00420, section 3.2.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError
 from onepath.randomness import generator
+from onepath.train.counts import CandidateCounts
 from onepath.train.curve import Tally, TrainingPoint
 from onepath.train.depthwise import fast_depthwise
 from onepath.train.evaluation import autocast
@@ -20,6 +22,7 @@ from onepath.train.interruption import DeferredInterrupt
 from onepath.train.memory import keep_freed_memory
 from onepath.train.optimizer import ActiveSGD
 from onepath.train.recipe import Recipe
+from onepath.train.reduction import GradientCounter, Reduction
 from onepath.train.threads import worthwhile_threads
 
 if TYPE_CHECKING:
@@ -61,6 +64,8 @@ class Training:
         recipe: Recipe,
         seed: int,
         device: torch.device,
+        reduction: Reduction = "sum",
+        counts: CandidateCounts | None = None,
     ) -> None:
         self.module = module.to(device)
         if len(task.input_shape) == 3:
@@ -74,6 +79,9 @@ class Training:
         self.updates_per_epoch = task.updates_per_epoch(recipe.batch_size)
         self.num_updates = recipe.epochs * self.updates_per_epoch
         self.optimizer = ActiveSGD(module.named_parameters(), recipe)
+        self.gradients = GradientCounter(module.parameters()) if reduction == "mean" else None
+        self.reduction = reduction
+        self.counts = CandidateCounts() if counts is None else counts
         self.tally = Tally(task, 1 if device.type == "cpu" else _ACCELERATOR_READ_EVERY)
         self.update = 0
         self.is_inside_update = False
@@ -98,6 +106,8 @@ class Training:
                 worthwhile_threads(num_pixels),
                 torch.random.fork_rng(devices),
                 fast_depthwise(self.module, self.recipe.precision),
+                self.counts.watch(self.module),
+                contextlib.nullcontext() if self.gradients is None else self.gradients,
                 DeferredInterrupt() as interrupt,
             ):
                 self._run_updates(checkpoint, on_point, on_update, interrupt)
@@ -158,6 +168,8 @@ class Training:
             self.tally.add(self.update, loss.detach(), outputs.detach(), targets)
             del outputs, loss
         self.tally.read_if_due()
+        if self.gradients is not None:
+            self.gradients.average()
         self.optimizer.step(rate)
         self.update += 1
         self.is_inside_update = False
@@ -181,6 +193,7 @@ class Training:
     def _settings(self) -> dict[str, Any]:
         return {
             **dataclasses.asdict(self.recipe),
+            "reduction": self.reduction,
             "seed": self.seed,
             "num_updates": self.num_updates,
             "data": self.task.fingerprint,
@@ -205,12 +218,13 @@ class Training:
             "model": dict(self.module.state_dict()),
             "momentum": self.optimizer.state_dict(),
             "sums": list(self.tally.sums),
+            "counts": self.counts.state_dict(),
             "curve": [dataclasses.astuple(point) for point in self.curve],
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state`; ConfigurationError if it belongs to another training."""
-        saved = state["settings"]
+        saved = {"reduction": "sum", **state["settings"]}
         for name, value in self._settings().items():
             if saved.get(name) != value:
                 raise ConfigurationError(
@@ -229,4 +243,5 @@ class Training:
         self.update = state["update"]
         self.seconds = state["seconds"]
         self.tally.sums = list(state["sums"])
+        self.counts.load_state_dict(state.get("counts", {}))
         self.curve = [TrainingPoint(*point) for point in state["curve"]]
