@@ -171,10 +171,9 @@ def comparison_page(title: str, compared: dict[str, Any]) -> str:
         figure.update_xaxes(title_text=_AXES[kind], row=1, col=column)
     figure.update_yaxes(title_text="measured latency, ms", row=1, col=1)
     device, shape = compared["device"], shape_text(compared["input_shape"])
+    threads = f"{device['threads']} thread{'s' if device['threads'] > 1 else ''}"
     figure.update_layout(
-        title=escape(
-            f"{title} at {shape} on {device['name']}, {device['threads']} threads, batch {device['batch']}"
-        ),
+        title=escape(f"{title} at {shape} on {device['name']}, {threads}, batch {device['batch']}"),
         template="plotly_white",
         showlegend=False,
         height=560,
