@@ -116,7 +116,11 @@ def test_ctrl_c_saves_every_training(finished: Path, tmp_path: Path) -> None:
                 break
         # As a terminal does: to the workers too.
         os.killpg(process.pid, signal.SIGINT)
-        stdout, rest = process.communicate(timeout=60)
+        try:
+            stdout, rest = process.communicate(timeout=60)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
     stderr = "".join(lines) + rest
     assert (process.returncode, stdout) == (130, ""), stderr
     assert stderr.endswith("\ninterrupted: the same command continues where it stopped\n")
