@@ -1,13 +1,13 @@
 """A device whose latencies follow a law; for the command line and other tests as `fake_device.py:Fake`.
 
-A network takes 0.1 ms, and 0.01 ms for each weight of a kernel (height x width) of its convolutions, times the number
-in the file that FAKE_FACTOR names, if there is one. Each network that is prepared is a line of the file FAKE_LOG.
+A network takes 0.1 ms, and 0.01 ms for each weight of a kernel (height x width) of its convolutions. In a copy of this
+file elsewhere, files beside it have a say: all times are multiplied by the number in `factor.txt`, and where there is a
+`log.txt`, each network that is prepared is a line of it.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ BASE_MS, WEIGHT_MS = 0.1, 0.01
 def law_ms(model: nn.Module) -> float:
     """What the network takes."""
     kernels = [module.kernel_size for module in model.modules() if isinstance(module, nn.Conv2d)]
-    return BASE_MS + WEIGHT_MS * sum(height * width for height, width in kernels)
+    factor = Path(__file__).with_name("factor.txt")
+    weights = sum(height * width for height, width in kernels)
+    return (BASE_MS + WEIGHT_MS * weights) * (float(factor.read_text()) if factor.exists() else 1.0)
 
 
 class Fake(Device):
@@ -32,13 +34,11 @@ class Fake(Device):
     schedule = Schedule(num_blocks=4, num_runs=1, num_warm_up=0)
 
     def prepare(self, model: Any, input_shape: Sequence[int]) -> Prepared:
-        factor = os.environ.get("FAKE_FACTOR")
-        ms = law_ms(model) * (float(Path(factor).read_text()) if factor else 1.0)
-        log = os.environ.get("FAKE_LOG")
-        if log:
-            with Path(log).open("a") as file:
-                file.write(f"{ms:.6f}\n")
-        return _Constant([ms])
+        log = Path(__file__).with_name("log.txt")
+        if log.exists():
+            with log.open("a") as file:
+                file.write(f"{law_ms(model):.6f}\n")
+        return _Constant([law_ms(model)])
 
 
 class Noisy(Fake):

@@ -18,8 +18,10 @@ from fake_device import Fake, Noisy, law_ms
 from tiny_space import build
 
 from onepath import MaxLatency
-from onepath.errors import ConfigurationError, InfeasibleError, RunDirectoryError
-from onepath.latency import LatencyTable, OnnxDevice, confirm, load_predictor, profile
+from onepath.errors import ConfigurationError, InfeasibleError, RunDirectoryError, UserError
+from onepath.latency import LatencyTable, OnnxDevice, Reference, confirm, load_predictor, profile
+from onepath.latency.confirm import PAUSES_SECONDS
+from onepath.latency.limit import known_network
 from onepath.latency.predictor import MlpRecipe, NetworkPredictor, fit_predictor, measure_pairs
 from onepath.methods.supernet_search import feasible_set
 from onepath.nn import Supernet
@@ -62,17 +64,20 @@ def test_the_bound_is_additive_and_its_sampling_exact(supernet: Supernet, table:
     assert supernet.space.count_within(bound.table, None, 0.305) == len(allowed) < len(matrix)
 
 
-def test_without_a_predictor_a_table_is_profiled_once(
-    supernet: Supernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = tmp_path / "log"
-    monkeypatch.setenv("FAKE_LOG", str(log))
-    limit = MaxLatency(Fake(), 0.3)
+def test_without_a_predictor_a_table_is_profiled_once(supernet: Supernet) -> None:
+    class Counting(Fake):
+        num = 0
+
+        def prepare(self, model: Any, input_shape: Sequence[int]) -> Any:
+            type(self).num += 1
+            return super().prepare(model, input_shape)
+
+    limit = MaxLatency(Counting(), 0.3)
     bound = limit.bind(supernet, SHAPE)
-    num = len(log.read_text().splitlines())
+    num = Counting.num
     assert limit.bind(supernet, SHAPE).costs(matrix_of(supernet)) == pytest.approx(measured(supernet))
     assert bound.table is not None
-    assert len(log.read_text().splitlines()) == num > 50
+    assert Counting.num == num > 50
 
 
 def test_a_network_predictor_screens_too(supernet: Supernet, tmp_path: Path) -> None:
@@ -155,6 +160,51 @@ def test_a_network_over_the_limit_is_measured_once() -> None:
     assert (found.median_ms, Counting.sessions) == (pytest.approx(0.19), 1)
     confirm(Counting(), nn.Conv2d(1, 1, 3), SHAPE, limit_ms=0.2)
     assert Counting.sessions == 1 + 1 + 3
+
+
+def test_a_slow_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+
+    class Recovering(Fake):
+        """Twice as slow until it has been waited for twice."""
+
+        def prepare(self, model: Any, input_shape: Sequence[int]) -> Any:
+            prepared = super().prepare(model, input_shape)
+            run = prepared.run
+            prepared.run = lambda: run() * (2 if len(slept) < 2 else 1)  # type: ignore[method-assign]
+            return prepared
+
+    network, known = nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 1)
+    found = confirm(Recovering(), network, SHAPE, limit_ms=0.2, reference=Reference(known, law_ms(known)))
+    assert found.median_ms == pytest.approx(law_ms(network))
+    assert slept == list(PAUSES_SECONDS[:2])
+    slept.clear()
+    assert confirm(Recovering(), network, SHAPE, limit_ms=0.2).median_ms == pytest.approx(2 * law_ms(network))
+
+
+def test_a_machine_that_stays_slow_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    network = nn.Conv2d(1, 1, 3)
+    with pytest.raises(
+        UserError, match=r"a network of 0.15 ms on fake takes 0.19 ms now; run the same"
+    ) as caught:
+        confirm(Fake(), network, SHAPE, reference=Reference(network, 0.15))
+    assert "\n" not in str(caught.value)
+    assert slept == list(PAUSES_SECONDS)
+    faster = confirm(Fake(), network, SHAPE, reference=Reference(network, 0.3))
+    assert faster.median_ms == pytest.approx(0.19)
+
+
+def test_the_known_network_is_a_measured_one_in_the_middle(supernet: Supernet, table: Path) -> None:
+    loaded = LatencyTable.load(table)
+    known = known_network(loaded)
+    assert known is not None
+    assert known[1] == pytest.approx(law_ms(supernet.extract(supernet.space.parse(known[0]), inherit=False)))
+    levels = sorted(row["measured_ms"] for row in loaded.evidence["networks"])
+    assert known[1] == levels[len(levels) // 2]
+    assert known_network(LatencyTable.from_data({**loaded.to_data(), "evidence": {}})) is None
 
 
 def test_noise_is_flagged() -> None:

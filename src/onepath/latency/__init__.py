@@ -2,7 +2,7 @@
 
 from onepath.latency.catalogue import DeviceEntry, device, devices
 from onepath.latency.command_device import CommandDevice
-from onepath.latency.confirm import confirm
+from onepath.latency.confirm import Reference, confirm
 from onepath.latency.device import Device, Network, Prepared, Schedule
 from onepath.latency.limit import LatencyPredictor, MaxLatency, load_predictor
 from onepath.latency.measure import MAX_RELATIVE_IQR, Latency, measure
@@ -24,6 +24,7 @@ __all__ = [
     "OnnxDevice",
     "Prepared",
     "PublishedTable",
+    "Reference",
     "Schedule",
     "confirm",
     "device",

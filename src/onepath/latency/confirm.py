@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
+from onepath.errors import UserError
 from onepath.export import export_onnx
 from onepath.latency.conditioning import conditioned
 from onepath.latency.device import Device, Network
 from onepath.latency.measure import Latency, measure
 from onepath.latency.onnx_device import OnnxDevice
+from onepath.latency.onnx_file import write_for_timing
 
 NUM_SESSIONS = 3
+MAX_SLOWNESS = 1.1
+"""Over so many times its known latency a reference says that the machine is in a slow mood."""
+PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Waits for the machine to be as fast as before; after the last it is an error."""
 _MOST_NOISY = 3
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A network whose latency on the device is known, to tell a slow network from a slow moment of the machine.
+
+    Attributes:
+        model: its weights do not matter.
+        ms: its latency, from a measurement over minutes.
+    """
+
+    model: nn.Module
+    ms: float
 
 
 def confirm(
@@ -25,19 +45,21 @@ def confirm(
     input_shape: Sequence[int],
     *,
     limit_ms: float | None = None,
+    reference: Reference | None = None,
     num_sessions: int = NUM_SESSIONS,
 ) -> Latency:
     """Measure a network in several sessions, and return the slowest of them.
 
-    A session prepares the network anew, for where it comes to lie in memory is part of its speed, and one session is
-    short against the moods of a shared machine. A runtime that takes ONNX files is given the file that `export_onnx`
-    writes, which is what a run hands over. A noisy session is repeated.
+    A session prepares the network anew, for where it comes to lie in memory is part of its speed. A runtime that takes
+    ONNX files is given the file that `export_onnx` writes, which is what a run hands over. A noisy session is repeated,
+    and so is one in which the reference, measured in the same rounds, took over 1.1 times as long as it is known to.
 
     Args:
         device: where.
         model: its weights do not matter; not changed.
         input_shape: of one example, without the batch.
         limit_ms: a network whose first, quick measurement is over it is not measured further.
+        reference: None: what the machine does at the moment is taken for its speed.
         num_sessions: without noise, 1 or more.
 
     Returns:
@@ -46,27 +68,53 @@ def confirm(
 
     Raises:
         ShapeError: the network rejects `input_shape`.
-        UserError: the runtime cannot take the network.
+        UserError: the runtime cannot take the network; or the machine stayed slow for half a minute.
     """
-    if limit_ms is not None:
-        (quick,) = measure(device, [model], input_shape)
-        if not quick.is_noisy and quick.median_ms > limit_ms:
-            return quick
     steady: list[Latency] = []
     noisy: list[Latency] = []
-    with _final_form(device, model, input_shape) as network:
-        while len(steady) < num_sessions and len(noisy) < _MOST_NOISY:
+    pauses = iter(PAUSES_SECONDS)
+    with tempfile.TemporaryDirectory(prefix="onepath-") as name:
+        known = None if reference is None else _quick_form(device, reference.model, input_shape, Path(name))
+
+        def session(network: Network) -> Latency:
+            """One that the machine's speed did not spoil."""
+            while reference is not None and known is not None:
+                latency, now = measure(device, [network, known], input_shape)
+                if now.is_noisy:
+                    return replace(latency, is_noisy=True)
+                if now.median_ms <= MAX_SLOWNESS * reference.ms:
+                    return latency
+                seconds = next(pauses, None)
+                if seconds is None:
+                    raise UserError(
+                        f"the machine must be as fast as when its latencies were predicted, but a network of "
+                        f"{reference.ms:.4g} ms on {device.name} takes {now.median_ms:.4g} ms now; run the same "
+                        "command again when the machine is quieter, or profile it anew"
+                    )
+                time.sleep(seconds)
             (latency,) = measure(device, [network], input_shape)
+            return latency
+
+        if limit_ms is not None:
+            quick = session(model)
+            if not quick.is_noisy and quick.median_ms > limit_ms:
+                return quick
+        network = _final_form(device, model, input_shape, Path(name))
+        while len(steady) < num_sessions and len(noisy) < _MOST_NOISY:
+            latency = session(network)
             (noisy if latency.is_noisy else steady).append(latency)
     return max(noisy if len(steady) < num_sessions else steady, key=lambda latency: latency.median_ms)
 
 
-@contextlib.contextmanager
-def _final_form(device: Device, model: nn.Module, input_shape: Sequence[int]) -> Iterator[Network]:
+def _final_form(device: Device, model: nn.Module, input_shape: Sequence[int], folder: Path) -> Network:
     """The file that would be handed over, for a runtime of files; else the network."""
     if not isinstance(device, OnnxDevice):
-        yield model
-        return
-    with tempfile.TemporaryDirectory(prefix="onepath-") as folder:
-        network = conditioned(model, input_shape)
-        yield export_onnx(network, input_shape, Path(folder) / "model.onnx")
+        return model
+    return export_onnx(conditioned(model, input_shape), input_shape, folder / "model.onnx")
+
+
+def _quick_form(device: Device, model: nn.Module, input_shape: Sequence[int], folder: Path) -> Network:
+    """The form in which tables and predictors measure networks, written once for all sessions."""
+    if not isinstance(device, OnnxDevice):
+        return model
+    return write_for_timing(model, input_shape, device.batch, folder / "reference.onnx")

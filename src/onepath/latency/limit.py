@@ -89,6 +89,23 @@ def check_predictor(
             )
 
 
+def known_network(predictor: LatencyPredictor) -> tuple[str, float] | None:
+    """A typical network that was measured for a predictor: its architecture as text, and its latency in ms.
+
+    None where the predictor does not tell of any.
+    """
+    if isinstance(predictor, LatencyTable):
+        rows = predictor.evidence.get("networks", ())
+        pairs = [(str(row["architecture"]), float(row["measured_ms"])) for row in rows if not row["is_noisy"]]
+    elif isinstance(predictor, NetworkPredictor):
+        tested = predictor.comparison.get("test_pairs", {"architecture": (), "measured_ms": ()})
+        pairs = list(zip(tested["architecture"], tested["measured_ms"], strict=True))
+    else:
+        pairs = []
+    known = sorted((pair for pair in pairs if pair[0]), key=lambda pair: pair[1])
+    return known[len(known) // 2] if known else None
+
+
 class MaxLatency(Constraint):
     """At most this latency on a device, as a table or a predictor of it has it.
 

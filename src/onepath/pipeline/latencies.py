@@ -12,7 +12,7 @@ from onepath.record import StageRow
 from onepath.record.directory import LATENCY_PREDICTOR, LATENCY_TABLE
 
 if TYPE_CHECKING:
-    from onepath.latency import Device, Latency, LatencyPredictor, MaxLatency
+    from onepath.latency import Device, Latency, LatencyPredictor, MaxLatency, Reference
     from onepath.pipeline.context import Run
     from onepath.space import Architecture
 
@@ -113,7 +113,13 @@ class Latencies:
         known = row.record.get("measured", {})
         if str(architecture) not in known:
             model = run.blank.extract(architecture, inherit=False)
-            latency = confirm(self.device, model, run.input_shape, limit_ms=run.config.limit_ms)
+            latency = confirm(
+                self.device,
+                model,
+                run.input_shape,
+                limit_ms=run.config.limit_ms,
+                reference=self._reference,
+            )
             known = {**known, str(architecture): asdict(latency)}
             record = {"settings": self.device.settings(), "measured": known}
             store.put_stage(StageRow(MEASURED, row.seconds, True, record))
@@ -144,6 +150,18 @@ class Latencies:
         assert run.config.latency_table is not None, "without a file it is profiled"
         return load_predictor(run.config.latency_table)
 
+    @cached_property
+    def _reference(self) -> Reference | None:
+        """A network of the table, so that a slow moment of the machine is not taken for a slow network."""
+        from onepath.latency import Reference
+        from onepath.latency.limit import known_network
+
+        known = known_network(self.predictor)
+        if known is None:
+            return None
+        space = self._run.blank.space
+        return Reference(self._run.blank.extract(space.parse(known[0]), inherit=False), known[1])
+
     def _profiled(self) -> LatencyPredictor:
         from onepath.latency.profiling import profile
 
@@ -155,10 +173,23 @@ class Latencies:
             path=run.path / LATENCY_TABLE,
             seed=run.config.seed,
             space_name=run.config.space,
-            arguments={"width": run.config.width, **run.config.space_arguments},
+            arguments=self._arguments(),
             max_seconds=_PROFILE_SECONDS,
             progress=self._teller(),
         )
+
+    def _arguments(self) -> dict[str, Any]:
+        """What the space was built with, for messages; what was not given is left out."""
+        run = self._run
+        channels, *size = run.input_shape
+        arguments = {
+            "num_classes": run.facts["classes"],
+            "input_size": min(size, default=None),
+            "in_channels": channels,
+            "width": run.config.width,
+            **run.config.space_arguments,
+        }
+        return {name: value for name, value in arguments.items() if value is not None}
 
     def _teller(self) -> Callable[[str, float, str], None]:
         """Tells the run's progress, in percent, how far the profile is."""
