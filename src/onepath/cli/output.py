@@ -22,10 +22,9 @@ def write(text: str) -> None:
 def print_result(path: Path, result: Mapping[str, Any]) -> None:
     """The outcome of a run, for people."""
     cost, accuracy, baseline = result["cost"], result["accuracy"], result["random_baseline"]
-    latency = (
-        "" if cost["latency_ms"] is None else f", {cost['latency_ms']:.3f} ms on {cost['latency_device']}"
-    )
-    write(f"network    {cost['macs']:,} MACs, {cost['params']:,} parameters{latency}")
+    write(f"network    {cost['macs']:,} MACs, {cost['params']:,} parameters")
+    if cost["latency_ms"] is not None:
+        write(f"latency    {_latency(result)}")
     write(
         f"accuracy   {_number(accuracy['retrained_test'])} test, {_number(accuracy['retrained_validation'])} validation"
     )
@@ -42,6 +41,12 @@ def print_result(path: Path, result: Mapping[str, Any]) -> None:
     for name in result["files"].values():
         if name is not None:
             write(f"file       {path / name}")
+    # Those of further limits are in folders of their own.
+    for winner in result["winners"][1:]:
+        write(
+            f"winner     {_number(winner['accuracy']['retrained_test'])} test, {winner['cost']['latency_ms']:.3f} ms "
+            f"measured, limit {winner['max_latency_ms']:g} ms: {path / winner['path']}"
+        )
 
 
 def print_comparison(compared: Mapping[str, Any]) -> None:
@@ -67,6 +72,15 @@ def print_comparison(compared: Mapping[str, Any]) -> None:
             f"Kendall tau {_number(found['kendall_tau'])}"
         )
     write(f"file  {compared['files']['page']}")
+
+
+def _latency(result: Mapping[str, Any]) -> str:
+    cost, limit = result["cost"], result["constraints"]["max_latency_ms"]
+    iqr = "" if cost["latency_iqr_ms"] is None else f" (IQR {cost['latency_iqr_ms']:.3f} ms)"
+    text = f"{cost['latency_ms']:.3f} ms{iqr} measured on {cost['latency_device']}"
+    if limit is not None:
+        text += f", predicted {cost['latency_predicted_ms']:.3f} ms, limit {limit:g} ms"
+    return text
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

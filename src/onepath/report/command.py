@@ -48,6 +48,8 @@ def _option(name: str, value: object) -> list[str]:
         singular = f"--{name.removesuffix('s').replace('_', '-')}"
         return [word for key, item in value.items() for word in (singular, f"{key}={_yaml(item)}")]
     flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, list):
+        return [flag, ",".join(map(str, value))]
     return [flag] if value is True else [flag, str(value)]
 
 

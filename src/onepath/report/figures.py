@@ -51,19 +51,19 @@ def accuracy_against_macs(record: RunRecord) -> Figure | None:
                 "x": [_millions(row.macs) for row in others],
                 "y": [_hundredths(row.inherited_validation) for row in others],
                 "text": [escape(_role_title(row.role)) for row in others],
-                "marker": {"color": "baseline", "size": 12, "symbol": "diamond", "line": _OUTLINE},
+                "marker": {"color": "baseline", "size": 12, "symbol": "diamond", "line": OUTLINE},
                 "hovertemplate": "%{text}<br>%{x:.4~f} M MACs, %{y:.2f} %<extra></extra>",
             }
         )
     if winner is not None and winner.macs is not None and winner.accuracy is not None:
-        marker = {"color": "winner", "size": 18, "symbol": "star", "line": _OUTLINE}
+        marker = {"color": "winner", "size": 18, "symbol": "star", "line": OUTLINE}
         name = "winner" if is_done(record, "search") else "best so far"
         data.append(_points(name, [winner], marker=marker))
-    layout = _layout("million MACs", "inherited validation accuracy (%)")
+    layout = layout_of("million MACs", "inherited validation accuracy (%)")
     limit = limits(record).get("max_macs")
     if limit is not None:
-        layout["shapes"] = [_vertical_line(_millions(limit))]
-        layout["annotations"] = [_line_label(_millions(limit), "limit")]
+        layout["shapes"] = [vertical_line(_millions(limit))]
+        layout["annotations"] = [line_label(_millions(limit), "limit")]
     return {"id": "accuracy-against-macs", "data": data, "layout": layout}
 
 
@@ -87,7 +87,7 @@ def search_progress(record: RunRecord) -> Figure | None:
         _line("median of the generation", x, middle, "trial", "%{y:.2f} %"),
         _line("best so far", x, best, "winner", "%{y:.2f} %"),
     ]
-    layout = _layout("generation", "inherited validation accuracy (%)")
+    layout = layout_of("generation", "inherited validation accuracy (%)")
     layout["hovermode"] = "x unified"
     layout["xaxis"]["dtick"] = max(1, round((x[-1] - x[0]) / 10))
     return {"id": "search-progress", "data": data, "layout": layout}
@@ -105,7 +105,7 @@ def training_curves(record: RunRecord) -> list[Figure]:
             data = [line for line in lines if line is not None]
             if data:
                 title = "training loss" if quantity == "loss" else "training accuracy (%)"
-                layout = _layout("epoch", title) | {"showlegend": len(data) > 1}
+                layout = layout_of("epoch", title) | {"showlegend": len(data) > 1}
                 heading = "Supernet" if group == "supernet" else "Stand-alone networks"
                 figures.append(
                     {
@@ -142,11 +142,11 @@ def inherited_against_alone(record: RunRecord) -> Figure | None:
                 "customdata": titles,
                 "textposition": "top center",
                 "cliponaxis": False,
-                "marker": {"color": colour, "size": size, "symbol": symbol, "line": _OUTLINE},
+                "marker": {"color": colour, "size": size, "symbol": symbol, "line": OUTLINE},
                 "hovertemplate": "%{customdata}<br>inherited %{x:.2f} %<br>stand-alone %{y:.2f} %<extra></extra>",
             }
         )
-    layout = _layout("inherited validation accuracy (%)", "stand-alone test accuracy (%)")
+    layout = layout_of("inherited validation accuracy (%)", "stand-alone test accuracy (%)")
     layout["showlegend"] = False
     for axis, values in (
         ("xaxis", [_hundredths(row.inherited_validation) for row in rows]),
@@ -158,10 +158,11 @@ def inherited_against_alone(record: RunRecord) -> Figure | None:
     return {"id": "inherited-against-alone", "is_numbered": is_numbered, "data": data, "layout": layout}
 
 
-_OUTLINE = {"color": "surface", "width": 1.5}
+OUTLINE = {"color": "surface", "width": 1.5}
 
 
-def _layout(x: str, y: str) -> Figure:
+def layout_of(x: str, y: str) -> Figure:
+    """Two titled axes with a legend."""
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "showlegend": True}
 
 
@@ -172,13 +173,14 @@ def _points(name: str, trials: Sequence[TrialRow], **style: Any) -> Figure:
         "name": name,
         "x": [_millions(trial.macs) for trial in trials],
         "y": [_hundredths(trial.accuracy) for trial in trials],
-        "text": [_describe(trial) for trial in trials],
+        "text": [describe_trial(trial) for trial in trials],
         "hovertemplate": "%{x:.4~f} M MACs, %{y:.2f} %<br>%{text}<extra></extra>",
         **style,
     }
 
 
-def _describe(trial: TrialRow) -> str:
+def describe_trial(trial: TrialRow) -> str:
+    """What shows under the pointer, escaped."""
     architecture = escape(shortened(trial.architecture, _ARCHITECTURE_LENGTH))
     return f"trial {trial.number}, generation {trial.generation}, {escape(trial.origin)}<br>{architecture}"
 
@@ -208,7 +210,7 @@ def _progress_by_trial(scored: Sequence[TrialRow]) -> Figure:
         _line("best so far", x, best, "winner", "%{y:.2f} %"),
     ]
     data[1]["line"]["shape"] = "hv"
-    layout = _layout("architectures evaluated", "inherited validation accuracy (%)")
+    layout = layout_of("architectures evaluated", "inherited validation accuracy (%)")
     return {"id": "search-progress", "data": data, "layout": layout}
 
 
@@ -261,12 +263,14 @@ def _curve_order(name: str) -> tuple[bool, str, int, str]:
     return (kind == "winner", kind, int(number) if number.isdigit() else 0, start)
 
 
-def _vertical_line(x: float) -> Figure:
+def vertical_line(x: float) -> Figure:
+    """A dashed line over the whole height."""
     line = {"color": "limit", "width": 1.5, "dash": "dash"}
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
-def _line_label(x: float, text: str) -> Figure:
+def line_label(x: float, text: str) -> Figure:
+    """A text above such a line."""
     return {
         "x": x,
         "y": 1,

@@ -173,7 +173,12 @@ def limits(record: RunRecord) -> dict[str, float]:
     """The hard limits of the search by name, for example {"max_macs": 2000000}."""
     noted = stage_record(record, "search").get("limit")
     source = noted if isinstance(noted, dict) else record.config
-    return {name: value for name, value in source.items() if name.startswith("max_") and value is not None}
+    # Of several limits on latency the first is that of the directory itself.
+    return {
+        name: value[0] if isinstance(value, list) else value
+        for name, value in source.items()
+        if name.startswith("max_") and value is not None
+    }
 
 
 def num_images(record: RunRecord, split: str) -> int | None:

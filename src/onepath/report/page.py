@@ -27,12 +27,14 @@ from onepath.report.findings import (
     winner_network,
     winner_trial,
 )
+from onepath.report.latency import figures_of, latency_section, limit_ms, winner_latency
 from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
 
 REPORT_NAME = "report.html"
 _STAGES = ("train", "search", "retrain", "export")
 _FILTERS = (
     "duration",
+    "milliseconds",
     "percent",
     "scientific",
     "share",
@@ -99,7 +101,7 @@ def render(record: RunRecord) -> str:
 
 def content(record: RunRecord) -> dict[str, Any]:
     """Everything that the template shows."""
-    comparison = compare(record)
+    comparison, latency = compare(record), latency_section(record)
     tone = "neutral"
     if comparison is not None:
         tone = "good" if comparison.is_better else "bad" if comparison.is_worse else "neutral"
@@ -120,7 +122,8 @@ def content(record: RunRecord) -> dict[str, Any]:
         "progress": figures.search_progress(record),
         "curves": figures.training_curves(record),
         "against": figures.inherited_against_alone(record),
-        "figures": _all_figures(record),
+        "latency": latency,
+        "figures": [*_all_figures(record), *figures_of(latency)],
         "drawing": drawing(record),
         "winner": trial.architecture if trial else network.architecture if network else None,
         "networks": [(_network_name(record, row), row, _gain(row)) for row in record.networks],
@@ -199,15 +202,21 @@ def versions(record: RunRecord) -> dict[str, str]:
 def _latency_card(record: RunRecord) -> list[Card]:
     cost = record.result.get("cost") or {}
     export = stage_record(record, "export")
-    measured = export.get("latency") or {}
-    median = cost.get("latency_ms") or export.get("latency_ms") or measured.get("median_ms")
+    chosen, limit = winner_latency(record), limit_ms(record)
+    measured = chosen or export.get("latency") or {}
+    median = cost.get("latency_ms") or chosen.get("median_ms") or export.get("latency_ms")
     if median is None:
         return []
-    notes = [str(cost.get("latency_device") or measured.get("device") or "")]
+    settings = stage_record(record, "latency").get("settings") or {}
+    notes = [str(cost.get("latency_device") or settings.get("name") or measured.get("device") or "")]
     if measured.get("threads"):
         notes.append(f"{measured['threads']} thread{'s' if measured['threads'] > 1 else ''}")
     if measured.get("iqr_ms") is not None:
         notes.append(f"IQR {formats.milliseconds(measured['iqr_ms'])}")
+    if cost.get("latency_predicted_ms") is not None:
+        notes.append(f"predicted {formats.milliseconds(cost['latency_predicted_ms'])}")
+    if limit is not None:
+        notes.append(f"limit {formats.milliseconds(limit)}")
     if measured.get("is_noisy"):
         notes.append("noisy: the machine was busy")
     return [Card("Latency", formats.milliseconds(median), ", ".join(note for note in notes if note))]

@@ -30,6 +30,7 @@ _FEW_IMAGES = 2000
 _FEW_NETWORKS = 10
 _SIGNIFICANT = 0.05
 _LIMIT_NAMES = {"max_macs": "MACs (the dashed line)", "max_params": "parameters"}
+_UNITS = {"max_latency_ms": "ms of latency"}
 
 
 class Caution(NamedTuple):
@@ -141,7 +142,9 @@ def retraining_text(record: RunRecord) -> str:
 def limits_text(record: RunRecord) -> str:
     """The limits under which the search went on."""
     found = [
-        f"{short_count(value)} {_LIMIT_NAMES[name]}" if name in _LIMIT_NAMES else f"{name} {value:g}"
+        f"{short_count(value)} {_LIMIT_NAMES[name]}"
+        if name in _LIMIT_NAMES
+        else f"{value:g} {_UNITS.get(name, name)}"
         for name, value in limits(record).items()
     ]
     return f"The limit was {' and '.join(found)}." if found else "No limit was set."
