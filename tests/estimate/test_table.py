@@ -159,7 +159,7 @@ def test_evolution_beats_random_search_on_a_partial_table(shared_data: Path) -> 
     truth = TableEstimator(MACRO, shared_data / "nasbench_macro_cifar10_half.parquet")
     feasible = FeasibleSet(MACRO, [truth.limit()])
     random, evolved, aged = (
-        np.mean([max(searched(make(seed), truth, feasible)) for seed in range(8)])
+        np.mean([max(searched(make(seed), truth, feasible)) for seed in range(4)])
         for make in (
             lambda seed: RandomSearch(MACRO, seed=seed, num=200),
             lambda seed: Evolution(MACRO, seed=seed, population=20, generations=9),
