@@ -96,6 +96,23 @@ def test_all_scores_nan_leaves_the_costs_to_decide() -> None:
     assert len(algorithm.ask(FeasibleSet(SPACE))) == 6
 
 
+def test_of_one_front_the_least_crowded_stay() -> None:
+    """Score and cost are equal, so that no candidate dominates another of another cost."""
+    algorithm = NSGA2(SPACE, 0, 20, 1, costs=[costs])
+    told = []
+    while proposals := algorithm.ask(FeasibleSet(SPACE)):
+        architectures = [proposal.architecture for proposal in proposals]
+        algorithm.tell(architectures, [float(TABLE.cost(architecture)) for architecture in architectures])
+        before, told = told, [architecture for architecture, _ in algorithm.best]
+    candidates = [*before, *architectures]
+    values = np.array([[TABLE.cost(architecture)] * 2 for architecture in candidates], dtype=float)
+    distances = dict(zip(candidates, crowding_distances(values * [1, -1]), strict=True))
+    kept = [distances[architecture] for architecture in told]
+    assert len(candidates) == 40
+    assert kept == sorted(distances.values(), reverse=True)[:20]
+    assert {TABLE.cost(architecture) for architecture in told} >= {values.min(), values.max()}
+
+
 def test_numbers_are_in_range() -> None:
     with pytest.raises(ConfigurationError, match="population >= 1"):
         NSGA2(SPACE, population=0)

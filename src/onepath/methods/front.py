@@ -1,0 +1,61 @@
+"""The front of accuracy against costs among the architectures that a search evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.errors import ConfigurationError
+from onepath.methods.supernet_search import Found, Trial
+from onepath.search import hypervolume, pareto_front
+from onepath.search.feasible import Costs
+
+
+@dataclass(frozen=True)
+class Front:
+    """Trade-offs: no evaluated architecture is at least as good in everything and better in something.
+
+    Attributes:
+        trials: those on the front, by rising cost, the first cost first.
+        costs: (trials, costs), their costs.
+        hypervolume: share of the box between the reference (accuracy 0, the given costs) and the ideal (accuracy
+            1, cost 0) that the front dominates; higher is better, compare only with an equal reference.
+    """
+
+    trials: tuple[Trial, ...]
+    costs: npt.NDArray[np.float64]
+    hypervolume: float
+
+
+def front_of(found: Found, costs: Sequence[Costs], reference: Sequence[float] | None = None) -> Front:
+    """The front of a search, whatever its algorithm.
+
+    Args:
+        found: at least one trial.
+        costs: matrix of architectures -> vector of costs, lower is better; at least one.
+        reference: a cost each, above 0; those at it or above add nothing to the hypervolume. The largest ones
+            evaluated by default.
+
+    Raises:
+        ConfigurationError: no costs, or a reference that is not one positive number per cost.
+    """
+    if not costs:
+        raise ConfigurationError("a front needs at least one cost beside accuracy, but got none. Give one.")
+    architectures = [trial.architecture for trial in found.trials]
+    matrix = architectures[0].space.matrix(architectures)
+    columns = np.column_stack([np.asarray(cost(matrix), dtype=np.float64) for cost in costs])
+    largest = columns.max(axis=0) if reference is None else np.asarray(reference, dtype=np.float64)
+    if largest.shape != (len(costs),) or not (largest > 0).all():
+        raise ConfigurationError(
+            f"the reference must be {len(costs)} costs above 0, but got {largest.tolist()}. Give one per cost."
+        )
+    accuracies = np.array([trial.estimate.accuracy for trial in found.trials])
+    points = np.column_stack([accuracies, columns / largest])
+    directions = [True] + [False] * len(costs)
+    on_front = np.flatnonzero(pareto_front(points, maximise=directions))
+    order = on_front[np.lexsort(columns[on_front].T[::-1])]
+    volume = hypervolume(points[order], [0.0] + [1.0] * len(costs), maximise=directions)
+    return Front(tuple(found.trials[index] for index in order), columns[order], volume)
