@@ -29,7 +29,7 @@ def test_mini_nas(tmp_path: Path) -> None:
 def test_own_data(tmp_path: Path) -> None:
     out = run(EXAMPLES / "own_data.py", "--epochs", 1, "--out", tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["cost"]["params"] <= 60_000
+    assert result["cost"]["params"] <= 90_000
     assert "retrained_test" in out
 
 
