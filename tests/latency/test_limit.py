@@ -176,7 +176,14 @@ def test_a_slow_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
             return prepared
 
     network, known = nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 1)
-    found = confirm(Recovering(), network, SHAPE, limit_ms=0.2, reference=Reference(known, law_ms(known)))
+    waits: list[tuple[float, float]] = []
+    found = confirm(
+        *(Recovering(), network, SHAPE),
+        limit_ms=0.2,
+        reference=Reference(known, law_ms(known)),
+        on_wait=lambda *wait: waits.append(wait),
+    )
+    assert waits == [(pytest.approx(2), seconds) for seconds in PAUSES_SECONDS[:2]]
     assert found.median_ms == pytest.approx(law_ms(network))
     assert slept == list(PAUSES_SECONDS[:2])
     slept.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from onepath.latency.onnx_file import write_for_timing
 NUM_SESSIONS = 3
 MAX_SLOWNESS = 1.1
 """Over so many times its known latency a reference says that the machine is in a slow mood."""
-PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
+PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Waits for the machine to be as fast as before; after the last it is an error."""
 _MOST_NOISY = 3
 
@@ -47,6 +47,7 @@ def confirm(
     limit_ms: float | None = None,
     reference: Reference | None = None,
     num_sessions: int = NUM_SESSIONS,
+    on_wait: Callable[[float, float], None] | None = None,
 ) -> Latency:
     """Measure a network in several sessions, and return the slowest of them.
 
@@ -61,6 +62,7 @@ def confirm(
         limit_ms: a network whose first, quick measurement is over it is not measured further.
         reference: None: what the machine does at the moment is taken for its speed.
         num_sessions: without noise, 1 or more.
+        on_wait: called before each wait with how many times as slow the machine is, and the seconds.
 
     Returns:
         The latency of the slowest session; with `is_noisy` set if too few sessions were without noise, and then no
@@ -68,7 +70,7 @@ def confirm(
 
     Raises:
         ShapeError: the network rejects `input_shape`.
-        UserError: the runtime cannot take the network; or the machine stayed slow for half a minute.
+        UserError: the runtime cannot take the network; or the machine stayed slow for two minutes.
     """
     steady: list[Latency] = []
     noisy: list[Latency] = []
@@ -91,6 +93,8 @@ def confirm(
                         f"{reference.ms:.4g} ms on {device.name} takes {now.median_ms:.4g} ms now; run the same "
                         "command again when the machine is quieter, or profile it anew"
                     )
+                if on_wait is not None:
+                    on_wait(now.median_ms / reference.ms, seconds)
                 time.sleep(seconds)
             (latency,) = measure(device, [network], input_shape)
             return latency

@@ -44,6 +44,9 @@ class LatencyPredictor(Protocol):
     ) -> None:
         """Nothing, where it is of this space, device and input shape; else ConfigurationError with both names."""
 
+    def check_network(self, supernet: Supernet, name: str = ...) -> None:
+        """Nothing, where it is of this very supernet, its widths included; else ConfigurationError."""
+
     def save(self, path: Path | str) -> None:
         """Write it as one file, atomically."""
 
@@ -80,13 +83,12 @@ def check_predictor(
         ConfigurationError: it is of another one; the message names both.
     """
     predictor.check(supernet.space, device, input_shape)
-    if isinstance(predictor, LatencyTable):
-        predictor.check_network(supernet, name)
-        if predictor.unit != UNIT:
-            raise ConfigurationError(
-                f"a limit on latency needs a table in {UNIT}, but that of {predictor.space_name} is in "
-                f"{predictor.unit}. Give a table of latencies."
-            )
+    predictor.check_network(supernet, name)
+    if isinstance(predictor, LatencyTable) and predictor.unit != UNIT:
+        raise ConfigurationError(
+            f"a limit on latency needs a table in {UNIT}, but that of {predictor.space_name} is in "
+            f"{predictor.unit}. Give a table of latencies."
+        )
 
 
 def known_network(predictor: LatencyPredictor) -> tuple[str, float] | None:

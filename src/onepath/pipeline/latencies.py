@@ -119,11 +119,17 @@ class Latencies:
                 run.input_shape,
                 limit_ms=run.config.limit_ms,
                 reference=self._reference,
+                on_wait=self._tell_wait,
             )
             known = {**known, str(architecture): asdict(latency)}
             record = {"settings": self.device.settings(), "measured": known}
             store.put_stage(StageRow(MEASURED, row.seconds, True, record))
         return Latency(**known[str(architecture)])
+
+    def _tell_wait(self, slowness: float, seconds: float) -> None:
+        self._run.progress.note(
+            f"the machine is {slowness:.2f} times as slow as when its latencies were predicted; waiting {seconds:.0f} s"
+        )
 
     def forget_noisy(self) -> None:
         """Drop the measurements that nothing can rest on, so that they are made again."""

@@ -78,6 +78,7 @@ def _first_within(
         if ms <= screen_ms and trial.architecture not in measured
     ][:MOST_MEASURED]
     run.progress.begin(f"measuring on {latencies.device.name}", max(1, len(left)))
+    run.progress.advance(0)
     for done, (trial, ms) in enumerate(left, start=1):
         latency = latencies.measure(space.parse(trial.architecture))
         measured[trial.architecture] = (ms, latency)
