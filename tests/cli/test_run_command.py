@@ -151,3 +151,17 @@ def test_options_from_a_file_and_the_files_of_a_run(
     out, stdout, _ = finished
     assert main(["run", "--config", str(out / "config.yaml"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "begins_anew"), [([], False), (["--fresh"], True), (["--seed", "1"], True)]
+)
+def test_train_with_the_directory_alone_continues_and_otherwise_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], begins_anew: bool
+) -> None:
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr("onepath.cli.app._stage", lambda *values: calls.append(values))
+    assert main(["train", "--out", str(tmp_path), *options]) == 0
+    ((_, _, _, config, fresh),) = calls
+    assert (config is not None) == begins_anew
+    assert fresh == ("--fresh" in options)

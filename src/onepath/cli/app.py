@@ -133,7 +133,9 @@ def train(
         "train",
         out,
         json,
-        None if set(given) == {"out"} and config is None else make_config(o.merged(given, config)),
+        None
+        if set(given) == {"out"} and config is None and not fresh
+        else make_config(o.merged(given, config)),
         fresh,
     )
 

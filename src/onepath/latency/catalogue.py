@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from onepath.errors import ConfigurationError
@@ -14,6 +11,7 @@ from onepath.latency.device import Device
 from onepath.latency.onnx_device import OnnxRuntimeCpu, OnnxRuntimeCuda
 from onepath.latency.openvino_device import OpenVinoCpu
 from onepath.latency.torch_device import TorchCpu, TorchCuda
+from onepath.own_code import load_own
 
 DEVICES: Mapping[str, type[Device]] = {
     kind.name: kind for kind in (TorchCpu, OnnxRuntimeCpu, OpenVinoCpu, TorchCuda, OnnxRuntimeCuda)
@@ -67,27 +65,8 @@ def device(name: str, *, threads: int | None = None, batch: int = 1, precision: 
 
 
 def _own_class(name: str) -> type[Device]:
-    """The class behind `path/to/file.py:Class`. The file is run as Python code: it is the user's own program."""
-    path, separator, wanted = name.rpartition(":")
-    if not separator or not path.endswith(".py"):
-        near = difflib.get_close_matches(name, DEVICES, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigurationError(
-            f"a device must be one of {', '.join(DEVICES)}, {FORMS}, but got {name!r}.{hint}"
-        )
-    if not Path(path).is_file():
-        raise ConfigurationError(f"the file of a device must exist, but {path!r} does not. Check the path.")
-    specification = importlib.util.spec_from_file_location(f"onepath_user_device_{Path(path).stem}", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    try:
-        specification.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigurationError(
-            f"the file of a device must run, but {path} raised {type(error).__name__}: {error}. Mend the file."
-        ) from error
-    kind = getattr(module, wanted, None)
+    """The class behind `path/to/file.py:Class`."""
+    path, wanted, kind = load_own(name, what="device", known=DEVICES, forms=FORMS)
     if not (isinstance(kind, type) and issubclass(kind, Device)):
         raise ConfigurationError(
             f"{path} must define the class of the device, a subclass of onepath.latency.Device, "

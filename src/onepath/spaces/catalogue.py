@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +11,7 @@ from torch import nn
 
 from onepath.errors import ConfigurationError
 from onepath.nn import Supernet
+from onepath.own_code import load_own
 from onepath.spaces.mobilenet import mobilenet
 from onepath.spaces.nasbench201 import NasBench201
 from onepath.spaces.nasbench_macro import NasBenchMacro
@@ -115,26 +113,7 @@ def find(name: str) -> SpaceBuilder:
     """
     if name in BUILDERS:
         return BUILDERS[name]
-    path, separator, function = name.rpartition(":")
-    if not separator or not path.endswith(".py"):
-        near = difflib.get_close_matches(name, BUILDERS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigurationError(
-            f"a space must be one of {', '.join(BUILDERS)} or path/to/file.py:function, but got {name!r}.{hint}"
-        )
-    if not Path(path).is_file():
-        raise ConfigurationError(f"the file of a space must exist, but {path!r} does not. Check the path.")
-    specification = importlib.util.spec_from_file_location(f"onepath_user_space_{Path(path).stem}", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    try:
-        specification.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigurationError(
-            f"the file of a space must run, but {path} raised {type(error).__name__}: {error}. Mend the file."
-        ) from error
-    builder = getattr(module, function, None)
+    path, function, builder = load_own(name, what="space", known=BUILDERS, forms="path/to/file.py:function")
     if not callable(builder):
         raise ConfigurationError(
             f"{path} must define the function of the space, but it has no callable {function!r}. Check the name."
