@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 # The processes of the runs import this folder's modules by name too.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,6 +29,15 @@ PRELOADED = [
     "torchvision.transforms.v2",
     "warm_export",
 ]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch uses one thread in this process, and so in its workers: as in the runs of `runner`."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from onepath.record import RunRecord
 from onepath.report.page import content
 from onepath.spaces import build
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FAKE = Path(__file__).parents[1] / "latency" / "fake_device.py"
 LIMITED: dict[str, Any] = {
     **OPTIONS,

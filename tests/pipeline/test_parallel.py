@@ -6,12 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from rewinding import rewound
 from run_processes import Runner, without_times
 
@@ -21,14 +19,7 @@ from onepath.pipeline import parallel
 from onepath.pipeline.parallel import _JointBar
 from onepath.record import RunDirectory, RunRecord
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Of this process, and so of its workers: as in the run that they are compared with."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Recorder:
@@ -83,9 +74,11 @@ def test_killed_and_continued_it_ends_as_one_by_one_whoever_is_first(
     # Now, while the workers of the killed process may still be there: they must leave, and not disturb.
     with RunDirectory(out) as directory:
         begun = list((out / "checkpoints").glob("*.training.pt"))
-        # As if what the workers had told had still been on its way.
+        # As if what the workers at work had told had still been on its way; a network that is stored has its curve.
+        kept = {"supernet", *(f"{row.role}-{row.start}" for row in directory.store.networks())}
         with directory.store._connection as connection:
-            connection.execute("DELETE FROM curves WHERE curve != 'supernet'")
+            for curve in directory.store.curves().keys() - kept:
+                connection.execute("DELETE FROM curves WHERE curve = ?", (curve,))
     held = popen(1, signal.SIGSTOP)
     progress = Telling(lambda: held.started[0].send_signal(signal.SIGCONT))
     pipeline.retrain(out, progress=progress)
