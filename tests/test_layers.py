@@ -31,7 +31,12 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["pipeline"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
-BASE: dict[str, set[str]] = {"errors": set(), "own_code": {"errors"}, "randomness": set()}
+BASE: dict[str, set[str]] = {
+    "errors": set(),
+    "own_code": {"errors"},
+    "randomness": set(),
+    "rank_correlation": set(),
+}
 WITHOUT_TORCH = ("space", "search")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from onepath import cost
@@ -17,6 +16,7 @@ from onepath.latency.keys import shape_text
 from onepath.latency.rounds import Levels, Rounds, run_rounds
 from onepath.nn import Supernet
 from onepath.randomness import generator
+from onepath.rank_correlation import rank_correlation
 
 FEWEST_COMPARED = 3
 _AXES = {"macs": "multiply-accumulates", "params": "parameters"}
@@ -128,14 +128,7 @@ def compare(
 
 def correlation(first: Sequence[float], second: Sequence[float]) -> dict[str, float | None]:
     """Spearman's and Kendall's rank correlations; None for fewer than three pairs, or where one side is constant."""
-    from scipy.stats import kendalltau, spearmanr
-
-    if len(first) < FEWEST_COMPARED or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return {"spearman": None, "kendall_tau": None}
-    return {
-        "spearman": float(spearmanr(first, second).statistic),
-        "kendall_tau": float(kendalltau(first, second).statistic),
-    }
+    return rank_correlation(first, second, fewest=FEWEST_COMPARED)._asdict()
 
 
 def comparison_page(title: str, compared: dict[str, Any]) -> str:

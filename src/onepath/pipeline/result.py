@@ -13,6 +13,7 @@ from onepath.pipeline.context import Run
 from onepath.pipeline.latencies import MEASURED
 from onepath.pipeline.resolving import build_supernet
 from onepath.pipeline.several import winners
+from onepath.rank_correlation import rank_correlation
 from onepath.record import NetworkRow, RunRecord, load_tensors
 from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, WEIGHTS, read_json
 
@@ -144,12 +145,5 @@ def ranking(networks: list[NetworkRow]) -> dict[str, Any]:
         for row in networks
         if row.start == "scratch" and row.inherited_validation is not None and row.retrained_test is not None
     ]
-    found: dict[str, Any] = {"num": len(pairs), "kendall_tau": None, "spearman": None}
-    if len({inherited for inherited, _ in pairs}) < 2 or len({alone for _, alone in pairs}) < 2:
-        return found
-    from scipy.stats import kendalltau, spearmanr
-
-    inherited, alone = zip(*pairs, strict=True)
-    found["kendall_tau"] = float(kendalltau(inherited, alone).statistic)
-    found["spearman"] = float(spearmanr(inherited, alone).statistic)
-    return found
+    inherited, alone = zip(*pairs, strict=True) if pairs else ((), ())
+    return {"num": len(pairs), **rank_correlation(inherited, alone, fewest=2)._asdict()}

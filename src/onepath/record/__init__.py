@@ -9,12 +9,14 @@ from onepath.record.atomic import (
 )
 from onepath.record.checkpoint import TrainingCheckpoint
 from onepath.record.directory import RunDirectory
+from onepath.record.estimates import EstimateStore
 from onepath.record.rows import CurvePoint, NetworkRow, StageRow, TrialRow
 from onepath.record.run_record import RunRecord
 from onepath.record.store import Store
 
 __all__ = [
     "CurvePoint",
+    "EstimateStore",
     "NetworkRow",
     "RunDirectory",
     "RunRecord",

@@ -22,6 +22,7 @@ from onepath.record.atomic import (
     write_error,
 )
 from onepath.record.checkpoint import TrainingCheckpoint
+from onepath.record.estimates import ESTIMATES
 from onepath.record.lock import DirectoryLock, WorkersLock, wait_for_workers
 from onepath.record.store import Store
 
@@ -34,6 +35,8 @@ ONNX = "model.onnx"
 PROGRAM = "model.pt2"
 WEIGHTS = "model.safetensors"
 REPORT = "report.html"
+RANKING = "ranking.json"
+RANKING_PAGE = "ranking.html"
 LATENCY_TABLE = "latency-table.json"
 LATENCY_PREDICTOR = "latency-predictor.safetensors"
 LIMIT_FOLDERS = "limit-*"
@@ -43,6 +46,7 @@ WORKERS_LOCK = ".workers.lock"
 # ours until it is empty.
 _FILES = (
     *(RESULT, REPORT, ONNX, PROGRAM, WEIGHTS, ARCHITECTURE, TRIALS, f"{TRIALS}-journal"),
+    *(RANKING, RANKING_PAGE, ESTIMATES, f"{ESTIMATES}-journal"),
     *(LATENCY_TABLE, f"{LATENCY_TABLE}.part", "latency-table.html", LATENCY_PREDICTOR),
 )
 # Workers of a killed process end within milliseconds, unless their disk hangs.

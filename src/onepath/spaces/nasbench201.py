@@ -50,13 +50,21 @@ class NasBench201Notation:
             for target in range(1, NUM_NODES)
         )
 
+    def canonical(self, options: Mapping[str, Option]) -> str:
+        """See `canonical_cell`."""
+        return canonical_cell(options)
+
+    def is_connected(self, options: Mapping[str, Option]) -> bool:
+        """See the function of that name."""
+        return is_connected(options)
+
 
 def edge_name(edge: tuple[int, int]) -> str:
     """The name of the choice of an edge: "0->1" is the operation from node 0 to node 1."""
     return f"{edge[0]}->{edge[1]}"
 
 
-def is_connected(architecture: Architecture) -> bool:
+def is_connected(architecture: Architecture | Mapping[str, Option]) -> bool:
     """Whether the cell's output depends on its input; of 15,625 cells 341 are not connected."""
     reached = {0}
     for source, target in EDGES:
@@ -65,7 +73,7 @@ def is_connected(architecture: Architecture) -> bool:
     return NUM_NODES - 1 in reached
 
 
-def canonical_cell(architecture: Architecture) -> str:
+def canonical_cell(architecture: Architecture | Mapping[str, Option]) -> str:
     """A text that is equal for cells that compute the same but for the order of sums and for unused weights.
 
     A skipped edge is its source, an edge without operation is `#`, and what a node adds is sorted. There are 6,466

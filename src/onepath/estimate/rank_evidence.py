@@ -1,0 +1,231 @@
+"""How far a score can be trusted to rank architectures: correlations with known truth, and their uncertainty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.errors import ConfigurationError
+from onepath.rank_correlation import (
+    FEWEST_RANKED,
+    Floats,
+    Integers,
+    kendall_tau,
+    num_better,
+    number,
+    ordinal,
+    spearman,
+)
+
+SHARES = (0.10, 0.25)
+TOPS = (1, 5, 10, 50)
+CONFIDENCE = 0.95
+_LEAST_DEFINED = 0.5  # share of the resamples in which a figure must be defined to have an interval
+_AT_ONCE = 4_000_000  # counts of resamples held at a time
+
+Values = Sequence[float] | npt.NDArray[np.floating[Any]]
+Figures = dict[str, Floats]
+
+
+def rank_evidence(
+    truth: Values,
+    scores: Mapping[str, Values],
+    rng: np.random.Generator,
+    *,
+    baselines: Sequence[str] = (),
+    num_resamples: int = 1000,
+    shares: Sequence[float] = SHARES,
+    tops: Sequence[int] = TOPS,
+) -> dict[str, Any]:
+    """Compare the order of scores with that of the truth, each figure with a bootstrap interval.
+
+    The rows are resampled with replacement; an interval is the middle 95 % of a figure over the resamples. It says
+    what other architectures of the same kind would give, not another training of the same supernet. All scores
+    are compared on the same resamples, so that the difference of two has an interval of its own, which is narrower
+    than those of the two suggest.
+
+    Args:
+        truth: (n,) what is known of each network, higher is better; one row per network (see `one_row_per_network`).
+        scores: name -> (n,) predictions, higher is better. What is NaN or infinite ranks last, and is counted.
+        rng: draws the resamples.
+        baselines: names among `scores` that every other score is compared with.
+        num_resamples: 0 gives no interval.
+        shares: the correlations are also those among the best rows by truth, this share of them; rows that tie with the
+            last one belong to them.
+        tops: sizes k of the sets of highest score whose best truth is told; of rows that tie in the score the worse
+            ones come first, so that a tie earns nothing. Sizes above n are left out.
+
+    Returns:
+        JSON values. "num"; "best", the highest truth; "num_resamples"; "scores": name -> "num_not_finite",
+        "kendall_tau" (tau-b), "spearman", "top_10_percent" and so on with "num", "kendall_tau" and "spearman",
+        and "best_in_top": k -> figure; "differences": name -> baseline -> the score's figure minus the baseline's. A
+        figure is {"value", "low", "high"}, None where it is undefined: fewer than 3 rows, or all equal on one side.
+
+    Raises:
+        ConfigurationError: no row, lengths that differ, a truth that is not finite, or an option out of its range.
+    """
+    known = _check(truth, scores, baselines, num_resamples, shares, tops)
+    sample = _Sample(known, {name: ordinal(values) for name, values in scores.items()}, shares, tops)
+    values = sample.figures(np.ones((1, len(known))))
+    resampled = _resample(sample, len(known), num_resamples, rng)
+    found: dict[str, Any] = {}
+    for name, predictions in scores.items():
+        figures = {
+            key: _figure(values[name][key][0], resampled[name][key] if resampled else None)
+            for key in values[name]
+        }
+        found[name] = {
+            "num_not_finite": int((~np.isfinite(np.asarray(predictions, dtype=np.float64))).sum()),
+            **_nested(figures, sample),
+        }
+    differences = {
+        name: {
+            baseline: {
+                key: _figure(
+                    values[name][key][0] - values[baseline][key][0],
+                    resampled[name][key] - resampled[baseline][key] if resampled else None,
+                )
+                for key in values[name]
+                if not key.startswith("best_in_top")
+            }
+            for baseline in baselines
+        }
+        for name in scores
+        if name not in baselines
+    }
+    return {
+        "num": len(known),
+        "best": float(known.max()),
+        "num_resamples": num_resamples,
+        "confidence": CONFIDENCE,
+        "scores": found,
+        "differences": differences,
+    }
+
+
+def share_name(share: float) -> str:
+    """The name of a share's part, top_10_percent for 0.1."""
+    return f"top_{100 * share:g}_percent"
+
+
+@dataclass(frozen=True)
+class _Sample:
+    truth: Floats
+    scores: Mapping[str, Integers]
+    shares: Sequence[float]
+    tops: Sequence[int]
+
+    def figures(self, counts: Floats) -> dict[str, Figures]:
+        """Score -> figure -> (R,) its value in every resample, NaN where undefined."""
+        places = ordinal(self.truth)
+        num = int(counts[0].sum())
+        parts = {"": counts if num >= FEWEST_RANKED else np.zeros_like(counts)}
+        better = num_better(places, counts)
+        for share in self.shares:
+            best = counts * (better < self.size(share, num))
+            # Too few rows to speak of an order: nothing is left, so that the figure is undefined.
+            parts[share_name(share)] = best * (best.sum(axis=1, keepdims=True) >= FEWEST_RANKED)
+        return {name: self._of_score(places, score, parts, counts) for name, score in self.scores.items()}
+
+    def _of_score(
+        self, truth: Integers, score: Integers, parts: Mapping[str, Floats], counts: Floats
+    ) -> Figures:
+        figures = {}
+        for part, members in parts.items():
+            prefix = f"{part}." if part else ""
+            figures[f"{prefix}kendall_tau"] = kendall_tau(truth, score, members)
+            figures[f"{prefix}spearman"] = spearman(truth, score, members)
+        order = np.lexsort((self.truth, -score))
+        drawn = counts[:, order]
+        before = np.cumsum(drawn, axis=1) - drawn
+        for top in self.tops:
+            if top <= len(truth):
+                chosen = np.where((drawn > 0) & (before < top), self.truth[order], -np.inf)
+                figures[f"best_in_top.{top}"] = chosen.max(axis=1)
+        return figures
+
+    def size(self, share: float, num: int) -> int:
+        """How many rows a share is, rounded up, at least one."""
+        return max(1, math.ceil(share * num - 1e-9))
+
+    def num_members(self, share: float) -> int:
+        """Rows in the best share of the whole sample, with those that tie."""
+        better = num_better(ordinal(self.truth), np.ones((1, len(self.truth))))[0]
+        return int((better < self.size(share, len(self.truth))).sum())
+
+
+def _resample(
+    sample: _Sample, num_rows: int, num_resamples: int, rng: np.random.Generator
+) -> dict[str, Figures]:
+    """Figures of all resamples, drawn in parts that fit into memory; empty for none."""
+    parts = []
+    left = num_resamples
+    while left > 0:
+        num = min(left, max(1, _AT_ONCE // num_rows))
+        counts = rng.multinomial(num_rows, np.full(num_rows, 1 / num_rows), size=num).astype(np.float64)
+        parts.append(sample.figures(counts))
+        left -= num
+    if not parts:
+        return {}
+    return {
+        name: {key: np.concatenate([part[name][key] for part in parts]) for key in parts[0][name]}
+        for name in sample.scores
+    }
+
+
+def _figure(value: float, resampled: Floats | None) -> dict[str, float | None]:
+    figure: dict[str, float | None] = {"value": number(value), "low": None, "high": None}
+    if resampled is None or figure["value"] is None:
+        return figure
+    defined = resampled[~np.isnan(resampled)]
+    if len(defined) >= _LEAST_DEFINED * len(resampled):
+        tail = (1 - CONFIDENCE) / 2
+        figure["low"], figure["high"] = map(float, np.quantile(defined, [tail, 1 - tail]))
+    return figure
+
+
+def _nested(figures: Mapping[str, Any], sample: _Sample) -> dict[str, Any]:
+    """A figure called top_10_percent.spearman as a dictionary in a dictionary."""
+    found: dict[str, Any] = {share_name(share): {"num": sample.num_members(share)} for share in sample.shares}
+    for key, figure in figures.items():
+        part, _, name = key.rpartition(".")
+        (found.setdefault(part, {}) if part else found)[name] = figure
+    return found
+
+
+def _check(
+    truth: Values,
+    scores: Mapping[str, Values],
+    baselines: Sequence[str],
+    num_resamples: int,
+    shares: Sequence[float],
+    tops: Sequence[int],
+) -> Floats:
+    known = np.asarray(truth, dtype=np.float64)
+    if known.ndim != 1 or not len(known) or not np.isfinite(known).all():
+        bad = f"{int((~np.isfinite(known)).sum())} that are not" if known.size else "none"
+        raise ConfigurationError(
+            f"the truth must be a row of finite numbers, at least one, but got {bad}. Leave those rows out."
+        )
+    for name, values in scores.items():
+        if len(values) != len(known):
+            raise ConfigurationError(
+                f"a score must have one value per row, but {name} has {len(values)} for {len(known)} rows. "
+                "Give one each; NaN where there is none."
+            )
+    unknown = [name for name in baselines if name not in scores]
+    if unknown:
+        raise ConfigurationError(
+            f"a baseline must be one of the scores {', '.join(scores)}, but got {unknown[0]}. Add its values."
+        )
+    if num_resamples < 0 or any(not 0 < share <= 1 for share in shares) or any(top < 1 for top in tops):
+        raise ConfigurationError(
+            f"`num_resamples >= 0`, `0 < share <= 1` and `top >= 1` must hold, but got {num_resamples}, "
+            f"{list(shares)} and {list(tops)}. Change the one that is out of range."
+        )
+    return known
