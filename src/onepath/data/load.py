@@ -18,6 +18,8 @@ from onepath.data.parquet import read_parquet
 from onepath.data.splits import check_counts, check_fraction, num_test, num_validation, stratified_split
 from onepath.data.stores import make_stores
 from onepath.data.task import Split
+from onepath.data.text import is_text_folder, read_text
+from onepath.data.text_task import TextTask
 from onepath.data.torchvision_sets import KNOWN_NAMES, find_dataset, read_torchvision, read_torchvision_test
 from onepath.errors import DataError
 
@@ -34,13 +36,15 @@ def load_data(
     flip: bool | None = None,
     in_memory: bool | None = None,
     num_workers: int | None = None,
-) -> ImageTask:
-    """Read labelled images and split them into training, validation and test data.
+) -> ImageTask | TextTask:
+    """Read labelled images and split them into training, validation and test data; or read a text that is split.
 
     Args:
         source: "digits" (comes with scikit-learn), the name of a torchvision classification dataset ("cifar10", needs
             `root`), a folder of class folders (or of `train/` and `test/` or `val/`), an .npz with x_train, y_train and
-            perhaps x_test, y_test, a .parquet with `image` and `label`, or a tuple of arrays (x, y).
+            perhaps x_test, y_test, a .parquet with `image` and `label`, or a tuple of arrays (x, y). Or a folder of
+            text with `train.txt`, `valid.txt` and `test.txt`, see `onepath.data.text.read_text`; for it `test`,
+            `validation_fraction` and `input_size` must not be given, and the other options do nothing.
         test: the test set, in any of these forms; it replaces one that `source` may have. Without any, a stratified
             20 % of the data, rounded up, are held out.
         root: folder of torchvision's dataset files, which are downloaded if they are not there.
@@ -64,6 +68,14 @@ def load_data(
         raise DataError(
             f"input_size >= 1 must hold, but got input_size={input_size}; 32 is usual for small images"
         )
+    if isinstance(source, str | os.PathLike) and source != "digits" and _is_text(source):
+        given = {"test": test, "validation_fraction": validation_fraction, "input_size": input_size}
+        wrong = [name for name, value in given.items() if value is not None]
+        if wrong:
+            raise DataError(
+                f"a folder of text is used as it is split, but got {', '.join(wrong)} for {source}; leave it out"
+            )
+        return read_text(Path(source))
     found = _read(source, root)
     if test is not None:
         found = replace(found, test=_read_test(test, root))
@@ -113,6 +125,14 @@ def _splits(
 def _hold_out(part: Part, num: int, seed: int, purpose: Split) -> tuple[Part, Part]:
     kept, held_out = stratified_split(part.labels[part.indices], num, seed=seed, purpose=purpose)
     return replace(part, indices=part.indices[kept]), replace(part, indices=part.indices[held_out])
+
+
+def _is_text(source: str | os.PathLike[str]) -> bool:
+    path = Path(source)
+    try:
+        return path.is_dir() and is_text_folder(path)
+    except (OSError, ValueError):  # no name of a path; said where it is resolved
+        return False
 
 
 def _read(source: Any, root: str | Path | None) -> Source:
@@ -172,5 +192,6 @@ _FORMS = (
     "understood are digits, a torchvision dataset name ("
     + ", ".join(KNOWN_NAMES)
     + "), a folder of class folders, an .npz "
-    "with x_train and y_train, and a .parquet with image and label"
+    "with x_train and y_train, a .parquet with image and label, and a folder of text with train.txt, valid.txt and "
+    "test.txt"
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ class Batch(NamedTuple):
     """One batch on the CPU.
 
     For images: `inputs` float32 (B, C, H, W), normalised, with channels_last strides when C > 1; `targets`
-    int64 (B,).
+    int64 (B,). For text: `inputs` and `targets` int64 (B, T), words of B streams and those one later.
     """
 
     inputs: Tensor
@@ -30,13 +30,14 @@ class Task(ABC):
 
     Attributes:
         name: short name for records, for example "digits".
-        input_shape: shape of one input, without the batch; (C, H, W) for images.
-        num_classes: length of the last dimension of the network's output.
+        input_shape: shape of one input, without the batch; (C, H, W) for images, (T,) for text.
+        num_classes: length of the last dimension of the network's output; for text the size of the vocabulary.
         class_names: one name per class, in the order of the outputs.
         metric_name: what `metric` computes, for example "accuracy".
         higher_is_better: direction of the metric.
         fingerprint: hexadecimal digest of the content and of the split; another digest means other data.
         notes: remarks on how the data were read, one sentence each.
+        recipe_settings: fields of a `Recipe` that this kind of data needs otherwise than images do.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Task(ABC):
     higher_is_better: bool
     fingerprint: str
     notes: tuple[str, ...]
+    recipe_settings: Mapping[str, Any] = {}
 
     @abstractmethod
     def num_examples(self, split: Split) -> int:
@@ -55,7 +57,8 @@ class Task(ABC):
     def updates_per_epoch(self, batch_size: int) -> int:
         """Updates that see the training data once: `floor(train / batch_size)`, at least 1.
 
-        The remainder of an epoch's order is dropped; the next epoch has an order of its own.
+        The remainder of an epoch's order is dropped; the next epoch has an order of its own. A network that carries a
+        state from batch to batch starts each epoch without one.
         """
         return max(1, self.num_examples("train") // batch_size)
 
@@ -101,3 +104,10 @@ class Task(ABC):
     @abstractmethod
     def metric(self, total: float, count: int) -> float:
         """The metric from the sums of what `tally` gave."""
+
+    def score(self, metric: float) -> float:
+        """What searches and comparisons maximise: higher is better, in [0, 1]; the metric itself by default.
+
+        A task of which less is better says here how the two are connected.
+        """
+        return metric

@@ -1,0 +1,217 @@
+"""Word-level language modelling as a task: streams of words, cut into chunks that follow one another."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from onepath.data.task import Batch, Split, Task
+from onepath.errors import DataError
+from onepath.randomness import generator
+
+Words = NDArray[np.int64]
+
+_SHORTEST = 5  # a drawn chunk, before it is scaled to the epoch
+_LONGER = 20  # a drawn chunk is at most so much longer than the mean
+_SPREAD = 5.0
+_HALVED = 0.05  # share of the chunks whose mean length is half
+
+
+class TextTask(Task):
+    """The next word of a text; the loss is cross-entropy, the metric perplexity, of which less is better.
+
+    The words of a split are laid out as parallel streams, and the streams are cut into chunks. A batch is a chunk of
+    every stream and follows the batch before it, so that a network may carry its state over; an epoch and a split
+    begin anew. An example is a chunk of `length` words of one stream.
+
+    What maximises, such as a search, sees `score`, 1 / perplexity: the geometric mean of the probabilities that were
+    given to the right words, in [0, 1].
+
+    Args:
+        name: short name for records.
+        texts: split -> words in their order, int64 indices into `class_names`, at least 2.
+        class_names: the vocabulary.
+        length: words of a chunk; of training chunks the mean.
+        random_lengths: whether the lengths of training chunks are drawn, anew in every epoch.
+        num_streams: parallel streams in evaluation. It is fixed, so that the result does not depend on batch sizes;
+            up to `num_streams` words at a split's end are left out.
+        notes: remarks on how the data were read.
+
+    Raises:
+        DataError: a size is below 1, or a split has less than 2 words.
+
+    Source: Merity et al., Regularizing and Optimizing LSTM Language Models, arXiv 1708.02182, section 5, as the
+    released code of DARTS has it: lengths from N(length, 5), with probability 0.05 from N(length / 2, 5), between 5
+    and length + 20. Differs from it: drawn lengths are scaled so that the chunks of every epoch are as many and see
+    each word once, and the learning rate does not follow the length of a chunk.
+    """
+
+    metric_name = "perplexity"
+    higher_is_better = False
+    recipe_settings: Mapping[str, Any] = {
+        "learning_rate": 20.0,
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 8e-7,
+        "clip_norm": 0.25,
+        "label_smoothing": 0.0,
+    }
+
+    def __init__(
+        self,
+        name: str,
+        texts: Mapping[Split, Words],
+        class_names: tuple[str, ...],
+        *,
+        length: int = 35,
+        random_lengths: bool = True,
+        num_streams: int = 32,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        for rule, value in {"length >= 1": length, "num_streams >= 1": num_streams}.items():
+            if value < 1:
+                raise DataError(f"{rule} must hold, but got {value}; 35 words in 32 streams are usual")
+        for split, words in texts.items():
+            if len(words) < 2:
+                raise DataError(
+                    f"every split must have 2 words or more, but {split} has {len(words)}; give more text"
+                )
+        self.name = name
+        self.class_names = class_names
+        self.num_classes = len(class_names)
+        self.length = length
+        self.random_lengths = random_lengths
+        self.num_streams = num_streams
+        self.input_shape: tuple[int] = (length,)
+        self.notes = notes
+        self._texts = dict(texts)
+        self.fingerprint = self._fingerprint()
+
+    def num_examples(self, split: Split) -> int:
+        """Chunks of `length` words, the last of which may be shorter."""
+        return -(-(len(self._text(split)) - 1) // self.length)
+
+    def updates_per_epoch(self, batch_size: int) -> int:
+        """Chunks of every training stream: `floor(words to predict / length)`, at least 1."""
+        return max(1, (self._train_streams(batch_size).shape[1] - 1) // self.length)
+
+    def train_batches(
+        self, batch_size: int, *, seed: int, first_update: int = 0, num_updates: int
+    ) -> Iterator[Batch]:
+        """See `Task.train_batches`; `batch_size` streams, whose chunks in an epoch follow one another.
+
+        Batches are int64 (streams, words of the chunk), the targets one word later.
+        """
+        streams = self._train_streams(batch_size)
+        per_epoch = self.updates_per_epoch(batch_size)
+        epoch, ends = -1, np.zeros(1, np.int64)
+        for update in range(first_update, first_update + num_updates):
+            if update // per_epoch != epoch:
+                epoch = update // per_epoch
+                ends = self._ends(streams.shape[1] - 1, per_epoch, seed, epoch)
+            chunk = update % per_epoch
+            yield _chunk(streams, int(ends[chunk]), int(ends[chunk + 1]))
+
+    def batches(
+        self, split: Split, batch_size: int, *, num_examples: int | None = None, seed: int = 0
+    ) -> Iterator[Batch]:
+        """Chunks of `length` words of `num_streams` streams, each batch following the one before.
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: only checked; neither the result nor the memory depends on it.
+            num_examples: a passage of about so many chunks in one piece, its place drawn from `seed`.
+            seed: of the place.
+        """
+        _check_batch_size(batch_size)
+        words = self._text(split)
+        if num_examples is not None and num_examples < self.num_examples(split):
+            if num_examples < 1:
+                raise DataError(f"num_examples >= 1 must hold, but got {num_examples}")
+            num_words = num_examples * self.length + 1
+            start = int(generator(seed, f"{split} subset").integers(len(words) - num_words + 1))
+            words = words[start : start + num_words]
+        streams = _streams(words, self.num_streams)
+        for start in range(0, streams.shape[1] - 1, self.length):
+            yield _chunk(streams, start, min(start + self.length, streams.shape[1] - 1))
+
+    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy in nats of (B, T, words) scores against (B, T) words."""
+        return functional.cross_entropy(
+            outputs.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing
+        )
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
+        """Summed cross-entropy in nats, and the number of words."""
+        total = functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="sum")
+        return float(total), targets.numel()
+
+    def metric(self, total: float, count: int) -> float:
+        """Perplexity: `exp(total / count)`, 1 or more, lower is better; infinite where it is not a number."""
+        mean = total / count
+        return math.exp(mean) if mean < math.log(np.finfo(np.float64).max) else math.inf
+
+    def score(self, metric: float) -> float:
+        """1 / perplexity."""
+        return 1 / metric
+
+    def _text(self, split: Split) -> Words:
+        if split not in self._texts:
+            raise DataError(f"split must be one of {', '.join(self._texts)}, but got {split!r}")
+        return self._texts[split]
+
+    def _train_streams(self, batch_size: int) -> Words:
+        _check_batch_size(batch_size)
+        return _streams(self._text("train"), batch_size)
+
+    def _ends(self, num_words: int, num_chunks: int, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Where the chunks of an epoch begin and end: (num_chunks + 1,), from 0 to `num_words`."""
+        steps = np.arange(num_chunks + 1)
+        if not self.random_lengths:
+            return np.minimum(steps * self.length, num_words)
+        rng = generator(seed, "lengths", epoch)
+        means = np.where(rng.random(num_chunks) < _HALVED, self.length / 2, self.length)
+        lengths = np.clip(rng.normal(means, _SPREAD), _SHORTEST, self.length + _LONGER)
+        ends = np.concatenate([[0.0], np.cumsum(lengths)])
+        scaled = np.rint(ends * (num_words / ends[-1])).astype(np.int64)
+        # Short chunks may be rounded away; every chunk keeps a word.
+        risen = np.maximum.accumulate(scaled - steps) + steps
+        return np.asarray(np.minimum(risen, num_words - num_chunks + steps))
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(repr((self.class_names, self.length, self.random_lengths)).encode())
+        digest.update(f"{self.num_streams}".encode())
+        for split, words in sorted(self._texts.items()):
+            digest.update(f"{split} {len(words)}".encode())
+            digest.update(words.astype("<i8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _streams(words: Words, num_streams: int) -> Words:
+    """(streams, words): consecutive pieces of a text side by side, fewer streams where it is short; the end is left
+    out.
+    """
+    num_streams = max(1, min(num_streams, len(words) // 2))
+    per_stream = len(words) // num_streams
+    return words[: num_streams * per_stream].reshape(num_streams, per_stream)
+
+
+def _chunk(streams: Words, start: int, end: int) -> Batch:
+    """The words `start` ... `end - 1` of every stream, and as targets those one later: copies."""
+    return Batch(
+        torch.from_numpy(streams[:, start:end].copy()),
+        torch.from_numpy(streams[:, start + 1 : end + 1].copy()),
+    )
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise DataError(f"batch_size >= 1 must hold, but got {batch_size}")
