@@ -10,6 +10,7 @@ from torch import nn
 from onepath.errors import BindingError
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.depth import ElasticDepth
+from onepath.nn.edge_sum import EdgeSum
 from onepath.nn.selection import ModuleWithChoices, Selection
 from onepath.space import Choice, Option, SearchSpace
 
@@ -85,10 +86,16 @@ def _collect(module: nn.Module, path: str, condition: Condition, sites: _Sites) 
     for name, child in module.named_children():
         child_path = f"{path}.{name}" if path else name
         if isinstance(module, ChoiceBlock):
+            if name != "candidates":
+                continue
             assert module.choice is not None
             for index, (option, candidate) in enumerate(zip(module.names, module.candidates, strict=True)):
                 inside = (*condition, (module.choice, frozenset({option})))
                 _collect(candidate, f"{child_path}.{index}", inside, sites)
+        elif isinstance(module, EdgeSum) and module.choice is not None:
+            for index, edge in enumerate(module.edges):
+                kept = frozenset(module.options_with(index))
+                _collect(edge, f"{child_path}.{index}", (*condition, (module.choice, kept)), sites)
         elif isinstance(module, ElasticDepth) and isinstance(module.depth, Choice):
             for index, block in enumerate(module.blocks):
                 reaching = frozenset(depth for depth in module.depth.options if int(depth) > index)

@@ -20,9 +20,12 @@ class ChoiceBlock(nn.Module):
             and return the same shape.
         choice: a `Choice` whose options are the candidates' names in their order, to share one decision
             between several blocks. By default the supernet makes one and names it by the block's module path.
+        none: computes zeros of the candidates' output shape. A gate can take it, as one more candidate after the
+            others; no architecture does. For spaces whose search weighs "no operation" and whose networks have none.
 
     Attributes:
         names: the candidates' names in their order.
+        gate_names: the same, and "none" where a gate can take it.
 
     Shapes: those of the candidates.
 
@@ -32,7 +35,10 @@ class ChoiceBlock(nn.Module):
     """
 
     def __init__(
-        self, candidates: Mapping[str, nn.Module] | Sequence[nn.Module], choice: Choice | None = None
+        self,
+        candidates: Mapping[str, nn.Module] | Sequence[nn.Module],
+        choice: Choice | None = None,
+        none: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(candidates, Mapping):
@@ -48,6 +54,8 @@ class ChoiceBlock(nn.Module):
             )
         self.names = tuple(candidates)
         self.candidates = nn.ModuleList(candidates.values())
+        self.none = none
+        self.gate_names = self.names if none is None else (*self.names, "none")
         self.path = ""
         self.selection = Selection()
         self.choice = choice
@@ -78,13 +86,20 @@ class ChoiceBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Sum of the active candidates' outputs, each times its weight."""
         gate = self.gate()
-        outputs = [self.candidates[index](x) for index in gate.active]
+        outputs = [self.candidate(index)(x) for index in gate.active]
         if gate.weights is not None:
             outputs = [weight * output for weight, output in zip(gate.weights, outputs, strict=True)]
         total: Tensor = outputs[0]
         for output in outputs[1:]:
             total = total + output
-        return total
+        return total if gate.estimator is None else gate.estimator(self, x, total)
+
+    def candidate(self, index: int) -> nn.Module:
+        """The candidate that a gate means by an index."""
+        if index == len(self.names) and self.none is not None:
+            return self.none
+        found: nn.Module = self.candidates[index]
+        return found
 
     def extracted(self, *, inherit: bool) -> nn.Module:
         """The one active candidate itself.

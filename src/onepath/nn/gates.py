@@ -11,11 +11,17 @@ not computed. Strategies differ only in which candidates they make active and wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from onepath.errors import SpaceError
+from onepath.space import Choice
+
+Estimator = Callable[[Any, Tensor, Tensor], Tensor]
+"""Takes the block, its input and its output; returns the output with another backward."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +33,12 @@ class Gate:
             summation.
         weights: shape (len(active),), differentiable if the caller needs it; None means that every weight is
             1 and nothing is multiplied.
+        estimator: changes how gradients flow back through the block, not what it computes; None leaves autograd's.
     """
 
     active: tuple[int, ...]
     weights: Tensor | None = None
+    estimator: Estimator | None = None
 
     def __post_init__(self) -> None:
         if not self.active or len(set(self.active)) != len(self.active) or min(self.active) < 0:
@@ -58,3 +66,14 @@ class Gate:
     def weighted(cls, weights: Tensor) -> Gate:
         """All candidates, weighted by a vector of shape (num_candidates,)."""
         return cls(tuple(range(weights.shape[0])), weights)
+
+
+@runtime_checkable
+class Gated(Protocol):
+    """A module that reads a gate in place of the single option of its choice."""
+
+    choice: Choice | None
+
+    @property
+    def gate_names(self) -> tuple[str, ...]:
+        """What the indices of a gate mean."""

@@ -12,6 +12,7 @@ from onepath.errors import SpaceError
 from onepath.nn.binding import bind
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.extraction import extract_module, reset_weights
+from onepath.nn.gates import Gated
 from onepath.nn.paths import GatedPath, GhostBatches, Path
 from onepath.nn.selection import Selection
 from onepath.space import Architecture
@@ -86,10 +87,10 @@ class Supernet(nn.Module):
         gated = {
             module.choice.name: module
             for module in self.module.modules()
-            if isinstance(module, ChoiceBlock) and module.choice is not None
+            if isinstance(module, Gated) and module.choice is not None
         }
         for name, gate in gates.items():
-            if name not in gated or max(gate.active) >= len(gated[name].names):
+            if name not in gated or max(gate.active) >= len(gated[name].gate_names):
                 raise SpaceError(
                     f"a gate must belong to a choice block and to its candidates, but {name!r} with active candidates "
                     f"{gate.active} does not. Choices with blocks: {', '.join(gated)}."
@@ -162,7 +163,14 @@ class Supernet(nn.Module):
                 id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()
             }
             memo.update((id(buffer), buffer.to("meta")) for buffer in self.buffers())
-        return copy.deepcopy(self, memo)
+        gates, self._selection.gates = (
+            self._selection.gates,
+            {},
+        )  # weights that depend on logits cannot be copied
+        try:
+            return copy.deepcopy(self, memo)
+        finally:
+            self._selection.gates = gates
 
     def compile_candidates(self, backend: Any = "inductor") -> int:
         """Compile every candidate by itself with `torch.compile`, so that a new path never compiles again.

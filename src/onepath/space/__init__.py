@@ -12,6 +12,7 @@ from onepath.space.choice import (
     size_value,
 )
 from onepath.space.cost_table import CostTable, CostTerm
+from onepath.space.most_probable import most_probable
 from onepath.space.search_space import Notation, SearchSpace
 from onepath.space.window import WindowSampler
 
@@ -26,6 +27,7 @@ __all__ = [
     "SearchSpace",
     "Size",
     "WindowSampler",
+    "most_probable",
     "round_to",
     "size_choices",
     "size_max",

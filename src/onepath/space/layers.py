@@ -69,7 +69,7 @@ def build_layers(space: SearchSpace, table: CostTable | None = None) -> list[Lay
             listed.
     """
     terms = [] if table is None else list(zip(table.columns(space), table.term_ticks, strict=True))
-    order = _order(space, terms)
+    order = decision_order(space, terms)
     position = {column: step for step, column in enumerate(order)}
     completed: list[list[_Term]] = [[] for _ in order]
     for columns, ticks in terms:
@@ -167,7 +167,7 @@ def _cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> in
     return 0 if min(indices) < 0 else int(ticks[indices])
 
 
-def _order(space: SearchSpace, terms: Sequence[_Term]) -> list[int]:
+def decision_order(space: SearchSpace, terms: Sequence[_Term]) -> list[int]:
     """An order of the choices with parents before children and few joint options open at once.
 
     Groups of tied choices follow each other, the one that moves the cost most first, because the last layers

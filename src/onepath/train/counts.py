@@ -33,11 +33,11 @@ class CandidateCounts:
             if torch.is_grad_enabled():
                 counts = self.by_block[block.path]
                 for index in block.gate().active:
-                    counts[block.names[index]] += 1
+                    counts[block.gate_names[index]] += 1
 
         blocks = [block for block in module.modules() if isinstance(block, ChoiceBlock)]
         for block in blocks:
-            self.by_block.setdefault(block.path, dict.fromkeys(block.names, 0))
+            self.by_block.setdefault(block.path, dict.fromkeys(block.gate_names, 0))
         handles = [block.register_forward_hook(count) for block in blocks]
         try:
             yield

@@ -1,0 +1,16 @@
+"""Continuous relaxations of a supernet's choices: the architecture parameters, and the gates that they set."""
+
+from onepath.nn.relaxations.binary import BinaryRelaxation, TwoPathRelaxation
+from onepath.nn.relaxations.expected_cost import ExpectedCost
+from onepath.nn.relaxations.gumbel import GumbelRelaxation
+from onepath.nn.relaxations.relaxation import Relaxation
+from onepath.nn.relaxations.softmax import SoftmaxRelaxation
+
+__all__ = [
+    "BinaryRelaxation",
+    "ExpectedCost",
+    "GumbelRelaxation",
+    "Relaxation",
+    "SoftmaxRelaxation",
+    "TwoPathRelaxation",
+]

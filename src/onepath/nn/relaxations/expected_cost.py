@@ -1,0 +1,82 @@
+"""The expected cost of an architecture drawn from a relaxation: a differentiable number."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onepath.errors import ConfigurationError
+from onepath.nn.relaxations.relaxation import Relaxation
+from onepath.space import CostTable, SearchSpace
+
+_MOST_JOINT = 2**16
+
+
+class ExpectedCost:
+    """E = constant + sum over the terms of a cost table of sum over joint options of p(options) * cost.
+
+    Choices are independent. One with logits takes an option with its softmax probability (a block's `none` costs
+    nothing); one without, such as a set of edges, takes each with equal probability. A term counts where its choices
+    are active.
+
+    Args:
+        relaxation: whose probabilities are taken.
+        table: of the relaxation's space.
+
+    Raises:
+        ConfigurationError: a term and what decides whether it counts tie more than 65,536 joint options together.
+
+    Source: Cai, Zhu and Han, ProxylessNAS (arXiv 1812.00332), equation 5, of which the gradient is
+    dE/da_j = p_j * (cost_j - E) for a single choice. Differs from it: terms over several choices, and conditions.
+    """
+
+    def __init__(self, relaxation: Relaxation, table: CostTable) -> None:
+        self.relaxation = relaxation
+        self.constant = float(table.constant)
+        space = relaxation.space
+        self._terms = [
+            _expanded(space, columns, np.asarray(term.costs, dtype=np.float64))
+            for columns, term in zip(table.columns(space), table.terms, strict=True)
+        ]
+
+    def __call__(self) -> Tensor:
+        """The expected cost in the table's unit, a float32 scalar."""
+        space, given = self.relaxation.space, self.relaxation.probabilities()
+        total: Tensor | float = self.constant
+        for columns, costs in self._terms:
+            values = None
+            for column in reversed(columns):
+                choice = space.choices[column]
+                p = given.get(choice.name)
+                if values is None:
+                    device = next(iter(given.values())).device
+                    values = torch.as_tensor(costs, dtype=torch.float32, device=device)
+                values = values.mean(-1) if p is None else values @ p[: choice.num_options]
+            assert values is not None
+            total = total + values
+        assert isinstance(total, Tensor)
+        return total
+
+
+def _expanded(
+    space: SearchSpace, columns: tuple[int, ...], costs: np.ndarray
+) -> tuple[tuple[int, ...], np.ndarray]:
+    """A term with the choices that decide whether it counts, costs 0 where it does not."""
+    closure = list(columns)
+    for column in closure:  # grows while it is walked
+        closure += [parent for parent in sorted(space.conditions.parents(column)) if parent not in closure]
+    shape = tuple(space.choices[column].num_options for column in closure)
+    if math.prod(shape) > _MOST_JOINT:
+        raise ConfigurationError(
+            f"a term of an expected cost may depend on {_MOST_JOINT} joint options, but one has {math.prod(shape)}. "
+            "Use a table with terms over fewer choices."
+        )
+    joint = np.indices(shape).reshape(len(shape), -1).T
+    rows = np.zeros((len(joint), space.num_choices), dtype=space.dtype)
+    rows[:, closure] = joint
+    counts = space.active(rows)[:, list(columns)].all(axis=1)
+    values = costs[tuple(joint[:, : len(columns)].T)]
+    return tuple(closure), np.where(counts, values, 0).reshape(shape)

@@ -1,0 +1,143 @@
+"""The best architecture under a limit, where scores and costs are sums: exact, without sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from onepath.errors import InfeasibleError, SpaceError
+from onepath.space.cost_table import CostTable
+from onepath.space.layers import decision_order
+
+if TYPE_CHECKING:
+    from onepath.space.architecture import Architecture
+    from onepath.space.search_space import SearchSpace
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_MOST_LABELS = 2**21
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Partial architectures of one state: their costs, scores, and where they come from."""
+
+    costs: Ints
+    scores: Floats
+    rows: npt.NDArray[np.int16]  # (labels, num_choices)
+
+
+def most_probable(
+    space: SearchSpace,
+    scores: Mapping[str, Sequence[float]],
+    table: CostTable | None = None,
+    maximum: float | None = None,
+) -> Architecture:
+    """The architecture of the highest sum of scores whose cost is at most `maximum`.
+
+    With the logarithms of probabilities as scores it is the most probable one. Choices are decided one after the
+    other; of the partial architectures that later choices cannot tell apart, those that cost no less and score no
+    more than another are dropped, so that the answer is exact. Of equal scores the less costly one is taken, of equal
+    ones the first in lexicographic order of the option indices in the order of the space.
+
+    Args:
+        space: whose architectures are meant.
+        scores: choice -> one number per option, higher is better; counted where the choice is active. Choices
+            without an entry have 0.
+        table: the additive cost; None for none.
+        maximum: inclusive, in the table's unit; None for none.
+
+    Raises:
+        SpaceError: scores of the wrong number or not finite, or so many choices tied together that the partial
+            architectures cannot be listed.
+        InfeasibleError: no architecture is within the limit; the message names the smallest cost.
+    """
+    own = _checked(space, scores)
+    limit = None if table is None or maximum is None else table.highest_tick(maximum) - table.constant_ticks
+    terms = []
+    if table is not None and limit is not None:
+        terms = list(zip(table.columns(space), table.term_ticks, strict=True))
+    order = decision_order(space, terms)
+    position = {column: step for step, column in enumerate(order)}
+    last_use = dict(position)
+    for column in order:
+        for parent in space.conditions.parents(column):
+            last_use[parent] = max(last_use[parent], position[column])
+    for columns, _ in terms:
+        for column in columns:
+            last_use[column] = max(last_use[column], *(position[other] for other in columns))
+    nothing = np.full((1, space.num_choices), -1, dtype=np.int16)
+    states = {(): _Labels(np.zeros(1, dtype=np.int64), np.zeros(1), nothing)}
+    is_open: list[int] = []
+    for step, column in enumerate(order):
+        completed = [(c, t) for c, t in terms if max(position[other] for other in c) == step]
+        still_open = [other for other in [*is_open, column] if last_use[other] > step]
+        following: dict[tuple[int, ...], list[_Labels]] = {}
+        for state, labels in states.items():
+            known = dict(zip(is_open, state, strict=True))
+            active = space.conditions.is_active(column, known.__getitem__)
+            for index in range(space.choices[column].num_options) if active else (-1,):
+                known[column] = index
+                cost = sum(_term_cost(columns, ticks, known) for columns, ticks in completed)
+                rows = labels.rows.copy()
+                rows[:, column] = index
+                score = own[column][index] if index >= 0 else 0.0
+                key = tuple(known[other] for other in still_open)
+                following.setdefault(key, []).append(
+                    _Labels(labels.costs + cost, labels.scores + score, rows)
+                )
+        states = {key: _best(parts, bounded=limit is not None) for key, parts in following.items()}
+        if sum(len(labels.costs) for labels in states.values()) > _MOST_LABELS:
+            raise SpaceError(
+                f"the search for the best architecture may keep {_MOST_LABELS} partial ones, but needs more. "
+                "Use a cost table with coarser numbers."
+            )
+        is_open = still_open
+    labels = states[()]
+    within = np.ones(len(labels.costs), dtype=np.bool_) if limit is None else labels.costs <= limit
+    if not within.any():
+        assert table is not None
+        least = table.in_unit(int(labels.costs.min()) + table.constant_ticks)
+        raise InfeasibleError(
+            f"the limit must leave an architecture, but the least costly one has {least} {table.unit} and the limit "
+            f"is {maximum}. Raise it."
+        )
+    winner = int(np.flatnonzero(within)[-1])  # costs and scores rise together
+    return space.architecture([max(index, 0) for index in labels.rows[winner].tolist()])
+
+
+def _checked(space: SearchSpace, scores: Mapping[str, Sequence[float]]) -> list[Floats]:
+    own = [np.zeros(choice.num_options) for choice in space.choices]
+    for name, values in scores.items():
+        column = space.column(name)
+        array = np.asarray(values, dtype=np.float64)
+        if array.shape != own[column].shape or not np.isfinite(array).all():
+            raise SpaceError(
+                f"scores must be one finite number per option; got {array.tolist()} for choice {name!r} of "
+                f"{len(own[column])} options; check them"
+            )
+        own[column] = array
+    return own
+
+
+def _term_cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> int:
+    indices = tuple(known[column] for column in columns)
+    return 0 if min(indices) < 0 else int(ticks[indices])
+
+
+def _best(parts: Sequence[_Labels], *, bounded: bool) -> _Labels:
+    """The labels that are not dominated, by rising cost and score; without a bound, the one of highest score."""
+    costs = np.concatenate([part.costs for part in parts])
+    scores = np.concatenate([part.scores for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
+    if not bounded:
+        costs = np.zeros_like(costs)
+    order = np.lexsort((*rows.T[::-1], -scores, costs))
+    best = np.maximum.accumulate(scores[order])
+    kept = order[np.concatenate([[True], best[1:] > best[:-1]])]
+    return _Labels(costs[kept], scores[kept], rows[kept])
