@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from onepath.errors import ShapeError
+from onepath.nn.inputs import blank_inputs
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def module_cost(model: nn.Module, input_shape: tuple[int, ...]) -> ModuleCost:
 
     Args:
         model: on the meta device, or on any other (then a copy without data is made); not changed.
-        input_shape: of one example, without the batch: (C, H, W).
+        input_shape: of one example, without the batch: (C, H, W), or (T,) for words.
 
     Raises:
         ShapeError: the network rejects the shape.
@@ -56,7 +57,7 @@ def module_cost(model: nn.Module, input_shape: tuple[int, ...]) -> ModuleCost:
         module.__dict__["forward"] = _same_shape
     try:
         with torch.no_grad():
-            model(torch.empty(1, *input_shape, device="meta"))
+            model(blank_inputs(model, input_shape, device="meta"))
     except (RuntimeError, ValueError) as error:
         raise ShapeError(
             f"the network must accept inputs of shape {tuple(input_shape)}, but it raised: "

@@ -14,10 +14,10 @@ class Estimate:
     """How good an architecture is on the validation split.
 
     Attributes:
-        accuracy: the task's metric.
-        loss: mean per example, without label smoothing; infinite where the network's outputs are not finite.
+        accuracy: the task's `score`: its accuracy, or another figure of which more is better, in [0, 1].
+        loss: mean per target, without label smoothing; infinite where the network's outputs are not finite.
         seconds: the estimation took.
-        num_validation: examples it was scored on.
+        num_validation: targets it was scored on.
     """
 
     accuracy: float

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from onepath.nn.carried import carrying
 from onepath.train.evaluation import autocast, evaluation_mode
 from onepath.train.recipe import Precision
 
@@ -24,28 +25,23 @@ class _Pooled:
 
     def __init__(self, layer: _BatchNorm) -> None:
         self.layer = layer
-        self.batch_size = 0  # values per channel in the batch being normalised
         self.count = 0
         self.mean = torch.zeros(layer.num_features, dtype=torch.float64)
         self.deviation = torch.zeros(layer.num_features, dtype=torch.float64)
 
-    def see_input(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
-        x: Tensor = arguments[0]
-        self.batch_size += x.numel() // x.shape[1]
+    def take_call(self, _: nn.Module, arguments: tuple[Any, ...], __: Any) -> None:
+        """Pool the statistics of one call, which momentum 1 has left in the layer's buffers (Chan et al., 1979).
 
-    def take_batch(self) -> None:
-        """Pool the batch's statistics, which momentum 1 has left in the layer's buffers (Chan et al.,
-        1979).
+        A layer may be called several times in a batch, as that of a recurrent cell is.
         """
-        if self.batch_size == 0:
-            return
+        x: Tensor = arguments[0]
         assert self.layer.running_mean is not None
         assert self.layer.running_var is not None
         mean, var = (
             self.layer.running_mean.double(),
             self.layer.running_var.double(),
         )  # var is the unbiased one
-        num, self.batch_size = self.batch_size, 0
+        num = x.numel() // x.shape[1]
         total = self.count + num
         shift = mean - self.mean.to(mean.device)
         self.mean = self.mean.to(mean.device) + shift * (num / total)
@@ -84,20 +80,21 @@ def recalibrate_batchnorm(
     is off.
     """
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+    if not layers:
+        return
     pooled = [_Pooled(layer) for layer in layers]
     momenta = [layer.momentum for layer in layers]
-    hooks = [p.layer.register_forward_pre_hook(p.see_input) for p in pooled]
+    hooks = [p.layer.register_forward_hook(p.take_call) for p in pooled]
     forward = model if forward is None else forward
     try:
-        with evaluation_mode(model):
+        with evaluation_mode(model), carrying(model) as advance:
             for layer in layers:
                 layer.training = True
                 layer.momentum = 1.0
             try:
                 for inputs in batches:
                     forward(inputs)
-                    for p in pooled:
-                        p.take_batch()
+                    advance()
             finally:
                 for layer in layers:
                     layer.training = False

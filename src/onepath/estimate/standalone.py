@@ -28,7 +28,7 @@ class StandaloneEstimator:
     Args:
         supernet: says what network an architecture is; its weights are not used and not changed.
         task: its "train" split is trained on, its "validation" split scored.
-        recipe: default `Recipe.retrain` for the size of the training split.
+        recipe: default `Recipe.for_task`, to retrain.
         device: where to train.
         seed: of the fresh weights and of the training; the same for every architecture.
     """
@@ -44,7 +44,7 @@ class StandaloneEstimator:
     ) -> None:
         self._supernet = supernet
         self._task = task
-        self._recipe = Recipe.retrain(task.num_examples("train")) if recipe is None else recipe
+        self._recipe = Recipe.for_task(task, retrain=True) if recipe is None else recipe
         self._device = device
         self._seed = seed
         self._estimates: dict[Architecture, Estimate] = {}
@@ -66,4 +66,4 @@ class StandaloneEstimator:
         score = evaluate(
             model, self._task, "validation", device=self._device, precision=self._recipe.precision
         )
-        return Estimate(score.metric, score.loss, time.perf_counter() - started, score.num)
+        return Estimate(self._task.score(score.metric), score.loss, time.perf_counter() - started, score.num)

@@ -125,7 +125,7 @@ class SupernetEstimator:
                 model, self._task, self._validation.batches(), device=self._device, precision=self._precision
             )
         loss = loss if math.isfinite(loss) else math.inf
-        return Estimate(metric, loss, time.perf_counter() - started, num)
+        return Estimate(self._task.score(metric), loss, time.perf_counter() - started, num)
 
     def _example(self) -> Tensor:
         if self._fold_example is None:

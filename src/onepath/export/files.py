@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from onepath.errors import ShapeError, UserError
+from onepath.nn.inputs import input_dtype
 from onepath.record import atomic_write_bytes
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def export_onnx(model: nn.Module | ExportedProgram, input_shape: Sequence[int], 
     try:
         exported = torch.onnx.export(
             program,
-            (_example(input_shape),),
+            (_example(input_shape, _dtype_of(program)),),
             dynamo=True,
             dynamic_shapes=({0: BATCH_NAME},),
             input_names=[INPUT_NAME],
@@ -161,7 +162,7 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> ExportedProgram:
         UserError: the network cannot be traced for any batch size.
     """
     network = standalone_copy(model)
-    example = _example(input_shape)
+    example = _example(input_shape, input_dtype(network))
     _check_runs(network, example)
     # The tracer drops a `contiguous()` that its example does not need; a clone it keeps. With it the file
     # takes channels_last inputs as well, whatever views the network takes of them.
@@ -189,13 +190,19 @@ def standalone_copy(model: nn.Module) -> nn.Module:
     return network
 
 
-def _example(input_shape: Sequence[int]) -> Tensor:
+def _dtype_of(program: ExportedProgram) -> torch.dtype:
+    """The type of a traced network's inputs."""
+    inputs = program.example_inputs
+    return torch.float32 if inputs is None else inputs[0][0].dtype
+
+
+def _example(input_shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     shape = tuple(int(size) for size in input_shape)
     if not shape or min(shape) < 1:
         raise ShapeError(
             f"input_shape must be sizes of 1 or more without the batch, but got {shape}; give (C, H, W)"
         )
-    return torch.zeros((_EXAMPLE_BATCH, *shape))
+    return torch.zeros((_EXAMPLE_BATCH, *shape), dtype=dtype)
 
 
 def _check_runs(network: nn.Module, example: Tensor) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from onepath.errors import ShapeError
 from onepath.export.files import standalone_copy
+from onepath.nn.inputs import input_dtype
 from onepath.randomness import generator
 
 # A layer whose outputs spread less or more than this is scaled to a spread of 1.
@@ -45,7 +46,7 @@ def conditioned(model: nn.Module, input_shape: Sequence[int]) -> nn.Module:
     handles = [layer.register_forward_hook(_scale) for layer in layers]
     try:
         with torch.no_grad():
-            network(example(input_shape, 1))
+            network(example(input_shape, 1, input_dtype(network)))
     except RuntimeError as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ShapeError(
@@ -58,8 +59,16 @@ def conditioned(model: nn.Module, input_shape: Sequence[int]) -> nn.Module:
     return network
 
 
-def example(input_shape: Sequence[int], batch: int) -> Tensor:
-    """A batch of standard normal numbers, float32, (batch, *input_shape); always the same."""
+def example(input_shape: Sequence[int], batch: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A batch of standard normal numbers, float32, (batch, *input_shape); always the same; or zeros that are indices.
+
+    Args:
+        input_shape: of one example.
+        batch: examples.
+        dtype: of a network's inputs; a whole-number type stands for indices, such as words.
+    """
+    if not dtype.is_floating_point:
+        return torch.zeros((batch, *input_shape), dtype=dtype)
     draws = generator(0, "latency").standard_normal((batch, *input_shape), dtype=np.float32)
     return torch.from_numpy(draws)
 

@@ -73,7 +73,7 @@ class OnnxRuntimeCpu(OnnxDevice):
     def prepare_file(self, path: Path, input_shape: Sequence[int]) -> Prepared:  # noqa: D102
         session = _session(path, self.threads, ["CPUExecutionProvider"])
         (entry,) = session.get_inputs()
-        inputs = {entry.name: example(input_shape, self.batch).numpy()}
+        inputs = {entry.name: example(input_shape, self.batch, _dtype(entry.type)).numpy()}
         return Timed(lambda: session.run(None, inputs))
 
 
@@ -107,7 +107,8 @@ class OnnxRuntimeCuda(OnnxDevice):
                 f"{self.name} must run on the card, but onnxruntime fell back to the CPU; "
                 "check that its CUDA and cuDNN versions fit"
             )
-        return Timed(bound_run(session, example(input_shape, self.batch).numpy(), "cuda"))
+        dtype = _dtype(session.get_inputs()[0].type)
+        return Timed(bound_run(session, example(input_shape, self.batch, dtype).numpy(), "cuda"))
 
 
 class Timed:
@@ -150,6 +151,11 @@ def bound_run(session: InferenceSession, inputs: np.ndarray[Any, Any], place: st
     )
     binding.bind_output(session.get_outputs()[0].name, place)
     return lambda: session.run_with_iobinding(binding)
+
+
+def _dtype(name: str) -> torch.dtype:
+    """Of an ONNX input: "tensor(int64)" are indices, such as words."""
+    return torch.int64 if name == "tensor(int64)" else torch.float32
 
 
 def package_version(name: str) -> str | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from onepath.export import export_onnx
 from onepath.latency.conditioning import conditioned, example
+from onepath.nn.inputs import input_dtype
 
 
 def write_for_timing(model: nn.Module, input_shape: Sequence[int], batch: int, path: Path) -> Path:
@@ -38,7 +39,7 @@ def write_for_timing(model: nn.Module, input_shape: Sequence[int], batch: int, p
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 network,
-                (example(input_shape, batch),),
+                (example(input_shape, batch, input_dtype(network)),),
                 path,
                 dynamo=False,
                 input_names=["input"],

@@ -19,6 +19,7 @@ from onepath.cost.table import MOST_OPTIONS_TOGETHER, dependencies, sweep
 from onepath.errors import ShapeError, SpaceError
 from onepath.latency.keys import candidate_key, shape_text
 from onepath.nn import ChoiceBlock, ElasticDepth, Supernet
+from onepath.nn.inputs import blank_inputs
 from onepath.nn.selection import ModuleWithChoices
 from onepath.space import Architecture, SearchSpace
 
@@ -237,7 +238,7 @@ def candidates(
             module.register_forward_hook(note(parts[path], name), with_kwargs=True)
     try:
         with torch.no_grad():
-            model.eval()(torch.empty(1, *input_shape, device="meta"))
+            model.eval()(blank_inputs(model, input_shape, device="meta"))
     except (RuntimeError, TypeError) as error:
         raise ShapeError(
             f"the network must accept inputs of shape {shape_text(input_shape)}, but it raised: "

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from onepath.latency.conditioning import conditioned, example
 from onepath.latency.device import Device, Network, Prepared, module_only
+from onepath.nn.inputs import input_dtype
 
 
 class TorchCpu(Device):
@@ -61,8 +62,8 @@ def _placed(
 ) -> tuple[nn.Module, Tensor]:
     dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[device.precision]
     network = conditioned(module_only(model, device.name), input_shape)
-    inputs = example(input_shape, device.batch)
-    return network.to(place, dtype), inputs.to(place, dtype)
+    inputs = example(input_shape, device.batch, input_dtype(network))
+    return network.to(place, dtype), inputs.to(place, dtype if inputs.is_floating_point() else inputs.dtype)
 
 
 class _OnCpu:

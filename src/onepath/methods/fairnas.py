@@ -49,7 +49,7 @@ def fairnas(
         ConfigurationError: some choices depend on others.
     """
     sampler = StrictFairnessSampler(supernet.space)
-    recipe = Recipe.supernet(data.num_examples("train"), epochs)
+    recipe = Recipe.for_task(data, epochs=epochs)
     recipe = fair_recipe(recipe, sampler.num_paths) if epochs is None else recipe
     train_supernet(supernet, data, sampler=sampler, recipe=recipe, reduction=reduction, seed=seed)
     costs = [counter(supernet, data.input_shape, kind)[0] for kind in ("macs", "params")]

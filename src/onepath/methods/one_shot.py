@@ -46,7 +46,7 @@ def one_shot(
         ConfigurationError: a size depends on a choice block, or `rate` is out of its range.
     """
     # Sums of candidates from the first update: a start from one path would train weights of another scale.
-    recipe = dataclasses.replace(Recipe.supernet(data.num_examples("train"), epochs), one_path=0.0)
+    recipe = dataclasses.replace(Recipe.for_task(data, epochs=epochs), one_path=0.0)
     num_updates = recipe.epochs * data.updates_per_epoch(recipe.batch_size)
     sampler = PathDropoutSampler(supernet.space, num_updates, rate=rate, num_ghost_batches=num_ghost_batches)
     train_supernet(supernet, data, sampler=sampler, recipe=recipe, seed=seed)

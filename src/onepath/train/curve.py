@@ -35,6 +35,9 @@ class TrainingPoint:
     seconds: float
 
 
+_MOST_PENDING_NUMBERS = 1 << 24  # of outputs kept: 64 MiB in float32
+
+
 class Tally:
     """Sums of losses and metrics; results of an accelerator are read in one go, not update by update."""
 
@@ -49,8 +52,9 @@ class Tally:
         self._pending.append((update, loss, outputs, targets))
 
     def read_if_due(self) -> None:
-        """Read once enough updates are pending."""
-        if self._pending[-1][0] + 1 - self._pending[0][0] >= self._read_every:
+        """Read once enough updates are pending, or large outputs."""
+        is_full = sum(outputs.numel() for _, _, outputs, _ in self._pending) > _MOST_PENDING_NUMBERS
+        if is_full or self._pending[-1][0] + 1 - self._pending[0][0] >= self._read_every:
             self.read()
 
     def read(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from onepath.nn.carried import carrying
 from onepath.train.memory import keep_freed_memory
 from onepath.train.recipe import Precision
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class Evaluation(NamedTuple):
-    """What a network reaches: `metric` as the task defines it, mean `loss` per example, over `num`
-    examples.
+    """What a network reaches: `metric` as the task defines it, mean `loss` per target, over `num` targets: one for
+    each image, one for each word of a text.
     """
 
     metric: float
@@ -52,16 +53,17 @@ def score_batches(
     device: torch.device,
     precision: Precision,
 ) -> Evaluation:
-    """As `evaluate`, of the batches given, by the model in whatever mode it is."""
+    """As `evaluate`, of the batches given, by the model in whatever mode it is; a state is carried over batches."""
     total, count, num = 0.0, 0, 0
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    with torch.inference_mode(), autocast(device, precision):
+    with torch.inference_mode(), autocast(device, precision), carrying(model) as advance:
         for batch in batches:
             inputs, targets = (tensor.to(device, non_blocking=True) for tensor in batch)
             outputs = model(inputs).float()
-            loss += task.loss(outputs, targets).double() * len(targets)
+            loss += task.loss(outputs, targets).double() * targets.numel()
             batch_total, batch_count = task.tally(outputs, targets)
-            total, count, num = total + batch_total, count + batch_count, num + len(targets)
+            total, count, num = total + batch_total, count + batch_count, num + targets.numel()
+            advance()
     return Evaluation(task.metric(total, count), loss.item() / max(num, 1), num)
 
 
@@ -80,7 +82,8 @@ def evaluate(
 
     Args:
         model: a module (moved to `device`; its modes are restored) or any function of the inputs, such as
-            `lambda x: supernet(x, architecture)`.
+            `lambda x: supernet(x, architecture)`. What carries a state from batch to batch must be given as a module;
+            its state is as before afterwards.
         task: whose batches, loss and metric.
         split: "train", "validation" or "test".
         device: where to run.
@@ -90,7 +93,7 @@ def evaluate(
         seed: of the subset.
 
     Returns:
-        Metric, mean loss without label smoothing, number of examples.
+        Metric, mean loss without label smoothing, number of targets.
     """
     device = torch.device(device)
     if device.type == "cpu":

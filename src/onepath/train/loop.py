@@ -55,7 +55,7 @@ def train_supernet(
         sampler: the paths of each update.
         epochs: instead of the recipe's.
         seed: of everything drawn.
-        recipe: default `Recipe.supernet` for the size of the task's training split.
+        recipe: default `Recipe.for_task`.
         device: where to train. On CPU the result is a function of the arguments to the bit.
         checkpoint: where the state is kept when `checkpoint.due()`, at the end, and on Ctrl-C. If it holds a
             state, training continues from it and ends with the same weights as if it had never stopped.
@@ -75,7 +75,7 @@ def train_supernet(
             the checkpoint belongs to another training.
     """
     if recipe is None:
-        recipe = Recipe.supernet(task.num_examples("train"), epochs)
+        recipe = Recipe.for_task(task, epochs=epochs)
     elif epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
     if compile:
@@ -119,7 +119,7 @@ def train_model(
     Args:
         model: called with the inputs alone.
         task: training batches, loss and metric.
-        recipe: default `Recipe.retrain` for the size of the task's training split.
+        recipe: default `Recipe.for_task`, to retrain.
         seed: of everything drawn.
         device: where to train.
         checkpoint: see `train_supernet`.
@@ -137,7 +137,7 @@ def train_model(
         lambda inputs, _: model(inputs),
         task,
         paths=lambda _: (None,),
-        recipe=Recipe.retrain(task.num_examples("train")) if recipe is None else recipe,
+        recipe=Recipe.for_task(task, retrain=True) if recipe is None else recipe,
         seed=seed,
         device=torch.device(device),
     ).run(checkpoint, on_point, on_update)

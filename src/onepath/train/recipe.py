@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from onepath.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from onepath.data import Task
 
 Precision = Literal["float32", "bfloat16"]
 Schedule = Literal["linear", "cosine"]
@@ -147,6 +150,18 @@ class Recipe:
         """
         scale = _scale(num_train)
         return cls._scaled(scale, scale.retrain_epochs if epochs is None else epochs)
+
+    @classmethod
+    def for_task(cls, task: Task, *, retrain: bool = False, epochs: int | None = None) -> Self:
+        """`supernet`, or `retrain`, for the size of a task's training split, with the settings of its kind of data.
+
+        Args:
+            task: says the number of examples, and by `recipe_settings` what differs.
+            retrain: whether a network is trained by itself.
+            epochs: instead of the rule's.
+        """
+        make = cls.retrain if retrain else cls.supernet
+        return dataclasses.replace(make(task.num_examples("train"), epochs), **task.recipe_settings)
 
     @classmethod
     def _scaled(cls, scale: _Scale, epochs: int) -> Self:

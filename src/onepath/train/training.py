@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError
+from onepath.nn.carried import carried_states, carrying
 from onepath.randomness import generator
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import Tally, TrainingPoint
@@ -79,6 +80,7 @@ class Training:
         self.updates_per_epoch = task.updates_per_epoch(recipe.batch_size)
         self.num_updates = recipe.epochs * self.updates_per_epoch
         self.optimizer = ActiveSGD(module.named_parameters(), recipe)
+        self.states = carried_states(module)
         self.gradients = GradientCounter(module.parameters()) if reduction == "mean" else None
         self.reduction = reduction
         self.counts = CandidateCounts() if counts is None else counts
@@ -92,7 +94,8 @@ class Training:
         self, checkpoint: Checkpoint | None, on_point: OnPoint | None, on_update: OnUpdate | None
     ) -> list[TrainingPoint]:
         """Do all updates that are left; the whole curve."""
-        if checkpoint is not None and (state := checkpoint.load()) is not None:
+        state = None if checkpoint is None else checkpoint.load()
+        if state is not None:
             self.load_state(state)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -101,20 +104,22 @@ class Training:
         self.optimizer.clear()
         devices = [self.device] if self.device.type == "cuda" else []
         try:
-            num_pixels = self.recipe.batch_size * math.prod(self.task.input_shape[1:])
             with (
-                worthwhile_threads(num_pixels),
+                self._threads(),
+                carrying(self.module),
                 torch.random.fork_rng(devices),
                 fast_depthwise(self.module, self.recipe.precision),
                 self.counts.watch(self.module),
                 contextlib.nullcontext() if self.gradients is None else self.gradients,
                 DeferredInterrupt() as interrupt,
             ):
-                self._run_updates(checkpoint, on_point, on_update, interrupt)
-        except KeyboardInterrupt:
-            if checkpoint is not None and not self.is_inside_update:
-                self.save(checkpoint)
-            raise
+                self._start_carried(state)
+                try:
+                    self._run_updates(checkpoint, on_point, on_update, interrupt)
+                except KeyboardInterrupt:
+                    if checkpoint is not None and not self.is_inside_update:
+                        self.save(checkpoint)
+                    raise
         finally:
             self.optimizer.clear()
             for module, training in modes:
@@ -122,6 +127,18 @@ class Training:
         if interrupt.requested:
             raise KeyboardInterrupt
         return self.curve
+
+    def _threads(self) -> contextlib.AbstractContextManager[None]:
+        """One thread where the images of a batch are small; what is worth it is known of images alone."""
+        if len(self.task.input_shape) != 3:
+            return contextlib.nullcontext()
+        return worthwhile_threads(self.recipe.batch_size * math.prod(self.task.input_shape[1:]))
+
+    def _start_carried(self, saved: dict[str, Any] | None) -> None:
+        """Carry on the states of a checkpoint; without one they are zeros."""
+        firsts = [] if saved is None else saved.get("carried", [])
+        for state, first in zip(self.states, firsts, strict=False):
+            state.first = None if first is None else first.to(self.device)
 
     def _run_updates(
         self,
@@ -158,6 +175,9 @@ class Training:
         """One update. No graph outlives it, and only one path's graph lives at a time."""
         self.is_inside_update = True
         self._seed_torch()
+        if self.update % self.updates_per_epoch == 0:
+            for state in self.states:
+                state.forget()
         inputs = inputs.to(self.device, non_blocking=True)
         targets = targets.to(self.device, non_blocking=True)
         for path in self.paths(self.update):
@@ -171,6 +191,8 @@ class Training:
         if self.gradients is not None:
             self.gradients.average()
         self.optimizer.step(rate)
+        for state in self.states:
+            state.advance()
         self.update += 1
         self.is_inside_update = False
 
@@ -219,6 +241,7 @@ class Training:
             "momentum": self.optimizer.state_dict(),
             "sums": list(self.tally.sums),
             "counts": self.counts.state_dict(),
+            "carried": [state.first for state in self.states],
             "curve": [dataclasses.astuple(point) for point in self.curve],
         }
 

@@ -1,0 +1,21 @@
+"""Inputs of the right shape and type for a network, where values do not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def input_dtype(model: nn.Module) -> torch.dtype:
+    """The type of a network's inputs: its attribute `input_dtype`, or of the module in a supernet; else float32."""
+    own = getattr(model, "input_dtype", None) or getattr(getattr(model, "module", None), "input_dtype", None)
+    return own if isinstance(own, torch.dtype) else torch.float32
+
+
+def blank_inputs(
+    model: nn.Module, input_shape: Sequence[int], batch: int = 1, device: str | torch.device = "cpu"
+) -> Tensor:
+    """Zeros (batch, *input_shape) as a network takes them: floats, or indices such as words."""
+    return torch.zeros((batch, *input_shape), dtype=input_dtype(model), device=device)
