@@ -3,6 +3,7 @@
 It knows a `Task` (batches, loss, metric), never an image.
 """
 
+from onepath.train.averaging import AveragedCheckpoint, WeightAverage
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
 from onepath.train.evaluation import Evaluation, evaluate
@@ -16,6 +17,7 @@ from onepath.train.samplers import ConstrainedSampler, Sampler, UniformSampler
 from onepath.train.widening import WideningSampler
 
 __all__ = [
+    "AveragedCheckpoint",
     "CandidateCounts",
     "ConstrainedSampler",
     "Evaluation",
@@ -26,6 +28,7 @@ __all__ = [
     "StrictFairnessSampler",
     "TrainingPoint",
     "UniformSampler",
+    "WeightAverage",
     "WideningSampler",
     "evaluate",
     "keep_freed_memory",
