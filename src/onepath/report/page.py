@@ -28,6 +28,7 @@ from onepath.report.findings import (
     winner_trial,
 )
 from onepath.report.latency import figures_of, latency_section, limit_ms, winner_latency
+from onepath.report.ranking import ranking_figures, ranking_sections, stored_studies
 from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
 
 REPORT_NAME = "report.html"
@@ -82,8 +83,14 @@ def write_report(run_directory: Path | str) -> Path:
 
 def render(record: RunRecord) -> str:
     """The page as text."""
-    import jinja2
     from plotly.offline import get_plotlyjs
+
+    return template("report.html.jinja").render(**content(record), plotly=get_plotlyjs())
+
+
+def template(name: str) -> Any:
+    """One of this room's templates, with the filters of the report."""
+    import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -93,15 +100,16 @@ def render(record: RunRecord) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: formats.ABSENT if value is None else value,
     )
-    for name in _FILTERS:
-        environment.filters[name] = getattr(formats, name)
+    for filter_name in _FILTERS:
+        environment.filters[filter_name] = getattr(formats, filter_name)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
-    return environment.get_template("report.html.jinja").render(**content(record), plotly=get_plotlyjs())
+    return environment.get_template(name)
 
 
 def content(record: RunRecord) -> dict[str, Any]:
     """Everything that the template shows."""
     comparison, latency = compare(record), latency_section(record)
+    ranking = ranking_sections(stored_studies(record))
     tone = "neutral"
     if comparison is not None:
         tone = "good" if comparison.is_better else "bad" if comparison.is_worse else "neutral"
@@ -123,7 +131,8 @@ def content(record: RunRecord) -> dict[str, Any]:
         "curves": figures.training_curves(record),
         "against": figures.inherited_against_alone(record),
         "latency": latency,
-        "figures": [*_all_figures(record), *figures_of(latency)],
+        "ranking_sections": ranking,
+        "figures": [*_all_figures(record), *figures_of(latency), *ranking_figures(ranking)],
         "drawing": drawing(record),
         "winner": trial.architecture if trial else network.architecture if network else None,
         "networks": [(_network_name(record, row), row, _gain(row)) for row in record.networks],

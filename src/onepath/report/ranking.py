@@ -1,0 +1,216 @@
+"""What is shown of rank evidence: scores against the truth, correlations with intervals, similar candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from onepath.record import RunRecord
+from onepath.record.directory import RANKING, read_json
+from onepath.report.figures import OUTLINE, Figure, layout_of
+
+_MOST_HEAT_MAPS = 24
+_ABSENT = "–"
+NAMES = {
+    "accuracy": "validation accuracy",
+    "loss": "validation loss (negated)",
+    "macs": "MACs",
+    "params": "parameters",
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """How scores rank networks whose truth is known.
+
+    Attributes:
+        title: of the section.
+        truth: what the truth is, with its unit, for an axis.
+        notes: sentences on where the rows come from.
+        networks: rows with "architecture", "truth" and a number for each score, None where it was not finite.
+        evidence: see `onepath.estimate.rank_evidence`.
+        chosen: rows that are shown but not counted, because a score chose them.
+        similarity: block -> "names" and "matrix", see `onepath.estimate.feature_similarity`; empty where not measured.
+    """
+
+    title: str
+    truth: str
+    notes: Sequence[str]
+    networks: Sequence[Mapping[str, Any]]
+    evidence: Mapping[str, Any]
+    chosen: Sequence[Mapping[str, Any]] = ()
+    similarity: Mapping[str, Any] = field(default_factory=dict)
+
+
+def ranking_page(studies: Sequence[Study]) -> str:
+    """The studies as one HTML file that loads nothing."""
+    from onepath.report.page import template
+
+    sections = ranking_sections(studies)
+    return template("ranking.html.jinja").render(
+        title=studies[0].title if studies else "Rank evidence",
+        ranking_sections=sections,
+        figures=ranking_figures(sections),
+        plotly=_plotly(),
+    )
+
+
+def stored_studies(record: RunRecord) -> list[Study]:
+    """The studies that `onepath rank` has left in a run directory."""
+    return studies_in(record.path)
+
+
+def studies_in(path: Path) -> list[Study]:
+    """As `stored_studies`."""
+    content = read_json(path / RANKING) or {}
+    return [Study(**study) for study in content.values()]
+
+
+def ranking_sections(studies: Sequence[Study]) -> list[dict[str, Any]]:
+    """What the template shows of each study."""
+    return [
+        {
+            "title": study.title,
+            "notes": list(study.notes),
+            "verdicts": verdicts(study.evidence),
+            "heads": heads(study.evidence),
+            "rows": rows(study.evidence),
+            "scatters": _scatters(study, number),
+            "similarity": _heat_maps(study, number),
+            "num_hidden": max(0, len(study.similarity) - _MOST_HEAT_MAPS),
+        }
+        for number, study in enumerate(studies)
+    ]
+
+
+def ranking_figures(sections: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """All diagrams of the sections."""
+    return [figure for section in sections for name in ("scatters", "similarity") for figure in section[name]]
+
+
+def heads(evidence: Mapping[str, Any]) -> list[str]:
+    """The titles of the table."""
+    first = next(iter(evidence["scores"].values()))
+    tops = [f"best in top {top}" for top in first["best_in_top"]]
+    return ["score", "tau-b", "Spearman", *(f"tau-b, {_part_title(name)}" for name in _parts(first)), *tops]
+
+
+def rows(evidence: Mapping[str, Any]) -> list[list[str]]:
+    """The table: each figure with its interval."""
+    found = []
+    for name, figures in evidence["scores"].items():
+        bad = figures["num_not_finite"]
+        cells = [NAMES.get(name, name) + (f" ({bad} not finite)" if bad else "")]
+        cells += [with_interval(figures["kendall_tau"]), with_interval(figures["spearman"])]
+        cells += [with_interval(figures[part]["kendall_tau"]) for part in _parts(figures)]
+        cells += [with_interval(figure, 2) for figure in figures["best_in_top"].values()]
+        found.append(cells)
+    return found
+
+
+def verdicts(evidence: Mapping[str, Any]) -> list[str]:
+    """For each score, a sentence on whether it ranks better than the trivial baselines."""
+    found = []
+    for name, baselines in evidence["differences"].items():
+        for baseline, figures in baselines.items():
+            difference = figures["kendall_tau"]
+            title, other = NAMES.get(name, name), NAMES.get(baseline, baseline)
+            if difference["value"] is None or difference["low"] is None:
+                found.append(f"{title} cannot be compared with {other}: one of them has no rank correlation.")
+                continue
+            verb = "is not told apart from"
+            if difference["low"] > 0:
+                verb = "ranks better than"
+            elif difference["high"] < 0:
+                verb = "ranks worse than"
+            found.append(f"{title} {verb} {other}: tau-b {with_interval(difference, signed=True)}.")
+    return [sentence[0].upper() + sentence[1:] for sentence in found]
+
+
+def with_interval(figure: Mapping[str, float | None], digits: int = 3, *, signed: bool = False) -> str:
+    """A figure as "0.651 [0.612, 0.698]"; a dash where it is undefined."""
+    sign = "+" if signed else ""
+    if figure["value"] is None:
+        return _ABSENT
+    text = f"{figure['value']:{sign}.{digits}f}"
+    if figure["low"] is None or figure["high"] is None:
+        return text
+    return f"{text} [{figure['low']:{sign}.{digits}f}, {figure['high']:{sign}.{digits}f}]"
+
+
+def _parts(figures: Mapping[str, Any]) -> list[str]:
+    return [name for name in figures if name.startswith("top_")]
+
+
+def _part_title(part: str) -> str:
+    return f"top {part.removeprefix('top_').removesuffix('_percent')} %"
+
+
+def _scatters(study: Study, number: int) -> list[Figure]:
+    figures = []
+    for place, name in enumerate(study.evidence["scores"]):
+        title = NAMES.get(name, name)
+        data = []
+        for label, members, marker in (
+            ("networks", study.networks, {"color": "trial", "size": 7, "opacity": 0.55}),
+            (
+                "chosen by the search",
+                study.chosen,
+                {"color": "winner", "size": 16, "symbol": "star", "line": OUTLINE},
+            ),
+        ):
+            shown = [row for row in members if row.get(name) is not None]
+            if shown:
+                data.append(
+                    {
+                        "type": "scatter",
+                        "mode": "markers",
+                        "name": label,
+                        "x": [row[name] for row in shown],
+                        "y": [row["truth"] for row in shown],
+                        "text": [escape(str(row["architecture"])) for row in shown],
+                        "marker": marker,
+                        "hovertemplate": "%{x:.5~g}<br>%{y:.5~g}<br>%{text}<extra></extra>",
+                    }
+                )
+        tau = with_interval(study.evidence["scores"][name]["kendall_tau"])
+        layout = layout_of(title, study.truth) | {"showlegend": len(data) > 1}
+        heading = f"{title}: tau-b {tau}"
+        figures.append(
+            {"id": f"ranking-{number}-{place}", "heading": heading, "data": data, "layout": layout}
+        )
+    return figures
+
+
+def _heat_maps(study: Study, number: int) -> list[Figure]:
+    figures = []
+    for place, (block, found) in enumerate(list(study.similarity.items())[:_MOST_HEAT_MAPS]):
+        names = [escape(str(name)) for name in found["names"]]
+        data = {
+            "type": "heatmap",
+            "x": names,
+            "y": names,
+            "z": found["matrix"],
+            "zmin": 0,
+            "zmax": 1,
+            "colorscale": "Blues",
+            "showscale": False,
+            "texttemplate": "%{z:.2f}",
+            "hovertemplate": "%{x}, %{y}: %{z:.3f}<extra></extra>",
+        }
+        layout = layout_of("", "") | {"showlegend": False}
+        layout["yaxis"]["autorange"] = "reversed"
+        figures.append(
+            {"id": f"similarity-{number}-{place}", "heading": block, "data": [data], "layout": layout}
+        )
+    return figures
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    text: str = get_plotlyjs()
+    return text
