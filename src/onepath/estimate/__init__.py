@@ -1,22 +1,43 @@
-"""How good an architecture is: with the supernet's weights, trained by itself, or looked up."""
+"""How good an architecture is: with the supernet's weights, trained by itself, looked up, or scored untrained."""
 
 from onepath.estimate.estimator import Estimate, Estimator
+from onepath.estimate.feature_similarity import LayerSimilarity, feature_similarity
 from onepath.estimate.networks import Networks, one_row_per_network
 from onepath.estimate.rank_evidence import rank_evidence
 from onepath.estimate.recalibration import recalibrate_batchnorm, recalibrate_on_task
+from onepath.estimate.scores import (
+    SCORES,
+    Score,
+    ScoreDefinition,
+    ScoreEstimator,
+    mean_ranks,
+    score,
+    score_definition,
+    scores,
+)
 from onepath.estimate.standalone import StandaloneEstimator
 from onepath.estimate.supernet import SupernetEstimator
 from onepath.estimate.table import TableEstimator
 
 __all__ = [
+    "SCORES",
     "Estimate",
     "Estimator",
+    "LayerSimilarity",
     "Networks",
+    "Score",
+    "ScoreDefinition",
+    "ScoreEstimator",
     "StandaloneEstimator",
     "SupernetEstimator",
     "TableEstimator",
+    "feature_similarity",
+    "mean_ranks",
     "one_row_per_network",
     "rank_evidence",
     "recalibrate_batchnorm",
     "recalibrate_on_task",
+    "score",
+    "score_definition",
+    "scores",
 ]

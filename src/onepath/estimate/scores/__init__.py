@@ -1,0 +1,17 @@
+"""Scores of networks that were not trained."""
+
+from onepath.estimate.scores.catalogue import SCORES, score, score_definition, scores
+from onepath.estimate.scores.combined import mean_ranks
+from onepath.estimate.scores.definition import Score, ScoreDefinition
+from onepath.estimate.scores.estimator import ScoreEstimator
+
+__all__ = [
+    "SCORES",
+    "Score",
+    "ScoreDefinition",
+    "ScoreEstimator",
+    "mean_ranks",
+    "score",
+    "score_definition",
+    "scores",
+]

@@ -1,0 +1,104 @@
+"""One forward and one backward pass of a batch, of which `grad_norm`, `snip`, `plain` and `fisher` read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onepath.errors import ConfigurationError
+from onepath.estimate.scores.definition import DegenerateNetworkError
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What one backward pass leaves.
+
+    Attributes:
+        weights: of convolutions and linear layers, one tensor a layer.
+        gradients: of the mean loss with respect to them; zeros where a layer is not used.
+        fisher: sum over layers and channels of half the mean over examples of `(sum over positions of a * dL/da)^2`, a
+            the output of the layer; None where it was not asked for.
+    """
+
+    weights: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+    fisher: float | None
+
+
+def one_backward(
+    network: nn.Module,
+    layers: Sequence[nn.Module],
+    loss: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    *,
+    needs_activations: bool,
+) -> Gradients:
+    """Run a network forward and backward once.
+
+    Args:
+        network: without activations in place; normalisation is taken as it is set.
+        layers: with weights.
+        loss: outputs -> scalar.
+        inputs: of the network.
+        needs_activations: compute `fisher`, too.
+
+    Raises:
+        DegenerateNetworkError: the network has no such layer, or no weight has a gradient other than 0.
+    """
+    if not layers:
+        raise DegenerateNetworkError("the network has no convolution and no linear layer")
+    weights = tuple(layer.get_parameter("weight") for layer in layers)
+    totals: list[Tensor] = []
+    hooks = [layer.register_forward_hook(_watch(totals)) for layer in layers if needs_activations]
+    try:
+        with torch.enable_grad():
+            outputs = network(inputs)
+            gradients = gradients_of(loss(outputs), weights)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not any(bool(gradient.any()) for gradient in gradients):
+        raise DegenerateNetworkError("every gradient is zero: the output does not depend on the weights")
+    fisher = float(torch.stack(totals).sum()) if totals else 0.0
+    return Gradients(weights, gradients, fisher if needs_activations else None)
+
+
+def gradients_of(
+    scalar: Tensor, weights: Sequence[Tensor], *, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """The gradients of a scalar, zeros for what it does not depend on."""
+    if not scalar.requires_grad:
+        return tuple(torch.zeros_like(weight) for weight in weights)
+    found = torch.autograd.grad(scalar, weights, create_graph=create_graph, allow_unused=True)
+    return tuple(
+        torch.zeros_like(weight) if gradient is None else gradient
+        for weight, gradient in zip(weights, found, strict=True)
+    )
+
+
+def _watch(totals: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    """A forward hook that adds a layer's share of `fisher` when the gradient of its output arrives."""
+
+    def watch(layer: nn.Module, _: Any, output: Tensor) -> None:
+        activation, version = output.detach(), output._version
+
+        def arrive(gradient: Tensor) -> None:
+            if activation._version != version:
+                raise ConfigurationError(
+                    f"the output of a {type(layer).__name__} must not be changed in place for this score, but it "
+                    "is; use the operation that is not in place"
+                )
+            channel = activation.ndim - 1 if isinstance(layer, nn.Linear) else 1
+            positions = [dim for dim in range(1, activation.ndim) if dim != channel]
+            product = activation * gradient
+            summed = product.sum(dim=positions) if positions else product  # (B, channels)
+            totals.append(0.5 * summed.double().square().mean(dim=0).sum())
+
+        if output.requires_grad:
+            output.register_hook(arrive)  # type: ignore[no-untyped-call]
+
+    return watch

@@ -1,0 +1,168 @@
+"""All scores by name, and computing several of them for one network."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onepath.errors import ConfigurationError
+from onepath.estimate.scores import (
+    fisher,
+    grad_norm,
+    gradsign,
+    grasp,
+    jacob_cov,
+    l2_norm,
+    macs,
+    nwot,
+    params,
+    plain,
+    snip,
+    synflow,
+    zen,
+    zen_released,
+)
+from onepath.estimate.scores.definition import DegenerateNetworkError, Score, ScoreDefinition
+from onepath.estimate.scores.probe import GIBIBYTE, Loss, Probe
+
+SCORES: Mapping[str, ScoreDefinition] = {
+    module.DEFINITION.name: module.DEFINITION
+    for module in (
+        *(zen, zen_released, gradsign, synflow, grad_norm, snip, grasp, fisher),
+        *(jacob_cov, nwot, l2_norm, plain, params, macs),
+    )
+}
+"""Name -> definition, in the order of the documentation."""
+
+
+def score_definition(name: str) -> ScoreDefinition:
+    """The score of a name: what it needs, costs, and gets wrong.
+
+    Raises:
+        ConfigurationError: there is none; names the nearest.
+    """
+    if name not in SCORES:
+        near = difflib.get_close_matches(name, SCORES, n=1)
+        advice = f"Did you mean {near[0]}?" if near else "Take one of these."
+        raise ConfigurationError(f"a score must be one of {', '.join(SCORES)}, but got {name!r}. {advice}")
+    return SCORES[name]
+
+
+def score(
+    name: str,
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor | None = None,
+    *,
+    seed: int = 0,
+    **options: Any,
+) -> float:
+    """One score of a network without training it; higher is better.
+
+    Args:
+        name: of the score, see `SCORES`.
+        model: of plain torch layers, with the weights that are judged; not changed in any way.
+        inputs: a batch (B, ...) as the model takes it; for a score that needs no data only the shape matters.
+        targets: the labels, for a score that needs them.
+        seed: of what the score draws; the same seed gives the same value.
+        options: of the score, for example `norm="l2"` of zen; or `loss`, `max_memory_bytes` as in `scores`.
+
+    Returns:
+        The value; minus infinity for a network about which the score can tell nothing.
+
+    Raises:
+        ConfigurationError: no such score or option, or labels are missing.
+
+    Example:
+        `score("zen", model, inputs, norm="l2", repeats=4)`
+    """
+    shared = {key: options.pop(key) for key in ("loss", "max_memory_bytes") if key in options}
+    return scores([name], model, inputs, targets, seed=seed, options={name: options}, **shared)[name].value
+
+
+def scores(
+    names: Iterable[str],
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor | None = None,
+    *,
+    seed: int = 0,
+    max_memory_bytes: int = GIBIBYTE,
+    loss: Loss | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Score]:
+    """Several scores of a network; what they have in common is computed once.
+
+    `grad_norm`, `snip`, `plain` and `fisher` read one forward and one backward pass. Each value is the one that the
+    score has alone.
+
+    Args:
+        names: of the scores; each once in the result.
+        model: as in `score`.
+        inputs: as in `score`.
+        targets: as in `score`.
+        seed: as in `score`.
+        max_memory_bytes: of gradients of single examples held at once, about.
+        loss: (outputs, targets) -> mean loss of a batch; cross-entropy by default.
+        options: score -> its options.
+
+    Returns:
+        Name -> score, in the order of `names`.
+
+    Raises:
+        ConfigurationError: as in `score`.
+    """
+    wanted = [score_definition(name) for name in dict.fromkeys(names)]
+    if len(inputs) < 1:
+        raise ConfigurationError("a batch must hold an example, but got none; give one or more")
+    unlabelled = [
+        definition.name for definition in wanted if "labels" in definition.needs and targets is None
+    ]
+    if unlabelled:
+        raise ConfigurationError(
+            f"{unlabelled[0]} needs labels, but got targets=None. Give the batch's targets."
+        )
+    probe = Probe(
+        model,
+        inputs,
+        targets,
+        seed=seed,
+        loss=loss,
+        max_memory_bytes=max_memory_bytes,
+        needs_activations=any(definition.name == "fisher" for definition in wanted),
+    )
+    given = options or {}
+    return {
+        definition.name: _score(definition, probe, given.get(definition.name, {})) for definition in wanted
+    }
+
+
+def _score(definition: ScoreDefinition, probe: Probe, options: Mapping[str, Any]) -> Score:
+    allowed = set(definition.compute.__kwdefaults__ or ())
+    unknown = sorted(set(options) - allowed)
+    if unknown:
+        raise ConfigurationError(
+            f"an option of {definition.name} must be one of {', '.join(sorted(allowed)) or 'none'}, but got "
+            f"{unknown[0]}. Leave it out."
+        )
+    started = time.perf_counter()
+    devices = [probe.device] if probe.device.type == "cuda" else []
+    reason = None
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(probe.seed)  # for networks that draw by themselves
+        try:
+            value = definition(probe, **options)
+        except DegenerateNetworkError as error:
+            value, reason = -math.inf, str(error)
+    if reason is None and not math.isfinite(value):
+        value, reason = (
+            -math.inf,
+            "the value is not finite: numbers overflow, or weights or data are not finite",
+        )
+    return Score(value, reason, time.perf_counter() - started)

@@ -1,0 +1,51 @@
+"""Several scores as one: the weighted mean of ranks in a set of networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from onepath.errors import ConfigurationError
+
+
+def mean_ranks(values: Mapping[str, Sequence[float]], weights: Mapping[str, float]) -> list[float]:
+    """The weighted mean, over scores, of the rank of each network among all; higher is better.
+
+    A rank is the share of networks that are not better, equal ones counting half: between 0 and 1. What is combined
+    are ranks, since the scores have different units; the result is one of this set of networks and changes with it.
+
+    Args:
+        values: score -> its value for each network, all of the same length; NaN ranks with minus infinity.
+        weights: score -> its weight, above 0; exactly the scores of `values`.
+
+    Returns:
+        One number per network.
+
+    Raises:
+        ConfigurationError: names, lengths or weights do not fit.
+
+    Example:
+        >>> mean_ranks({"zen": [1.0, 2.0], "nwot": [5.0, 5.0]}, {"zen": 3.0, "nwot": 1.0})
+        [0.3125, 0.6875]
+    """
+    if set(values) != set(weights) or not values or any(not weight > 0 for weight in weights.values()):
+        raise ConfigurationError(
+            f"each score needs a weight above 0, but got scores {', '.join(values) or 'none'} and weights "
+            f"{', '.join(f'{name}={weight:g}' for name, weight in weights.items()) or 'none'}. Give one for each."
+        )
+    nums = {len(column) for column in values.values()}
+    if len(nums) > 1:
+        raise ConfigurationError(
+            f"each score must have a value for every network, but got {sorted(nums)}. Score all."
+        )
+    total = sum(weights.values())
+    shares = {name: _shares(column) for name, column in values.items()}
+    return [sum(weights[name] * shares[name][i] for name in values) / total for i in range(nums.pop())]
+
+
+def _shares(column: Sequence[float]) -> list[float]:
+    keys = [-math.inf if math.isnan(value) else value for value in column]
+    order = sorted(keys)
+    first = {key: place for place, key in reversed(list(enumerate(order)))}
+    last = {key: place for place, key in enumerate(order)}
+    return [(first[key] + last[key] + 1) / (2 * len(keys)) for key in keys]

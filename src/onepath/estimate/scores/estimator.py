@@ -1,0 +1,94 @@
+"""A score as the estimator of a search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from onepath.estimate.estimator import Estimate
+from onepath.estimate.scores.catalogue import score_definition, scores
+from onepath.estimate.scores.definition import Score
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+    from onepath.nn import Supernet
+    from onepath.space import Architecture
+
+
+class ScoreEstimator:
+    """Scores the stand-alone network of each architecture with fresh weights; each once.
+
+    In an `Estimate`, `accuracy` is the score, which has no unit, and `loss` is 0. The score is also a function of the
+    architecture, `value`, which ranks initial populations and filters proposals (`search.Prefilter`).
+
+    Args:
+        name: of the score.
+        supernet: says what network an architecture is; its weights are not used and not changed.
+        task: the batch is a fixed random subset of its "train" split, without augmentation.
+        batch_size: examples in the batch; the papers take 64.
+        device: where to run.
+        seed: of the fresh weights, of the batch and of the score; the same for every architecture.
+        options: of the score.
+
+    Raises:
+        ConfigurationError: there is no such score.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        supernet: Supernet,
+        task: Task,
+        *,
+        batch_size: int = 64,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._name = score_definition(name).name
+        self._supernet = supernet
+        self._seed = seed
+        self._device = torch.device(device)
+        self._loss = task.loss
+        self._options = {name: dict(options or {})}
+        inputs, targets = next(task.batches("train", batch_size, num_examples=batch_size, seed=seed))
+        self._inputs, self._targets = inputs.to(self._device), targets.to(self._device)
+        self._scores: dict[Architecture, Score] = {}
+
+    @property
+    def num_degenerate(self) -> int:
+        """How many of the architectures asked for so far were degenerate."""
+        return sum(score.is_degenerate for score in self._scores.values())
+
+    def estimate(self, architecture: Architecture) -> Estimate:
+        """The score of one architecture of the supernet's space."""
+        score = self.score(architecture)
+        return Estimate(score.value, 0.0, score.seconds, len(self._inputs))
+
+    def value(self, architecture: Architecture) -> float:
+        """The score as a number; higher is better."""
+        return self.score(architecture).value
+
+    def score(self, architecture: Architecture) -> Score:
+        """The score with its reason; `seconds` includes building the network."""
+        known = self._scores.get(architecture)
+        if known is None:
+            known = self._scores[architecture] = self._compute(architecture)
+        return known
+
+    def _compute(self, architecture: Architecture) -> Score:
+        started = time.perf_counter()
+        model = self._supernet.extract(architecture, inherit=False, seed=self._seed).to(self._device)
+        found = scores(
+            [self._name],
+            model,
+            self._inputs,
+            self._targets,
+            seed=self._seed,
+            loss=self._loss,
+            options=self._options,
+        )[self._name]
+        return Score(found.value, found.reason, time.perf_counter() - started)

@@ -1,0 +1,177 @@
+"""Running a network while watching what each tensor was computed from; residual links can be left out on the way.
+
+Zen-score is defined for plain networks without residual links. Every call of a torch function is seen here
+(`TorchFunctionMode`), so that the rule works on any module, whatever its blocks are called:
+
+- a sum of two feature maps of the same shape, one of which has fewer convolutions and linear layers on its longest way
+  from the input, is replaced by the other one: identity links and projections (of fewer layers) disappear;
+- a product of a feature map and a tensor with one value per channel that was computed from the same input, as in
+  squeeze-and-excitation, is replaced by the feature map.
+
+Exact for networks whose blocks are one chain with an identity, a pooling or a shorter projection beside it: those of
+ResNet, MobileNet, NAS-Bench-Macro and the reductions of NAS-Bench-201. Limits: summands with equally many layers stay a
+sum, concatenations (ShuffleNet) stay, and of a cell with irregular branches the deepest chain is left, for which the
+paper has no definition. Sums inside compiled or scripted code, `torch.stack(...).sum(0)` and custom autograd functions
+are not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+
+_LAYERS = frozenset({f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)} | {"linear"})
+_SUMS = frozenset({"add", "add_", "__add__", "__radd__", "__iadd__"})
+_PRODUCTS = frozenset({"mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply"})
+_POOLINGS = frozenset(
+    {f"{kind}_pool{n}d" for kind in ("avg", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)}
+    | {"mean", "amax"}
+)
+
+
+class Past(NamedTuple):
+    """What a tensor was computed from.
+
+    Attributes:
+        depth: layers with weights on the longest way from the input.
+        norms: bit i is set where the i-th call of a normalisation is among its ancestors.
+    """
+
+    depth: int
+    norms: int
+
+
+class Trace(TorchFunctionMode):
+    """Watches one forward pass; `run` it.
+
+    Args:
+        network: its batch normalisations are run here, with the statistics of the batch, scale 1 and shift 0; all of
+            them are given back by `close`.
+        keeps_links: False leaves residual links out.
+
+    Attributes:
+        features: what the last global pooling was given (B, C, ...); the output where there was none.
+        num_layers: depth of the features.
+    """
+
+    def __init__(self, network: nn.Module, *, keeps_links: bool = False) -> None:
+        super().__init__()
+        self._network = network
+        self._keeps_links = keeps_links
+        self._layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+        self._variances: list[tuple[int, Tensor, int]] = []  # layer, (C,) biased, values per channel
+        self.features: Tensor | None = None
+        self.num_layers = 0
+        for number, layer in enumerate(self._layers):
+            layer.__dict__["forward"] = self._normalisation(number, layer)
+
+    def close(self) -> None:
+        """Give the normalisations back."""
+        for layer in self._layers:
+            layer.__dict__.pop("forward", None)
+
+    def run(self, inputs: Tensor) -> list[tuple[int, Tensor, int]]:
+        """One forward pass; leaves `features`.
+
+        Returns:
+            For each normalisation that the features went through: the number of its layer, the batch's biased
+            variances (C,), and the number of values per channel.
+        """
+        self._variances, self.features = [], None
+        inputs = inputs.clone()
+        _remember(inputs, Past(0, 0))
+        with torch.no_grad(), self:
+            output = self._network(inputs)
+        if self.features is None:
+            self.features = output
+        past = past_of(self.features) or Past(0, 0)
+        self.num_layers = past.depth
+        return [entry for number, entry in enumerate(self._variances) if past.norms >> number & 1]
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        arguments: Sequence[Any] = (),
+        named: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        named = named or {}
+        name = getattr(function, "__name__", "")
+        tensors = [t for t in _tensors([*arguments, *named.values()]) if past_of(t) is not None]
+        if not self._keeps_links and len(tensors) == 2:
+            kept = _kept(name, *tensors)
+            if kept is not None:
+                return tensors[0].copy_(kept) if name in ("add_", "__iadd__", "mul_", "__imul__") else kept
+        pasts = [past for past in map(past_of, tensors) if past is not None]
+        output = function(*arguments, **named)
+        if pasts:
+            past = Past(max(p.depth for p in pasts) + (name in _LAYERS), 0)
+            for before in pasts:
+                past = Past(past.depth, past.norms | before.norms)
+            for tensor in _tensors([output]):
+                _remember(tensor, past)
+            if name in _POOLINGS and _is_global(tensors[0], output):
+                self.features = tensors[0]
+        return output
+
+    def _normalisation(self, number: int, layer: _BatchNorm) -> Callable[[Tensor], Tensor]:
+        def normalise(x: Tensor) -> Tensor:
+            num = x.numel() // x.shape[1]
+            output, _, inverse = torch.native_batch_norm(x, None, None, None, None, True, 0.0, layer.eps)
+            past = past_of(x) or Past(0, 0)
+            _remember(output, Past(past.depth, past.norms | 1 << len(self._variances)))
+            self._variances.append((number, inverse.double() ** -2 - layer.eps, num))
+            return output
+
+        return normalise
+
+
+def past_of(tensor: Tensor) -> Past | None:
+    """What a traced tensor was computed from; None for weights and constants."""
+    return tensor.__dict__.get("_onepath_past")
+
+
+def _remember(tensor: Tensor, past: Past) -> None:
+    tensor.__dict__["_onepath_past"] = past
+
+
+def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
+    """The tensors among values, and in lists and tuples among them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from (part for part in value if isinstance(part, Tensor))
+
+
+def _kept(name: str, first: Tensor, second: Tensor) -> Tensor | None:
+    """The operand that stays of a sum with a residual link or of a product with a gate; None for another operation."""
+    if name not in _SUMS and name not in _PRODUCTS:
+        return None
+    one, other = past_of(first), past_of(second)
+    assert one is not None
+    assert other is not None
+    if name in _SUMS:
+        if first.shape != second.shape or one.depth == other.depth:
+            return None
+        return first if one.depth > other.depth else second
+    if first.shape[:2] != second.shape[:2] or first.ndim != second.ndim or first.ndim < 3:
+        return None
+    gates = [t for t in (first, second) if t.numel() == t.shape[0] * t.shape[1]]
+    if len(gates) == 1:
+        return second if gates[0] is first else first
+    if len(gates) == 2 and one.depth != other.depth:
+        return first if one.depth < other.depth else second
+    return None
+
+
+def _is_global(x: Tensor, output: Any) -> bool:
+    """Whether a pooling of x (B, C, ...) left one value per channel."""
+    is_map = x.ndim >= 3 and isinstance(output, Tensor)
+    return is_map and output.shape[:2] == x.shape[:2] and output.numel() == x.shape[0] * x.shape[1]

@@ -1,0 +1,53 @@
+"""`zen_released`: Zen-score as its released code computes it, for comparison.
+
+Source: the released code of "Zen-NAS" (arXiv 2102.01063). Against `zen`, the deviations of the normalisations come from
+running variances: they begin at 1, take 10 % of each new batch, and go on from repeat to repeat. After the two passes
+of the first repeat a layer counts with `sqrt(0.19 variance + 0.81)`, and the score drifts with the number of repeats.
+"""
+
+from __future__ import annotations
+
+import math
+
+from onepath.estimate.scores.definition import ScoreDefinition
+from onepath.estimate.scores.probe import Probe
+from onepath.estimate.scores.tracing import Trace
+from onepath.estimate.scores.zen import ALPHA, check, draw_gaussian_, mean_distance
+
+_MOMENTUM = 0.1
+
+
+def zen_released(probe: Probe, *, alpha: float = ALPHA, repeats: int = 1) -> float:
+    """As `zen` with the L1 norm, with running variances that start at 1; higher is better.
+
+    Raises:
+        ConfigurationError, DegenerateNetworkError: as `zen`.
+    """
+    check("l1", alpha, repeats)
+    network = probe.copy()
+    trace = Trace(network)
+    running: dict[int, float] = {}  # layer -> mean over channels of its running variances
+    values = []
+    for repeat in range(repeats):
+        draw_gaussian_(network, probe, repeat)
+        x = probe.normal("zen input", probe.inputs.shape, repeat)
+        noise = probe.normal("zen noise", probe.inputs.shape, repeat)
+        features = []
+        for inputs in (x, x + alpha * noise):
+            for layer, variances, num in trace.run(inputs):
+                unbiased = float(variances.mean()) * num / max(num - 1, 1)
+                running[layer] = (1 - _MOMENTUM) * running.get(layer, 1.0) + _MOMENTUM * unbiased
+            features.append(trace.features)
+        difference = mean_distance(features[0], features[1], "l1")
+        values.append(math.log(difference) + sum(0.5 * math.log(value) for value in running.values()))
+    return sum(values) / repeats
+
+
+DEFINITION = ScoreDefinition(
+    "zen_released",
+    zen_released,
+    needs=("random input",),
+    cost="2 forward a repeat",
+    direction="stronger reaction is taken as better",
+    known_failure="about 0.8 less for each normalisation than the formula, less so with every repeat",
+)
