@@ -2,8 +2,8 @@ r"""How well supernets rank NAS-Bench-Macro's networks on CIFAR-10, by the sampl
 
 Every supernet is trained with the same setting and the same number of forward-backward passes; a pass of strict
 fairness or of the uniform sampler runs one path, one of path dropout runs the sum of the candidates that were kept.
-Then each estimates the same random rows of the benchmark's table, with its normalisation recalibrated for each. Rows are
-networks: architectures that are one network when trained from scratch count once, in the form that the table trained.
+Then each estimates the same random rows of the benchmark's table, with its normalisation recalibrated for each. Rows
+are networks: architectures that are one network when trained from scratch count once, in the form that was trained.
 
 Everything is kept in --out as it comes: the same command continues after a kill. One process trains one (sampler,
 seed), so that several may run at the same time with the same --out:
@@ -195,9 +195,7 @@ def num_passes(recipe: Recipe, num_updates: int, sampler: Sampler) -> int:
 
 
 def build(width: float, seed: int) -> Supernet:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return spaces.build(SPACE, 10, input_size=SHAPE[1], in_channels=SHAPE[0], width=width)
+    return spaces.build(SPACE, 10, input_size=SHAPE[1], in_channels=SHAPE[0], width=width, seed=seed)
 
 
 def load(options: argparse.Namespace) -> Any:
