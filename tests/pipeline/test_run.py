@@ -41,6 +41,7 @@ KEYS = {
     "parity": {"onnx_max_abs_error", "pt2_max_abs_error"},
     "files": {"onnx", "exported_program", "weights", "report"},
     "winners": None,
+    "front": {"hypervolume", "reference", "architectures"},
 }
 
 

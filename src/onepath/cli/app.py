@@ -9,6 +9,7 @@ import typer
 from onepath import __version__
 from onepath.cli import options as o
 from onepath.cli.output import compact, print_comparison, print_json, print_result, print_table, write
+from onepath.cli.rank import rank
 
 app = typer.Typer(
     name="onepath",
@@ -58,6 +59,9 @@ def run(
     batch_size: o.BatchSize = None,
     learning_rate: o.LearningRate = None,
     sampler: o.SamplerName = None,
+    reduction: o.ReductionName = None,
+    rate: o.Rate = None,
+    num_ghost_batches: o.NumGhostBatches = None,
     retrain_epochs: o.RetrainEpochs = None,
     retrain_from: o.RetrainFrom = None,
     num_baselines: o.NumBaselines = None,
@@ -108,6 +112,9 @@ def train(
     batch_size: o.BatchSize = None,
     learning_rate: o.LearningRate = None,
     sampler: o.SamplerName = None,
+    reduction: o.ReductionName = None,
+    rate: o.Rate = None,
+    num_ghost_batches: o.NumGhostBatches = None,
     retrain_epochs: o.RetrainEpochs = None,
     retrain_from: o.RetrainFrom = None,
     num_baselines: o.NumBaselines = None,
@@ -162,6 +169,9 @@ def export(out: o.RunDirectoryPath, json: o.Json = False) -> None:
 def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
     """Write a run's result.json and report.html."""
     _stage("report", out, json)
+
+
+app.command()(rank)
 
 
 @app.command()

@@ -47,7 +47,12 @@ SpaceArgument = Annotated[
     ),
 ]
 Method = Annotated[
-    str | None, typer.Option(help="How the supernet is trained and searched: spos.", rich_help_panel=_SPACE)
+    str | None,
+    typer.Option(
+        help="How the supernet is trained and searched: spos (default), fairnas (a front of accuracy, MACs and "
+        "parameters), one-shot (path dropout).",
+        rich_help_panel=_SPACE,
+    ),
 ]
 MaxMacs = Annotated[
     str | None,
@@ -92,9 +97,30 @@ SamplerName = Annotated[
     str | None,
     typer.Option(
         "--sampler",
-        help="Paths of the training: uniform, constrained to the limit, or widening (default where the space "
+        help="Paths of spos's training: uniform, constrained to the limit, or widening (default where the space "
         "has sizes).",
         rich_help_panel=_TRAINING,
+    ),
+]
+ReductionName = Annotated[
+    str | None,
+    typer.Option(
+        "--reduction",
+        help="fairnas: gradients of what an update's paths share, such as the stem: sum (default) or mean.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        help="one-shot: final probability that all candidates of a block are dropped (default 0.1).",
+        rich_help_panel=_TRAINING,
+    ),
+]
+NumGhostBatches = Annotated[
+    int | None,
+    typer.Option(
+        help="one-shot: parts of each batch with paths of their own (default 1).", rich_help_panel=_TRAINING
     ),
 ]
 RetrainEpochs = Annotated[

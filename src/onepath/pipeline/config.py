@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from onepath.errors import ConfigurationError
+from onepath.pipeline.methods import METHODS
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]?)")
@@ -71,7 +72,9 @@ class RunConfig(BaseModel):
         space: a ready-made space, or path/to/file.py:function.
         space_arguments: further arguments of the space.
         width: factor on the space's channels; None takes one at which about half of the space meets the limits.
-        method: how the supernet is trained and searched.
+        method: how the supernet is trained and searched: "spos" (one path at a time, evolution), "fairnas" (strict
+            fairness, NSGA-II for a front of accuracy, MACs and parameters, of which the most accurate is the winner)
+            or "one-shot" (path dropout, random search over as many architectures as the others evaluate).
         max_macs, max_params: hard limits on the network found.
         max_latency_ms: a hard limit on latency, or several: then there is one winner for each, and what the run
             directory itself holds is of the first.
@@ -79,15 +82,21 @@ class RunConfig(BaseModel):
         device_threads: that one inference may use there; None takes the table's, or torch's own number.
         latency_table: file of a latency table or predictor that screens the candidates; None profiles a table first.
         sampler: paths of the training: "uniform" over the space, "constrained" to the limit, or "widening", which
-            opens sizes from the largest down; None is widening where the space has sizes, else uniform.
-        epochs, batch_size, learning_rate: of the supernet's training.
+            opens sizes from the largest down; None is widening where the space has sizes, else uniform. Of spos.
+        reduction: of the gradients of what the paths of one update share, such as the stem: "sum" or "mean". Of
+            fairnas.
+        rate: probability, at the end of the training, that path dropout drops all candidates of a block, in [0, 1].
+            Of one-shot.
+        num_ghost_batches: parts of each batch with paths of their own. Of one-shot.
+        epochs, batch_size, learning_rate: of the supernet's training; epochs of fairnas cost as many passes as a
+            block has candidates, and are fewer by default.
         retrain_epochs: of each stand-alone training.
         retrain_from: "scratch", "inherited" or "both": where the winner's weights begin.
         num_baselines: random architectures under the same limit, trained with the same budget.
         workers: networks retrained at the same time, each in a process of its own; None takes one per usable core on a
             CPU, and 1 elsewhere or where the data are given in Python.
-        population, generations: of the evolutionary search; None takes SPOS's 50 and 20, or 16 and 5 for less than
-            10,000 training examples.
+        population, generations: of the search, which evaluates population * (generations + 1) architectures; None
+            takes SPOS's 50 and 20, or 16 and 5 for less than 10,000 training examples.
         calibration_images: training images that recompute a candidate's normalisation.
         validation_images: validation images that score a candidate; None takes all.
         seed: of everything drawn.
@@ -106,7 +115,7 @@ class RunConfig(BaseModel):
     space: str = "shufflenet"
     space_arguments: dict[str, Any] = Field(default_factory=dict)
     width: Annotated[float, Field(gt=0)] | None = None
-    method: Literal["spos"] = "spos"
+    method: Literal["spos", "fairnas", "one-shot"] = "spos"
     max_macs: Count | None = None
     max_params: Count | None = None
     max_latency_ms: Latencies | None = None
@@ -114,6 +123,9 @@ class RunConfig(BaseModel):
     device_threads: Positive | None = None
     latency_table: str | None = None
     sampler: Literal["uniform", "constrained", "widening"] | None = None
+    reduction: Literal["sum", "mean"] | None = None
+    rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    num_ghost_batches: Positive | None = None
     epochs: Positive | None = None
     batch_size: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -133,6 +145,13 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
+        for name in sorted({name for method in METHODS.values() for name in method.options}):
+            if getattr(self, name) is not None and name not in METHODS[self.method].options:
+                takers = " or ".join(key for key, method in METHODS.items() if name in method.options)
+                raise ValueError(
+                    f"{name} is an option of method {takers}, but method is {self.method}; leave {name} out, or give "
+                    f"method {takers}"
+                )
         limits = self.max_latency_ms
         if limits is not None and self.device is None and self.latency_table is None:
             raise ValueError(

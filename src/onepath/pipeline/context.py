@@ -14,6 +14,7 @@ from onepath.errors import ConfigurationError, RunDirectoryError, UserError
 from onepath.pipeline.config import RunConfig, differences, make_config
 from onepath.pipeline.latencies import Latencies
 from onepath.pipeline.materials import Materials
+from onepath.pipeline.methods import METHODS
 from onepath.pipeline.progress import Progress, SilentProgress
 from onepath.pipeline.resolving import check_early, describe, resolve
 from onepath.randomness import generator
@@ -112,6 +113,8 @@ class Run(Materials):
             self._compare(stored)
         else:
             # Find out now what would otherwise end the run after hours of training.
+            if (check := METHODS[self.config.method].check) is not None:
+                check(self.blank.space)
             self.check_limits(self.latencies.check_given())
             facts["space_fingerprint"] = self.blank.space.fingerprint
             if fresh:
@@ -209,11 +212,14 @@ class Run(Materials):
     def cost(self, architecture: Architecture) -> tuple[int, int]:
         """MACs and parameters of the stand-alone network."""
         matrix = self.blank.space.matrix([architecture])
-        return int(self._counters["macs"](matrix)[0]), int(self._counters["params"](matrix)[0])
+        return int(self.counters["macs"](matrix)[0]), int(self.counters["params"](matrix)[0])
 
     @cached_property
-    def _counters(self) -> dict[str, Costs]:
-        """By table where the space has one, which is a thousand times faster than counting one by one."""
+    def counters(self) -> dict[str, Costs]:
+        """Of a matrix of architectures the "macs" and the "params".
+
+        By table where the space has one, which is a thousand times faster than counting one by one.
+        """
         from onepath.cost import counter
 
         found: dict[str, Costs] = {limit.unit: limit.costs for limit in self.counted.limits}

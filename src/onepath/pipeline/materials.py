@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.pipeline.config import RunConfig
+from onepath.pipeline.methods import METHODS
 from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, describe
 from onepath.record import load_tensors
 from onepath.record.directory import weights_path
@@ -116,6 +117,7 @@ class Materials:
         config, num_train = self.config, self.facts["train"]
         make = Recipe.retrain if retrain else Recipe.supernet
         recipe = make(num_train, config.retrain_epochs if retrain else config.epochs)
+        recipe = recipe if retrain else METHODS[config.method].recipe(recipe)
         assert config.batch_size is not None, "the configuration is resolved"
         assert config.learning_rate is not None, "the configuration is resolved"
         return replace(
@@ -124,6 +126,12 @@ class Materials:
             learning_rate=config.learning_rate,
             precision=config.precision,
         )
+
+    @property
+    def num_supernet_updates(self) -> int:
+        """Of the whole training of the supernet."""
+        recipe = self.recipe(retrain=False)
+        return recipe.epochs * self.task.updates_per_epoch(recipe.batch_size)
 
     def network(self, architecture: Architecture, start: str, weights: Path | None = None) -> nn.Module:
         """The stand-alone network in eval mode, with the weights in a file if one is given."""

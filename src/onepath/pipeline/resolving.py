@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
 from onepath.pipeline.config import RunConfig
+from onepath.pipeline.methods import METHODS
 from onepath.randomness import generator
 
 if TYPE_CHECKING:
@@ -42,12 +43,17 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
 
     Args:
         config: the options asked for.
-        facts: see `describe`; also the width fitted before, so that continuing a run does not fit it again.
+        facts: see `describe`; also the width fitted and the paths counted before, so that continuing a run does
+            neither again.
 
     Returns:
-        The resolved options, and the facts with the fitted width.
+        The resolved options, and the facts with what was found out.
+
+    Raises:
+        ConfigurationError: the method cannot serve the space.
     """
     from onepath import spaces
+    from onepath.methods import fair_recipe
     from onepath.train import Recipe
 
     recipe = Recipe.supernet(facts["train"], config.epochs)
@@ -58,7 +64,14 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
     if width is None and config.space in spaces.names():
         width = facts.get("fitted_width") or _fitted_width(config, facts)
         facts = {**facts, "fitted_width": width}
+    method = METHODS[config.method]
+    if config.epochs is None and method.num_paths is not None:
+        if "num_paths" not in facts:
+            space = build_supernet(config.model_copy(update={"width": width}), facts).space
+            facts = {**facts, "num_paths": method.num_paths(space)}
+        recipe = fair_recipe(recipe, facts["num_paths"])
     filled = {
+        **{name: _own(config, name, default) for name, default in method.options.items()},
         "width": width,
         "epochs": recipe.epochs,
         "population": config.population or (_SMALL_POPULATION if is_small else 50),
@@ -76,6 +89,11 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
         **_device(config),
     }
     return config.model_copy(update=filled), dict(facts)
+
+
+def _own(config: RunConfig, name: str, default: object) -> object:
+    given = getattr(config, name)
+    return default if given is None else given
 
 
 def _num_workers(config: RunConfig) -> int:

@@ -10,6 +10,7 @@ from onepath import __version__
 from onepath.errors import RunDirectoryError
 from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
+from onepath.pipeline.fronts import front_result
 from onepath.pipeline.latencies import MEASURED
 from onepath.pipeline.resolving import build_supernet
 from onepath.pipeline.several import winners
@@ -112,7 +113,8 @@ def make_result(run: Run) -> dict[str, Any]:
             "report": REPORT,
         },
     }
-    return {**result, "winners": winners(run, result)}
+    front = front_result(stages["search"].record, trials)
+    return {**result, "winners": winners(run, result), "front": front}
 
 
 def _latency(run: Run, architecture: str) -> dict[str, Any]:

@@ -30,6 +30,9 @@ class RunOptions(TypedDict, total=False):
     device_threads: int | None
     latency_table: str | Path | None
     sampler: str | None
+    reduction: str | None
+    rate: float | None
+    num_ghost_batches: int | None
     epochs: int | None
     batch_size: int | None
     learning_rate: float | None

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import RunDirectoryError
 from onepath.pipeline.context import Run, StageClock
+from onepath.pipeline.fronts import front_record, front_rows
 from onepath.pipeline.measuring import choose_within
+from onepath.pipeline.methods import METHODS
 from onepath.randomness import generator
 from onepath.record import TrialRow
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimate, Estimator
     from onepath.methods import Trial
-    from onepath.search import Evolution
+    from onepath.search import Algorithm
     from onepath.space import Architecture
 
 
@@ -30,7 +32,7 @@ def search_stage(run: Run) -> None:
 
         def search(step: int, screen_ms: float | None) -> list[TrialRow]:
             _evolve(run, replay, step, screen_ms)
-            return by_accuracy(replay.told())
+            return order(run, replay.told())
 
         screen_ms = None
         if run.config.limit_ms is None:
@@ -57,10 +59,13 @@ def _evolve(run: Run, replay: Replay, step: int, screen_ms: float | None) -> Non
     """One search of the supernet; later ones, under a tightened screen, draw differently."""
     from onepath.methods import search_supernet
 
-    algorithm = make_algorithm(run, step)
-    total = min(algorithm.population * (algorithm.generations + 1), run.blank.space.size)
+    algorithm, config = make_algorithm(run, step), run.config
+    assert config.population is not None, "the configuration is resolved"
+    assert config.generations is not None, "the configuration is resolved"
+    num_generations = config.generations + 1
+    total = min(config.population * num_generations, run.blank.space.size)
     title = "searching" if step == 0 else f"searching under {screen_ms:.4g} ms"
-    replay.begin(title, total, step * (algorithm.generations + 1))
+    replay.begin(title, total, step * num_generations)
     search_supernet(
         run.blank,
         run.task,
@@ -71,19 +76,10 @@ def _evolve(run: Run, replay: Replay, step: int, screen_ms: float | None) -> Non
     )
 
 
-def make_algorithm(run: Run, step: int = 0) -> Evolution:
-    """The search algorithm of the configuration, for the first search or one after it."""
-    from onepath.search import Evolution
-
-    config = run.config
-    assert config.population is not None, "the configuration is resolved"
-    assert config.generations is not None, "the configuration is resolved"
-    return Evolution(
-        run.blank.space,
-        seed=int(generator(config.seed, "search", step).integers(2**31)),
-        population=config.population,
-        generations=config.generations,
-    )
+def make_algorithm(run: Run, step: int = 0) -> Algorithm:
+    """The search algorithm of the configuration's method, for the first search or one after it."""
+    seed = int(generator(run.config.seed, "search", step).integers(2**31))
+    return METHODS[run.config.method].algorithm(run, seed)
 
 
 def make_estimator(run: Run) -> Estimator:
@@ -102,9 +98,18 @@ def make_estimator(run: Run) -> Estimator:
     )
 
 
-def by_accuracy(trials: Sequence[TrialRow]) -> list[TrialRow]:
-    """The most accurate first; of equal ones the one of less loss, then the earlier."""
-    return sorted(trials, key=lambda trial: (-_accuracy(trial), _loss(trial), trial.number))
+def order(run: Run, trials: Sequence[TrialRow]) -> list[TrialRow]:
+    """The most accurate first; of equal ones the one of less loss, then the earlier.
+
+    Where the method takes its winner from the front, those on it come before others of equal accuracy.
+    """
+    first: frozenset[int] = frozenset()
+    if METHODS[run.config.method].wins_from_front:
+        first = frozenset(row.number for row in front_rows(run, trials))
+    return sorted(
+        trials,
+        key=lambda trial: (-_accuracy(trial), trial.number not in first, _loss(trial), trial.number),
+    )
 
 
 def searched_winner(run: Run) -> Architecture:
@@ -121,6 +126,7 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
         "space_choices": [{"name": choice.name, "options": list(choice.options)} for choice in space.choices],
         "active": winner.options,
         "limit": {limit.name: limit.maximum for limit in run.constraints(run.config.limit_ms)},
+        "front": front_record(run, trials),
         "num_random_legal": sum(trial.origin == "random" for trial in trials),
     }
     if screen_ms is not None:

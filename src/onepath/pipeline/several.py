@@ -65,7 +65,7 @@ def _make(run: Run, ms: float) -> None:
         store.put_stage(StageRow("data", done=True, record=run.directory.store.stage("data").record))
         # The time of both counts where they were done.
         store.put_stage(StageRow(PROFILE, done=True, record=profiled.record))
-        store.put_stage(StageRow("train", done=True))
+        store.put_stage(StageRow("train", done=True, record=run.directory.store.stage("train").record))
 
 
 def winners(run: Run, result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from onepath.errors import ConfigurationError
 from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.materials import SUPERNET
+from onepath.pipeline.methods import METHODS
 from onepath.randomness import generator
 from onepath.record import CurvePoint, save_tensors
 
 if TYPE_CHECKING:
     from onepath.nn import Supernet
-    from onepath.train import Sampler, TrainingPoint
+    from onepath.train import CandidateCounts, Sampler, TrainingPoint
 
 
 def train_stage(run: Run) -> None:
     """Train the supernet and keep its weights in `checkpoints/supernet.safetensors`.
 
-    Killed, it continues from its last checkpoint and ends with the same weights.
+    The stage's record tells how often each candidate of each block was trained: "counts", and "start" for the first
+    updates, where the recipe has them train one path. Killed, it continues from its last checkpoint and ends with the
+    same weights and counts.
     """
-    from onepath.train import train_supernet
+    from onepath.train import CandidateCounts, train_supernet
 
     config = run.config
     run.latencies.prepare()
     checkpoint = run.directory.checkpoint(SUPERNET, run.checkpoint_seconds)
     with run.stage("train") as clock:
-        supernet = run.build_supernet()
+        supernet, counts = run.build_supernet(), CandidateCounts()
         on_point, on_update = watch(run, clock, SUPERNET, "training the supernet")
         train_supernet(
             supernet,
@@ -38,38 +40,35 @@ def train_stage(run: Run) -> None:
             device=config.train_on,
             checkpoint=checkpoint,
             on_point=on_point,
-            on_update=on_update,
+            on_update=keeping_start(run, clock, counts, on_update),
             compile=config.compile,
+            reduction=config.reduction or "sum",
+            counts=counts,
         )
+        clock.record |= {"num_updates": run.num_supernet_updates, "counts": counts.state_dict()}
         save_tensors(run.directory.weights_path(SUPERNET), supernet.state_dict())
     checkpoint.remove()
 
 
 def make_sampler(run: Run, supernet: Supernet) -> Sampler:
-    """The sampler of the configuration; without one, sizes are opened one by one where the space has some.
+    """The sampler of the configuration's method."""
+    return METHODS[run.config.method].sampler(run, supernet)
 
-    "constrained" draws uniformly among the paths that meet the limit.
-    Under two limits the paths meet the first, on MACs; the search keeps both. Of several limits on latency they meet
-    the largest.
-    """
-    from onepath.train import ConstrainedSampler, UniformSampler, WideningSampler
-    from onepath.train.widening import is_size
 
-    name, space = run.config.sampler, supernet.space
-    if name == "widening" or (name is None and any(map(is_size, space.choices))):
-        recipe = run.recipe(retrain=False)
-        return WideningSampler(space, recipe.epochs * run.task.updates_per_epoch(recipe.batch_size))
-    if name in (None, "uniform"):
-        return UniformSampler(space)
-    largest_ms = max(run.config.max_latency_ms) if run.config.max_latency_ms is not None else None
-    limit = run.legal_within(largest_ms).limits[0]
-    if limit.table is None:
-        raise ConfigurationError(
-            f"sampler='constrained' needs a space whose {limit.unit} add up over its choices, but {run.config.space} "
-            "is not one; use sampler='uniform'"
-        )
-    lowest, _ = limit.table.extremes(supernet.space)
-    return ConstrainedSampler(supernet.space, limit.table, lowest, limit.maximum)
+def keeping_start(
+    run: Run, clock: StageClock, counts: CandidateCounts, on_update: Callable[[int, int], None]
+) -> Callable[[int, int], None]:
+    """`on_update`, which also keeps the counts of the training's first updates: those that train one path."""
+    num_first = run.recipe(retrain=False).num_one_path(run.num_supernet_updates)
+
+    def keep(update: int, num_updates: int) -> None:
+        if update == num_first:
+            # At once: a later process may continue behind this update.
+            clock.record["start"] = {"num_updates": num_first, "counts": counts.state_dict()}
+            clock.save()
+        on_update(update, num_updates)
+
+    return keep
 
 
 def watch(

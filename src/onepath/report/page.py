@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from onepath.record import NetworkRow, RunRecord, atomic_write_text
 from onepath.report import figures, formats
 from onepath.report.command import reproduce
+from onepath.report.counts import counts_section
 from onepath.report.drawing import Drawing, draw
 from onepath.report.findings import (
     baselines,
@@ -27,6 +28,7 @@ from onepath.report.findings import (
     winner_network,
     winner_trial,
 )
+from onepath.report.front import front_section
 from onepath.report.latency import figures_of, latency_section, limit_ms, winner_latency
 from onepath.report.ranking import ranking_figures, ranking_sections, stored_studies
 from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
@@ -109,6 +111,7 @@ def template(name: str) -> Any:
 def content(record: RunRecord) -> dict[str, Any]:
     """Everything that the template shows."""
     comparison, latency = compare(record), latency_section(record)
+    front, counts = front_section(record), counts_section(record)
     ranking = ranking_sections(stored_studies(record))
     tone = "neutral"
     if comparison is not None:
@@ -131,8 +134,15 @@ def content(record: RunRecord) -> dict[str, Any]:
         "curves": figures.training_curves(record),
         "against": figures.inherited_against_alone(record),
         "latency": latency,
+        "front": front,
+        "counts": counts,
         "ranking_sections": ranking,
-        "figures": [*_all_figures(record), *figures_of(latency), *ranking_figures(ranking)],
+        "figures": [
+            *_all_figures(record),
+            *_section_figures(front, counts),
+            *figures_of(latency),
+            *ranking_figures(ranking),
+        ],
         "drawing": drawing(record),
         "winner": trial.architecture if trial else network.architecture if network else None,
         "networks": [(_network_name(record, row), row, _gain(row)) for row in record.networks],
@@ -244,6 +254,10 @@ def _all_figures(record: RunRecord) -> list[figures.Figure]:
         figures.inherited_against_alone(record),
     )
     return [figure for figure in candidates if figure is not None]
+
+
+def _section_figures(front: dict[str, Any] | None, counts: dict[str, Any] | None) -> list[figures.Figure]:
+    return [*(front["plots"] if front else ()), *([counts["plot"]] if counts else ())]
 
 
 def _network_name(record: RunRecord, row: NetworkRow) -> str:

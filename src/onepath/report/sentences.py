@@ -201,7 +201,10 @@ def _search_cautions(record: RunRecord) -> list[Caution]:
     ties = _num_ties(record.trials, winner)
     if ties:
         were = "architecture has" if ties == 1 else "architectures have"
-        text = f"{whole(ties)} other {were} exactly the inherited accuracy of the best one; the lower loss decided."
+        decided = "the lower loss decided"
+        if (stage_record(record, "search").get("front") or {}).get("decides_ties"):
+            decided = "fewer MACs and parameters decided, and among what these leave the lower loss"
+        text = f"{whole(ties)} other {were} exactly the inherited accuracy of the best one; {decided}."
         found.append(Caution("Ties at the top", text))
     lost = sum(trial.accuracy is None for trial in record.trials)
     if lost:

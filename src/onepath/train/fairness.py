@@ -42,7 +42,7 @@ class StrictFairnessSampler:
         if space.is_conditional:
             raise ConfigurationError(
                 "strict fairness needs choices that are always active, but in this space some depend on others. "
-                "Use UniformSampler."
+                "Use UniformSampler (method spos)."
             )
         self.space = space
         self.num_paths = int(space.num_options.max())

@@ -80,7 +80,7 @@ def train_supernet(
         recipe = dataclasses.replace(recipe, epochs=epochs)
     if compile:
         supernet.compile_candidates()
-    num_one_path = round(recipe.one_path * recipe.epochs * task.updates_per_epoch(recipe.batch_size))
+    num_one_path = recipe.num_one_path(recipe.epochs * task.updates_per_epoch(recipe.batch_size))
     first = widest_path(supernet) if num_one_path else None
 
     def paths(update: int) -> Sequence[Path]:

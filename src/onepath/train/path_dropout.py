@@ -70,7 +70,7 @@ class PathDropoutSampler:
             if choice.name not in self._blocks and parents & self._blocks.keys():
                 raise ConfigurationError(
                     f"path dropout needs sizes that do not depend on a choice block, but {choice.name!r} depends on "
-                    f"{min(parents & self._blocks.keys())!r}. Use UniformSampler."
+                    f"{min(parents & self._blocks.keys())!r}. Use UniformSampler (method spos)."
                 )
 
     def drop_probability(self, num_candidates: int, update: int) -> float:

@@ -176,6 +176,10 @@ class Recipe:
             clip_norm=scale.clip_norm,
         )
 
+    def num_one_path(self, num_updates: int) -> int:
+        """Updates of `num_updates`, at the start of a supernet's training, that train one path."""
+        return round(self.one_path * num_updates)
+
     def rate(self, update: int, num_updates: int, updates_per_epoch: int) -> float:
         """The learning rate of update `update` (from 0) of `num_updates`.
 
