@@ -48,6 +48,6 @@ def test_spaces_are_described_at_their_papers_settings(monkeypatch: pytest.Monke
 
 
 def test_every_space_has_its_papers_setting() -> None:
-    assert all(spaces.paper_setting(name)[1] in (32, 224) for name in spaces.names())
+    assert all(spaces.paper_setting(name)[1] in (32, 35, 224) for name in spaces.names())
     assert set(spaces.names()) == set(spaces.catalogue.PAPER_SETTINGS)
     assert spaces.paper_setting("own.py:build") == (1000, 224)

@@ -15,8 +15,8 @@ def describe_spaces() -> list[dict[str, Any]]:
     found = []
     for name in spaces.names():
         num_classes, size = spaces.paper_setting(name)
-        shape = (PAPER_CHANNELS, size, size)
         supernet = spaces.build(name, num_classes, input_size=size, in_channels=PAPER_CHANNELS)
+        shape = spaces.example_shape(supernet, size, PAPER_CHANNELS)
         space = supernet.space
         described: dict[str, Any] = {
             "name": name,
@@ -54,8 +54,8 @@ def describe_architecture(
     """The cost of one architecture of a space, built with `network_sizes` and the space's own arguments."""
     from onepath import cost, spaces
 
-    input_shape = (sizes["in_channels"], sizes["input_size"], sizes["input_size"])
     supernet = spaces.build(space, **sizes, **arguments)
+    input_shape = spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
     parsed = supernet.space.parse(architecture)
     return {
         "space": space,

@@ -152,7 +152,7 @@ class TextTask(Task):
     def tally(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
         """Summed cross-entropy in nats, and the number of words."""
         total = functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="sum")
-        return float(total), targets.numel()
+        return float(total.detach()), targets.numel()
 
     def metric(self, total: float, count: int) -> float:
         """Perplexity: `exp(total / count)`, 1 or more, lower is better; infinite where it is not a number."""

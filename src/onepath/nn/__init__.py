@@ -1,5 +1,6 @@
 """Modules with choices in them, and the supernet that runs them."""
 
+from onepath.nn.carried import CarriedState
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.conv import ElasticConv2d
 from onepath.nn.depth import ElasticDepth
@@ -10,6 +11,7 @@ from onepath.nn.paths import GatedPath, GhostBatches, Path
 from onepath.nn.supernet import Supernet
 
 __all__ = [
+    "CarriedState",
     "ChoiceBlock",
     "ElasticBatchNorm2d",
     "ElasticConv2d",

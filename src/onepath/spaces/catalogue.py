@@ -11,7 +11,9 @@ from torch import nn
 
 from onepath.errors import ConfigurationError
 from onepath.nn import Supernet
+from onepath.nn.inputs import input_dtype
 from onepath.own_code import load_own
+from onepath.spaces.darts_rnn import darts_rnn
 from onepath.spaces.mobilenet import mobilenet
 from onepath.spaces.nasbench201 import NasBench201
 from onepath.spaces.nasbench_macro import NasBenchMacro
@@ -26,6 +28,7 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "mobilenet": mobilenet,
     "nasbench-macro": NasBenchMacro,
     "nasbench201": NasBench201,
+    "darts-rnn": darts_rnn,
 }
 
 PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
@@ -34,6 +37,7 @@ PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
     "mobilenet": (1000, 224),
     "nasbench-macro": (10, 32),
     "nasbench201": (10, 32),
+    "darts-rnn": (10_000, 35),
 }
 
 
@@ -45,9 +49,17 @@ def names() -> tuple[str, ...]:
 def paper_setting(name: str) -> tuple[int, int]:
     """Number of classes, and height and width of the images in pixels, in the space's paper.
 
-    Those of ImageNet, 1000 and 224, for a space of the user's own.
+    For a language model, words of the vocabulary and words of a chunk. Those of ImageNet, 1000 and 224, for a space of
+    the user's own.
     """
     return PAPER_SETTINGS.get(name, (1000, 224))
+
+
+def example_shape(supernet: Supernet, input_size: int, in_channels: int) -> tuple[int, ...]:
+    """Shape of one example for a space: (in_channels, input_size, input_size) of an image, (input_size,) of a text."""
+    if not input_dtype(supernet).is_floating_point:
+        return (input_size,)
+    return (in_channels, input_size, input_size)
 
 
 def build(
