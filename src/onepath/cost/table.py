@@ -85,7 +85,7 @@ def dependencies(supernet: Supernet) -> dict[str, tuple[str, ...]]:
 
     return {
         path: tuple(sorted({choice.name for choice in choices}, key=supernet.space.column))
-        for path, choices in choices_by_path(supernet.module).items()
+        for path, choices in choices_by_path(supernet.module, supernet.space).items()
     }
 
 

@@ -65,16 +65,32 @@ def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
     return space, selection
 
 
-def choices_by_path(root: nn.Module) -> dict[str, tuple[Choice, ...]]:
+def choices_by_path(root: nn.Module, space: SearchSpace) -> dict[str, tuple[Choice, ...]]:
     """Path of each bound module -> the choices that its presence and its own sizes depend on, nearest
     last.
+
+    A choice that only decides whether another of them is active is left out: the other is active or not.
     """
     sites = _Sites()
     _collect(root, "", (), sites)
     return {
-        path: tuple(dict.fromkeys((*(choice for choice, _ in condition), *own)))
+        path: tuple(dict.fromkeys((*(choice for choice, _ in _not_implied(condition, own, space)), *own)))
         for path, (condition, own) in sites.modules.items()
     }
+
+
+def _not_implied(condition: Condition, own: tuple[Choice, ...], space: SearchSpace) -> Condition:
+    """The part of a condition that the activity of the other choices of the condition does not say already."""
+    others = {*own, *(choice for choice, _ in condition)}
+    implied: set[Choice] = set()
+    for child in others:
+        alternatives = space.conditions.alternatives[space.column(child.name)] or ()
+        for column, mask in alternatives[0] if len(alternatives) == 1 else ():
+            parent = space.choices[column]
+            sure = {option for option, allowed in zip(parent.options, mask, strict=True) if allowed}
+            if any(choice is parent and sure <= allowed for choice, allowed in condition):
+                implied.add(parent)
+    return tuple((choice, allowed) for choice, allowed in condition if choice not in implied)
 
 
 def _collect(module: nn.Module, path: str, condition: Condition, sites: _Sites) -> None:

@@ -62,10 +62,12 @@ def _extract_children(
     done: dict[int, nn.Module],
 ) -> nn.Module:
     """Replace the children of `clone`, which are those of `module`'s tree, by their extracted forms."""
-    paths = {id(child): name for name, child in module.named_modules(remove_duplicate=True)}
     for name, child in list(clone._modules.items()):
         if child is not None:
-            child_path = f"{path}.{paths[id(child)]}" if path else paths[id(child)]
+            own_name = name
+            if module._modules.get(name) is not child:
+                own_name = next(path for path, other in module.named_modules() if other is child)
+            child_path = f"{path}.{own_name}" if path else own_name
             clone._modules[name] = _extract(child, inherit, origins, child_path, done)
     return clone
 

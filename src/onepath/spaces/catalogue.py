@@ -14,9 +14,11 @@ from onepath.nn import Supernet
 from onepath.nn.inputs import input_dtype
 from onepath.own_code import load_own
 from onepath.spaces.darts_rnn import darts_rnn
+from onepath.spaces.darts import Darts
 from onepath.spaces.mobilenet import mobilenet
 from onepath.spaces.nasbench201 import NasBench201
 from onepath.spaces.nasbench_macro import NasBenchMacro
+from onepath.spaces.proxylessnas import proxylessnas
 from onepath.spaces.shufflenet import shufflenet, shufflenet_channels
 
 SpaceBuilder = Callable[..., nn.Module]
@@ -28,6 +30,8 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "mobilenet": mobilenet,
     "nasbench-macro": NasBenchMacro,
     "nasbench201": NasBench201,
+    "darts": Darts,
+    "proxylessnas": proxylessnas,
     "darts-rnn": darts_rnn,
 }
 
@@ -37,6 +41,8 @@ PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
     "mobilenet": (1000, 224),
     "nasbench-macro": (10, 32),
     "nasbench201": (10, 32),
+    "darts": (10, 32),
+    "proxylessnas": (1000, 224),
     "darts-rnn": (10_000, 35),
 }
 

@@ -1,0 +1,120 @@
+"""ProxylessNAS's search space: inverted bottlenecks of three kernels and two expansions in 21 blocks, or nothing.
+
+Source: Cai, Zhu and Han, "ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware", ICLR 2019
+(arXiv 1812.00332), section 4.2: stages of 4, 4, 4, 4, 4 and 1 blocks with 24, 40, 80, 96, 192 and 320 channels, after a
+stem of 32 channels and a separable convolution to 16. A block that keeps the shape can also be left out: its input goes
+on. Differs from it: smaller inputs keep fewer strides, so that the last map is at least 4x4 pixels; `width` scales every
+number of channels.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from onepath.nn import ChoiceBlock
+from onepath.spaces.bottleneck import InvertedBottleneck, reset_as_mobilenet
+from onepath.spaces.small_inputs import check_width, scaled, stage_strides
+
+STAGE_DEPTHS = (4, 4, 4, 4, 4, 1)
+STAGE_CHANNELS = (24, 40, 80, 96, 192, 320)
+STRIDED_STAGES = (0, 1, 2, 4)
+STEM_CHANNELS = 32
+FIRST_CHANNELS = 16
+HEAD_CHANNELS = 1280
+LEAST_CHANNELS = 8
+CANDIDATES = {f"k{kernel}_e{expansion}": (kernel, expansion) for expansion in (3, 6) for kernel in (3, 5, 7)}
+"""Name -> kernel size and expansion."""
+ZERO = "zero"
+
+
+class ProxylessNas(nn.Module):
+    """The supernet module: a stem, a separable convolution, 21 choice blocks in six stages, a head.
+
+    Args:
+        num_classes: of the classifier.
+        input_size: height and width of the input in pixels; decides the strides, see `stage_strides`.
+        in_channels: of the input.
+        width: factor on every number of channels, rounded to multiples of 4; 1 is the paper's network.
+        dropout: before the classifier.
+
+    Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
+
+    Raises:
+        ConfigurationError: an input below 4 pixels, or a width out of range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        input_size: int = 224,
+        in_channels: int = 3,
+        width: float = 1.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_width(width)
+        stem_stride, kept = stage_strides(input_size)
+        strides = dict(zip(STRIDED_STAGES, kept, strict=True))
+        stem, channels = (scaled(base, width, LEAST_CHANNELS) for base in (STEM_CHANNELS, FIRST_CHANNELS))
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, stem, 3, stem_stride, padding=1, bias=False),
+            nn.BatchNorm2d(stem),
+            nn.ReLU6(inplace=True),
+            nn.Conv2d(stem, stem, 3, padding=1, groups=stem, bias=False),
+            nn.BatchNorm2d(stem),
+            nn.ReLU6(inplace=True),
+            nn.Conv2d(stem, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.stages = nn.ModuleList()
+        for stage, (depth, base) in enumerate(zip(STAGE_DEPTHS, STAGE_CHANNELS, strict=True)):
+            out_channels = scaled(base, width, LEAST_CHANNELS)
+            blocks = nn.Sequential()
+            for block in range(depth):
+                stride = strides.get(stage, 1) if block == 0 else 1
+                blocks.append(_choice_block(channels, out_channels, stride, can_be_left_out=block > 0))
+                channels = out_channels
+            self.stages.append(blocks)
+        head = scaled(HEAD_CHANNELS, width)
+        self.head = nn.Sequential(
+            nn.Conv2d(channels, head, 1, bias=False),
+            nn.BatchNorm2d(head),
+            nn.ReLU6(inplace=True),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(head, num_classes)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        x = self.stem(x)
+        for blocks in self.stages:
+            x = blocks(x)
+        logits: Tensor = self.classifier(self.dropout(self.head(x)))
+        return logits
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`."""
+        reset_as_mobilenet(self)
+
+
+def _choice_block(in_channels: int, out_channels: int, stride: int, *, can_be_left_out: bool) -> ChoiceBlock:
+    """The six bottlenecks, and after the first block of a stage the zero operation beside the identity."""
+    candidates: dict[str, nn.Module] = {
+        name: InvertedBottleneck(
+            in_channels, out_channels, kernel_size=kernel_size, expansion=expansion, stride=stride
+        )
+        for name, (kernel_size, expansion) in CANDIDATES.items()
+    }
+    if can_be_left_out:
+        candidates[ZERO] = nn.Identity()  # the bottlenecks add their input themselves
+    return ChoiceBlock(candidates)
+
+
+def proxylessnas(
+    num_classes: int, input_size: int = 224, in_channels: int = 3, width: float = 1.0
+) -> ProxylessNas:
+    """ProxylessNAS's space: 6 blocks of 6 candidates and 15 of 7, 6^6 * 7^15 architectures."""
+    return ProxylessNas(num_classes, input_size, in_channels, width)
