@@ -13,6 +13,7 @@ import typer
 from onepath.errors import UserError
 
 INTERRUPTED = 128 + signal.SIGINT
+_CONTINUED = ("run", "train", "search", "retrain", "export", "report", "rank")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,12 +66,12 @@ def _call(arguments: list[str], debug: bool) -> tuple[int, str]:
 def _usage(error: Exception, arguments: list[str]) -> str:
     text = str(error.format_message()).strip().rstrip(".")  # type: ignore[attr-defined]
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    known = command in ("run", "train", "search", "retrain", "export", "report", "spaces", "cost", "profile")
+    known = command in (*_CONTINUED, "spaces", "cost", "profile")
     return f"{text}; `onepath {command + ' ' if known else ''}--help` lists what there is"
 
 
 def _interrupted(arguments: list[str]) -> str:
-    if arguments[:1] and arguments[0] in ("run", "train", "search", "retrain", "export", "report"):
+    if arguments[:1] and arguments[0] in _CONTINUED:
         return "interrupted: the same command continues where it stopped"
     return "interrupted"
 

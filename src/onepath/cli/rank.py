@@ -1,0 +1,222 @@
+"""`onepath rank`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from onepath.cli import options as o
+from onepath.cli.output import print_json, print_table, write
+from onepath.errors import ConfigurationError
+
+_SCORES = {"accuracy": ("accuracy",), "loss": ("loss",), "both": ("accuracy", "loss")}
+
+
+def rank(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run directory with a trained supernet.")
+    ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A .parquet or .csv of architectures and their accuracies."),
+    ] = None,
+    accuracy_column: Annotated[
+        str | None, typer.Option(help="Of that table; default: test_accuracy, or the like.")
+    ] = None,
+    standalone: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Train N random networks of the run from scratch as the truth."),
+    ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[,NAME...]", help="Zero-cost scores of --space instead of a supernet."),
+    ] = None,
+    score: Annotated[
+        str, typer.Option(help="The supernet's score: accuracy or loss on validation images, or both.")
+    ] = "both",
+    num: Annotated[int, typer.Option(min=1, help="Rows of the table, at random.")] = 300,
+    space: Annotated[str | None, typer.Option(help="With --proxy: the space of the table.")] = None,
+    data: Annotated[str | None, typer.Option(help="With --proxy: where the batch comes from.")] = None,
+    data_root: o.DataRoot = None,
+    num_classes: o.NumClasses = None,
+    input_size: o.CostInputSize = None,
+    in_channels: o.InChannels = 3,
+    width: o.Width = None,
+    space_argument: o.SpaceArgument = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="With --proxy: examples in the batch.")] = 64,
+    max_macs: o.MaxMacs = None,
+    max_params: o.MaxParams = None,
+    within_limits: Annotated[
+        bool, typer.Option("--within-limits", help="Only rows that meet the run's limits.")
+    ] = False,
+    calibration_images: o.CalibrationImages = None,
+    validation_images: o.ValidationImages = None,
+    similarity_paths: Annotated[
+        int, typer.Option(min=0, help="Paths on which candidates' feature maps are compared; 0: not at all.")
+    ] = 4,
+    resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap intervals.")] = 1000,
+    seed: o.Seed = None,
+    out: Annotated[str | None, typer.Option(help="With --proxy: the page (.html).")] = None,
+    json: o.Json = False,
+) -> None:
+    """How far a ranking can be trusted: of a run's supernet, or of zero-cost scores (--proxy).
+
+    Against a table of known accuracies (--truth), or against networks trained for it (--standalone). The same command
+    continues where it was stopped.
+    """
+    from onepath.pipeline.ranking import RankOptions
+
+    if score not in _SCORES:
+        raise ConfigurationError(
+            f"--score must be one of {', '.join(_SCORES)}, but got {score!r}; choose one"
+        )
+    options = RankOptions(
+        num=num,
+        scores=_SCORES[score],
+        calibration_images=calibration_images,
+        validation_images=validation_images,
+        within_limits=within_limits,
+        num_resamples=resamples,
+        similarity_paths=similarity_paths,
+        seed=seed or 0,
+    )
+    if proxy is not None:
+        _check_proxy(run, truth, standalone, space)
+        sizes = {
+            "num_classes": num_classes,
+            "input_size": input_size,
+            "in_channels": in_channels,
+            "width": width,
+            "space_argument": space_argument,
+        }
+        limits = {"max_macs": max_macs, "max_params": max_params}
+        found = _rank_scores(
+            str(space),
+            proxy,
+            str(truth),
+            out,
+            options,
+            sizes,
+            limits,
+            (data, data_root),
+            batch_size,
+            accuracy_column,
+        )
+    else:
+        _check_run(run, truth, standalone, {"--space": space, "--data": data, "--out": out})
+        found = _rank_run(str(run), truth, standalone, options, accuracy_column)
+    if json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _rank_run(
+    run: str, truth: str | None, standalone: int | None, options: Any, accuracy_column: str | None
+) -> dict[str, Any]:
+    from onepath.cli.progress import make_progress
+    from onepath.pipeline import Run
+    from onepath.pipeline.ranking import rank_on_standalone, rank_on_table
+
+    with Run(None, Path(run), progress=make_progress()) as opened:
+        if standalone is not None:
+            return rank_on_standalone(opened, standalone, options)
+        return rank_on_table(opened, Path(str(truth)), options, accuracy_column=accuracy_column)
+
+
+def _rank_scores(
+    space: str,
+    proxy: str,
+    truth: str,
+    out: str | None,
+    options: Any,
+    sizes: Mapping[str, Any],
+    limits: Mapping[str, str | None],
+    source: tuple[str | None, str | None],
+    batch_size: int,
+    accuracy_column: str | None,
+) -> dict[str, Any]:
+    from onepath import cost, spaces
+    from onepath.cli.catalogue import network_sizes
+    from onepath.cli.progress import make_progress
+    from onepath.data import load_data
+    from onepath.estimate import score_definition
+    from onepath.pipeline import parse_count
+    from onepath.pipeline.ranking_scores import rank_scores
+
+    names = [score_definition(name.strip()).name for name in proxy.split(",")]
+    page = Path(out or f"{''.join(c if c.isalnum() else '-' for c in Path(space).name)}-rank.html")
+    if page.suffix != ".html" or not page.parent.is_dir():
+        raise ConfigurationError(
+            f"--out must be an .html in an existing directory, but got {page}; change it"
+        )
+    task = None if source[0] is None else load_data(source[0], root=source[1], input_size=sizes["input_size"])
+    given = dict(sizes)
+    arguments = o.merged({"space_argument": given.pop("space_argument")}, None).get("space_arguments", {})
+    if task is not None:
+        channels, size = task.input_shape[0], task.input_shape[-1]
+        given |= {"num_classes": given["num_classes"] or task.num_classes, "input_size": size}
+        given |= {"in_channels": channels}
+    built = network_sizes(
+        space, given["num_classes"], given["input_size"], given["in_channels"], given["width"]
+    )
+    supernet = spaces.build(space, **built, **arguments)
+    kinds = {"max_macs": cost.MaxMacs, "max_params": cost.MaxParams}
+    try:
+        maxima = {name: parse_count(text) for name, text in limits.items() if text is not None}
+    except ValueError as error:
+        raise ConfigurationError(f"a limit {error}; change it") from error
+    return rank_scores(
+        supernet,
+        names,
+        Path(truth),
+        page,
+        options,
+        input_shape=(built["in_channels"], built["input_size"], built["input_size"]),
+        data=task,
+        batch_size=batch_size,
+        constraints=[kinds[name](maximum) for name, maximum in maxima.items()],
+        accuracy_column=accuracy_column,
+        progress=make_progress(),
+    )
+
+
+def _check_run(
+    run: str | None, truth: str | None, standalone: int | None, others: Mapping[str, str | None]
+) -> None:
+    if run is None:
+        raise ConfigurationError(
+            "rank needs a run directory, or --proxy and --space, but got neither; give one"
+        )
+    if (truth is None) == (standalone is None):
+        came = "neither" if truth is None else "both"
+        raise ConfigurationError(f"rank needs one of --truth and --standalone, but got {came}; give one")
+    for name, value in others.items():
+        if value is not None:
+            raise ConfigurationError(f"{name} belongs to --proxy, but a run has its own; leave it out")
+
+
+def _check_proxy(run: str | None, truth: str | None, standalone: int | None, space: str | None) -> None:
+    if run is not None or standalone is not None:
+        raise ConfigurationError(
+            "--proxy scores a --space, but got a run or --standalone too; leave those out"
+        )
+    if space is None or truth is None:
+        missing = "--space" if space is None else "--truth"
+        raise ConfigurationError(f"--proxy needs --space and --truth, but got no {missing}; give it")
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    from onepath.report.ranking import heads, rows, verdicts
+
+    for note in found["notes"]:
+        write(note)
+    print_table(heads(found["evidence"]), rows(found["evidence"]))
+    write("in brackets: 95 % bootstrap intervals over networks, not over trainings")
+    for sentence in verdicts(found["evidence"]):
+        write(sentence)
+    for name in found["files"].values():
+        write(f"file  {name}")
