@@ -10,7 +10,6 @@ from onepath import __version__
 from onepath.cli import options as o
 from onepath.cli.output import compact, print_comparison, print_json, print_result, print_table, write
 from onepath.cli.rank import rank
-from onepath.cli.rank import rank
 
 app = typer.Typer(
     name="onepath",
@@ -170,9 +169,6 @@ def export(out: o.RunDirectoryPath, json: o.Json = False) -> None:
 def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
     """Write a run's result.json and report.html."""
     _stage("report", out, json)
-
-
-app.command()(rank)
 
 
 app.command()(rank)
