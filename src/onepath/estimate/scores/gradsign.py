@@ -14,8 +14,6 @@ from onepath.estimate.scores.definition import DegenerateNetworkError, ScoreDefi
 from onepath.estimate.scores.per_sample import chunk_size, per_sample_gradients
 from onepath.estimate.scores.probe import Probe, weighted_layers
 
-_FASTEST_CHUNK = 8  # examples whose activations still fit into a processor's cache
-
 
 def gradsign(probe: Probe) -> float:
     """`sum over weights of |sum over examples of sign(g_i)|`, g_i the gradient of example i's loss; higher is better.
@@ -31,8 +29,7 @@ def gradsign(probe: Probe) -> float:
     network, targets = probe.copy(), probe.targets
     if not weighted_layers(network):
         raise DegenerateNetworkError("the network has no convolution and no linear layer")
-    fitting = chunk_size(network, probe.inputs[:1], probe.max_memory_bytes)
-    chunk = min(fitting, _FASTEST_CHUNK) if probe.device.type == "cpu" else fitting
+    chunk = chunk_size(network, probe.inputs[:1], probe.max_memory_bytes)
     sums: list[Tensor] | None = None
     for inputs, part in zip(torch.split(probe.inputs, chunk), torch.split(targets, chunk), strict=True):
         found = per_sample_gradients(network, inputs, part, probe.loss, lambda g: g.sign().sum(dim=0))

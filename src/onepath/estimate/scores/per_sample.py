@@ -8,7 +8,6 @@ one grouped convolution, with a group for each example. Weights of convolutions 
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.utils.hooks import RemovableHandle
 
 from onepath.estimate.scores.backward import gradients_of
 from onepath.estimate.scores.definition import DegenerateNetworkError
@@ -48,7 +48,7 @@ def per_sample_gradients(
     layers = weighted_layers(network)
     if not all(_is_batchable(layer) for layer in layers):
         return _by_loop(network, inputs, targets, loss, reduce)
-    passes = _BatchPass(copy.deepcopy(network), len(inputs), reduce)
+    passes = _BatchPass(network, len(inputs), reduce)
     try:
         return passes.run(inputs, targets, loss)
     except _MixedBatchError:
@@ -111,21 +111,17 @@ class _BatchPass:
         self._reduced: list[Tensor | None] = [None] * len(self._layers)
 
     def run(self, inputs: Tensor, targets: Tensor, loss: Loss) -> list[Tensor]:
-        for parameter in self._network.parameters():
+        learned = [parameter for parameter in self._network.parameters() if parameter.requires_grad]
+        hooks = self._watch_all()
+        for parameter in learned:
             parameter.requires_grad_(False)  # the gradients of weights are made here, of each example
-        places = {id(layer.weight): number for number, layer in enumerate(self._layers)}
-        for module in self._network.modules():
-            weight = module._parameters.get("weight")
-            if isinstance(module, _ConvNd | nn.Linear) and id(weight) in places:
-                module.register_forward_hook(self._watch(places[id(weight)]))
-        with torch.enable_grad(), single_normalisation(self._network):
-            outputs = self._network(inputs)
-            losses = [
-                loss(outputs[i : i + 1], targets[i : i + 1]) for i in range(self._num)
-            ]  # each example's own mean
-            total = torch.stack(losses).sum()
-        if total.requires_grad:
-            total.backward()  # type: ignore[no-untyped-call]
+        try:
+            self._run(inputs, targets, loss)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for parameter in learned:
+                parameter.requires_grad_(True)
         return [
             self._reduce(
                 torch.zeros(self._num, *layer.weight.shape, device=inputs.device, dtype=layer.weight.dtype)
@@ -134,6 +130,24 @@ class _BatchPass:
             else found
             for layer, found in zip(self._layers, self._reduced, strict=True)
         ]
+
+    def _watch_all(self) -> list[RemovableHandle]:
+        places = {id(layer.weight): number for number, layer in enumerate(self._layers)}
+        return [
+            module.register_forward_hook(self._watch(places[id(module.weight)]))
+            for module in self._network.modules()
+            if isinstance(module, _ConvNd | nn.Linear) and id(module.weight) in places
+        ]
+
+    def _run(self, inputs: Tensor, targets: Tensor, loss: Loss) -> None:
+        with torch.enable_grad(), single_normalisation(self._network):
+            outputs = self._network(inputs)
+            losses = [
+                loss(outputs[i : i + 1], targets[i : i + 1]) for i in range(self._num)
+            ]  # each example's own mean
+            total = torch.stack(losses).sum()
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
 
     def _watch(self, number: int) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
         def watch(layer: Any, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
