@@ -149,6 +149,11 @@ def test_cautions_appear_when_their_cause_does(make_record: Make) -> None:
         == "A random architecture is better"
     )
     assert "Ties at the top" in titles(replace(calm, trials=[*calm.trials, trial(2, 0.9)]))
+    tied = replace(calm, trials=[*calm.trials, trial(2, 0.9)])
+    search = {"seconds": 1.0, "done": True, "record": {"front": {"decides_ties": True}}}
+    by_front = replace(tied, stages={**tied.stages, "search": search})
+    assert any(caution.text.endswith("the lower loss decided.") for caution in cautions(tied))
+    assert any("fewer MACs and parameters decided" in caution.text for caution in cautions(by_front))
     assert "Failed evaluations" in titles(replace(calm, trials=[*calm.trials, trial(2, None)]))
     assert "The supernet is hardly trained" in titles(replace(calm, trials=[trial(0, 0.15)]))
     two_classes = {"data": {"seconds": 0, "done": True, "record": {"classes": 2}}}

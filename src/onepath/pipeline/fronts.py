@@ -13,6 +13,7 @@ from onepath.record import TrialRow
 
 if TYPE_CHECKING:
     from onepath.methods import Front
+    from onepath.search.feasible import Costs
 
 OBJECTIVES = ("macs", "params")
 
@@ -82,9 +83,13 @@ def _front(run: Run, trials: Sequence[TrialRow], reference: Sequence[float] | No
         )
         for row in trials
     ]
-    # As stored, in the order of the trials: counting them again may take long.
-    columns = [np.array([getattr(row, name) for row in trials], dtype=np.float64) for name in OBJECTIVES]
-    return front_of(Found(tuple(found)), [lambda _, column=column: column for column in columns], reference)
+    return front_of(Found(tuple(found)), [_stored(trials, name) for name in OBJECTIVES], reference)
+
+
+def _stored(trials: Sequence[TrialRow], name: str) -> Costs:
+    """A cost as it was stored, for the matrix of these trials alone: counting it again may take long."""
+    column = np.array([getattr(row, name) for row in trials], dtype=np.float64)
+    return lambda _: column
 
 
 def _reference(run: Run, trials: Sequence[TrialRow]) -> dict[str, int]:

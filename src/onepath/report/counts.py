@@ -63,7 +63,7 @@ def spread_of_counts(counts: Counts) -> Figure:
             "hovertemplate": "%{text}<br>%{y:,} passes<extra></extra>",
         },
     ]
-    layout = layout_of("choice block", "passes that trained a candidate") | {"showlegend": False}
+    layout = layout_of("choice block", "training passes") | {"showlegend": False}
     labels = [escape(shortened(block, _LABEL_LENGTH)) for block in blocks]
     layout["xaxis"] |= {
         "tickmode": "array",

@@ -55,7 +55,7 @@ def accuracy_against(cost: str, record: RunRecord, front: Sequence[TrialRow]) ->
     if winner is not None:
         marker = {"color": "winner", "size": 16, "symbol": "star", "line": OUTLINE}
         data.append(_points("winner", cost, [winner], marker))
-    layout = layout_of(axis, "inherited validation accuracy (%)")
+    layout = layout_of(axis, "inherited accuracy (%)")
     return {
         "id": f"front-{cost}",
         "heading": f"Accuracy against {title}",
