@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onepath.data import Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
     from onepath.latency import MaxLatency
-    from onepath.methods import fairnas, one_shot, search_supernet, spos
+    from onepath.methods import darts, fairnas, gdas, one_shot, proxyless, search_supernet, spos
     from onepath.nn import (
         ChoiceBlock,
         ElasticBatchNorm2d,
@@ -65,7 +65,7 @@ _HOMES = {
         "train_supernet",
     ),
     "latency": ("MaxLatency",),
-    "methods": ("fairnas", "one_shot", "search_supernet", "spos"),
+    "methods": ("darts", "fairnas", "gdas", "one_shot", "proxyless", "search_supernet", "spos"),
     "export": ("export_onnx", "export_program", "save_weights"),
     "pipeline": ("run",),
 }
@@ -99,14 +99,17 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "UniformSampler",
     "WideningSampler",
     "cost",
+    "darts",
     "errors",
     "estimate",
     "export_onnx",
     "export_program",
     "fairnas",
+    "gdas",
     "latency",
     "load_data",
     "one_shot",
+    "proxyless",
     "round_to",
     "run",
     "save_weights",

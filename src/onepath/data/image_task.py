@@ -88,21 +88,35 @@ class ImageTask(Task):
         self, batch_size: int, *, seed: int, first_update: int = 0, num_updates: int
     ) -> Iterator[Batch]:
         """See `Task.train_batches`."""
+        return self._drawn("train", "", batch_size, seed, range(first_update, first_update + num_updates))
+
+    def validation_batches(
+        self, batch_size: int, *, seed: int, first_step: int = 0, num_steps: int
+    ) -> Iterator[Batch]:
+        """As training batches are drawn, in a new order at every pass and augmented; see `Task.validation_batches`."""
+        steps = range(first_step, first_step + num_steps)
+        return self._drawn("validation", "validation ", batch_size, seed, steps)
+
+    def _drawn(
+        self, split: Split, purpose: str, batch_size: int, seed: int, updates: range
+    ) -> Iterator[Batch]:
+        """Batches of a split in drawn orders, full ones only where there are enough examples, augmented."""
         _check_batch_size(batch_size)
-        part = self._part("train")
+        part = self._part(split)
         chosen: list[NDArray[np.int64]] = []
 
         def requests() -> Iterator[Request]:
-            per_epoch = self.updates_per_epoch(batch_size)
+            per_epoch = max(1, len(part.indices) // batch_size)
             epoch, order = -1, part.indices
-            for update in range(first_update, first_update + num_updates):
+            for update in updates:
                 if update // per_epoch != epoch:
                     epoch = update // per_epoch
-                    order = generator(seed, "order", epoch).permutation(part.indices)
+                    order = generator(seed, f"{purpose}order", epoch).permutation(part.indices)
                 start = (update % per_epoch) * batch_size
                 indices = order[start : start + batch_size]
                 chosen.append(indices)
-                yield Request(indices, generator(seed, "augment", update) if self.augment else None)
+                draws = generator(seed, f"{purpose}augment", update) if self.augment else None
+                yield Request(indices, draws)
 
         normalise = Normaliser(*self.normalisation, part.store.full_scale)
         for pixels in part.store.batches(requests(), self.flip):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
@@ -92,6 +93,31 @@ class Task(ABC):
                 all.
             seed: seed of the subset.
         """
+
+    def validation_batches(
+        self, batch_size: int, *, seed: int, first_step: int = 0, num_steps: int
+    ) -> Iterator[Batch]:
+        """Batches of the validation split that architecture parameters learn from, over and over.
+
+        The batch of step s depends on the data, `batch_size`, `seed` and s alone. Here the split's own batches in
+        their order; a kind of data whose order says something about the targets draws them.
+
+        Args:
+            batch_size: examples per batch; the last one of a pass may be smaller.
+            seed: of what is drawn.
+            first_step: number of the first step, counted from 0.
+            num_steps: how many batches to give.
+        """
+        del seed
+        num_per_pass = sum(1 for _ in self.batches("validation", batch_size))
+        skipped, given = first_step % num_per_pass, 0
+        while given < num_steps:
+            for batch in itertools.islice(self.batches("validation", batch_size), skipped, None):
+                if given == num_steps:
+                    return
+                yield batch
+                given += 1
+            skipped = 0
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:

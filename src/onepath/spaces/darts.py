@@ -136,7 +136,9 @@ class Darts(nn.Module):
         self.stem, self.second_stem, current = _stems(in_channels, channels, is_large)
         before, previous = current, current
         strides = dict(
-            zip(reductions(cells), (2, 2) if is_large else kept_strides(input_size, KEPT_STRIDES), strict=True)
+            zip(
+                reductions(cells), (2, 2) if is_large else kept_strides(input_size, KEPT_STRIDES), strict=True
+            )
         )
         choices = {kind: cell_choices(kind) for kind in CELLS}
         self.cells = nn.ModuleList()
@@ -158,7 +160,9 @@ class Darts(nn.Module):
             before, previous, is_before_larger = previous, 4 * width, stride == 2
             if index == 2 * cells // 3:
                 side = -(-input_size // (8 if is_large else 1) // math.prod(strides.values()))
-                self.auxiliary = auxiliary(previous, num_classes, side, is_large) if auxiliary_weight else None
+                self.auxiliary = (
+                    auxiliary(previous, num_classes, side, is_large) if auxiliary_weight else None
+                )
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(previous, num_classes)
 
@@ -197,9 +201,7 @@ def reductions(cells: int) -> tuple[int, int]:
 
 def convolution(in_channels: int, out_channels: int) -> nn.Module:
     """ReLU, 1x1 convolution and normalisation, on each input of a cell."""
-    return nn.Sequential(
-        nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels)
-    )
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels))
 
 
 def auxiliary(channels: int, num_classes: int, side: int, is_large: bool) -> nn.Module:

@@ -60,12 +60,15 @@ class Genotype:
                 edges from one state.
         """
         parts = {
-            cell: re.search(rf"\b{cell}\s*=\s*\[((?:\s*{_PAIR}\s*,?)+)\s*\]", text, re.DOTALL) for cell in CELLS
+            cell: re.search(rf"\b{cell}\s*=\s*\[((?:\s*{_PAIR}\s*,?)+)\s*\]", text, re.DOTALL)
+            for cell in CELLS
         }
         if not all(parts.values()):
             return None
         for cell in CELLS:
-            concat = re.search(rf"\b{cell}_concat\s*=\s*(range\(\s*2\s*,\s*6\s*\)|\[\s*2\s*,\s*3\s*,\s*4\s*,\s*5\s*\])", text)
+            concat = re.search(
+                rf"\b{cell}_concat\s*=\s*(range\(\s*2\s*,\s*6\s*\)|\[\s*2\s*,\s*3\s*,\s*4\s*,\s*5\s*\])", text
+            )
             if concat is None and f"{cell}_concat" in text:
                 raise _wrong(f"{cell}_concat other than range(2, 6)")
         options: dict[str, Option] = {}
@@ -76,9 +79,7 @@ class Genotype:
 
     def format(self, options: Mapping[str, Option]) -> str:
         """The genotype of these options, on one line."""
-        cells = ", ".join(
-            f"{cell}={pairs_of(cell, options)}, {cell}_concat=range(2, 6)" for cell in CELLS
-        )
+        cells = ", ".join(f"{cell}={pairs_of(cell, options)}, {cell}_concat=range(2, 6)" for cell in CELLS)
         return f"Genotype({cells})"
 
 

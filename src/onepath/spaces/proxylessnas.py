@@ -3,8 +3,8 @@
 Source: Cai, Zhu and Han, "ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware", ICLR 2019
 (arXiv 1812.00332), section 4.2: stages of 4, 4, 4, 4, 4 and 1 blocks with 24, 40, 80, 96, 192 and 320 channels, after a
 stem of 32 channels and a separable convolution to 16. A block that keeps the shape can also be left out: its input goes
-on. Differs from it: smaller inputs keep fewer strides, so that the last map is at least 4x4 pixels; `width` scales every
-number of channels.
+on. Differs from it: smaller inputs keep fewer strides, so that the last map is at least 4x4 pixels; `width` scales
+every number of channels.
 """
 
 from __future__ import annotations

@@ -3,27 +3,37 @@
 It knows a `Task` (batches, loss, metric), never an image.
 """
 
+from onepath.train.architecture import ArchitectureRecipe, ArchitectureTraining
+from onepath.train.architecture_signals import ArchitecturePoint, Guard
 from onepath.train.averaging import AveragedCheckpoint, WeightAverage
+from onepath.train.cost_loss import CostLoss
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
 from onepath.train.evaluation import Evaluation, evaluate
 from onepath.train.fairness import StrictFairnessSampler
-from onepath.train.loop import train_model, train_supernet
+from onepath.train.loop import train_model, train_relaxed, train_supernet
 from onepath.train.memory import keep_freed_memory
 from onepath.train.path_dropout import PathDropoutSampler
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import Reduction
+from onepath.train.reinforce import Reinforce
 from onepath.train.samplers import ConstrainedSampler, Sampler, UniformSampler
 from onepath.train.widening import WideningSampler
 
 __all__ = [
+    "ArchitecturePoint",
+    "ArchitectureRecipe",
+    "ArchitectureTraining",
     "AveragedCheckpoint",
     "CandidateCounts",
     "ConstrainedSampler",
+    "CostLoss",
     "Evaluation",
+    "Guard",
     "PathDropoutSampler",
     "Recipe",
     "Reduction",
+    "Reinforce",
     "Sampler",
     "StrictFairnessSampler",
     "TrainingPoint",
@@ -33,5 +43,6 @@ __all__ = [
     "evaluate",
     "keep_freed_memory",
     "train_model",
+    "train_relaxed",
     "train_supernet",
 ]

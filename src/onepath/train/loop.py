@@ -20,6 +20,7 @@ from onepath.train.training import Checkpoint, OnPoint, OnUpdate, Training
 if TYPE_CHECKING:
     from onepath.data import Task
     from onepath.nn import Path, Supernet
+    from onepath.train.architecture import ArchitectureTraining
     from onepath.train.samplers import Sampler
 
 
@@ -141,3 +142,56 @@ def train_model(
         seed=seed,
         device=torch.device(device),
     ).run(checkpoint, on_point, on_update)
+
+
+def train_relaxed(
+    supernet: Supernet,
+    task: Task,
+    architecture: ArchitectureTraining,
+    *,
+    recipe: Recipe,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    checkpoint: Checkpoint | None = None,
+    on_point: OnPoint | None = None,
+    on_update: OnUpdate | None = None,
+) -> list[TrainingPoint]:
+    """Train a supernet's weights and, beside them, the logits of a relaxation, both in place.
+
+    Before every update of the weights on a training batch, the logits take a step on a validation batch, see
+    `ArchitectureTraining`. Everything else as in `train_supernet`: the same arguments give the same result, also
+    after a resumption from a checkpoint, which holds the logits too.
+
+    Args:
+        supernet: moved to `device`.
+        task: its training split trains the weights, its validation split the logits.
+        architecture: the logits' training.
+        recipe: of the weights.
+        seed: of everything drawn for the weights.
+        device: where to train; the relaxation is moved there.
+        checkpoint: see `train_supernet`.
+        on_point: see `train_supernet`.
+        on_update: see `train_supernet`.
+
+    Returns:
+        The curve of the weights' training; `architecture.points` holds the signals of the logits'.
+
+    Raises:
+        ConfigurationError: see `train_supernet`.
+    """
+    architecture.relaxation.to(device)
+    updates_per_epoch = task.updates_per_epoch(recipe.batch_size)
+    num_updates = recipe.epochs * updates_per_epoch
+    training = Training(
+        supernet,
+        supernet,
+        task,
+        paths=lambda update: architecture.paths(update, num_updates, updates_per_epoch),
+        recipe=recipe,
+        seed=seed,
+        device=torch.device(device),
+        before=architecture,
+    )
+    curve = training.run(checkpoint, on_point, on_update)
+    architecture.finish_epoch(training)
+    return curve

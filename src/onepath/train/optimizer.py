@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.optim.sgd import sgd
 
+from onepath.train.bilevel import VirtualStep
 from onepath.train.recipe import Recipe
 
 
@@ -75,6 +76,19 @@ class ActiveSGD:
             # A first step from zero equals torch's first step, which copies the gradient.
             buffer = self._momentum[parameter] = torch.zeros_like(parameter)
         return buffer
+
+    def virtual_step(
+        self, weights: Sequence[Tensor], learning_rate: float, clip_norm: float | None
+    ) -> VirtualStep:
+        """The next step as a look ahead sees it: without Nesterov's momentum and, unless given, without clipping."""
+        decayed = {p for group, decay in self._groups if decay for p in group}
+        return VirtualStep(
+            learning_rate,
+            self._recipe.momentum,
+            [self._momentum.get(w) for w in weights],
+            [self._recipe.weight_decay if w in decayed else 0.0 for w in weights],
+            clip_norm,
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Parameter name -> momentum buffer (not a copy), of the parameters sampled so far."""

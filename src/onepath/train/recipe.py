@@ -81,6 +81,7 @@ class Recipe:
         clip_norm: largest norm of the whole gradient, after accumulation; None does not clip.
         one_path: of a supernet's training only: the share of the updates, at the start, that train one path, whose
             weights its siblings then start from; 0 samples paths from the first update.
+        final_rate: what the schedule ends at; at most `learning_rate`.
         precision: "bfloat16" runs the forward pass under autocast; weights and the loss stay float32.
 
     Raises:
@@ -99,6 +100,7 @@ class Recipe:
     clip_norm: float | None = None
     precision: Precision = "float32"
     one_path: float = 0.0
+    final_rate: float = 0.0
 
     def __post_init__(self) -> None:
         rules = {
@@ -113,6 +115,7 @@ class Recipe:
             "nesterov needs momentum > 0": self.momentum > 0 or not self.nesterov,
             "clip_norm > 0 or None": self.clip_norm is None or self.clip_norm > 0,
             "0 <= one_path < 1": 0 <= self.one_path < 1,
+            "0 <= final_rate <= the highest rate": 0 <= self.final_rate <= self.learning_rate,
             'precision in ("float32", "bfloat16")': self.precision in ("float32", "bfloat16"),
         }
         for rule, holds in rules.items():
@@ -184,15 +187,15 @@ class Recipe:
         """The learning rate of update `update` (from 0) of `num_updates`.
 
         Warm-up over the first W updates: peak * (update + 1) / W. After it, with s = (update - W) /
-        (num_updates - W): peak * (1 - s) for "linear", peak * (1 + cos(pi s)) / 2 for "cosine".
+        (num_updates - W): a share 1 - s for "linear", (1 + cos(pi s)) / 2 for "cosine", of the way from the final rate
+        to the peak.
         """
         warmup = min(round(self.warmup_epochs * updates_per_epoch), num_updates)
         if update < warmup:
             return self.learning_rate * (update + 1) / warmup
         progress = (update - warmup) / (num_updates - warmup)
-        if self.schedule == "cosine":
-            return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
-        return self.learning_rate * (1 - progress)
+        left = (1 + math.cos(math.pi * progress)) / 2 if self.schedule == "cosine" else 1 - progress
+        return self.final_rate + (self.learning_rate - self.final_rate) * left
 
 
 def _scale(num_train: int) -> _Scale:

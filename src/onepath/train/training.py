@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,35 @@ class Checkpoint(Protocol):
         ...
 
 
+class BeforeUpdate(Protocol):
+    """What happens before every update of the weights, such as a step of architecture parameters."""
+
+    def step(self, training: Training, inputs: Tensor, targets: Tensor, rate: float) -> None:
+        """Called with the update's batch, on the device, and the rate that the weights will move by."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """What a checkpoint must agree on: plain values."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the rest depends on: tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        ...
+
+
+@runtime_checkable
+class FollowsProgress(Protocol):
+    """A module that changes over a training, such as by a scheduled drop path."""
+
+    def set_progress(self, progress: float) -> None:
+        """Called with epochs done over epochs in all, in [0, 1)."""
+        ...
+
+
 class Training:
     """One training and its state: weights, momentum, the number of updates done, the curve."""
 
@@ -67,6 +96,7 @@ class Training:
         device: torch.device,
         reduction: Reduction = "sum",
         counts: CandidateCounts | None = None,
+        before: BeforeUpdate | None = None,
     ) -> None:
         self.module = module.to(device)
         if len(task.input_shape) == 3:
@@ -81,6 +111,8 @@ class Training:
         self.num_updates = recipe.epochs * self.updates_per_epoch
         self.optimizer = ActiveSGD(module.named_parameters(), recipe)
         self.states = carried_states(module)
+        self.before = before
+        self.followers = [m for m in module.modules() if isinstance(m, FollowsProgress)]
         self.gradients = GradientCounter(module.parameters()) if reduction == "mean" else None
         self.reduction = reduction
         self.counts = CandidateCounts() if counts is None else counts
@@ -174,17 +206,21 @@ class Training:
     def _step(self, inputs: Tensor, targets: Tensor, rate: float) -> None:
         """One update. No graph outlives it, and only one path's graph lives at a time."""
         self.is_inside_update = True
-        self._seed_torch()
+        self.seed_torch()
         if self.update % self.updates_per_epoch == 0:
             for state in self.states:
                 state.forget()
         inputs = inputs.to(self.device, non_blocking=True)
         targets = targets.to(self.device, non_blocking=True)
+        for module in self.followers:
+            module.set_progress(self.update // self.updates_per_epoch / self.recipe.epochs)
+        if self.before is not None:
+            self.before.step(self, inputs, targets, rate)
         for path in self.paths(self.update):
             with autocast(self.device, self.recipe.precision):
                 outputs = self.forward(inputs, path)
             loss = self.task.loss(outputs.float(), targets, self.recipe.label_smoothing)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss + self._auxiliary_loss(targets)).backward()
             self.tally.add(self.update, loss.detach(), outputs.detach(), targets)
             del outputs, loss
         self.tally.read_if_due()
@@ -196,7 +232,15 @@ class Training:
         self.update += 1
         self.is_inside_update = False
 
-    def _seed_torch(self) -> None:
+    def _auxiliary_loss(self, targets: Tensor) -> Tensor | float:
+        """The weighted loss of a network's second classifier, where it has one."""
+        outputs = getattr(self.module, "auxiliary_outputs", None)
+        if outputs is None:
+            return 0.0
+        weight: float = self.module.auxiliary_weight  # type: ignore[assignment]
+        return weight * self.task.loss(outputs.float(), targets, self.recipe.label_smoothing)
+
+    def seed_torch(self) -> None:
         """Make what torch draws in this update, such as dropout, depend on the seed and the update alone."""
         value = int(generator(self.seed, "dropout", self.update).integers(2**63 - 1))
         # Not torch.manual_seed: without a started CUDA it queues a stack trace at every call.
@@ -219,6 +263,7 @@ class Training:
             "seed": self.seed,
             "num_updates": self.num_updates,
             "data": self.task.fingerprint,
+            **({} if self.before is None else self.before.settings()),
         }
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -241,13 +286,14 @@ class Training:
             "momentum": self.optimizer.state_dict(),
             "sums": list(self.tally.sums),
             "counts": self.counts.state_dict(),
+            "before": None if self.before is None else self.before.state_dict(),
             "carried": [state.first for state in self.states],
             "curve": [dataclasses.astuple(point) for point in self.curve],
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state`; ConfigurationError if it belongs to another training."""
-        saved = {"reduction": "sum", **state["settings"]}
+        saved = {"reduction": "sum", "final_rate": 0.0, **state["settings"]}
         for name, value in self._settings().items():
             if saved.get(name) != value:
                 raise ConfigurationError(
@@ -263,6 +309,8 @@ class Training:
                 "a checkpoint continues the network it was saved from, but its tensors are not this "
                 "network's. Remove the checkpoint."
             ) from error
+        if self.before is not None:
+            self.before.load_state_dict(state["before"])
         self.update = state["update"]
         self.seconds = state["seconds"]
         self.tally.sums = list(state["sums"])

@@ -1,6 +1,7 @@
 """Continuous relaxations of a supernet's choices: the architecture parameters, and the gates that they set."""
 
 from onepath.nn.relaxations.binary import BinaryRelaxation, TwoPathRelaxation
+from onepath.nn.relaxations.derivation import Rule, derive, num_skips
 from onepath.nn.relaxations.expected_cost import ExpectedCost
 from onepath.nn.relaxations.gumbel import GumbelRelaxation
 from onepath.nn.relaxations.relaxation import Relaxation
@@ -11,6 +12,9 @@ __all__ = [
     "ExpectedCost",
     "GumbelRelaxation",
     "Relaxation",
+    "Rule",
     "SoftmaxRelaxation",
     "TwoPathRelaxation",
+    "derive",
+    "num_skips",
 ]

@@ -31,11 +31,11 @@ class BinaryRelaxation(Relaxation):
 
     def weight_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
         """One candidate each, drawn by its probability; see `Relaxation.weight_path`."""
-        return self._gated(one_path(self, rng))
+        return self.gated(one_path(self, rng))
 
     def warmup_path(self, rng: np.random.Generator) -> GatedPath:
         """One candidate each, drawn uniformly."""
-        return self._gated(one_path(self, rng, uniform=True))
+        return self.gated(one_path(self, rng, uniform=True))
 
     def architecture_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
         """The drawn candidate, with a backward that asks the others; see `Relaxation.architecture_path`."""
@@ -43,7 +43,7 @@ class BinaryRelaxation(Relaxation):
         for name, logits in zip(self.names, self.logits, strict=True):
             index = draw(logits.detach().softmax(0), rng)
             gates[name] = Gate((index,), None, _AllGates(index, one_hot(logits, index)))
-        return self._gated(gates)
+        return self.gated(gates)
 
 
 class TwoPathRelaxation(Relaxation):
@@ -57,11 +57,11 @@ class TwoPathRelaxation(Relaxation):
 
     def weight_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
         """One candidate each, drawn by its probability; see `Relaxation.weight_path`."""
-        return self._gated(one_path(self, rng))
+        return self.gated(one_path(self, rng))
 
     def warmup_path(self, rng: np.random.Generator) -> GatedPath:
         """One candidate each, drawn uniformly."""
-        return self._gated(one_path(self, rng, uniform=True))
+        return self.gated(one_path(self, rng, uniform=True))
 
     def architecture_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
         """The two candidates, with one-hot weights; see `Relaxation.architecture_path`."""
@@ -72,7 +72,7 @@ class TwoPathRelaxation(Relaxation):
             self._pairs.append(pair)
             active = draw(logits.detach()[pair].softmax(0), rng)
             gates[name] = Gate(tuple(pair), one_hot(logits[pair], active))
-        return self._gated(gates)
+        return self.gated(gates)
 
     @torch.no_grad()
     def after_step(self, before: Sequence[Tensor]) -> None:

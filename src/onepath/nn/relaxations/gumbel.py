@@ -75,7 +75,7 @@ class GumbelRelaxation(Relaxation):
                 gates[name] = Gate((index,), 1 - weight.detach() + weight if learn else None)
             else:
                 gates[name] = Gate.weighted(relaxed[:num])
-        return self._gated(gates)
+        return self.gated(gates)
 
 
 def gumbel_softmax(logits: Tensor, temperature: float, rng: np.random.Generator) -> Tensor:

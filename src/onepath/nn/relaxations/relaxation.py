@@ -108,7 +108,8 @@ class Relaxation(nn.Module, ABC):
         """Relaxed choice -> its probabilities as numbers, for records."""
         return {name: values.detach().tolist() for name, values in self.probabilities().items()}
 
-    def _gated(self, gates: Mapping[str, Gate]) -> GatedPath:
+    def gated(self, gates: Mapping[str, Gate]) -> GatedPath:
+        """A path of these gates, with all edges of nodes whose edges are a choice."""
         return GatedPath(self._base, {**self._structure, **gates})
 
 

@@ -53,11 +53,11 @@ class SoftmaxRelaxation(Relaxation):
                 if num > 1 and rng.random() < rate:
                     active.remove(index)
             gates[name] = Gate(tuple(active), constant[active])
-        return self._gated(gates)
+        return self.gated(gates)
 
     def architecture_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
         """All candidates, with weights that depend on the logits; see `Relaxation.architecture_path`."""
-        return self._gated({name: Gate.weighted(weights[:num]) for name, _, num, weights in self._weights()})
+        return self.gated({name: Gate.weighted(weights[:num]) for name, _, num, weights in self._weights()})
 
     def _weights(self) -> Iterator[tuple[str, tuple[str, ...], int, Tensor]]:
         """Name, candidates, how many of them are computed, and weights of every relaxed choice."""

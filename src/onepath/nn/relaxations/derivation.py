@@ -1,0 +1,45 @@
+"""From logits to one architecture."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from onepath.nn.relaxations.relaxation import SKIPS, Relaxation
+from onepath.space import Architecture, CostTable, most_probable
+
+Rule = Literal["weights", "logits"]
+
+
+def derive(
+    relaxation: Relaxation,
+    *,
+    rule: Rule = "weights",
+    table: CostTable | None = None,
+    maximum: float | None = None,
+) -> Architecture:
+    """The most probable architecture, of those within a limit; exact, see `most_probable`.
+
+    Of a node's edges those are kept whose best operations weigh most. A block's `none` is never taken.
+
+    Args:
+        relaxation: not changed.
+        rule: what is compared between edges. "weights" are softmax weights, so that a large weight of `none` demotes
+            its edge, as in the released code of DARTS; "logits" are raw logits, which know nothing of `none`, as in
+            other implementations. Between the operations of one edge both agree. Ties go to the lowest index.
+        table: an additive cost.
+        maximum: largest cost allowed, inclusive, in the table's unit.
+
+    Raises:
+        InfeasibleError: no architecture is within the limit.
+    """
+    scores = {}
+    for name, logits, num in zip(relaxation.names, relaxation.logits, relaxation.num_options, strict=True):
+        values = logits.detach().double()
+        values = values.log_softmax(0) if rule == "weights" else values
+        scores[name] = values[:num].tolist()
+    return most_probable(relaxation.space, scores, table, maximum)
+
+
+def num_skips(architecture: Architecture) -> int:
+    """How many of the active choices hand their input on."""
+    return sum(option in SKIPS for option in architecture.options.values())

@@ -1,0 +1,299 @@
+"""Training architecture parameters beside the weights: one step on a validation batch before a step of the weights."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from onepath.errors import ConfigurationError
+from onepath.nn.frozen_statistics import frozen_statistics
+from onepath.nn.relaxations import Relaxation, Rule
+from onepath.randomness import generator
+from onepath.train.architecture_signals import ArchitecturePoint, Guard, dominant_eigenvalue, point
+from onepath.train.bilevel import first_order, second_order
+from onepath.train.cost_loss import CostLoss
+from onepath.train.evaluation import autocast
+
+if TYPE_CHECKING:
+    from onepath.nn import GatedPath, Supernet
+    from onepath.train.reinforce import Reinforce
+    from onepath.train.training import Training
+
+Order = Literal["first", "second", "second-exact"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ArchitectureRecipe:
+    """How the logits are trained. The defaults are those of DARTS.
+
+    Args:
+        order: "first" takes the gradient at the present weights; "second" after one virtual step of the weights, with
+            a finite difference for the second derivatives; "second-exact" with exact ones.
+        learning_rate, betas, weight_decay: of Adam.
+        warmup_epochs: epochs in which the weights alone are trained.
+        every: updates of the weights for one step of the logits.
+        clip_norm: of the look ahead's gradients, see `VirtualStep`.
+        watch_eigenvalue: whether the dominant eigenvalue of the validation Hessian is computed after each epoch, by 20
+            gradients on one batch.
+
+    Raises:
+        ConfigurationError: a value is out of its range.
+    """
+
+    order: Order = "first"
+    learning_rate: float = 3e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 1e-3
+    warmup_epochs: int = 0
+    every: int = 1
+    clip_norm: float | None = None
+    watch_eigenvalue: bool = False
+
+    def __post_init__(self) -> None:
+        rules = {
+            "order in ('first', 'second', 'second-exact')": self.order in ("first", "second", "second-exact"),
+            "learning_rate > 0": self.learning_rate > 0,
+            "weight_decay >= 0": self.weight_decay >= 0,
+            "warmup_epochs >= 0": self.warmup_epochs >= 0,
+            "every >= 1": self.every >= 1,
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                name = rule.split()[0]
+                raise ConfigurationError(
+                    f"`{rule}` must hold, but got {name}={getattr(self, name)!r}. Change the recipe."
+                )
+
+
+class ArchitectureTraining:
+    """The steps of a relaxation's logits within a `Training` of the weights.
+
+    Batches of step s come from the task's validation split and depend on (seed, s); gates of the step before update t
+    on (seed, "architecture paths", t). The passes leave no trace in running statistics, and weights are the same bit
+    for bit before and after.
+
+    Args:
+        supernet: whose weights are trained meanwhile.
+        relaxation: of the supernet.
+        recipe: how the logits are trained.
+        seed: of everything drawn.
+        cost: joins the validation loss with an expected cost; None for the loss alone.
+        guard: when to stop moving the logits; None never.
+        reinforce: estimates the gradient from sampled architectures instead of differentiating; None does not.
+        rule: how the architecture of the signals is derived.
+
+    Attributes:
+        points: the signals, one per epoch.
+        stopped: why and after which epoch the guard fired; None where it did not.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        relaxation: Relaxation,
+        recipe: ArchitectureRecipe,
+        *,
+        seed: int,
+        cost: CostLoss | None = None,
+        guard: Guard | None = None,
+        reinforce: Reinforce | None = None,
+        rule: Rule = "weights",
+        on_epoch: Callable[[ArchitecturePoint], None] | None = None,
+    ) -> None:
+        self.supernet, self.relaxation, self.recipe = supernet, relaxation, recipe
+        self.seed, self.cost, self.guard, self.reinforce, self.rule = seed, cost, guard, reinforce, rule
+        self.on_epoch = on_epoch
+        self.logits = list(relaxation.logits)
+        self.optimizer = torch.optim.Adam(
+            self.logits, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
+        )
+        self.points: list[ArchitecturePoint] = []
+        self.stopped: str | None = None
+        self._before_epoch = [p.detach().clone() for p in self.logits]
+        self._losses: list[float] = []
+        self._batches: Iterator[tuple[Tensor, Tensor]] | None = None
+
+    def paths(self, update: int, num_updates: int, updates_per_epoch: int) -> list[GatedPath]:
+        """The path of the weights' update."""
+        rng = generator(self.seed, "paths", update)
+        num_warmup = self.recipe.warmup_epochs * updates_per_epoch
+        if update < num_warmup:
+            return [self.relaxation.warmup_path(rng)]
+        return [self.relaxation.weight_path(rng, _progress(update, num_warmup, num_updates))]
+
+    def step(self, training: Training, inputs: Tensor, targets: Tensor, rate: float) -> None:
+        """One step of the logits, where one is due; signals and guard where an epoch is over."""
+        update, per_epoch = training.update, training.updates_per_epoch
+        if update % per_epoch == 0 and update > 0:
+            self.finish_epoch(training)
+        after_warmup = update - self.recipe.warmup_epochs * per_epoch
+        if after_warmup < 0 or after_warmup % self.recipe.every or self.stopped is not None:
+            return
+        number = after_warmup // self.recipe.every
+        batch = self._validation_batch(training, number)
+        progress = _progress(update, update - after_warmup, training.num_updates)
+        with frozen_statistics(self.supernet), _carried_kept(training):
+            gradients = self._gradients(training, (inputs, targets), batch, rate, progress)
+        before = [p.detach().clone() for p in self.logits]
+        for parameter, gradient in zip(self.logits, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.relaxation.after_step(before)
+
+    def finish_epoch(self, training: Training) -> None:
+        """Note the signals of the epoch that is over; once per epoch. Stop, and go back, where the guard fires."""
+        epoch = training.update // training.updates_per_epoch
+        if self.points and self.points[-1].epoch >= epoch:
+            return
+        loss = sum(self._losses) / len(self._losses) if self._losses else None
+        eigenvalue = self._eigenvalue(training, epoch) if self.recipe.watch_eigenvalue else None
+        self._losses = []
+        self.points.append(point(self.relaxation, epoch, loss, eigenvalue, self.rule))
+        reason = None if self.guard is None or self.stopped is not None else self.guard.fires(self.points)
+        with torch.no_grad():
+            if reason is not None:
+                self.stopped = f"{reason}, after epoch {epoch}"
+                for parameter, old in zip(self.logits, self._before_epoch, strict=True):
+                    parameter.copy_(old)
+        self._before_epoch = [p.detach().clone() for p in self.logits]
+        if self.on_epoch is not None:
+            self.on_epoch(self.points[-1])
+
+    def _gradients(
+        self,
+        training: Training,
+        train: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+        rate: float,
+        progress: float,
+    ) -> list[Tensor]:
+        if self.reinforce is not None:
+            rng = generator(self.seed, "architecture paths", training.update)
+            return self.reinforce.gradients(
+                self.relaxation, lambda p: self._metric(training, validation, p), rng
+            )
+
+        def validation_loss() -> Tensor:
+            loss = self._loss(training, *validation, self._path(training.update, progress))
+            self._losses.append(loss.item())
+            return loss if self.cost is None else self.cost(loss)
+
+        if self.recipe.order == "first":
+            return first_order(validation_loss, self.logits)
+        weights = [p for p in self.supernet.parameters() if p.requires_grad]
+        return second_order(
+            lambda: self._loss(training, *train, self._path(training.update, progress)),
+            validation_loss,
+            weights,
+            self.logits,
+            training.optimizer.virtual_step(weights, rate, self.recipe.clip_norm),
+            product="exact" if self.recipe.order == "second-exact" else "finite-difference",
+        )
+
+    def _path(self, update: int, progress: float) -> GatedPath:
+        """The same draws at every call of one update."""
+        rng = generator(self.seed, "architecture paths", update)
+        return self.relaxation.architecture_path(rng, progress)
+
+    def _loss(self, training: Training, inputs: Tensor, targets: Tensor, path: GatedPath) -> Tensor:
+        training.seed_torch()  # dropout is the same in every pass of a step
+        with autocast(training.device, training.recipe.precision):
+            outputs = training.forward(inputs, path)
+        return training.task.loss(outputs.float(), targets)
+
+    @torch.no_grad()
+    def _metric(self, training: Training, batch: tuple[Tensor, Tensor], path: GatedPath) -> float:
+        with autocast(training.device, training.recipe.precision):
+            outputs = training.forward(batch[0], path)
+        return training.task.metric(*training.task.tally(outputs.float(), batch[1]))
+
+    def _validation_batch(self, training: Training, number: int) -> tuple[Tensor, Tensor]:
+        if self._batches is None:
+            left = (training.num_updates - training.update) // self.recipe.every + 1
+            self._batches = iter(
+                training.task.validation_batches(
+                    training.recipe.batch_size, seed=self.seed, first_step=number, num_steps=left
+                )
+            )
+        inputs, targets = next(self._batches)
+        return inputs.to(training.device), targets.to(training.device)
+
+    def _eigenvalue(self, training: Training, epoch: int) -> float:
+        batch = next(
+            iter(
+                training.task.validation_batches(
+                    training.recipe.batch_size, seed=self.seed, first_step=epoch, num_steps=1
+                )
+            )
+        )
+        inputs, targets = (tensor.to(training.device) for tensor in batch)
+        rng = generator(self.seed, "power iteration", epoch)
+        start = torch.from_numpy(rng.normal(size=sum(p.numel() for p in self.logits))).to(self.logits[0])
+        update = training.update - 1
+
+        def gradients() -> Sequence[Tensor]:
+            path = self._path(update, 1.0)
+            return first_order(lambda: self._loss(training, inputs, targets, path), self.logits)
+
+        with frozen_statistics(self.supernet), _carried_kept(training):
+            return dominant_eigenvalue(gradients, self.logits, start)
+
+    def settings(self) -> dict[str, Any]:
+        """See `BeforeUpdate.settings`."""
+        return {
+            "relaxation": type(self.relaxation).__name__,
+            "architecture_recipe": {
+                **dataclasses.asdict(self.recipe),
+                "betas": list(self.recipe.betas),
+            },
+            "guard": None if self.guard is None else dataclasses.asdict(self.guard),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `BeforeUpdate.state_dict`."""
+        return {
+            "logits": [p.detach() for p in self.logits],
+            "before_epoch": self._before_epoch,
+            "optimizer": self.optimizer.state_dict(),
+            "losses": list(self._losses),
+            "points": [dataclasses.asdict(p) for p in self.points],
+            "stopped": self.stopped,
+            "baseline": None if self.reinforce is None else self.reinforce.baseline,
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `BeforeUpdate.load_state_dict`."""
+        for parameter, saved in zip(self.logits, state["logits"], strict=True):
+            parameter.copy_(saved)
+        self._before_epoch = [p.to(self.logits[0].device) for p in state["before_epoch"]]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._losses = list(state["losses"])
+        self.points = [ArchitecturePoint(**p) for p in state["points"]]
+        self.stopped = state["stopped"]
+        if self.reinforce is not None:
+            self.reinforce.baseline = state["baseline"]
+
+
+def _progress(update: int, num_warmup: int, num_updates: int) -> float:
+    """Share of the updates after the warm-up that are done."""
+    return (update - num_warmup) / max(num_updates - num_warmup, 1)
+
+
+@contextlib.contextmanager
+def _carried_kept(training: Training) -> Iterator[None]:
+    """Inside, networks that carry a state begin with zeros; outside, the state is as before."""
+    kept = [(state, dict(state.__dict__)) for state in training.states]
+    for state, _ in kept:
+        state.forget()
+    try:
+        yield
+    finally:
+        for state, values in kept:
+            state.__dict__.update({name: values[name] for name in ("first", "_last")})

@@ -1,0 +1,152 @@
+"""What is watched of a differentiable search, epoch by epoch, and when it is stopped before it collapses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from onepath.errors import ConfigurationError
+from onepath.nn.relaxations import Relaxation, Rule, derive, num_skips
+
+Gradients = Callable[[], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class ArchitecturePoint:
+    """The state of the architecture parameters at the end of an epoch.
+
+    Attributes:
+        epoch: epochs done.
+        loss: mean loss of the architecture steps of the epoch; None where there were none.
+        entropy: mean over the choices of the entropy of the probabilities over that of equal ones, in [0, 1].
+        num_skips: choices of the derived architecture that hand their input on.
+        eigenvalue: the dominant one of the Hessian of the validation loss with respect to the logits; None where it
+            was not asked for.
+        architecture: the derived one, in the space's notation.
+        weights: relaxed choice -> probabilities of its candidates.
+    """
+
+    epoch: int
+    loss: float | None
+    entropy: float
+    num_skips: int
+    eigenvalue: float | None
+    architecture: str
+    weights: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """When a search stops moving its logits; they go back to those of the last epoch before.
+
+    Args:
+        max_skips: most skip connections in the derived architecture; None for no such rule.
+        eigenvalue_ratio: stop when the dominant eigenvalue, as a mean over `window` epochs, was `window` epochs ago
+            less than this share of what it is now; None for no such rule. 0.75 in the source.
+        window: epochs.
+        first_epoch: of the logits' training before which nothing is judged.
+
+    Raises:
+        ConfigurationError: a number out of its range.
+
+    Source: the number of skip connections: Liang et al., "DARTS+" (arXiv 1909.06035). The eigenvalue: Zela et al.,
+    "Understanding and Robustifying Differentiable Architecture Search", ICLR 2020 (arXiv 1909.09656).
+    """
+
+    max_skips: int | None = None
+    eigenvalue_ratio: float | None = None
+    window: int = 5
+    first_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        ratio = self.eigenvalue_ratio
+        if self.window < 1 or (self.max_skips or 0) < 0 or (ratio is not None and not 0 < ratio < 1):
+            raise ConfigurationError(
+                "window >= 1, max_skips >= 0 and 0 < eigenvalue_ratio < 1 must hold, but got "
+                f"{self.window}, {self.max_skips} and {ratio}. Change the one that is out of range."
+            )
+
+    def fires(self, points: Sequence[ArchitecturePoint]) -> str | None:
+        """Why to stop after the last of the points, in a few words; None to go on."""
+        if not points or points[-1].epoch < self.first_epoch:
+            return None
+        if self.max_skips is not None and points[-1].num_skips > self.max_skips:
+            return f"{points[-1].num_skips} skip connections"
+        values = [p.eigenvalue for p in points if p.eigenvalue is not None and p.epoch >= self.first_epoch]
+        if self.eigenvalue_ratio is not None and len(values) >= 2 * self.window:
+            before = sum(values[-2 * self.window : -self.window])
+            now = sum(values[-self.window :])
+            if 0 < before < self.eigenvalue_ratio * now:
+                return f"dominant eigenvalue {now / before:.2f} times what it was {self.window} epochs before"
+        return None
+
+
+def point(
+    relaxation: Relaxation, epoch: int, loss: float | None, eigenvalue: float | None, rule: Rule
+) -> ArchitecturePoint:
+    """The present state of a relaxation."""
+    architecture = derive(relaxation, rule=rule)
+    return ArchitecturePoint(
+        epoch=epoch,
+        loss=loss,
+        entropy=mean_entropy(relaxation),
+        num_skips=num_skips(architecture),
+        eigenvalue=eigenvalue,
+        architecture=relaxation.space.format(architecture),
+        weights=relaxation.weights_of(),
+    )
+
+
+def mean_entropy(relaxation: Relaxation) -> float:
+    """Mean over the choices of two or more candidates of entropy(p) / log(candidates): 1 is undecided, 0 decided."""
+    shares = [
+        float(torch.special.entr(p.detach().double()).sum()) / math.log(len(p))
+        for p in relaxation.probabilities().values()
+        if len(p) > 1
+    ]
+    return sum(shares) / len(shares) if shares else 0.0
+
+
+def dominant_eigenvalue(
+    gradients: Gradients, parameters: Sequence[Tensor], start: Tensor, *, num_iterations: int = 10
+) -> float:
+    """The eigenvalue of largest magnitude of the Hessian of a loss, by power iteration.
+
+    A product with the Hessian is a central difference of gradients, 0.01 apart from the parameters, which are put back
+    bit for bit.
+
+    Args:
+        gradients: of the loss with respect to the parameters, at their present values; the same at every call.
+        parameters: leaves.
+        start: first vector, as long as all parameters together, not 0.
+        num_iterations: of the power iteration.
+    """
+    old = [p.detach().clone() for p in parameters]
+    sizes = [p.numel() for p in parameters]
+
+    def gradient_at(offset: Tensor) -> Tensor:
+        with torch.no_grad():
+            for p, value, step in zip(parameters, old, offset.split(sizes), strict=True):
+                p.copy_(value + step.view_as(value))
+        return torch.cat([g.detach().flatten() for g in gradients()])
+
+    vector = start / start.norm()
+    value = 0.0
+    try:
+        for _ in range(num_iterations):
+            step = 0.01 * vector
+            product = (gradient_at(step) - gradient_at(-step)) / 0.02
+            value = float(vector @ product)
+            norm = product.norm()
+            if norm == 0:
+                return 0.0
+            vector = product / norm
+    finally:
+        with torch.no_grad():
+            for p, before in zip(parameters, old, strict=True):
+                p.copy_(before)
+    return value
