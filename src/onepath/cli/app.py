@@ -10,6 +10,7 @@ from onepath import __version__
 from onepath.cli import options as o
 from onepath.cli.output import compact, print_comparison, print_json, print_result, print_table, write
 from onepath.cli.rank import rank
+from onepath.cli.score import score
 
 app = typer.Typer(
     name="onepath",
@@ -172,6 +173,7 @@ def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
 
 
 app.command()(rank)
+app.command()(score)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import typer
 from onepath.errors import UserError
 
 INTERRUPTED = 128 + signal.SIGINT
-_CONTINUED = ("run", "train", "search", "retrain", "export", "report", "rank")
+_CONTINUED = ("run", "train", "search", "retrain", "export", "report", "rank", "score")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -104,12 +104,12 @@ class Everything(nn.Module):
 
 
 class Dead(nn.Module):
-    """A network whose output does not depend on its input, as of a cell without a path."""
+    """A network whose output does not depend on its input, as of a cell without a path; what follows has biases."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
-        self.after = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.after = nn.Sequential(nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), nn.ReLU())
         self.classifier = nn.Linear(6, 4)
 
     def forward(self, x: Tensor) -> Tensor:

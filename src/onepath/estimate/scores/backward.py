@@ -47,7 +47,8 @@ def one_backward(
         needs_activations: compute `fisher`, too.
 
     Raises:
-        DegenerateNetworkError: the network has no such layer, or no weight has a gradient other than 0.
+        DegenerateNetworkError: the network has no such layer, no weight has a gradient other than 0, or the loss does
+            not depend on the inputs.
     """
     if not layers:
         raise DegenerateNetworkError("the network has no convolution and no linear layer")
@@ -56,15 +57,14 @@ def one_backward(
     hooks = [layer.register_forward_hook(_watch(totals)) for layer in layers if needs_activations]
     try:
         with torch.enable_grad():
-            outputs = network(inputs)
-            gradients = gradients_of(loss(outputs), weights)
+            inputs = watched(inputs)
+            *gradients, by_inputs = gradients_of(loss(network(inputs)), (*weights, inputs))
     finally:
         for hook in hooks:
             hook.remove()
-    if not any(bool(gradient.any()) for gradient in gradients):
-        raise DegenerateNetworkError("every gradient is zero: the output does not depend on the weights")
+    check_depends(inputs, by_inputs, gradients)
     fisher = float(torch.stack(totals).sum()) if totals else 0.0
-    return Gradients(weights, gradients, fisher if needs_activations else None)
+    return Gradients(weights, tuple(gradients), fisher if needs_activations else None)
 
 
 def gradients_of(
@@ -73,11 +73,29 @@ def gradients_of(
     """The gradients of a scalar, zeros for what it does not depend on."""
     if not scalar.requires_grad:
         return tuple(torch.zeros_like(weight) for weight in weights)
-    found = torch.autograd.grad(scalar, weights, create_graph=create_graph, allow_unused=True)
+    learned = [weight for weight in weights if weight.requires_grad]
+    found = iter(torch.autograd.grad(scalar, learned, create_graph=create_graph, allow_unused=True))
+    gradients = [next(found) if weight.requires_grad else None for weight in weights]
     return tuple(
         torch.zeros_like(weight) if gradient is None else gradient
-        for weight, gradient in zip(weights, found, strict=True)
+        for weight, gradient in zip(weights, gradients, strict=True)
     )
+
+
+def watched(inputs: Tensor) -> Tensor:
+    """The inputs, to be differentiated with respect to where they are floating point."""
+    return inputs.detach().requires_grad_(True) if inputs.is_floating_point() else inputs
+
+
+def check_depends(inputs: Tensor, by_inputs: Tensor, gradients: Sequence[Tensor]) -> None:
+    """Raise DegenerateNetworkError where all gradients with respect to the weights, or to the inputs, are 0.
+
+    Both are looked at: behind a cell without a path, normalisation of constants leaves gradients of rounding.
+    """
+    if not any(bool(gradient.any()) for gradient in gradients):
+        raise DegenerateNetworkError("every gradient is zero: the output does not depend on the weights")
+    if inputs.is_floating_point() and not bool(by_inputs.any()):
+        raise DegenerateNetworkError("the output does not depend on the input")
 
 
 def _watch(totals: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from onepath.estimate.scores.backward import gradients_of
+from onepath.estimate.scores.backward import check_depends, gradients_of, watched
 from onepath.estimate.scores.definition import DegenerateNetworkError, ScoreDefinition
 from onepath.estimate.scores.probe import Probe, weighted_layers
 
@@ -20,16 +20,16 @@ def grasp(probe: Probe) -> float:
     `g^T constant(g)`. For a loss `1/2 w^T A w` it is `-w^T A (A w)`.
 
     Raises:
-        DegenerateNetworkError: there are no weights, or every gradient is zero.
+        DegenerateNetworkError: there are no weights, every gradient is zero, or the loss does not depend on the inputs.
     """
     weights = [layer.weight for layer in weighted_layers(probe.network)]
     if not weights:
         raise DegenerateNetworkError("the network has no convolution and no linear layer")
     with torch.enable_grad():
-        loss = probe.loss(probe.network(probe.inputs), probe.targets)
-        gradients = gradients_of(loss, weights, create_graph=True)
-        if not any(bool(gradient.any()) for gradient in gradients):
-            raise DegenerateNetworkError("every gradient is zero: the output does not depend on the weights")
+        inputs = watched(probe.inputs)
+        loss = probe.loss(probe.network(inputs), probe.targets)
+        *gradients, by_inputs = gradients_of(loss, (*weights, inputs), create_graph=True)
+        check_depends(inputs, by_inputs, gradients)
         flow = torch.stack([(g * g.detach()).sum() for g in gradients]).sum()
         products = gradients_of(flow, weights)
     pairs = zip(weights, products, strict=True)

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from onepath.estimate.scores.definition import DegenerateNetworkError, ScoreDefinition
 from onepath.estimate.scores.probe import Probe
 
+_ROUNDING = 1e-6
 _RECTIFIERS = frozenset({"relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "hardtanh", "hardtanh_"})
 
 
@@ -66,7 +67,9 @@ def nwot(probe: Probe) -> float:
         outputs = probe.network(probe.inputs)
     if not isinstance(codes.kernel, Tensor):
         raise DegenerateNetworkError("the network has no ReLU")
-    if len(outputs) > 1 and bool((outputs == outputs[:1]).all()):
+    if len(outputs) > 1 and float((outputs - outputs[:1]).abs().max()) <= _ROUNDING * float(
+        outputs.abs().max()
+    ):
         raise DegenerateNetworkError("the output is the same for every input")
     eigenvalues = torch.linalg.eigvalsh(codes.kernel)  # K is positive semi-definite
     rounding = len(eigenvalues) * torch.finfo(torch.float64).eps * float(eigenvalues[-1])

@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils.hooks import RemovableHandle
 
-from onepath.estimate.scores.backward import gradients_of
+from onepath.estimate.scores.backward import gradients_of, watched
 from onepath.estimate.scores.definition import DegenerateNetworkError
 from onepath.estimate.scores.probe import Loss, WeightedLayer, weighted_layers
 
@@ -62,6 +62,9 @@ def chunk_size(network: nn.Module, example: Tensor, max_memory_bytes: int) -> in
         network: see `per_sample_gradients`.
         example: (1, ...).
         max_memory_bytes: the limit.
+
+    Raises:
+        DegenerateNetworkError: the output does not depend on the example.
     """
     saved: dict[int, int] = {}
 
@@ -74,7 +77,11 @@ def chunk_size(network: nn.Module, example: Tensor, max_memory_bytes: int) -> in
         torch.autograd.graph.saved_tensors_hooks(pack, _same),
         single_normalisation(network),
     ):
-        network(example)
+        example = watched(example)
+        output = network(example)
+        (by_example,) = gradients_of(output.sum(), (example,))
+    if example.is_floating_point() and not bool(by_example.any()):
+        raise DegenerateNetworkError("the output does not depend on the input")
     layers = weighted_layers(network)
     largest = max((layer.weight.numel() * layer.weight.element_size() for layer in layers), default=0)
     # A weight is repeated for the grouped convolution, whose result is the gradients; signs are a third copy.

@@ -44,9 +44,10 @@ def synflow(probe: Probe) -> float:
     weights = [layer.weight for layer in weighted_layers(model)]
     with torch.enable_grad():
         ones = torch.ones(1, *probe.inputs.shape[1:], dtype=torch.float64, device=probe.device)
-        gradients = gradients_of(model(ones).sum(), weights)
+        ones.requires_grad_(True)
+        *gradients, by_input = gradients_of(model(ones).sum(), (*weights, ones))
     total = sum(float((w.detach() * g).sum()) for w, g in zip(weights, gradients, strict=True))
-    if total == 0.0:
+    if total == 0.0 or not bool(by_input.any()):  # biases flow without an input
         raise DegenerateNetworkError("nothing flows from the input to the output")
     return math.log(total) if total > 0.0 else math.nan
 
