@@ -72,6 +72,14 @@ def test_evaluation_does_not_depend_on_the_batch_size() -> None:
     assert task.num_examples("train") == math.ceil(999 / 6)
 
 
+def test_examples_have_the_input_shape() -> None:
+    task = random_task(100, length=10)
+    inputs = task.example_inputs("test", 256)
+    assert inputs.shape == (3, 10)
+    assert inputs.flatten().tolist() == task._texts["test"][:30].tolist()
+    assert random_task(30, length=50).example_inputs("test", 4).shape == (1, 50)
+
+
 def test_a_subset_is_a_passage() -> None:
     task = random_task(1000, length=10, num_streams=1)
     first, again, other = (joined(task.batches("train", 8, num_examples=4, seed=seed)) for seed in (0, 0, 1))

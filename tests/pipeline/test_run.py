@@ -28,7 +28,7 @@ KEYS = {
     "space": None,
     "method": None,
     "seed": None,
-    "data": {"name", "train", "validation", "test", "classes", "input_shape"},
+    "data": {"name", "train", "validation", "test", "classes", "input_shape", "metric"},
     "constraints": {"max_macs", "max_params", "max_latency_ms", "device"},
     "space_size": None,
     "architecture": {"blocks.0", "blocks.1", "blocks.2"},

@@ -9,8 +9,8 @@ from data.texts import cycle_task, random_task
 
 from onepath import cost, spaces
 from onepath.errors import ConfigurationError, ShapeError, SpaceError
-from onepath.nn import CarriedState, GatedPath
-from onepath.spaces.darts_rnn import ACTIVATIONS, DARTS_V1, DARTS_V2, NUM_NODES
+from onepath.nn import CarriedState, GatedPath, Supernet
+from onepath.spaces.darts_rnn import ACTIVATIONS, DARTS_V1, DARTS_V2, NUM_NODES, darts_rnn
 from onepath.spaces.language_model import LockedDropout
 from onepath.train import Recipe, UniformSampler, evaluate, train_model, train_supernet
 
@@ -134,7 +134,8 @@ def test_the_network_is_the_papers_equations() -> None:
 
 
 def test_published_number_of_parameters() -> None:
-    supernet = spaces.build("darts-rnn", 10_000).on_meta()
+    with torch.device("meta"):
+        supernet = Supernet(darts_rnn())
     assert cost.params(supernet, supernet.space.parse(DARTS_V2)) == 10_000 * 850 + 10_000 + 850 * 1700 * 10
     cell = (2 + NUM_NODES) * 850 * 1700
     assert cost.macs(supernet, supernet.space.parse(DARTS_V1), (35,)) == 35 * (cell + 850 * 10_000)

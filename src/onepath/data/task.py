@@ -119,6 +119,10 @@ class Task(ABC):
                 given += 1
             skipped = 0
 
+    def example_inputs(self, split: Split, num: int) -> Tensor:
+        """Up to `num` inputs of a split, each of `input_shape`: the first ones in its order."""
+        return next(iter(self.batches(split, num))).inputs
+
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Mean loss of a batch, a scalar that can be differentiated."""

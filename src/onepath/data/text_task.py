@@ -143,6 +143,12 @@ class TextTask(Task):
         for start in range(0, streams.shape[1] - 1, self.length):
             yield _chunk(streams, start, min(start + self.length, streams.shape[1] - 1))
 
+    def example_inputs(self, split: Split, num: int) -> Tensor:
+        """The first `num` chunks of exactly `length` words, int64; a text that is shorter than one is repeated."""
+        words = self._text(split)
+        num_chunks = max(1, min(num, len(words) // self.length))
+        return torch.from_numpy(np.resize(words, (num_chunks, self.length)))
+
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy in nats of (B, T, words) scores against (B, T) words."""
         return functional.cross_entropy(

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from onepath.errors import ShapeError
@@ -48,8 +49,9 @@ class CarriedState(nn.Module):
         return self.first.to(x)
 
     def end(self, state: Tensor) -> None:
-        """Note the last state of a pass; no gradient flows through it."""
-        self._last = state.detach()
+        """Note the last state of a pass; no gradient flows through it. An exported network has no memory."""
+        if not torch.compiler.is_exporting():
+            self._last = state.detach()
 
     def advance(self) -> None:
         """Let the next batch begin where the last pass ended."""

@@ -46,7 +46,7 @@ def export_stage(run: Run) -> None:
         export.save_weights(
             model, directory / WEIGHTS, input_shape=run.input_shape, class_names=run.facts["class_names"]
         )
-        inputs = next(iter(run.task.batches("test", _NUM_PARITY_IMAGES))).inputs
+        inputs = run.task.example_inputs("test", _NUM_PARITY_IMAGES)
         clock.record = {"start": start, **_exported(run, model, inputs)}
 
 

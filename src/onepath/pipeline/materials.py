@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.pipeline.config import RunConfig
 from onepath.pipeline.methods import METHODS
-from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, describe
+from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, describe, make_recipe
 from onepath.record import load_tensors
 from onepath.record.directory import weights_path
 
@@ -112,11 +112,9 @@ class Materials:
 
     def recipe(self, *, retrain: bool) -> Recipe:
         """The recipe of the supernet's training, or of each stand-alone training."""
-        from onepath.train import Recipe
-
-        config, num_train = self.config, self.facts["train"]
-        make = Recipe.retrain if retrain else Recipe.supernet
-        recipe = make(num_train, config.retrain_epochs if retrain else config.epochs)
+        config = self.config
+        epochs = config.retrain_epochs if retrain else config.epochs
+        recipe = make_recipe(self.facts, epochs, retrain=retrain)
         recipe = recipe if retrain else METHODS[config.method].recipe(recipe)
         assert config.batch_size is not None, "the configuration is resolved"
         assert config.learning_rate is not None, "the configuration is resolved"

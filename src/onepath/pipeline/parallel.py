@@ -168,7 +168,7 @@ class _Team:
             self._bar.advance(network.name, message["done"], message["num_updates"])
         elif kind == "point":
             point = TrainingPoint(*message["values"])
-            self._bar.detail = f"{network.name}: {point_detail(point)}"
+            self._bar.detail = f"{network.name}: {point_detail(self._run, point)}"
             store_point(self._run, network.name, point)
         elif kind == "trained":
             worker.train(self._waiting.popleft() if self._waiting else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from onepath.cost.table import Kind
     from onepath.data import Task
     from onepath.nn import Supernet
+    from onepath.train import Recipe
 
 GIVEN_IN_PYTHON = "python:"
 
@@ -31,7 +33,17 @@ def describe(task: Task) -> dict[str, Any]:
         "class_names": list(task.class_names),
         "fingerprint": task.fingerprint,
         "notes": list(task.notes),
+        "metric": task.metric_name,
+        "recipe": dict(task.recipe_settings),
     }
+
+
+def make_recipe(facts: Mapping[str, Any], epochs: int | None, *, retrain: bool) -> Recipe:
+    """What `Recipe.for_task` makes, of the facts about a task; see `describe`."""
+    from onepath.train import Recipe
+
+    make = Recipe.retrain if retrain else Recipe.supernet
+    return replace(make(facts["train"], epochs), **facts.get("recipe", {}))
 
 
 # On small data the training is short, and the search is to take no longer.
@@ -54,10 +66,9 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
     """
     from onepath import spaces
     from onepath.methods import fair_recipe
-    from onepath.train import Recipe
 
-    recipe = Recipe.supernet(facts["train"], config.epochs)
-    retrain = Recipe.retrain(facts["train"], config.retrain_epochs)
+    recipe = make_recipe(facts, config.epochs, retrain=False)
+    retrain = make_recipe(facts, config.retrain_epochs, retrain=True)
     batch_size = config.batch_size or recipe.batch_size
     is_small = facts["train"] < _SMALL_DATA
     width = config.width

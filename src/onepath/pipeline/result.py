@@ -78,7 +78,8 @@ def make_result(run: Run) -> dict[str, Any]:
         "method": config.method,
         "seed": config.seed,
         "data": {
-            key: facts[key] for key in ("name", "train", "validation", "test", "classes", "input_shape")
+            **{key: facts[key] for key in ("name", "train", "validation", "test", "classes", "input_shape")},
+            "metric": facts.get("metric", "accuracy"),
         },
         "constraints": {
             "max_macs": config.max_macs,

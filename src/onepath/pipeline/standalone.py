@@ -92,14 +92,14 @@ def train_network(
 
 
 def accuracy(materials: Materials, network: PlannedNetwork, split: Split) -> float:
-    """Of the weights on the disk, so that a kill before the evaluation changes nothing."""
+    """The task's score of the weights on the disk, so that a kill before the evaluation changes nothing."""
     from onepath.train import evaluate
 
     config = materials.config
     architecture = materials.blank.space.parse(network.architecture)
     model = materials.network(architecture, network.start, weights_path(materials.path, network.name))
     found = evaluate(model, materials.task, split, device=config.train_on, precision=config.precision)
-    return found.metric
+    return materials.task.score(found.metric)
 
 
 def _initial(materials: Materials, network: PlannedNetwork) -> nn.Module:

@@ -80,7 +80,7 @@ def watch(
 
     def on_point(point: TrainingPoint) -> None:
         nonlocal detail
-        detail = point_detail(point)
+        detail = point_detail(run, point)
         store_point(run, curve, point)
 
     def on_update(update: int, num_updates: int) -> None:
@@ -94,12 +94,14 @@ def watch(
     return on_point, on_update
 
 
-def point_detail(point: TrainingPoint) -> str:
+def point_detail(run: Run, point: TrainingPoint) -> str:
     """A point of a curve as the progress shows it."""
-    return f"epoch {point.epoch:.1f}, loss {point.loss:.3f}, accuracy {point.metric:.3f}"
+    metric = run.facts.get("metric", "accuracy")
+    return f"epoch {point.epoch:.1f}, loss {point.loss:.3f}, {metric} {point.metric:.3f}"
 
 
 def store_point(run: Run, curve: str, point: TrainingPoint) -> None:
-    """Keep a point of a curve."""
-    values = (point.update, point.epoch, point.loss, point.metric, point.learning_rate, point.seconds)
+    """Keep a point of a curve, its metric as the task's score."""
+    score = run.task.score(point.metric)
+    values = (point.update, point.epoch, point.loss, score, point.learning_rate, point.seconds)
     run.directory.store.add_point(CurvePoint(curve, 0, *values))
