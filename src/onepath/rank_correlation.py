@@ -7,7 +7,7 @@ A resample is a row of counts: how often it holds each point. All functions take
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ def number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def ordinal(values: Sequence[float] | Floats) -> Integers:
+def ordinal(values: Sequence[float] | npt.NDArray[np.floating[Any]]) -> Integers:
     """(n,) place of each value among the distinct ones, from 0; what is not finite is equal and below the rest."""
     numbers = np.asarray(values, dtype=np.float64)
     _, places = np.unique(np.where(np.isfinite(numbers), numbers, -np.inf), return_inverse=True)

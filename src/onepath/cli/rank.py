@@ -166,7 +166,7 @@ def _rank_scores(
     supernet = spaces.build(space, **built, **arguments)
     kinds = {"max_macs": cost.MaxMacs, "max_params": cost.MaxParams}
     try:
-        maxima = {name: parse_count(text) for name, text in limits.items() if text is not None}
+        maxima = {name: float(str(parse_count(text))) for name, text in limits.items() if text is not None}
     except ValueError as error:
         raise ConfigurationError(f"a limit {error}; change it") from error
     return rank_scores(

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onepath.errors import ConfigurationError
 from onepath.pipeline.progress import Progress, SilentProgress
 from onepath.pipeline.ranking import RankOptions, make_study, row_notes
@@ -72,7 +74,7 @@ def rank_scores(
     if constraints:
         matrix = supernet.space.matrix(networks.architectures)
         bound = [constraint.bind(supernet, shape) for constraint in constraints]
-        kept = [limit.costs(matrix) <= limit.maximum for limit in bound]
+        kept = [np.asarray(limit.costs(matrix), dtype=np.float64) <= limit.maximum for limit in bound]
         networks = networks.where([all(row) for row in zip(*kept, strict=True)])
     networks = networks.draw(options.num, generator(options.seed, "ranked rows"))
     setting = (

@@ -50,12 +50,13 @@ def ranking_page(studies: Sequence[Study]) -> str:
     from onepath.report.page import template
 
     sections = ranking_sections(studies)
-    return template("ranking.html.jinja").render(
+    page: str = template("ranking.html.jinja").render(
         title=studies[0].title if studies else "Rank evidence",
         ranking_sections=sections,
         figures=ranking_figures(sections),
         plotly=_plotly(),
     )
+    return page
 
 
 def stored_studies(record: RunRecord) -> list[Study]:
