@@ -1,7 +1,7 @@
 """`fisher`: how much the loss would change if a channel were removed, summed.
 
 Source: Turner et al., "BlockSwap: Fisher-guided Block Substitution for Network Compression on a Budget", ICLR 2020
-(arXiv 1906.04113), equations 3 and 4. Differs from it: activations are the outputs of convolutions and linear layers
+(arXiv 1906.04113). Differs from it: activations are the outputs of convolutions and linear layers
 (before normalisation), as in the released code of "Zero-Cost Proxies for Lightweight NAS" (arXiv 2101.08134).
 """
 

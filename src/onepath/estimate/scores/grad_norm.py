@@ -1,6 +1,6 @@
 """`grad_norm`: how large the gradients are at initialisation.
 
-Source: Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021 (arXiv 2101.08134), section 3.2.
+Source: Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021 (arXiv 2101.08134).
 """
 
 from __future__ import annotations

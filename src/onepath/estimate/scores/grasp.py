@@ -1,7 +1,7 @@
 """`grasp`: how much removing a weight would lower the flow of gradients, summed.
 
 Source: Wang et al., "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020 (arXiv
-2002.07376), equation 8; summed over a network as in "Zero-Cost Proxies for Lightweight NAS" (arXiv 2101.08134).
+2002.07376); summed over a network as in "Zero-Cost Proxies for Lightweight NAS" (arXiv 2101.08134).
 """
 
 from __future__ import annotations

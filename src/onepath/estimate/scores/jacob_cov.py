@@ -1,6 +1,6 @@
 """`jacob_cov`: whether the outputs react to different inputs in different directions.
 
-Source: Mellor et al., "Neural Architecture Search without Training", first version (arXiv 2006.04647v1), section 3;
+Source: Mellor et al., "Neural Architecture Search without Training", first version (arXiv 2006.04647v1);
 constants of the released code.
 """
 

@@ -1,6 +1,6 @@
 """`nwot`: whether different inputs switch on different ReLUs.
 
-Source: Mellor et al., "Neural Architecture Search without Training", ICML 2021 (arXiv 2006.04647), section 3.
+Source: Mellor et al., "Neural Architecture Search without Training", ICML 2021 (arXiv 2006.04647).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`snip`: how much the loss would change if a weight were removed, summed.
 
 Source: Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensitivity", ICLR 2019 (arXiv 1810.02340);
-summed over a network as in "Zero-Cost Proxies for Lightweight NAS" (arXiv 2101.08134), equation 1.
+summed over a network as in "Zero-Cost Proxies for Lightweight NAS" (arXiv 2101.08134).
 """
 
 from __future__ import annotations

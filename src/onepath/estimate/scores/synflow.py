@@ -1,7 +1,7 @@
 """`synflow`: the product of the absolute weights along all paths, summed.
 
 Source: Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow", NeurIPS 2020
-(arXiv 2006.05467), equation 2; summed over a network as in "Zero-Cost Proxies for Lightweight NAS" (arXiv 2101.08134).
+(arXiv 2006.05467); summed over a network as in "Zero-Cost Proxies for Lightweight NAS" (arXiv 2101.08134).
 Differs from the latter: the logarithm, as the sum reaches 10^61; a ReLU6 is a ReLU, as its bound would stop the flow.
 """
 
