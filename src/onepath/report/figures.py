@@ -20,7 +20,7 @@ Figure = dict[str, Any]
 _MOST_POINTS = 400
 _ARCHITECTURE_LENGTH = 60
 _MOST_NAMED = 6
-_TITLES = {"supernet": "Supernet", "winner": "Winner", "baseline": "Random"}
+_TITLES = {"supernet": "Supernet", "winner": "Winner", "baseline": "Random", "ranked": "Ranked"}
 
 
 def accuracy_against_macs(record: RunRecord) -> Figure | None:
@@ -226,7 +226,13 @@ def _curve(name: str, curve: Sequence[CurvePoint], quantity: str, is_first: bool
     step = -(-len(known) // _MOST_POINTS)
     kept = known[::-step][::-1]
     role, _, start = name.rpartition("-") if name.count("-") else (name, "", "")
-    colour = "winner" if role == "winner" else "baseline" if role.startswith("baseline") else "supernet"
+    colour = (
+        "winner"
+        if role == "winner"
+        else "baseline"
+        if role.startswith(("baseline", "ranked"))
+        else "supernet"
+    )
     dash = "dash" if start == "inherited" else "solid"
     x, y = [round(epoch, 4) for epoch, _ in kept], [round(float(value or 0.0), 5) for _, value in kept]
     hover = "epoch %{x:.2~f}: %{y:.4~f}" if quantity == "loss" else "epoch %{x:.2~f}: %{y:.2f} %"
