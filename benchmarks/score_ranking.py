@@ -155,7 +155,7 @@ def scored(
     options: argparse.Namespace, networks: Networks, data: Task
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """The values of each score, and its mean seconds; computes what is not stored."""
-        batch = next(
+    batch = next(
         iter(data.batches("train", options.batch_size, num_examples=options.batch_size, seed=options.seed))
     )
     inputs, targets = batch.inputs.contiguous().numpy(), batch.targets.numpy()
@@ -195,7 +195,9 @@ def scored(
             column = kept.read(f"{setting}, {name}")
             missing = [text for text in texts if text not in column]
             if missing:
-                raise SystemExit(f"{len(missing)} of {len(texts)} are not scored yet; run the same command again")
+                raise SystemExit(
+                    f"{len(missing)} of {len(texts)} are not scored yet; run the same command again"
+                )
             scored = [column[text]["score"] for text in texts]
             values[name] = [float("-inf") if value is None else value for value in scored]
         spent = {name: kept.seconds(f"{setting}, {name}") / len(texts) for name in names}

@@ -1,7 +1,8 @@
 """`gradsign`: how far single examples agree in which way each weight should move.
 
-Source: Zhang and Jia, "GradSign: Model Performance Inference with Theoretical Insights", ICLR 2022 (arXiv 2110.08616): a sum over the parameters, as there, not the mean of another file of the released code, which ranks
-otherwise. Weights of convolutions and linear layers only, as in the released code.
+Source: Zhang and Jia, "GradSign: Model Performance Inference with Theoretical Insights", ICLR 2022 (arXiv
+2110.08616). A sum over the parameters, not the mean of another file of the released code, which ranks otherwise.
+Weights of convolutions and linear layers only, as in the released code.
 """
 
 from __future__ import annotations

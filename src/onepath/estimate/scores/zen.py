@@ -1,9 +1,9 @@
 """`zen`: how strongly the features of a plain network with Gaussian weights react to its input.
 
 Source: Lin et al., "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition", ICCV 2021 (arXiv 2102.01063).
-Its six steps are numbered below. Differs from it: the norm of a difference is the sum of
-absolute values, as in the released code (`norm="l2"` is the paper's), which adds a constant that depends on the size of
-the features. Residual links are left out as `tracing` says.
+Its six steps are numbered below. Differs from it: the norm of a difference is the sum of absolute values, as in the
+released code (`norm="l2"` is the paper's), which adds a constant that depends on the size of the features. Residual
+links are left out as `tracing` says.
 """
 
 from __future__ import annotations
