@@ -181,7 +181,7 @@ class ArchitectureTraining:
 
         def validation_loss() -> Tensor:
             loss = self._loss(training, *validation, self._path(training.update, progress))
-            self._losses.append(loss.item())
+            self._losses.append(float(loss.detach()))
             return loss if self.cost is None else self.cost(loss)
 
         if self.recipe.order == "first":

@@ -63,9 +63,9 @@ class CostLoss:
         expected = self.cost()
         if self.form == "add-linear":
             return loss + self.strength * (expected - self.reference) / self.reference
-        if not float(expected) > 1:
+        if not float(expected.detach()) > 1:
             raise ConfigurationError(
-                f"an expected cost above 1 is needed for the form 'multiply-log', but it is {float(expected):g}. "
+                f"an expected cost above 1 is needed for the form 'multiply-log', but it is {float(expected.detach()):g}. "
                 "Count in a smaller unit or use 'add-linear'."
             )
         ratio: Tensor = torch.log(expected) / math.log(self.reference)

@@ -1,0 +1,272 @@
+"""Training logits beside weights: what moves, what does not, resumption, guards."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from train.choice_networks import blocks_supernet
+
+from onepath.data import Task
+from onepath.errors import ConfigurationError
+from onepath.nn.relaxations import (
+    BinaryRelaxation,
+    GumbelRelaxation,
+    Relaxation,
+    SoftmaxRelaxation,
+    TwoPathRelaxation,
+)
+from onepath.space import CostTable, CostTerm
+from onepath.train import (
+    ArchitecturePoint,
+    ArchitectureRecipe,
+    ArchitectureTraining,
+    Guard,
+    Recipe,
+    Reinforce,
+)
+from onepath.train.architecture_signals import dominant_eigenvalue, mean_entropy
+from onepath.train.loop import train_relaxed
+from onepath.train.training import Training
+
+RECIPE = Recipe(epochs=3, batch_size=24, learning_rate=0.1, label_smoothing=0.0, schedule="cosine")
+
+
+def searchable(toys: Any) -> Any:
+    """The task of noise, with the default validation batches."""
+
+    class SearchableTask(toys.NoiseTask):  # type: ignore[misc]
+        validation_batches = Task.validation_batches
+
+    return SearchableTask()
+
+
+def search(
+    toys: Any, kind: type[Relaxation] = SoftmaxRelaxation, checkpoint: Any = None, **arguments: Any
+) -> tuple[Any, ArchitectureTraining]:
+    supernet = blocks_supernet((3, 2))
+    recipe = ArchitectureRecipe(
+        order=arguments.pop("order", "first"),
+        learning_rate=0.05,
+        warmup_epochs=arguments.pop("warmup_epochs", 0),
+        every=arguments.pop("every", 1),
+        watch_eigenvalue=arguments.pop("watch_eigenvalue", False),
+    )
+    on_update = arguments.pop("on_update", None)
+    architecture = ArchitectureTraining(supernet, kind(supernet), recipe, seed=1, **arguments)
+    train_relaxed(
+        supernet, searchable(toys), architecture, recipe=RECIPE, checkpoint=checkpoint, on_update=on_update
+    )
+    return supernet, architecture
+
+
+@pytest.mark.parametrize("order", ["first", "second", "second-exact"])
+@pytest.mark.parametrize("kind", [SoftmaxRelaxation, GumbelRelaxation])
+def test_a_step_leaves_weights_and_statistics_alone_to_the_bit(
+    toys: Any, order: Any, kind: type[Relaxation]
+) -> None:
+    supernet = blocks_supernet((3, 2))
+    architecture = ArchitectureTraining(supernet, kind(supernet), ArchitectureRecipe(order=order), seed=0)
+    task = searchable(toys)
+    training = Training(
+        supernet,
+        supernet,
+        task,
+        paths=lambda t: architecture.paths(t, 12, 4),
+        recipe=RECIPE,
+        seed=0,
+        device=torch.device("cpu"),
+        before=architecture,
+    )
+    supernet.train()
+    inputs, targets = next(iter(task.train_batches(24, seed=0, num_updates=1)))
+    before = copy.deepcopy(supernet.state_dict())
+    logits = [p.detach().clone() for p in architecture.logits]
+    architecture.step(training, inputs, targets, 0.1)
+    for name, value in supernet.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert any(not torch.equal(a, b) for a, b in zip(logits, architecture.logits, strict=True))
+    assert all(p.grad is None for p in supernet.parameters())
+
+
+def test_exact_and_finite_difference_agree_on_a_network(toys: Any) -> None:
+    found = {}
+    for order in ("first", "second", "second-exact"):
+        supernet = blocks_supernet((3, 2)).double()
+        architecture = ArchitectureTraining(
+            supernet, SoftmaxRelaxation(supernet).double(), ArchitectureRecipe(order=order), seed=0
+        )
+        task = searchable(toys)
+        task.inputs = task.inputs.double()
+        training = Training(
+            supernet,
+            lambda x, p, supernet=supernet: supernet(x, p),
+            task,
+            paths=lambda _: (),
+            recipe=RECIPE,
+            seed=0,
+            device=torch.device("cpu"),
+        )
+        supernet.train()
+        batches = list(task.train_batches(24, seed=0, num_updates=2))
+        gradients = architecture._gradients(training, tuple(batches[0]), tuple(batches[1]), 0.5, 0.0)
+        found[order] = torch.cat(gradients)
+    assert torch.allclose(found["second"], found["second-exact"], rtol=2e-2, atol=1e-6)
+    assert not torch.allclose(found["first"], found["second-exact"], rtol=5e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "order"),
+    [
+        (SoftmaxRelaxation, "first"),
+        (SoftmaxRelaxation, "second"),
+        (GumbelRelaxation, "first"),
+        (BinaryRelaxation, "first"),
+        (TwoPathRelaxation, "first"),
+    ],
+)
+def test_an_interrupted_search_ends_as_an_uninterrupted_one(
+    toys: Any, kind: type[Relaxation], order: str
+) -> None:
+    options = {"order": order, "warmup_epochs": 1, "watch_eigenvalue": True}
+    whole, expected = search(toys, kind, **options)
+
+    class StopError(Exception):
+        pass
+
+    def stop(done: int, _: int) -> None:
+        if done == 7:
+            raise StopError
+
+    checkpoint = toys.MemoryCheckpoint(always=True)
+    with pytest.raises(StopError):
+        search(toys, kind, checkpoint, on_update=stop, **options)
+    assert checkpoint.state["update"] == 6
+    resumed, found = search(toys, kind, checkpoint, **options)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    for ours, theirs in zip(expected.logits, found.logits, strict=True):
+        assert torch.equal(ours, theirs)
+    assert expected.points == found.points
+    assert [p.epoch for p in found.points] == [1, 2, 3]
+
+
+def test_a_checkpoint_of_another_search_is_refused(toys: Any) -> None:
+    checkpoint = toys.MemoryCheckpoint(always=True)
+    search(toys, checkpoint=checkpoint)
+    with pytest.raises(ConfigurationError, match="relaxation"):
+        search(toys, GumbelRelaxation, checkpoint)
+
+
+def test_logits_wait_for_the_warm_up_and_every(toys: Any) -> None:
+    _, architecture = search(toys, warmup_epochs=3)
+    assert [p.loss for p in architecture.points] == [None] * 3
+    start = SoftmaxRelaxation(blocks_supernet((3, 2)))
+    assert all(torch.equal(a, b) for a, b in zip(architecture.logits, start.logits, strict=True))
+    _, sparse = search(toys, every=4)
+    assert sparse.optimizer.state[sparse.logits[0]]["step"] == 3  # 12 updates
+
+
+def test_unsampled_weights_do_not_move(toys: Any) -> None:
+    supernet = blocks_supernet((3, 2))
+    relaxation = BinaryRelaxation(supernet)
+    with torch.no_grad():
+        relaxation.logits[0].copy_(torch.tensor([0.0, 0.0, -200.0]))
+    before = copy.deepcopy(supernet.state_dict())
+    architecture = ArchitectureTraining(supernet, relaxation, ArchitectureRecipe(), seed=1)
+    train_relaxed(supernet, searchable(toys), architecture, recipe=RECIPE)
+    after = supernet.state_dict()
+    for name, value in before.items():
+        if name.startswith("module.blocks.0.candidates.2."):
+            assert torch.equal(value, after[name]), name
+
+
+def a_point(epoch: int, num_skips: int = 0, eigenvalue: float | None = None) -> ArchitecturePoint:
+    return ArchitecturePoint(epoch, 1.0, 0.5, num_skips, eigenvalue, "", {})
+
+
+def test_guard_fires_on_skips_and_on_a_rising_eigenvalue() -> None:
+    guard = Guard(max_skips=2, eigenvalue_ratio=0.75, window=2, first_epoch=2)
+    assert guard.fires([]) is None
+    assert guard.fires([a_point(1, 9)]) is None
+    assert guard.fires([a_point(2, 2)]) is None
+    assert "3 skip" in str(guard.fires([a_point(2, 3)]))
+    flat = [a_point(epoch, 0, 1.0) for epoch in range(2, 6)]
+    assert guard.fires(flat) is None
+    rising = [
+        a_point(epoch, 0, value) for epoch, value in zip(range(2, 6), (1.0, 1.0, 1.5, 1.6), strict=True)
+    ]
+    assert "eigenvalue" in str(guard.fires(rising))
+    with pytest.raises(ConfigurationError, match="eigenvalue_ratio"):
+        Guard(eigenvalue_ratio=1.5)
+
+
+def test_a_guard_that_fires_takes_the_logits_back(toys: Any) -> None:
+    class AtEpochTwo(Guard):
+        def fires(self, points: Any) -> str | None:
+            return "enough" if len(points) == 2 else None
+
+    _, free = search(toys)
+    _, stopped = search(toys, guard=AtEpochTwo())
+    assert stopped.stopped == "enough, after epoch 2"
+    assert stopped.points[:2] == free.points[:2]
+    assert stopped.points[2].weights == free.points[0].weights  # as after the last good epoch
+    assert stopped.points[2].loss is None
+
+
+def test_entropy_of_equal_and_of_decided_probabilities() -> None:
+    relaxation = SoftmaxRelaxation(blocks_supernet((3, 2)), deviation=0.0)
+    assert mean_entropy(relaxation) == pytest.approx(1.0)
+    with torch.no_grad():
+        for p in relaxation.logits:
+            p[0] = 60.0
+    assert mean_entropy(relaxation) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_dominant_eigenvalue_of_a_quadratic() -> None:
+    vectors, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))
+    hessian = torch.from_numpy(vectors @ np.diag([-4.0, 2.0, 1.0, 0.5, 0.1]) @ vectors.T)
+    a, b = torch.zeros(2, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    before = [a.clone(), b.clone()]
+    found = dominant_eigenvalue(
+        lambda: (hessian @ torch.cat([a, b])).split([2, 3]),
+        [a, b],
+        torch.ones(5, dtype=torch.float64),
+        num_iterations=30,
+    )
+    assert found == pytest.approx(-4.0, rel=1e-6)
+    assert torch.equal(a, before[0])
+    assert torch.equal(b, before[1])
+
+
+def test_reinforce_estimates_the_gradient_of_the_expected_reward() -> None:
+    supernet = blocks_supernet((3, 2))
+    relaxation = BinaryRelaxation(supernet, deviation=0.5)
+    first, second = relaxation.names
+    accuracies = {first: [0.9, 0.5, 0.1], second: [0.2, 0.3]}
+    table = CostTable(0, [CostTerm(first, [10, 20, 40])], "macs")
+
+    def metric(path: Any) -> float:
+        return sum(accuracies[name][gate.active[0]] for name, gate in path.gates.items())
+
+    estimator = Reinforce(table, reference=20.0, num_samples=20_000)
+    found = estimator.gradients(relaxation, metric, np.random.default_rng(0))
+    p = list(relaxation.probabilities().values())
+    factor = torch.tensor([(20 / c) ** 0.1 for c in (10, 20, 40)])
+    rewards = (torch.tensor(accuracies[first])[:, None] + torch.tensor(accuracies[second])) * factor[:, None]
+    truth = torch.autograd.grad(-(p[0] @ rewards @ p[1]), list(relaxation.logits))
+    for ours, exact in zip(found, truth, strict=True):
+        assert torch.allclose(ours, exact, atol=0.01)
+    assert estimator.baseline == pytest.approx(float((p[0] @ rewards @ p[1]).detach()), abs=0.02)
+
+
+def test_validation_batches_depend_on_the_step_alone(toys: Any) -> None:
+    task = searchable(toys)
+    whole = list(task.validation_batches(40, seed=0, num_steps=8))
+    late = list(task.validation_batches(40, seed=0, first_step=5, num_steps=3))
+    for ours, theirs in zip(whole[5:], late, strict=True):
+        assert torch.equal(ours[0], theirs[0])
+    assert torch.equal(whole[0][1], whole[3][1])  # three batches in a pass
