@@ -5,6 +5,7 @@ from onepath.search.evolution import Evolution
 from onepath.search.feasible import Constraint, FeasibleSet, Limit
 from onepath.search.nsga2 import NSGA2
 from onepath.search.pareto import hypervolume, pareto_front
+from onepath.search.prefilter import Prefilter
 from onepath.search.random_search import RandomSearch
 from onepath.search.regularized_evolution import RegularizedEvolution
 
@@ -15,6 +16,7 @@ __all__ = [
     "Evolution",
     "FeasibleSet",
     "Limit",
+    "Prefilter",
     "Proposal",
     "RandomSearch",
     "RegularizedEvolution",
