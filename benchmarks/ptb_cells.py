@@ -1,0 +1,307 @@
+"""Recurrent cells on the Penn Treebank: one that is found, an LSTM and random cells, of as many parameters.
+
+A supernet of DARTS's recurrent space is trained and searched: by single paths and random search (`--search spos`), or
+by DARTS's relaxation, first order (`--search darts`). Then the cell found, an LSTM, and random cells are trained from
+scratch with one budget, optimizer and dropout, and compared in perplexity, lower is better. The cells of the space all
+have the same parameters; the LSTM's width is the one whose parameters are nearest. The test text is read once for each
+network, when all are trained.
+
+The budget is a small one: 200 features for 10 epochs by default, where the paper has 850 and converges, with less
+dropout, and a decaying rate in place of averaging. Differences of a few points are noise; give several seeds.
+
+Run: `python benchmarks/ptb_cells.py FOLDER [--out runs/ptb-cells] [--search spos|darts] [--seeds 1]`, FOLDER with
+ptb.train.txt, ptb.valid.txt and ptb.test.txt, or their .gz. Killed and run again, it continues; other options on the
+same --out are refused. One core: about 5 minutes for each epoch of a network, three networks for a seed; 4 minutes for
+each epoch of the supernet by single paths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onepath import spaces
+from onepath.data import TextTask, load_data
+from onepath.estimate import Estimate, SupernetEstimator
+from onepath.methods import search_supernet
+from onepath.nn import Supernet
+from onepath.nn.relaxations import SoftmaxRelaxation, derive
+from onepath.randomness import generator
+from onepath.record import TrainingCheckpoint, atomic_write_bytes, load_tensors, save_tensors
+from onepath.search import RandomSearch
+from onepath.space import Architecture
+from onepath.spaces.language_model import INITIAL_RANGE, LanguageModel, locked_mask
+from onepath.train import (
+    ArchitectureRecipe,
+    ArchitectureTraining,
+    Recipe,
+    TrainingPoint,
+    UniformSampler,
+    evaluate,
+    train_model,
+    train_relaxed,
+    train_supernet,
+)
+
+DROPOUTS = {"words": 0.05, "inputs": 0.2, "cell_inputs": 0.2, "states": 0.1, "outputs": 0.4}
+
+
+class LstmCell(nn.Module):
+    """An LSTM with DARTS's dropouts: one mask for a chunk, of the inputs and of the states.
+
+    Args:
+        hidden: features of inputs and outputs; the state is as many of outputs and of the memory.
+        dropout_inputs: of inputs.
+        dropout_states: of outputs that come back.
+    """
+
+    def __init__(self, hidden: int, dropout_inputs: float, dropout_states: float) -> None:
+        super().__init__()
+        self.state_features = 2 * hidden
+        self.dropout_inputs, self.dropout_states = dropout_inputs, dropout_states
+        self.from_input = nn.Linear(hidden, 4 * hidden)
+        self.from_state = nn.Linear(hidden, 4 * hidden, bias=False)
+        for weight in self.parameters():
+            nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Run over the words of a chunk."""
+        output, memory = state.chunk(2, dim=-1)
+        mask = locked_mask(output, self.dropout_states) if self.training else torch.ones_like(output)
+        if self.training:
+            x = x * locked_mask(x[:, :1], self.dropout_inputs)
+        outputs = []
+        for word in self.from_input(x).unbind(dim=1):
+            enter, forget, leave, new = (word + self.from_state(output * mask)).chunk(4, dim=-1)
+            memory = forget.sigmoid() * memory + enter.sigmoid() * new.tanh()
+            output = leave.sigmoid() * memory.tanh()
+            outputs.append(output)
+        return torch.stack(outputs, dim=1), torch.cat((output, memory), dim=-1)
+
+
+def num_params(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def lstm(num_words: int, params: int, seed: int) -> nn.Module:
+    """A language model with an LSTM, of the width at which its parameters are nearest to `params`."""
+    # num_words (hidden + 1) + 8 hidden^2 + 4 hidden = params
+    linear = num_words + 4
+    hidden = round((-linear + math.sqrt(linear**2 + 32 * (params - num_words))) / 16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        cell = LstmCell(hidden, DROPOUTS["cell_inputs"], DROPOUTS["states"])
+        return LanguageModel(
+            cell,
+            num_words,
+            hidden,
+            dropout_words=DROPOUTS["words"],
+            dropout_inputs=DROPOUTS["inputs"],
+            dropout_outputs=DROPOUTS["outputs"],
+        )
+
+
+class Notes:
+    """What is known so far, in one file that is replaced whole."""
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        stored = json.loads(path.read_text()) if path.is_file() else {"settings": settings, "data": {}}
+        if stored["settings"] != settings:
+            raise SystemExit(
+                f"{path.parent} holds another setting: {stored['settings']}; give another --out, or delete it"
+            )
+        self.data: dict[str, Any] = stored["data"]
+        self.settings = settings
+
+    def get(self, key: str, make: Callable[[], Any]) -> Any:
+        """What is noted under a key, made and noted if it is new."""
+        if key not in self.data:
+            self.data[key] = make()
+            text = json.dumps({"settings": self.settings, "data": self.data}, indent=1)
+            atomic_write_bytes(self.path, text.encode())
+        return self.data[key]
+
+
+class NotedEstimator:
+    """An estimator that remembers over processes."""
+
+    def __init__(self, estimator: SupernetEstimator, notes: Notes) -> None:
+        self._estimator, self._notes = estimator, notes
+
+    def estimate(self, architecture: Architecture) -> Estimate:
+        """The stored estimate, or a new one."""
+        key = f"trial {architecture}"
+        fields = self._notes.get(key, lambda: dataclasses.asdict(self._estimator.estimate(architecture)))
+        return Estimate(**fields)
+
+
+class Benchmark:
+    """The stages, each of which continues where it stopped."""
+
+    def __init__(self, task: TextTask, options: argparse.Namespace) -> None:
+        self.task, self.options = task, options
+        self.out = Path(options.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        names = [name for name in vars(options) if name not in ("data", "out", "seeds", "train_on")]
+        settings = {**{name: getattr(options, name) for name in names}, "data": task.fingerprint}
+        self.notes = Notes(self.out / "notes.json", settings)
+
+    def build(self, hidden: int) -> Supernet:
+        """A supernet of the space with the small budget's dropouts."""
+        rates = {f"dropout_{name}": rate for name, rate in DROPOUTS.items()}
+        return spaces.build("darts-rnn", self.task.num_classes, hidden=hidden, **rates)
+
+    def recipe(self, epochs: int) -> Recipe:
+        """For the supernet and for every network."""
+        recipe = Recipe.for_task(self.task, epochs=epochs)
+        return dataclasses.replace(recipe, batch_size=self.options.batch_size, one_path=0.0)
+
+    def watch(self, name: str) -> dict[str, Any]:
+        """What makes a training resumable and tells of it."""
+
+        def on_point(point: TrainingPoint) -> None:
+            print(
+                f"{name}: epoch {point.epoch:.2f}, training perplexity {point.metric:.1f}, "
+                f"{point.seconds / 60:.1f} minutes",
+                flush=True,
+            )
+
+        path = self.out / f"{name}.checkpoint"
+        return {"checkpoint": TrainingCheckpoint(path), "on_point": on_point, "device": self.options.train_on}
+
+    def found(self, seed: int) -> str:
+        """The genotype that the search finds."""
+        return str(
+            self.notes.get(
+                f"found {seed}",
+                lambda: self.by_darts(seed) if self.options.search == "darts" else self.by_spos(seed),
+            )
+        )
+
+    def by_spos(self, seed: int) -> str:
+        """Single paths, then random search on the shared weights."""
+        supernet = self.build(self.options.search_hidden)
+        train_supernet(
+            supernet,
+            self.task,
+            sampler=UniformSampler(supernet.space),
+            recipe=self.recipe(self.options.search_epochs),
+            seed=seed,
+            **self.watch(f"supernet-{seed}"),
+        )
+        estimator = SupernetEstimator(
+            supernet,
+            self.task,
+            calibration_images=self.options.calibration_chunks,
+            validation_images=self.options.validation_chunks,
+            device=self.options.train_on,
+            seed=seed,
+        )
+        algorithm = RandomSearch(supernet.space, seed=seed, num=self.options.candidates)
+        noted = NotedEstimator(estimator, self.notes)
+        result = search_supernet(supernet, self.task, algorithm, estimator=noted)
+        print(
+            f"best of {len(result.trials)}: inherited perplexity {1 / result.best_trial.estimate.accuracy:.1f}"
+        )
+        return supernet.space.format(result.best)
+
+    def by_darts(self, seed: int) -> str:
+        """The relaxation, whose logits learn from the validation text."""
+        supernet = self.build(self.options.search_hidden)
+        relaxation = SoftmaxRelaxation(supernet, seed=seed)
+        recipe = ArchitectureRecipe(learning_rate=3e-3, weight_decay=1e-3, clip_norm=0.25)
+        architecture = ArchitectureTraining(supernet, relaxation, recipe, seed=seed)
+        train_relaxed(
+            supernet,
+            self.task,
+            architecture,
+            recipe=self.recipe(self.options.search_epochs),
+            seed=seed,
+            **self.watch(f"relaxed-{seed}"),
+        )
+        return supernet.space.format(derive(relaxation))
+
+    def network(self, role: str, seed: int) -> tuple[nn.Module, str | None]:
+        """A network with fresh weights, and its genotype."""
+        supernet = self.build(self.options.hidden)
+        space = supernet.space
+        if role == "found":
+            architecture = space.parse(self.found(seed))
+        else:
+            architecture = space.random(generator(seed, "random cell"))
+        model = supernet.extract(architecture, inherit=False, seed=seed)
+        if role == "lstm":
+            return lstm(self.task.num_classes, num_params(model), seed), None
+        return model, space.format(architecture)
+
+    def train(self, role: str, seed: int) -> dict[str, Any]:
+        """Train a network and keep its weights; its validation perplexity."""
+        model, genotype = self.network(role, seed)
+        name = f"{role}-{seed}"
+        train_model(model, self.task, recipe=self.recipe(self.options.epochs), seed=seed, **self.watch(name))
+        save_tensors(self.out / f"{name}.safetensors", model.state_dict())
+        found = evaluate(model, self.task, "validation", device=self.options.train_on)
+        return {"params": num_params(model), "genotype": genotype, "validation": found.metric}
+
+    def test(self, role: str, seed: int) -> float:
+        """Test perplexity of the weights kept."""
+        model, _ = self.network(role, seed)
+        model.load_state_dict(load_tensors(self.out / f"{role}-{seed}.safetensors"))
+        return evaluate(model, self.task, "test", device=self.options.train_on).metric
+
+    def run(self) -> None:
+        """All stages, and the table."""
+        networks = [
+            (role, seed) for seed in range(self.options.seeds) for role in ("found", "lstm", "random")
+        ]
+        trained = {
+            network: self.notes.get(
+                "train {} {}".format(*network), lambda network=network: self.train(*network)
+            )
+            for network in networks
+        }
+        print(f"\n{'network':12}{'params':>12}{'validation':>12}{'test':>10}  genotype")
+        for network in networks:
+            row = trained[network]
+            test = self.notes.get("test {} {}".format(*network), lambda network=network: self.test(*network))
+            name = "{}-{}".format(*network)
+            print(
+                f"{name:12}{row['params']:12,}{row['validation']:12.2f}{test:10.2f}  {row['genotype'] or ''}"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", help="folder of text")
+    parser.add_argument("--out", default="runs/ptb-cells")
+    parser.add_argument("--search", choices=("spos", "darts"), default="spos")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--hidden", type=int, default=200, help="features of the networks compared")
+    parser.add_argument("--search-hidden", type=int, default=100, help="features of the supernet")
+    parser.add_argument("--search-epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--candidates", type=int, default=200, help="cells that random search evaluates")
+    parser.add_argument("--calibration-chunks", type=int, default=100)
+    parser.add_argument("--validation-chunks", type=int, default=300)
+    parser.add_argument("--train-on", default="cpu")
+    options = parser.parse_args()
+    task = load_data(options.data)
+    if not isinstance(task, TextTask):
+        raise SystemExit(f"{options.data} must be a folder of text")
+    Benchmark(task, options).run()
+
+
+if __name__ == "__main__":
+    main()
