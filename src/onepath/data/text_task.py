@@ -101,7 +101,7 @@ class TextTask(Task):
 
     def updates_per_epoch(self, batch_size: int) -> int:
         """Chunks of every training stream: `floor(words to predict / length)`, at least 1."""
-        return max(1, (self._train_streams(batch_size).shape[1] - 1) // self.length)
+        return max(1, (int(self._train_streams(batch_size).shape[1]) - 1) // self.length)
 
     def train_batches(
         self, batch_size: int, *, seed: int, first_update: int = 0, num_updates: int
