@@ -18,7 +18,7 @@ from onepath.train.bilevel import VirtualStep, first_order, second_order
 RATE = 0.1
 STEPS = 600
 COLOURS = {0.0: "#b23b3b", 0.1: "#c98a2b", 0.25: "#6a8f3c", 0.5: "#2b6cb0", 1.0: "#6b46c1"}
-SIZE, MARGIN, LOW, HIGH = 460, 50, -2.2, 2.4
+SIZE, MARGIN, LOW, HIGH = 460, 50, -2.2, 3.6
 
 
 def path(xi: float) -> list[tuple[float, float]]:
@@ -63,7 +63,7 @@ def drawing(paths: dict[float, list[tuple[float, float]]]) -> str:
         f'<text x="{side / 2}" y="{side - 12}" text-anchor="middle">architecture a</text>',
         f'<text transform="translate(16 {side / 2}) rotate(-90)" text-anchor="middle">weight w</text>',
     ]
-    for tick in (-2, -1, 0, 1, 2):
+    for tick in range(-2, 4):
         parts += [
             f'<text x="{place(tick)}" y="{side - MARGIN + 17}" text-anchor="middle">{tick}</text>',
             f'<text x="{MARGIN - 8}" y="{side - place(tick) + 4}" text-anchor="end">{tick}</text>',

@@ -50,7 +50,7 @@ Method = Annotated[
     str | None,
     typer.Option(
         help="How the supernet is trained and searched: spos (default), fairnas (a front of accuracy, MACs and "
-        "parameters), one-shot (path dropout).",
+        "parameters), one-shot (path dropout), darts, gdas, proxyless (differentiable).",
         rich_help_panel=_SPACE,
     ),
 ]

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from onepath.cost import Constraint
-from onepath.cost.constraint import BoundConstraint
 from onepath.data import Task
 from onepath.errors import InfeasibleError
+from onepath.methods.supernet_search import feasible_set
 from onepath.nn import Supernet
 from onepath.nn.relaxations import Relaxation, Rule, derive
 from onepath.randomness import generator
+from onepath.search.feasible import Constraint as Limit
 from onepath.space import Architecture
 from onepath.train import (
     ArchitecturePoint,
@@ -56,11 +57,11 @@ def search_relaxed(
     rule: Rule = "weights",
 ) -> Derived:
     """Train, then derive within the limits; see `train_relaxed` and `derive_within`."""
-    bound = [constraint.bind(supernet, data.input_shape) for constraint in constraints]
+    limits = feasible_set(supernet, data.input_shape, constraints).limits
     curve = train_relaxed(supernet, data, training, recipe=recipe, seed=seed)
     relaxation = training.relaxation
     return Derived(
-        best=derive_within(relaxation, bound, seed=seed, rule=rule),
+        best=derive_within(relaxation, limits, seed=seed, rule=rule),
         unlimited=derive(relaxation, rule=rule),
         points=tuple(training.points),
         curve=tuple(curve),
@@ -69,7 +70,7 @@ def search_relaxed(
 
 
 def derive_within(
-    relaxation: Relaxation, limits: Sequence[BoundConstraint], *, seed: int = 0, rule: Rule = "weights"
+    relaxation: Relaxation, limits: Sequence[Limit], *, seed: int = 0, rule: Rule = "weights"
 ) -> Architecture:
     """The most probable architecture that meets every limit.
 
@@ -99,7 +100,9 @@ def derive_within(
     )
     near = space.mutate(np.repeat(space.matrix(answers[-1:]), half, axis=0), 0.2, rng)
     rows = np.concatenate([space.matrix(answers), drawn, near])
-    legal = np.all([np.asarray(limit.costs(rows)) <= limit.maximum for limit in limits], axis=0)
+    legal = np.all(
+        [np.asarray(limit.costs(rows), dtype=np.float64) <= limit.maximum for limit in limits], axis=0
+    )
     if not legal.any():
         raise InfeasibleError(
             f"an architecture must meet all of {', '.join(limit.name for limit in limits)}, but none of {len(rows)} "

@@ -74,7 +74,8 @@ class RunConfig(BaseModel):
         width: factor on the space's channels; None takes one at which about half of the space meets the limits.
         method: how the supernet is trained and searched: "spos" (one path at a time, evolution), "fairnas" (strict
             fairness, NSGA-II for a front of accuracy, MACs and parameters, of which the most accurate is the winner)
-            or "one-shot" (path dropout, random search over as many architectures as the others evaluate).
+            "one-shot" (path dropout, random search over as many architectures as the others evaluate), or "darts",
+            "gdas" or "proxyless" (architecture parameters beside the weights; the most probable legal one wins).
         max_macs, max_params: hard limits on the network found.
         max_latency_ms: a hard limit on latency, or several: then there is one winner for each, and what the run
             directory itself holds is of the first.
@@ -115,7 +116,7 @@ class RunConfig(BaseModel):
     space: str = "shufflenet"
     space_arguments: dict[str, Any] = Field(default_factory=dict)
     width: Annotated[float, Field(gt=0)] | None = None
-    method: Literal["spos", "fairnas", "one-shot"] = "spos"
+    method: Literal["spos", "fairnas", "one-shot", "darts", "gdas", "proxyless"] = "spos"
     max_macs: Count | None = None
     max_params: Count | None = None
     max_latency_ms: Latencies | None = None

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
+from onepath.pipeline.relaxed import Derivation, architecture_training, check_relaxed
 
 if TYPE_CHECKING:
     from onepath.nn import Supernet
     from onepath.pipeline.context import Run
     from onepath.search import Algorithm
     from onepath.space import SearchSpace
-    from onepath.train import Recipe, Sampler, StrictFairnessSampler
+    from onepath.train import ArchitectureTraining, Recipe, Sampler, StrictFairnessSampler
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Method:
         recipe: changes the recipe of the supernet's training.
         num_paths: passes per update in this space, by which the default length is divided; None is one.
         check: raises ConfigurationError, before any training, for a space that the method cannot serve.
+        relaxed: trains logits beside the weights, in place of sampled paths; the search then begins with the
+            architecture derived from them, which wins.
         wins_from_front: whether the winner is the most accurate architecture of the front of accuracy, MACs and
             parameters, so that of equally accurate ones the cheaper wins; else the one of less loss does.
     """
@@ -44,6 +47,7 @@ class Method:
     num_paths: Callable[[SearchSpace], int] | None = None
     check: Callable[[SearchSpace], object] | None = None
     wins_from_front: bool = False
+    relaxed: Callable[[Run, Supernet], ArchitectureTraining] | None = None
 
 
 def _spos_sampler(run: Run, supernet: Supernet) -> Sampler:
@@ -122,6 +126,28 @@ def _budget(run: Run) -> tuple[int, int]:
     return population, generations
 
 
+def _derivation(run: Run, seed: int) -> Algorithm:
+    return Derivation(run, seed, _budget(run)[0] - 1)
+
+
+def _uniform_sampler(run: Run, supernet: Supernet) -> Sampler:  # noqa: ARG001
+    """Not asked in a run: the relaxation draws its own paths."""
+    from onepath.train import UniformSampler
+
+    return UniformSampler(supernet.space)
+
+
+def _relaxed(name: str) -> Method:
+    """A differentiable method: what differs between them is the relaxation."""
+    return Method(
+        _uniform_sampler,
+        _derivation,
+        recipe=lambda recipe: dataclasses.replace(recipe, one_path=0.0),
+        check=check_relaxed(name),
+        relaxed=architecture_training,
+    )
+
+
 METHODS: Mapping[str, Method] = {
     "spos": Method(_spos_sampler, _evolution, options={"sampler": None}),
     "fairnas": Method(
@@ -140,4 +166,7 @@ METHODS: Mapping[str, Method] = {
         recipe=lambda recipe: dataclasses.replace(recipe, one_path=0.0),
         check=_check_dropout,
     ),
+    "darts": _relaxed("darts"),
+    "gdas": _relaxed("gdas"),
+    "proxyless": _relaxed("proxyless"),
 }

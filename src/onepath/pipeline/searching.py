@@ -99,7 +99,7 @@ def make_estimator(run: Run) -> Estimator:
 
 
 def order(run: Run, trials: Sequence[TrialRow]) -> list[TrialRow]:
-    """The most accurate first; of equal ones the one of less loss, then the earlier.
+    """Derived architectures first; then the most accurate; of equal ones the one of less loss, then the earlier.
 
     Where the method takes its winner from the front, those on it come before others of equal accuracy.
     """
@@ -108,7 +108,13 @@ def order(run: Run, trials: Sequence[TrialRow]) -> list[TrialRow]:
         first = frozenset(row.number for row in front_rows(run, trials))
     return sorted(
         trials,
-        key=lambda trial: (-_accuracy(trial), trial.number not in first, _loss(trial), trial.number),
+        key=lambda trial: (
+            trial.origin != "derived",
+            -_accuracy(trial),
+            trial.number not in first,
+            _loss(trial),
+            trial.number,
+        ),
     )
 
 

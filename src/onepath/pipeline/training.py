@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.materials import SUPERNET
 from onepath.pipeline.methods import METHODS
+from onepath.pipeline.relaxed import architecture_record
 from onepath.randomness import generator
 from onepath.record import CurvePoint, save_tensors
 
@@ -23,7 +24,7 @@ def train_stage(run: Run) -> None:
     updates, where the recipe has them train one path. Killed, it continues from its last checkpoint and ends with the
     same weights and counts.
     """
-    from onepath.train import CandidateCounts, train_supernet
+    from onepath.train import CandidateCounts, train_relaxed, train_supernet
 
     config = run.config
     run.latencies.prepare()
@@ -31,20 +32,38 @@ def train_stage(run: Run) -> None:
     with run.stage("train") as clock:
         supernet, counts = run.build_supernet(), CandidateCounts()
         on_point, on_update = watch(run, clock, SUPERNET, "training the supernet")
-        train_supernet(
-            supernet,
-            run.task,
-            sampler=make_sampler(run, supernet),
-            seed=int(generator(config.seed, "train").integers(2**31)),
-            recipe=run.recipe(retrain=False),
-            device=config.train_on,
-            checkpoint=checkpoint,
-            on_point=on_point,
-            on_update=keeping_start(run, clock, counts, on_update),
-            compile=config.compile,
-            reduction=config.reduction or "sum",
-            counts=counts,
-        )
+        relaxed, device = METHODS[config.method].relaxed, config.train_on
+        seed, recipe = int(generator(config.seed, "train").integers(2**31)), run.recipe(retrain=False)
+        if relaxed is not None:
+            architecture = relaxed(run, supernet)
+            train_relaxed(
+                supernet,
+                run.task,
+                architecture,
+                seed=seed,
+                recipe=recipe,
+                device=device,
+                checkpoint=checkpoint,
+                on_point=on_point,
+                on_update=on_update,
+                counts=counts,
+            )
+            clock.record["architecture"] = architecture_record(architecture)
+        else:
+            train_supernet(
+                supernet,
+                run.task,
+                sampler=make_sampler(run, supernet),
+                seed=seed,
+                recipe=recipe,
+                device=device,
+                checkpoint=checkpoint,
+                on_point=on_point,
+                on_update=keeping_start(run, clock, counts, on_update),
+                compile=config.compile,
+                reduction=config.reduction or "sum",
+                counts=counts,
+            )
         clock.record |= {"num_updates": run.num_supernet_updates, "counts": counts.state_dict()}
         save_tensors(run.directory.weights_path(SUPERNET), supernet.state_dict())
     checkpoint.remove()

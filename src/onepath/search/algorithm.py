@@ -12,7 +12,7 @@ from onepath.search.feasible import FeasibleSet, Matrix
 from onepath.space import Architecture
 
 Score = float | tuple[float, ...]
-Origin = Literal["random", "mutation", "crossover"]
+Origin = Literal["random", "mutation", "crossover", "derived"]
 
 _ROUNDS = 10  # of as many tries as architectures are wanted
 

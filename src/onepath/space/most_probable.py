@@ -72,14 +72,14 @@ def most_probable(
         for column in columns:
             last_use[column] = max(last_use[column], *(position[other] for other in columns))
     nothing = np.full((1, space.num_choices), -1, dtype=np.int16)
-    states = {(): _Labels(np.zeros(1, dtype=np.int64), np.zeros(1), nothing)}
+    states: dict[tuple[int, ...], _Labels] = {(): _Labels(np.zeros(1, dtype=np.int64), np.zeros(1), nothing)}
     is_open: list[int] = []
     for step, column in enumerate(order):
         completed = [(c, t) for c, t in terms if max(position[other] for other in c) == step]
         still_open = [other for other in [*is_open, column] if last_use[other] > step]
         following: dict[tuple[int, ...], list[_Labels]] = {}
         for state, labels in states.items():
-            known = dict(zip(is_open, state, strict=True))
+            known: dict[int, int] = dict(zip(is_open, state, strict=True))
             active = space.conditions.is_active(column, known.__getitem__)
             for index in range(space.choices[column].num_options) if active else (-1,):
                 known[column] = index

@@ -58,7 +58,7 @@ class Cell(nn.Module):
             else convolution(before, channels)
         )
         self.second = convolution(previous, channels)
-        self.relu = SharedReLU()
+        self.relu: nn.Module = SharedReLU()
         kept, edges = choices
         self.nodes = nn.ModuleList(
             EdgeSum(
@@ -180,7 +180,7 @@ class Darts(nn.Module):
 
     @property
     def _is_standalone(self) -> bool:
-        first = self.cells[0].nodes[0]  # type: ignore[index, union-attr]
+        first = self.cells[0].nodes[0]  # type: ignore[index]
         return isinstance(first, FixedSum)
 
     def set_progress(self, progress: float) -> None:

@@ -130,7 +130,7 @@ def dominant_eigenvalue(
 
     def gradient_at(offset: Tensor) -> Tensor:
         with torch.no_grad():
-            for p, value, step in zip(parameters, old, offset.split(sizes), strict=True):
+            for p, value, step in zip(parameters, old, torch.split(offset, sizes), strict=True):
                 p.copy_(value + step.view_as(value))
         return torch.cat([g.detach().flatten() for g in gradients()])
 

@@ -65,7 +65,8 @@ class CostLoss:
             return loss + self.strength * (expected - self.reference) / self.reference
         if not float(expected.detach()) > 1:
             raise ConfigurationError(
-                f"an expected cost above 1 is needed for the form 'multiply-log', but it is {float(expected.detach()):g}. "
+                "an expected cost above 1 is needed for the form 'multiply-log', but it is "
+                f"{float(expected.detach()):g}. "
                 "Count in a smaller unit or use 'add-linear'."
             )
         ratio: Tensor = torch.log(expected) / math.log(self.reference)

@@ -155,6 +155,7 @@ def train_relaxed(
     checkpoint: Checkpoint | None = None,
     on_point: OnPoint | None = None,
     on_update: OnUpdate | None = None,
+    counts: CandidateCounts | None = None,
 ) -> list[TrainingPoint]:
     """Train a supernet's weights and, beside them, the logits of a relaxation, both in place.
 
@@ -172,6 +173,7 @@ def train_relaxed(
         checkpoint: see `train_supernet`.
         on_point: see `train_supernet`.
         on_update: see `train_supernet`.
+        counts: see `train_supernet`; passes of the logits' steps are counted too.
 
     Returns:
         The curve of the weights' training; `architecture.points` holds the signals of the logits'.
@@ -191,6 +193,7 @@ def train_relaxed(
         seed=seed,
         device=torch.device(device),
         before=architecture,
+        counts=counts,
     )
     curve = training.run(checkpoint, on_point, on_update)
     architecture.finish_epoch(training)

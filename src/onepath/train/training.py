@@ -220,7 +220,7 @@ class Training:
             with autocast(self.device, self.recipe.precision):
                 outputs = self.forward(inputs, path)
             loss = self.task.loss(outputs.float(), targets, self.recipe.label_smoothing)
-            (loss + self._auxiliary_loss(targets)).backward()
+            (loss + self._auxiliary_loss(targets)).backward()  # type: ignore[no-untyped-call]
             self.tally.add(self.update, loss.detach(), outputs.detach(), targets)
             del outputs, loss
         self.tally.read_if_due()
