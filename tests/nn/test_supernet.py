@@ -16,7 +16,8 @@ from onepath.space import Choice
 
 def every_space() -> dict[str, tuple[Supernet, tuple[int, ...]]]:
     """A supernet of every ready-made space, and one of every kind of choice."""
-    made = {name: spaces.build(name, num_classes=5, input_size=16, width=0.25) for name in spaces.names()}
+    names = filter(spaces.has_supernet, spaces.names())
+    made = {name: spaces.build(name, num_classes=5, input_size=16, width=0.25) for name in names}
     made["every-choice"] = Supernet(EveryChoice())
     return {name: (supernet, (3, 16, 16)) for name, supernet in made.items()}
 

@@ -6,7 +6,7 @@ import weakref
 
 from torch import nn
 
-from onepath.cost.count import ModuleCost, module_cost
+from onepath.cost.count import ModuleCost, is_layer, module_cost
 from onepath.nn import Supernet
 from onepath.space import Architecture
 
@@ -37,6 +37,12 @@ def params(supernet: Supernet, architecture: Architecture) -> int:
     """
     model, _ = shape_twin(supernet).extract_with_origins(architecture, inherit=False)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def layers(supernet: Supernet, architecture: Architecture) -> int:
+    """Convolutions and linear layers of the stand-alone network, those of shortcuts and parallel branches too."""
+    model, _ = shape_twin(supernet).extract_with_origins(architecture, inherit=False)
+    return sum(is_layer(module) for module in model.modules())
 
 
 def architecture_cost(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from onepath.cost.architecture import macs, params
+from onepath.cost.architecture import layers, macs, params
 from onepath.cost.table import Kind, table
 from onepath.errors import ConfigurationError, SpaceError
 from onepath.nn import Supernet
@@ -82,7 +82,7 @@ def counter(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> tup
     Args:
         supernet: not changed; no data is run.
         input_shape: of one example, without the batch.
-        kind: "macs" or "params".
+        kind: "macs", "params" or "layers".
     """
     space = supernet.space
     try:
@@ -96,7 +96,7 @@ def counter(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> tup
                 known[architecture.indices] = (
                     macs(supernet, architecture, input_shape)
                     if kind == "macs"
-                    else params(supernet, architecture)
+                    else {"params": params, "layers": layers}[kind](supernet, architecture)
                 )
             return known[architecture.indices]
 
@@ -114,3 +114,9 @@ class MaxParams(_CountedConstraint):
     """At most this many learned parameters in the stand-alone network."""
 
     name, kind = "max_params", "params"
+
+
+class MaxLayers(_CountedConstraint):
+    """At most this many convolutions and linear layers in the stand-alone network: a limit on its depth."""
+
+    name, kind = "max_layers", "layers"

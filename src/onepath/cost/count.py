@@ -51,7 +51,7 @@ def module_cost(model: nn.Module, input_shape: tuple[int, ...]) -> ModuleCost:
         del inputs
         counts[module] = counts.get(module, 0) + _leaf_macs(module, output)
 
-    hooks = [module.register_forward_hook(count) for module in model.modules() if _is_counted(module)]
+    hooks = [module.register_forward_hook(count) for module in model.modules() if is_layer(module)]
     normalisations = [module for module in model.modules() if isinstance(module, _NORMALISATIONS)]
     for module in normalisations:
         module.__dict__["forward"] = _same_shape
@@ -84,7 +84,8 @@ def _same_shape(x: Tensor) -> Tensor:
     return x
 
 
-def _is_counted(module: nn.Module) -> bool:
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is a convolution or a linear layer, whose multiply-accumulates are counted."""
     return isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear))
 
 

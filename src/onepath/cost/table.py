@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from onepath.cost.architecture import architecture_cost
+from onepath.cost.count import is_layer
 from onepath.errors import SpaceError
 from onepath.nn import Supernet
 from onepath.space import CostTable, CostTerm, SearchSpace
@@ -17,7 +18,15 @@ from onepath.space import CostTable, CostTerm, SearchSpace
 MOST_OPTIONS_TOGETHER = 4096
 NUM_CHECKED = 8
 
-Kind = Literal["macs", "params"]
+Kind = Literal["macs", "params", "layers"]
+
+
+@runtime_checkable
+class HasCostTable(Protocol):
+    """A supernet's module that knows the additive costs of its architectures in closed form."""
+
+    def cost_table(self, input_shape: tuple[int, ...], kind: str) -> CostTable:
+        """The table for inputs of a shape (without the batch)."""
 
 
 def table(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> CostTable:
@@ -25,12 +34,12 @@ def table(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> CostT
 
     Each layer's cost depends on a few choices: those of its own sizes and those that put it into the path.
     Layers with the same choices make one term of the table; for an operator with a channel scale that is a
-    term over two choices.
+    term over two choices. A module that has its own `cost_table` is asked; what it says is checked all the same.
 
     Args:
         supernet: not changed; no data is run.
         input_shape: of one example, without the batch.
-        kind: "macs" or "params".
+        kind: "macs", "params", or "layers": convolutions and linear layers.
 
     Returns:
         A table of exact integers, equal to the direct count for every architecture.
@@ -41,6 +50,10 @@ def table(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> CostT
     """
     space = supernet.space
     twins = _Measured(supernet, input_shape, kind)
+    if isinstance(supernet.module, HasCostTable):
+        known = supernet.module.cost_table(input_shape, kind)
+        _check(known, twins)
+        return known
     groups = _groups(twins)
     for names in groups:
         joint = math.prod(space.choices[space.column(name)].num_options for name in names)
@@ -73,6 +86,8 @@ class _Measured:
             own = cost.macs_by_module.get(module, 0)
             if self.kind == "params":
                 own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+            elif self.kind == "layers":
+                own = int(is_layer(module))
             if own:
                 names = self.choices_of[path]
                 result[names] = result.get(names, 0) + own

@@ -66,7 +66,12 @@ def _extract_children(
         if child is not None:
             own_name = name
             if module._modules.get(name) is not child:
-                own_name = next(path for path, other in module.named_modules() if other is child)
+                found = [path for path, other in module.named_modules() if other is child]
+                if not found:
+                    # Made by `extracted`, and plain already.
+                    origins.update(dict.fromkeys(child.modules(), path))
+                    continue
+                own_name = found[0]
             child_path = f"{path}.{own_name}" if path else own_name
             clone._modules[name] = _extract(child, inherit, origins, child_path, done)
     return clone

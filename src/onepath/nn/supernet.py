@@ -49,6 +49,11 @@ class Supernet(nn.Module):
         self.space, self._selection = bind(self.module)
         self._active: Architecture | None = None
 
+    @property
+    def shares_weights(self) -> bool:
+        """Whether there are shared weights to train; a module without any says so by `shares_weights = False`."""
+        return bool(getattr(self.module, "shares_weights", True))
+
     def activate(self, path: Path) -> None:
         """Make a path the active one, for calls without a path and for extraction.
 
@@ -106,7 +111,12 @@ class Supernet(nn.Module):
             x: what the module takes.
             path: see `activate`; `GhostBatches` run each part of `x` along a path of its own, the last one
                 of which stays active; None runs the path that is active.
+
+        Raises:
+            SpaceError: there are no shared weights.
         """
+        if not self.shares_weights:
+            raise self._without_weights("run")
         if isinstance(path, GhostBatches):
             parts = torch.tensor_split(x, min(len(path.paths), len(x)))
             return torch.cat([self.forward(part, own) for part, own in zip(parts, path.paths, strict=False)])
@@ -130,7 +140,7 @@ class Supernet(nn.Module):
             A module of the same class as the supernet's module, in the same mode and on the same device.
 
         Raises:
-            SpaceError: the architecture is of another space.
+            SpaceError: the architecture is of another space, or there are no weights to inherit.
             BindingError: fresh weights for a module that cannot initialise its own parameters.
         """
         return self.extract_with_origins(architecture, inherit=inherit, seed=seed)[0]
@@ -139,6 +149,8 @@ class Supernet(nn.Module):
         self, architecture: Architecture, *, inherit: bool = True, seed: int = 0
     ) -> tuple[nn.Module, dict[nn.Module, str]]:
         """As `extract`, with the path in the supernet of every extracted module."""
+        if inherit and not self.shares_weights:
+            raise self._without_weights("extract with inherited weights")
         previous = copy.copy(self._selection.__dict__), self._active
         self._selection.options, self._selection.gates = dict(self._selection.options), {}
         try:
@@ -155,6 +167,12 @@ class Supernet(nn.Module):
                 reset_weights(model, seed)
                 model.to(device)
         return model.train(self.training), origins
+
+    def _without_weights(self, doing: str) -> SpaceError:
+        return SpaceError(
+            f"a supernet needs shared weights to {doing}, but {type(self.module).__name__} is a space without any. "
+            "Extract stand-alone networks with inherit=False."
+        )
 
     def on_meta(self) -> Supernet:
         """A copy without data, on torch's meta device: shapes and sizes only."""

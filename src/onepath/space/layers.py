@@ -69,7 +69,15 @@ def build_layers(space: SearchSpace, table: CostTable | None = None) -> list[Lay
             listed.
     """
     terms = [] if table is None else list(zip(table.columns(space), table.term_ticks, strict=True))
-    order = decision_order(space, terms)
+    try:
+        return _layers_in(decision_order(space, terms), space, terms)
+    except SpaceError:
+        # Slower for narrow windows, but with fewer joint options where choices are tied to a chain of large groups.
+        return _layers_in(closing_order(space, terms), space, terms)
+
+
+def _layers_in(order: list[int], space: SearchSpace, terms: Sequence[_Term]) -> list[Layer]:
+    """The layers that decide the choices in this order; SpaceError where they have too many edges."""
     position = {column: step for step, column in enumerate(order)}
     completed: list[list[_Term]] = [[] for _ in order]
     for columns, ticks in terms:
@@ -200,6 +208,35 @@ def decision_order(space: SearchSpace, terms: Sequence[_Term]) -> list[int]:
             open_columns = still_open[chosen]
             remaining.remove(chosen)
             order.append(chosen)
+    return order
+
+
+def closing_order(space: SearchSpace, terms: Sequence[_Term]) -> list[int]:
+    """An order of the choices, parents before children, that finishes one choice after the other.
+
+    Next comes the choice that can be finished with the fewest joint options open: with it all choices are decided that
+    a term or a condition ties to it.
+    """
+    num_options = [choice.num_options for choice in space.choices]
+    ties = [{*columns, *(p for c in columns for p in space.conditions.parents(c))} for columns, _ in terms]
+    ties += [{column, *space.conditions.parents(column)} for column in space.conditions.conditional]
+    tied = [{column}.union(*(tie for tie in ties if column in tie)) for column in range(len(num_options))]
+    order: list[int] = []
+    open_columns = set[int]()
+    while left := set(range(len(num_options))).difference(order):
+        undecided = left | {column for column in open_columns if tied[column] & left}
+        chosen = min(
+            sorted(undecided),
+            key=lambda column: math.prod(num_options[other] for other in open_columns | tied[column]),
+        )
+        needed = tied[chosen] & left
+        while needed:
+            ready = [column for column in needed if not space.conditions.parents(column) & needed]
+            column = min(ready, key=lambda column: (num_options[column], column))
+            needed.remove(column)
+            order.append(column)
+        decided = set(order)
+        open_columns = {column for column in decided if tied[column] - decided}
     return order
 
 

@@ -20,6 +20,7 @@ from onepath.spaces.nasbench201 import NasBench201
 from onepath.spaces.nasbench_macro import NasBenchMacro
 from onepath.spaces.proxylessnas import proxylessnas
 from onepath.spaces.shufflenet import shufflenet, shufflenet_channels
+from onepath.spaces.zen import ZenNas
 
 SpaceBuilder = Callable[..., nn.Module]
 """Takes some of `num_classes, input_size, in_channels, width` and its own arguments; returns a module with choices."""
@@ -33,6 +34,7 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "darts": Darts,
     "proxylessnas": proxylessnas,
     "darts-rnn": darts_rnn,
+    "zennas": ZenNas,
 }
 
 PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
@@ -44,6 +46,7 @@ PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
     "darts": (10, 32),
     "proxylessnas": (1000, 224),
     "darts-rnn": (10_000, 35),
+    "zennas": (10, 32),
 }
 
 
@@ -59,6 +62,11 @@ def paper_setting(name: str) -> tuple[int, int]:
     the user's own.
     """
     return PAPER_SETTINGS.get(name, (1000, 224))
+
+
+def has_supernet(name: str) -> bool:
+    """Whether the networks of a space share weights; those of zennas are only ever trained on their own."""
+    return bool(getattr(find(name), "shares_weights", True))
 
 
 def example_shape(supernet: Supernet, input_size: int, in_channels: int) -> tuple[int, ...]:

@@ -142,12 +142,12 @@ def measure_pairs(
         raise DataError(
             f"{path} must hold the architectures that seed {seed} draws, but it holds others; give another file"
         )
-    reference = supernet.extract(architectures[0])
+    reference = supernet.extract(architectures[0], inherit=supernet.shares_weights)
     for start in range(len(rows), num, num_together):
         if progress is not None:
             progress(start, num)
         group = architectures[start : start + num_together]
-        models = [supernet.extract(found) for found in group]
+        models = [supernet.extract(found, inherit=supernet.shares_weights) for found in group]
         *latencies, beside = measure(device, [*models, reference], shape)
         rows += [
             {

@@ -1,0 +1,249 @@
+"""Four stages of plain or residual convolution blocks, as Zen-NAS evolves them.
+
+Source: Lin et al., "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition", ICCV 2021 (arXiv 2102.01063), and
+its released code. Differs from it: four stages, each of blocks of one kind, in place of a list of blocks that changes
+its length; widths take eleven steps from 16 to 512; smaller inputs keep fewer strides. The initial weights of the
+network found are those of MobileNetV2.
+
+There is no supernet: a network is scored with weights of its own, so that nothing is shared and nothing is inherited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onepath.errors import BindingError
+from onepath.nn import ChoiceBlock, ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
+from onepath.nn.selection import Selection
+from onepath.space import Choice, CostTable, CostTerm, Option
+from onepath.spaces.bottleneck import reset_as_mobilenet
+from onepath.spaces.small_inputs import check_width, kept_strides
+from onepath.spaces.zen_blocks import (
+    DIVISOR,
+    KINDS,
+    BlockLayers,
+    ConvolutionBlock,
+    Kind,
+    Layer,
+    block_cost,
+    block_layers,
+    layer_cost,
+    strided,
+)
+
+WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+STEM_WIDTHS = WIDTHS[:5]
+HEAD_WIDTHS = (64, 128, 256, 512, 1024)
+KERNELS = (3, 5, 7)
+RATIOS = (0.25, 0.5, 1.0)
+DEPTHS = (1, 2, 3, 4, 5, 6)
+NUM_STAGES = 4
+# How many strides an input allows -> which positions of (stem, four stages) keep theirs: the last ones, so that of 32
+# pixels the first stage sees all and the last one 4x4.
+KEPT_STRIDES: Mapping[int, Sequence[int]] = {num: tuple(range(5 - num, 5)) for num in range(6)}
+
+
+class ZenNas(nn.Module):
+    """The space: a stem, four stages that each repeat one block, a 1x1 convolution and a classifier.
+
+    Its choices are `stem.width`; of each stage `type` (plain, basic, bottleneck), `kernel`, `width`, `depth` and, of
+    residual types, `ratio`; and `head.width`. Extract an architecture to have a network.
+
+    Args:
+        num_classes: of the classifier.
+        input_size: height and width of the input in pixels; decides the strides.
+        in_channels: of the input.
+        width: factor on every number of channels, rounded to multiples of 8; options that become equal are one.
+
+    Attributes:
+        shares_weights: False, which tells the supernet that it has none.
+
+    Shapes: of extracted networks (B, in_channels, input_size, input_size) to (B, num_classes).
+
+    Raises:
+        ConfigurationError: an input below 4 pixels, or a width out of range.
+    """
+
+    shares_weights = False
+
+    def __init__(
+        self, num_classes: int = 10, input_size: int = 32, in_channels: int = 3, width: float = 1.0
+    ) -> None:
+        super().__init__()
+        check_width(width)
+        stem_stride, *strides = kept_strides(input_size, KEPT_STRIDES)
+        channels = Choice("stem.width", _scaled(STEM_WIDTHS, width))
+        self.stem = nn.Sequential(
+            ElasticConv2d(in_channels, channels, 3, stem_stride, padding=1, bias=False),
+            ElasticBatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        )
+        self.stages = nn.ModuleList()
+        for number, stride in enumerate(strides):
+            stage = _stage(f"stages.{number}", channels, _scaled(WIDTHS, width), stride)
+            self.stages.append(stage)
+            channels = stage.candidates[0].sizes["width"]
+        head = Choice("head.width", _scaled(HEAD_WIDTHS, width))
+        self.head = nn.Sequential(
+            ElasticConv2d(channels, head, 1, bias=False),
+            ElasticBatchNorm2d(head),
+            nn.ReLU(inplace=True),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.classifier = ElasticLinear(head, num_classes)
+        self.stem_stride = stem_stride
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, num_classes) of images (B, in_channels, H, W); of an extracted network alone."""
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+        logits: Tensor = self.classifier(self.head(x))
+        return logits
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`."""
+        reset_as_mobilenet(self)
+
+    def cost_table(self, input_shape: tuple[int, ...], kind: str) -> CostTable:
+        """The additive cost of every architecture, in closed form: measuring each joint option would take minutes.
+
+        Args:
+            input_shape: of one example, (in_channels, H, W).
+            kind: "macs", "params" or "layers".
+        """
+        _, height, width = input_shape
+        pixels = strided((height, width), self.stem_stride)
+        stem, head = (choice for part in (self.stem, self.head) for choice in part[0].own_choices()[-1:])
+        terms = [
+            CostTerm(
+                [stem.name],
+                [layer_cost(Layer(self.in_channels, int(o), 3, 1), pixels, kind) for o in stem.options],
+            )
+        ]
+        for stage in self.stages:
+            for chain in stage.candidates:
+                terms += chain.cost_terms(stage.choice, pixels, kind)
+            pixels = strided(pixels, chain.stride)
+            last = chain.sizes["width"]
+        head_costs = [
+            [layer_cost(Layer(int(i), int(o), 1, 1), pixels, kind) for o in head.options]
+            for i in last.options
+        ]
+        bias = self.num_classes if kind == "params" else 0
+        classifier = [1 if kind == "layers" else int(o) * self.num_classes + bias for o in head.options]
+        terms += [CostTerm([last.name, head.name], head_costs), CostTerm([head.name], classifier)]
+        return CostTable(0, terms, unit=kind)
+
+
+class BlockChain(nn.Module):
+    """The blocks of one type in a stage, which exist in extracted networks alone.
+
+    Args:
+        kind: see `block_layers`.
+        sizes: "in_channels", "width", "kernel", "depth", and of residual kinds "ratio".
+        stride: of the first block.
+    """
+
+    device_of: Tensor
+
+    def __init__(self, kind: Kind, sizes: Mapping[str, Choice], stride: int) -> None:
+        super().__init__()
+        self.kind: Kind = kind
+        self.sizes = dict(sizes)
+        self.stride = stride
+        self.path = ""
+        self.selection = Selection()
+        self.register_buffer("device_of", torch.empty(0), persistent=False)
+
+    def own_choices(self) -> tuple[Choice, ...]:
+        """The choices that its blocks read."""
+        return tuple(self.sizes.values())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refused: there are no weights.
+
+        Raises:
+            BindingError: always.
+        """
+        raise BindingError(
+            f"{self.path}: the blocks must be extracted before they run, but got an input of shape {tuple(x.shape)}. "
+            "Extract the architecture with inherit=False."
+        )
+
+    def extracted(self, *, inherit: bool) -> nn.Sequential:
+        """The active blocks, whose weights are still to be drawn."""
+        del inherit
+        options = {name: self.selection.options[choice] for name, choice in self.sizes.items()}
+        with torch.device("meta"):
+            blocks = nn.Sequential(*(ConvolutionBlock(layers) for layers in self._blocks(options)))
+        device = self.device_of.device
+        return blocks if device.type == "meta" else blocks.to_empty(device=device)
+
+    def cost_terms(self, choice: Choice, pixels: tuple[int, int], kind: str) -> list[CostTerm]:
+        """What the first block adds to a cost, and the others.
+
+        Args:
+            choice: between the types of block.
+            pixels: height and width of the input.
+            kind: "macs", "params" or "layers".
+        """
+        own = [self.sizes[name] for name in ("width", "kernel", "ratio") if name in self.sizes]
+        inside = strided(pixels, self.stride)
+
+        def first(in_channels: int, width: int, kernel: int, ratio: float = 1.0) -> int:
+            return block_cost(
+                block_layers(self.kind, in_channels, width, kernel, ratio, self.stride), pixels, kind
+            )
+
+        def others(depth: int, width: int, kernel: int, ratio: float = 1.0) -> int:
+            return (depth - 1) * block_cost(
+                block_layers(self.kind, width, width, kernel, ratio, 1), inside, kind
+            )
+
+        terms = []
+        for leading, cost in (("in_channels", first), ("depth", others)):
+            choices = [self.sizes[leading], *own]
+            costs = np.zeros([choice.num_options, *(each.num_options for each in choices)], dtype=np.int64)
+            for joint in np.ndindex(costs.shape[1:]):
+                values = (each.options[index] for each, index in zip(choices, joint, strict=True))
+                costs[(choice.index(self.kind), *joint)] = cost(*values)  # type: ignore[arg-type]
+            terms.append(CostTerm([choice.name, *(each.name for each in choices)], costs))
+        return terms
+
+    def _blocks(self, options: Mapping[str, Option]) -> Iterator[BlockLayers]:
+        in_channels, width, kernel, depth = (
+            int(options[name]) for name in ("in_channels", "width", "kernel", "depth")
+        )
+        ratio = float(options.get("ratio", 1.0))
+        yield block_layers(self.kind, in_channels, width, kernel, ratio, self.stride)
+        for _ in range(depth - 1):
+            yield block_layers(self.kind, width, width, kernel, ratio, 1)
+
+
+def _stage(name: str, in_channels: Choice, widths: Sequence[int], stride: int) -> ChoiceBlock:
+    """A choice between the types of block, whose other choices are shared."""
+    shared = {
+        "in_channels": in_channels,
+        "width": Choice(f"{name}.width", widths),
+        "kernel": Choice(f"{name}.kernel", KERNELS),
+        "depth": Choice(f"{name}.depth", DEPTHS),
+    }
+    residual = {**shared, "ratio": Choice(f"{name}.ratio", RATIOS)}
+    return ChoiceBlock(
+        {kind: BlockChain(kind, shared if kind == "plain" else residual, stride) for kind in KINDS},
+        Choice(f"{name}.type", KINDS),
+    )
+
+
+def _scaled(widths: Sequence[int], width: float) -> list[int]:
+    """Numbers of channels times a factor: distinct multiples of 8."""
+    return sorted({max(DIVISOR, round(channels * width / DIVISOR) * DIVISOR) for channels in widths})
