@@ -32,7 +32,8 @@ KEYS = {
     "constraints": {"max_macs", "max_params", "max_latency_ms", "device"},
     "space_size": None,
     "architecture": {"blocks.0", "blocks.1", "blocks.2"},
-    "cost": {"macs", "params", "latency_ms", "latency_device", "latency_iqr_ms", "latency_predicted_ms"},
+    "cost": {"macs", "params", "latency_ms", "latency_device", "latency_threads"}
+    | {"latency_iqr_ms", "latency_predicted_ms"},
     "accuracy": {"inherited_validation", "retrained_validation", "retrained_test"},
     "random_baseline": {"num", "retrained_test"},
     "ranking": {"num", "kendall_tau", "spearman"},

@@ -132,6 +132,7 @@ def _latency(run: Run, architecture: str) -> dict[str, Any]:
     return {
         "latency_ms": latency.get("median_ms"),
         "latency_device": latency.get("device"),
+        "latency_threads": latency.get("threads"),
         "latency_iqr_ms": latency.get("iqr_ms"),
         "latency_predicted_ms": predicted_ms,
     }
