@@ -53,8 +53,8 @@ def test_parts_are_outermost_blocks_elastic_layers_and_what_is_fixed() -> None:
     assert parts == {
         "stem": (),
         "stage.blocks.0": ("stage.blocks.0",),
-        "stage.blocks.1": ("depth", "stage.blocks.1"),
-        "stage.blocks.2": ("depth", "stage.blocks.2"),
+        "stage.blocks.1": ("stage.blocks.1",),  # its choice is active where the depth reaches it
+        "stage.blocks.2": ("stage.blocks.2",),
         "nested": ("nested", "nested.candidates.1"),
         "head": (),
     }

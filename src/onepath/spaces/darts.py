@@ -20,7 +20,7 @@ from onepath.nn.edge_sum import EdgeSum, FixedSum
 from onepath.space import Choice
 from onepath.spaces.darts_genotype import CELLS, NODES, Genotype, cell_choices
 from onepath.spaces.darts_operations import FactorizedReduce, SharedReLU, Zero, norm, operations
-from onepath.spaces.small_inputs import kept_strides
+from onepath.spaces.small_inputs import check_width, kept_strides, scaled
 
 STEM_MULTIPLIER = 3
 IMAGENET_SIZE = 128  # of the input, from which on the stem of ImageNet is used
@@ -100,6 +100,7 @@ class Darts(nn.Module):
         channels: of the first cells; each reduction doubles it. 16 in the paper's search, 36 in its networks for
             CIFAR-10, 48 for ImageNet.
         cells: 8 in the paper's search, 20 and 14 in its networks.
+        width: factor on `channels`, rounded to a multiple of 4; 1 leaves them.
         auxiliary_weight: of the loss of a second classifier after two thirds of the cells, in training, in stand-alone
             networks; 0.4 in the paper, 0 for none. Its parameters are not counted by the paper.
         drop_path: probability, rising linearly over the epochs of a training, with which an example loses an edge, in
@@ -123,11 +124,14 @@ class Darts(nn.Module):
         in_channels: int = 3,
         channels: int = 16,
         cells: int = 8,
+        width: float = 1.0,
         auxiliary_weight: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         _check(channels, cells, auxiliary_weight, drop_path)
+        check_width(width)
+        channels = channels if width == 1 else scaled(channels, width)
         self.notation = Genotype()
         self.start = self.notation.format(_start())
         self.auxiliary_weight, self.drop_path = auxiliary_weight, drop_path
@@ -142,22 +146,22 @@ class Darts(nn.Module):
         )
         choices = {kind: cell_choices(kind) for kind in CELLS}
         self.cells = nn.ModuleList()
-        is_before_larger, width = is_large, channels
+        is_before_larger, own = is_large, channels
         for index in range(cells):
             is_reduction = index in strides
-            width *= 2 if is_reduction else 1
+            own *= 2 if is_reduction else 1
             stride = strides.get(index, 1)
             self.cells.append(
                 Cell(
                     before,
                     previous,
-                    width,
+                    own,
                     is_before_larger=is_before_larger,
                     stride=stride,
                     choices=choices["reduce" if is_reduction else "normal"],
                 )
             )
-            before, previous, is_before_larger = previous, 4 * width, stride == 2
+            before, previous, is_before_larger = previous, 4 * own, stride == 2
             if index == 2 * cells // 3:
                 side = -(-input_size // (8 if is_large else 1) // math.prod(strides.values()))
                 self.auxiliary = (
