@@ -20,8 +20,10 @@ PUBLIC = [
     "Evolution",
     "Gate",
     "MaxLatency",
+    "MaxLayers",
     "MaxMacs",
     "MaxParams",
+    "MutationEvolution",
     "NSGA2",
     "PathDropoutSampler",
     "RandomSearch",
@@ -54,6 +56,7 @@ PUBLIC = [
     "train",
     "train_model",
     "train_supernet",
+    "zen",
 ]
 
 

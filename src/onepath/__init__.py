@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onepath import cost, errors, estimate, latency, spaces, train
-    from onepath.cost import Constraint, MaxMacs, MaxParams
+    from onepath.cost import Constraint, MaxLayers, MaxMacs, MaxParams
     from onepath.data import Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
     from onepath.latency import MaxLatency
-    from onepath.methods import darts, fairnas, gdas, one_shot, proxyless, search_supernet, spos
+    from onepath.methods import darts, fairnas, gdas, one_shot, proxyless, search_supernet, spos, zen
     from onepath.nn import (
         ChoiceBlock,
         ElasticBatchNorm2d,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Supernet,
     )
     from onepath.pipeline import run
-    from onepath.search import NSGA2, Evolution, RandomSearch, RegularizedEvolution
+    from onepath.search import NSGA2, Evolution, MutationEvolution, RandomSearch, RegularizedEvolution
     from onepath.space import Architecture, Choice, SearchSpace, round_to
     from onepath.train import (
         ConstrainedSampler,
@@ -51,9 +51,9 @@ _HOMES = {
         "Gate",
         "Supernet",
     ),
-    "search": ("NSGA2", "Evolution", "RandomSearch", "RegularizedEvolution"),
+    "search": ("NSGA2", "Evolution", "MutationEvolution", "RandomSearch", "RegularizedEvolution"),
     "data": ("Task", "load_data"),
-    "cost": ("Constraint", "MaxMacs", "MaxParams"),
+    "cost": ("Constraint", "MaxLayers", "MaxMacs", "MaxParams"),
     "train": (
         "ConstrainedSampler",
         "PathDropoutSampler",
@@ -65,7 +65,7 @@ _HOMES = {
         "train_supernet",
     ),
     "latency": ("MaxLatency",),
-    "methods": ("darts", "fairnas", "gdas", "one_shot", "proxyless", "search_supernet", "spos"),
+    "methods": ("darts", "fairnas", "gdas", "one_shot", "proxyless", "search_supernet", "spos", "zen"),
     "export": ("export_onnx", "export_program", "save_weights"),
     "pipeline": ("run",),
 }
@@ -85,8 +85,10 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "Evolution",
     "Gate",
     "MaxLatency",
+    "MaxLayers",
     "MaxMacs",
     "MaxParams",
+    "MutationEvolution",
     "NSGA2",
     "PathDropoutSampler",
     "RandomSearch",
@@ -119,6 +121,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "train",
     "train_model",
     "train_supernet",
+    "zen",
 ]
 
 

@@ -14,7 +14,16 @@ from space.tables import (
 )
 
 from onepath.space import Choice, CostTable, CostTerm, SearchSpace
-from onepath.space.layers import Layer, build_layers, extremes, num_paths, write_options
+from onepath.space.layers import (
+    Layer,
+    _layers_in,
+    build_layers,
+    closing_order,
+    decision_order,
+    extremes,
+    num_paths,
+    write_options,
+)
 
 
 def paths(layers: list[Layer]) -> list[tuple[list[int], int]]:
@@ -42,6 +51,39 @@ def test_paths_are_the_distinct_architectures_with_their_costs(kind: str) -> Non
     assert (costs == table.ticks(space, rows)).all()
     lowest, highest = extremes(layers)
     assert (lowest, highest) == (min(cost for _, cost in every), max(cost for _, cost in every))
+
+
+def test_every_order_has_the_same_paths() -> None:
+    space, table = conditional_space(), conditional_table("int")
+    terms = list(zip(table.columns(space), table.term_ticks, strict=True))
+    orders = [closing_order(space, terms), decision_order(space, terms)]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(space.num_choices))
+    for column in range(space.num_choices):
+        for parent in space.conditions.parents(column):
+            assert orders[0].index(parent) < orders[0].index(column)
+    costs = [sorted(cost for _, cost in paths(_layers_in(order, space, terms))) for order in orders]
+    assert costs[0] == costs[1]
+
+
+def test_a_chain_of_large_groups_is_listed_group_by_group() -> None:
+    """Of six groups of four choices, tied to the next by one of 12 options: never more than two groups are open."""
+    rng = np.random.default_rng(0)
+    choices, terms = [Choice("link.0", range(12))], []
+    for group in range(6):
+        inner = [Choice(f"inner.{group}.{index}", range(3)) for index in range(4)]
+        link = Choice(f"link.{group + 1}", range(12))
+        names = [choices[-1].name, *(choice.name for choice in inner), link.name]
+        terms.append(CostTerm(names, rng.integers(100, size=(12, 3, 3, 3, 3, 12))))
+        choices += [*inner, link]
+    # All inner choices before all links: an order that goes by the number of options opens every group.
+    space, table = SearchSpace(sorted(choices, key=lambda choice: choice.name)), CostTable(0, terms)
+    layers = build_layers(space, table)
+    assert num_paths(layers)[0][0] == space.size == 12**7 * 81**6
+    lows, reached = np.zeros(12, dtype=int), []
+    for term in terms:
+        lows = (lows[:, None] + term.costs.min(axis=(1, 2, 3, 4))).min(axis=0)
+        reached.append(lows.min())
+    assert extremes(layers)[0] == reached[-1]
 
 
 def test_without_a_table_paths_are_the_distinct_architectures() -> None:

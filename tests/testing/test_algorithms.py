@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from onepath.search import NSGA2, Algorithm, Evolution, FeasibleSet, RandomSearch, RegularizedEvolution
+from onepath.search import (
+    NSGA2,
+    Algorithm,
+    Evolution,
+    FeasibleSet,
+    MutationEvolution,
+    RandomSearch,
+    RegularizedEvolution,
+)
 from onepath.space import SearchSpace
 from onepath.testing import ALGORITHM_CHECKS, MakeAlgorithm, known_score, known_space, search
 from onepath.testing.algorithms import check_nothing_is_proposed_twice, check_replay_resumes
@@ -26,6 +34,10 @@ def make_regularized_in_batches(space: SearchSpace, seed: int, budget: int) -> A
     return RegularizedEvolution(space, seed, num=budget, population=30, sample=5, batch=40)
 
 
+def make_mutation(space: SearchSpace, seed: int, budget: int) -> Algorithm:
+    return MutationEvolution(space, seed, num=budget, population=20)
+
+
 def make_nsga2(space: SearchSpace, seed: int, budget: int) -> Algorithm:
     return NSGA2(space, seed, population=20, generations=budget // 20 - 1)
 
@@ -43,6 +55,7 @@ MAKERS = [
     make_regularized_in_batches,
     make_nsga2,
     make_nsga2_with_cost,
+    make_mutation,
 ]
 
 
@@ -52,7 +65,7 @@ def test_algorithms_keep_the_contract(make: MakeAlgorithm, check) -> None:
     check(make)
 
 
-@pytest.mark.parametrize("make", MAKERS[1:5])
+@pytest.mark.parametrize("make", [*MAKERS[1:5], make_mutation])
 def test_those_that_use_the_scores_beat_random_search(make: MakeAlgorithm) -> None:
     """Of a search for one objective, over 20 seeds and 120 of 819 architectures."""
     space, _ = known_space()

@@ -9,11 +9,13 @@ from onepath.methods.one_shot import one_shot
 from onepath.methods.proxyless import proxyless, proxyless_recipe
 from onepath.methods.spos import spos
 from onepath.methods.supernet_search import Found, Trial, feasible_set, score, search_supernet
+from onepath.methods.zen import Scored, zen
 
 __all__ = [
     "Derived",
     "Found",
     "Front",
+    "Scored",
     "Trial",
     "darts",
     "darts_recipe",
@@ -30,4 +32,5 @@ __all__ = [
     "search_relaxed",
     "search_supernet",
     "spos",
+    "zen",
 ]

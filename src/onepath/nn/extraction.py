@@ -96,6 +96,28 @@ def _shallow_copy(module: nn.Module) -> nn.Module:
     return clone
 
 
+def unfilled_copy(module: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of a tree of plain modules whose parameters and buffers are allocated on a device and not filled.
+
+    Many times faster than building the modules, which draws weights, or than a deep copy.
+    """
+    clone = module.__class__.__new__(module.__class__)
+    clone.__dict__ = {
+        name: value.copy() if isinstance(value, dict) else value for name, value in module.__dict__.items()
+    }
+    for name, parameter in clone._parameters.items():
+        if parameter is not None:
+            empty = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+            clone._parameters[name] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
+    for name, buffer in clone._buffers.items():
+        if buffer is not None:
+            clone._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device=device)
+    for name, child in clone._modules.items():
+        if child is not None:
+            clone._modules[name] = unfilled_copy(child, device)
+    return clone
+
+
 def reset_weights(module: nn.Module, seed: int) -> None:
     """Draw fresh weights in place: each module's own initialisation, children before their parents.
 

@@ -3,6 +3,7 @@
 from onepath.search.algorithm import Algorithm, Proposal, Score
 from onepath.search.evolution import Evolution
 from onepath.search.feasible import Constraint, FeasibleSet, Limit
+from onepath.search.mutation_evolution import MutationEvolution
 from onepath.search.nsga2 import NSGA2
 from onepath.search.pareto import hypervolume, pareto_front
 from onepath.search.prefilter import Prefilter
@@ -16,6 +17,7 @@ __all__ = [
     "Evolution",
     "FeasibleSet",
     "Limit",
+    "MutationEvolution",
     "Prefilter",
     "Proposal",
     "RandomSearch",

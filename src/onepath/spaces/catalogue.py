@@ -13,8 +13,8 @@ from onepath.errors import ConfigurationError
 from onepath.nn import Supernet
 from onepath.nn.inputs import input_dtype
 from onepath.own_code import load_own
-from onepath.spaces.darts_rnn import darts_rnn
 from onepath.spaces.darts import Darts
+from onepath.spaces.darts_rnn import darts_rnn
 from onepath.spaces.mobilenet import mobilenet
 from onepath.spaces.nasbench201 import NasBench201
 from onepath.spaces.nasbench_macro import NasBenchMacro

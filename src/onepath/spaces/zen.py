@@ -10,6 +10,7 @@ There is no supernet: a network is scored with weights of its own, so that nothi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from onepath.errors import BindingError
 from onepath.nn import ChoiceBlock, ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
+from onepath.nn.extraction import unfilled_copy
 from onepath.nn.selection import Selection
 from onepath.space import Choice, CostTable, CostTerm, Option
 from onepath.spaces.bottleneck import reset_as_mobilenet
@@ -183,10 +185,8 @@ class BlockChain(nn.Module):
         """The active blocks, whose weights are still to be drawn."""
         del inherit
         options = {name: self.selection.options[choice] for name, choice in self.sizes.items()}
-        with torch.device("meta"):
-            blocks = nn.Sequential(*(ConvolutionBlock(layers) for layers in self._blocks(options)))
         device = self.device_of.device
-        return blocks if device.type == "meta" else blocks.to_empty(device=device)
+        return nn.Sequential(*(unfilled_copy(_block(layers), device) for layers in self._blocks(options)))
 
     def cost_terms(self, choice: Choice, pixels: tuple[int, int], kind: str) -> list[CostTerm]:
         """What the first block adds to a cost, and the others.
@@ -227,6 +227,13 @@ class BlockChain(nn.Module):
         yield block_layers(self.kind, in_channels, width, kernel, ratio, self.stride)
         for _ in range(depth - 1):
             yield block_layers(self.kind, width, width, kernel, ratio, 1)
+
+
+@functools.lru_cache(maxsize=4096)
+def _block(layers: BlockLayers) -> ConvolutionBlock:
+    """A block without data to copy."""
+    with torch.device("meta"):
+        return ConvolutionBlock(layers)
 
 
 def _stage(name: str, in_channels: Choice, widths: Sequence[int], stride: int) -> ChoiceBlock:

@@ -96,6 +96,7 @@ def scores(
     max_memory_bytes: int = GIBIBYTE,
     loss: Loss | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    is_disposable: bool = False,
 ) -> dict[str, Score]:
     """Several scores of a network; what they have in common is computed once.
 
@@ -111,6 +112,7 @@ def scores(
         max_memory_bytes: of gradients of single examples held at once, about.
         loss: (outputs, targets) -> mean loss of a batch; cross-entropy by default.
         options: score -> its options.
+        is_disposable: the model may be changed, which saves a copy; for a single score.
 
     Returns:
         Name -> score, in the order of `names`.
@@ -136,6 +138,7 @@ def scores(
         loss=loss,
         max_memory_bytes=max_memory_bytes,
         needs_activations=any(definition.name == "fisher" for definition in wanted),
+        is_disposable=is_disposable and len(wanted) == 1,
     )
     given = options or {}
     return {

@@ -49,6 +49,7 @@ class ScoreDefinition:
         cost: in passes over the batch.
         direction: where the value comes from as higher is better.
         known_failure: what it gets wrong.
+        reads_weights: False where the score draws weights of its own, or reads only their shapes.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ScoreDefinition:
     cost: str
     direction: str
     known_failure: str
+    reads_weights: bool = True
 
     def __call__(self, probe: Probe, **options: Any) -> float:
         """The value for what is probed."""

@@ -7,15 +7,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
+from onepath.cost.architecture import shape_twin
 from onepath.estimate.estimator import Estimate
 from onepath.estimate.scores.catalogue import score_definition, scores
 from onepath.estimate.scores.definition import Score
+from onepath.nn.extraction import unfilled_copy
+from onepath.train.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from onepath.data import Task
     from onepath.nn import Supernet
     from onepath.space import Architecture
+
+_DRAWN = (_ConvNd, nn.Linear, _BatchNorm)
 
 
 class ScoreEstimator:
@@ -48,7 +56,8 @@ class ScoreEstimator:
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._name = score_definition(name).name
+        definition = score_definition(name)
+        self._name, self._reads_weights = definition.name, definition.reads_weights
         self._supernet = supernet
         self._seed = seed
         self._device = torch.device(device)
@@ -57,6 +66,8 @@ class ScoreEstimator:
         inputs, targets = next(task.batches("train", batch_size, num_examples=batch_size, seed=seed))
         self._inputs, self._targets = inputs.to(self._device), targets.to(self._device)
         self._scores: dict[Architecture, Score] = {}
+        if self._device.type == "cpu":
+            keep_freed_memory()
 
     @property
     def num_degenerate(self) -> int:
@@ -81,14 +92,22 @@ class ScoreEstimator:
 
     def _compute(self, architecture: Architecture) -> Score:
         started = time.perf_counter()
-        model = self._supernet.extract(architecture, inherit=False, seed=self._seed).to(self._device)
         found = scores(
             [self._name],
-            model,
+            self._network(architecture),
             self._inputs,
             self._targets,
             seed=self._seed,
             loss=self._loss,
             options=self._options,
+            is_disposable=True,
         )[self._name]
         return Score(found.value, found.reason, time.perf_counter() - started)
+
+    def _network(self, architecture: Architecture) -> nn.Module:
+        """The stand-alone network; where the score draws weights of its own, others are not drawn before."""
+        if not self._reads_weights:
+            model, _ = shape_twin(self._supernet).extract_with_origins(architecture, inherit=False)
+            if all(isinstance(module, _DRAWN) for module in model.modules() if module._parameters):
+                return unfilled_copy(model, self._device)
+        return self._supernet.extract(architecture, inherit=False, seed=self._seed).to(self._device)

@@ -23,4 +23,5 @@ DEFINITION = ScoreDefinition(
     cost="1 forward without data",
     direction="more multiply-accumulates are taken as better",
     known_failure="as params: many ties, and nothing at a given cost",
+    reads_weights=False,
 )

@@ -18,4 +18,5 @@ DEFINITION = ScoreDefinition(
     cost="none",
     direction="more parameters are taken as better",
     known_failure="many ties; says little among the best networks of a space, and nothing at a given size",
+    reads_weights=False,
 )

@@ -23,7 +23,7 @@ GIBIBYTE = 1 << 30
 
 
 class Probe:
-    """One network and one batch; the network itself is never run and never changed.
+    """One network and one batch; the network itself is never run and never changed, unless it is disposable.
 
     Scores work on copies in eval mode, but for batch normalisation, which uses the statistics of the batch: dropout and
     stochastic depth are off. Every parameter of a copy takes gradients, and activations are not computed in place.
@@ -36,6 +36,7 @@ class Probe:
         loss: (outputs, targets) -> mean loss of the batch; cross-entropy by default.
         max_memory_bytes: of gradients of single examples held at once, about.
         needs_activations: whether the shared backward pass also gathers what `fisher` reads.
+        is_disposable: nobody needs the model afterwards; then it takes the place of the first copy.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Probe:
         loss: Loss | None = None,
         max_memory_bytes: int = GIBIBYTE,
         needs_activations: bool = True,
+        is_disposable: bool = False,
     ) -> None:
         first = next(model.parameters(), None)
         self.device = inputs.device if first is None else first.device
@@ -58,6 +60,7 @@ class Probe:
         self.loss: Loss = functional.cross_entropy if loss is None else loss
         self.max_memory_bytes = max_memory_bytes
         self._needs_activations = needs_activations
+        self._is_disposable = is_disposable
 
     @property
     def targets(self) -> Tensor:
@@ -74,7 +77,8 @@ class Probe:
 
     def copy(self) -> nn.Module:
         """A fresh copy to change at will."""
-        model = copy.deepcopy(self.model).eval()
+        model = self.model.eval() if self._is_disposable else copy.deepcopy(self.model).eval()
+        self._is_disposable = False
         for parameter in model.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         for module in model.modules():

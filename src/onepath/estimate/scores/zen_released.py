@@ -50,4 +50,5 @@ DEFINITION = ScoreDefinition(
     cost="2 forward a repeat",
     direction="stronger reaction is taken as better",
     known_failure="about 0.8 less for each normalisation than the formula, less so with every repeat",
+    reads_weights=False,
 )

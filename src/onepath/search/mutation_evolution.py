@@ -1,0 +1,105 @@
+"""Evolution by single mutations, in which the worst dies.
+
+Follows Algorithm 1 of "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition", Lin et al., ICCV 2021 (arXiv
+2102.01063), and its population of 512. Differs from it in these points:
+
+- The first population is full and random, drawn inside the limits; the paper's grows from one architecture that the
+  user gives.
+- No architecture is evaluated twice; a child that exceeds a limit is drawn again and counts as no step.
+- A mutation gives one choice another option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onepath.errors import ConfigurationError
+from onepath.randomness import generator
+from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
+from onepath.search.feasible import FeasibleSet, Matrix
+from onepath.space import Architecture, SearchSpace
+
+_NUM_DRAWS = 32  # at a time, so that a single child is tried often enough
+
+
+class MutationEvolution:
+    """Mutations of members picked uniformly; of more than `population` members the worst is dropped.
+
+    The first `ask` proposes the random members, every other one a single child.
+
+    Args:
+        space: where to search.
+        seed: of all draws.
+        num: architectures in all, at most.
+        population: members that are kept.
+        num_random: random members to begin with; by default as many as the population holds.
+
+    Attributes:
+        generation: 0 for the random members, then one more for every `population` children.
+        members: with their scores, best first; of equal ones those that came first.
+
+    Raises:
+        ConfigurationError: a number is below 1, or there are more random members than the population holds.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int = 0,
+        num: int = 4096,
+        population: int = 512,
+        num_random: int | None = None,
+    ) -> None:
+        num_random = population if num_random is None else num_random
+        if min(num, population, num_random) < 1 or num_random > population:
+            raise ConfigurationError(
+                f"`num >= 1` and `1 <= num_random <= population` must hold; got num={num}, population={population},"
+                f" num_random={num_random}; change the one that does not fit"
+            )
+        self.space, self.seed, self.num = space, seed, num
+        self.population, self.num_random = population, num_random
+        self.members: list[tuple[Architecture, Score]] = []
+        self._step = -1
+        self._visited: set[Architecture] = set()
+        self._asked: list[Architecture] = []
+
+    @property
+    def generation(self) -> int:
+        """Of the last `ask`; -1 before it."""
+        return self._step if self._step < 1 else 1 + (self._step - 1) // self.population
+
+    def ask(self, feasible: FeasibleSet) -> list[Proposal]:
+        """The next child; empty after `num` architectures or where nothing new is found."""
+        num_left = self.num - len(self._visited)
+        if num_left == 0:
+            return []
+        self._step += 1
+        rng = generator(self.seed, "mutation evolution", self._step)
+        num_wanted, children = min(self.num_random, num_left), list[Architecture]()
+        if self.members:
+            num_wanted = 1
+            members = self.space.matrix([architecture for architecture, _ in self.members])
+
+            def mutate(_: int) -> Matrix:
+                return self.space.mutate_one(members[rng.integers(len(members), size=_NUM_DRAWS)], rng)
+
+            children = first_new(feasible, mutate, 1, self._visited)
+        # At the start, and where all neighbours of the members are known.
+        others = first_new(
+            feasible,
+            lambda num: feasible.sample(max(num, _NUM_DRAWS), rng),
+            num_wanted - len(children),
+            self._visited,
+        )
+        self._asked = children + others
+        return [Proposal(child, "mutation") for child in children] + [
+            Proposal(other, "random") for other in others
+        ]
+
+    def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
+        """Let the new ones in, and drop the worst of more than `population`."""
+        check_told(self._asked, architectures, scores)
+        self._asked = []
+        self.members += zip(architectures, scores, strict=True)
+        self.members.sort(key=lambda member: rank(member[1]), reverse=True)
+        del self.members[self.population :]
