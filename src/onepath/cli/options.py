@@ -61,6 +61,12 @@ MaxMacs = Annotated[
 MaxParams = Annotated[
     str | None, typer.Option(metavar="N", help="At most this many parameters: 1M.", rich_help_panel=_LIMITS)
 ]
+MaxLayers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="At most this many convolutions and linear layers.", rich_help_panel=_LIMITS
+    ),
+]
 MaxLatencyMs = Annotated[
     str | None,
     typer.Option(
@@ -148,6 +154,12 @@ Precision = Annotated[
 ]
 Compile = Annotated[
     bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks.", rich_help_panel=_TRAINING)
+]
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        help="zen: the score searched by (default zen), as of `onepath score`.", rich_help_panel=_SEARCH
+    ),
 ]
 Population = Annotated[
     int | None, typer.Option(help="Architectures per generation.", rich_help_panel=_SEARCH)

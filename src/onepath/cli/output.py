@@ -31,6 +31,11 @@ def print_result(path: Path, result: Mapping[str, Any]) -> None:
     tested = ", ".join(_number(value) for value in baseline["retrained_test"])
     if tested:
         write(f"baseline   {tested} test, of {baseline['num']} random architectures under the same limits")
+    score = result["score"]
+    if score is not None:
+        write(
+            f"score      {score['name']} {_number(score['value'])}, {score['num_degenerate']:,} networks degenerate"
+        )
     ranking = result["ranking"]
     if ranking["kendall_tau"] is not None:
         tau, rho = _number(ranking["kendall_tau"]), _number(ranking["spearman"])

@@ -69,14 +69,16 @@ class RunConfig(BaseModel):
         test_data: the test set, where it is not in `data`.
         data_root: where torchvision keeps its downloads.
         input_size: height and width that images are brought to; None keeps theirs.
-        space: a ready-made space, or path/to/file.py:function.
+        space: a ready-made space, or path/to/file.py:function; zennas by default for method zen.
         space_arguments: further arguments of the space.
         width: factor on the space's channels; None takes one at which about half of the space meets the limits.
         method: how the supernet is trained and searched: "spos" (one path at a time, evolution), "fairnas" (strict
             fairness, NSGA-II for a front of accuracy, MACs and parameters, of which the most accurate is the winner)
             "one-shot" (path dropout, random search over as many architectures as the others evaluate), or "darts",
-            "gdas" or "proxyless" (architecture parameters beside the weights; the most probable legal one wins).
+            "gdas" or "proxyless" (architecture parameters beside the weights; the most probable legal one wins), or
+            "zen" (no supernet: evolution by a score without training).
         max_macs, max_params: hard limits on the network found.
+        max_layers: a hard limit on its convolutions and linear layers, those of shortcuts and branches too.
         max_latency_ms: a hard limit on latency, or several: then there is one winner for each, and what the run
             directory itself holds is of the first.
         device: where that limit holds, and where the winner is measured; see `onepath devices`.
@@ -89,6 +91,7 @@ class RunConfig(BaseModel):
         rate: probability, at the end of the training, that path dropout drops all candidates of a block, in [0, 1].
             Of one-shot.
         num_ghost_batches: parts of each batch with paths of their own. Of one-shot.
+        proxy: the score searched by, one of `onepath.estimate.SCORES`. Of zen.
         epochs, batch_size, learning_rate: of the supernet's training; epochs of fairnas cost as many passes as a
             block has candidates, and are fewer by default.
         retrain_epochs: of each stand-alone training.
@@ -116,9 +119,10 @@ class RunConfig(BaseModel):
     space: str = "shufflenet"
     space_arguments: dict[str, Any] = Field(default_factory=dict)
     width: Annotated[float, Field(gt=0)] | None = None
-    method: Literal["spos", "fairnas", "one-shot", "darts", "gdas", "proxyless"] = "spos"
+    method: Literal["spos", "fairnas", "one-shot", "darts", "gdas", "proxyless", "zen"] = "spos"
     max_macs: Count | None = None
     max_params: Count | None = None
+    max_layers: Positive | None = None
     max_latency_ms: Latencies | None = None
     device: str | None = None
     device_threads: Positive | None = None
@@ -127,6 +131,7 @@ class RunConfig(BaseModel):
     reduction: Literal["sum", "mean"] | None = None
     rate: Annotated[float, Field(ge=0, le=1)] | None = None
     num_ghost_batches: Positive | None = None
+    proxy: str | None = None
     epochs: Positive | None = None
     batch_size: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -144,6 +149,12 @@ class RunConfig(BaseModel):
     compile: bool = False
     out: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_space_of_method(cls, options: Any) -> Any:
+        name = options.get("method", "spos") if isinstance(options, dict) else None
+        return {"space": METHODS[name].space, **options} if name in METHODS else options
+
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
         for name in sorted({name for method in METHODS.values() for name in method.options}):
@@ -152,6 +163,17 @@ class RunConfig(BaseModel):
                 raise ValueError(
                     f"{name} is an option of method {takers}, but method is {self.method}; leave {name} out, or give "
                     f"method {takers}"
+                )
+        if METHODS[self.method].sampler is None:
+            if self.retrain_from != "scratch":
+                raise ValueError(
+                    f"retrain_from: method {self.method} has no supernet to inherit from, but got "
+                    f"{self.retrain_from}; leave it out"
+                )
+            if self.epochs is not None:
+                raise ValueError(
+                    f"epochs are those of a supernet, and method {self.method} trains none, but got {self.epochs}; "
+                    "give retrain_epochs"
                 )
         limits = self.max_latency_ms
         if limits is not None and self.device is None and self.latency_table is None:
@@ -241,7 +263,7 @@ def _absolute(value: str | None) -> str | None:
         return None
     path, separator, function = value.rpartition(":") if ".py:" in value else (value, "", "")
     # "digits" is the bundled data, even beside a folder called so.
-    if value in ("digits", "shufflenet") and not separator:
+    if value in ("digits", "shufflenet", "zennas") and not separator:
         return value
     return f"{Path(path).expanduser().absolute()}{separator}{function}" if Path(path).exists() else value
 

@@ -113,6 +113,11 @@ class Run(Materials):
             self._compare(stored)
         else:
             # Find out now what would otherwise end the run after hours of training.
+            if METHODS[self.config.method].sampler is not None and not self.blank.shares_weights:
+                raise ConfigurationError(
+                    f"method {self.config.method} needs a space with a supernet, but {self.config.space} has none; use "
+                    "method zen, or another space"
+                )
             if (check := METHODS[self.config.method].check) is not None:
                 check(self.blank.space)
             self.check_limits(self.latencies.check_given())
@@ -159,7 +164,7 @@ class Run(Materials):
 
     def constraints(self, ms: float | None) -> list[Constraint]:
         """The limits on what is counted, and at most `ms` of predicted latency; None is no limit on latency."""
-        from onepath.cost import MaxMacs, MaxParams
+        from onepath.cost import MaxLayers, MaxMacs, MaxParams
 
         config = self.config
         found: list[Constraint] = []
@@ -167,6 +172,8 @@ class Run(Materials):
             found.append(MaxMacs(config.max_macs))
         if config.max_params is not None:
             found.append(MaxParams(config.max_params))
+        if config.max_layers is not None:
+            found.append(MaxLayers(config.max_layers))
         if ms is not None:
             found.append(self.latencies.limit(ms))
         return found

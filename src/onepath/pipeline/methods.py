@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
 from onepath.pipeline.relaxed import Derivation, architecture_training, check_relaxed
+from onepath.pipeline.scored import score_estimator
 
 if TYPE_CHECKING:
+    from onepath.estimate import Estimator
     from onepath.nn import Supernet
     from onepath.pipeline.context import Run
     from onepath.search import Algorithm
@@ -27,7 +29,7 @@ class Method:
     """The parts of a method.
 
     Attributes:
-        sampler: the paths that the supernet's training follows.
+        sampler: the paths that the supernet's training follows; None trains no supernet.
         algorithm: the search, from its seed; it evaluates `population * (generations + 1)` architectures at most.
         options: options of the configuration that not every method takes, with their defaults; None stands for a
             default that depends on the space.
@@ -36,11 +38,14 @@ class Method:
         check: raises ConfigurationError, before any training, for a space that the method cannot serve.
         relaxed: trains logits beside the weights, in place of sampled paths; the search then begins with the
             architecture derived from them, which wins.
+        estimator: what the search asks for; None is the accuracy with the supernet's weights.
+        space: where to search if none is asked for.
+        budget: default population and generations; None depends on the size of the data.
         wins_from_front: whether the winner is the most accurate architecture of the front of accuracy, MACs and
             parameters, so that of equally accurate ones the cheaper wins; else the one of less loss does.
     """
 
-    sampler: Callable[[Run, Supernet], Sampler]
+    sampler: Callable[[Run, Supernet], Sampler] | None
     algorithm: Callable[[Run, int], Algorithm]
     options: Mapping[str, Any] = field(default_factory=dict)
     recipe: Callable[[Recipe], Recipe] = lambda recipe: recipe
@@ -48,6 +53,9 @@ class Method:
     check: Callable[[SearchSpace], object] | None = None
     wins_from_front: bool = False
     relaxed: Callable[[Run, Supernet], ArchitectureTraining] | None = None
+    estimator: Callable[[Run], Estimator] | None = None
+    space: str = "shufflenet"
+    budget: tuple[int, int] | None = None
 
 
 def _spos_sampler(run: Run, supernet: Supernet) -> Sampler:
@@ -126,6 +134,13 @@ def _budget(run: Run) -> tuple[int, int]:
     return population, generations
 
 
+def _mutation_evolution(run: Run, seed: int) -> Algorithm:
+    from onepath.search import MutationEvolution
+
+    population, generations = _budget(run)
+    return MutationEvolution(run.blank.space, seed, num=population * (generations + 1), population=population)
+
+
 def _derivation(run: Run, seed: int) -> Algorithm:
     return Derivation(run, seed, _budget(run)[0] - 1)
 
@@ -169,4 +184,13 @@ METHODS: Mapping[str, Method] = {
     "darts": _relaxed("darts"),
     "gdas": _relaxed("gdas"),
     "proxyless": _relaxed("proxyless"),
+    "zen": Method(
+        None,
+        _mutation_evolution,
+        options={"proxy": "zen"},
+        estimator=score_estimator,
+        space="zennas",
+        # 4,096 networks: minutes on two cores for networks of 20 million multiply-accumulates.
+        budget=(512, 7),
+    ),
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.materials import SUPERNET
+from onepath.pipeline.methods import METHODS
 from onepath.pipeline.parallel import train_at_once
 from onepath.pipeline.standalone import PlannedNetwork, TrainedNetwork, accuracy, train_network
 from onepath.pipeline.training import watch
@@ -196,6 +197,10 @@ def row_notes(networks: Networks, name: str) -> list[str]:
 
 
 def _check_trained(run: Run) -> None:
+    if METHODS[run.config.method].sampler is None:
+        raise RunDirectoryError(
+            f"rank needs a supernet, but method {run.config.method} trains none; rank scores by `onepath rank --proxy`"
+        )
     if not run.is_done("train"):
         path = run.directory.path
         raise RunDirectoryError(

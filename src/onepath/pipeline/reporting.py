@@ -43,7 +43,8 @@ def write_events(record: RunRecord) -> None:
                 for name in ("loss", "metric", "learning_rate"):
                     _add(writer, f"{curve}/{name}", getattr(point, name), point.update_number)
         for trial in record.trials:
-            _add(writer, "search/accuracy", trial.accuracy, trial.number)
+            what = "accuracy" if record.config.get("proxy") is None else "score"
+            _add(writer, f"search/{what}", trial.accuracy, trial.number)
             _add(writer, "search/macs", trial.macs, trial.number)
 
 

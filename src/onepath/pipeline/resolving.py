@@ -76,6 +76,8 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
         width = facts.get("fitted_width") or _fitted_width(config, facts)
         facts = {**facts, "fitted_width": width}
     method = METHODS[config.method]
+    small_or_large = (_SMALL_POPULATION, _SMALL_GENERATIONS) if is_small else (50, 20)
+    population, generations = method.budget or small_or_large
     if config.epochs is None and method.num_paths is not None:
         if "num_paths" not in facts:
             space = build_supernet(config.model_copy(update={"width": width}), facts).space
@@ -84,11 +86,9 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
     filled = {
         **{name: _own(config, name, default) for name, default in method.options.items()},
         "width": width,
-        "epochs": recipe.epochs,
-        "population": config.population or (_SMALL_POPULATION if is_small else 50),
-        "generations": (_SMALL_GENERATIONS if is_small else 20)
-        if config.generations is None
-        else config.generations,
+        "epochs": None if method.sampler is None else recipe.epochs,
+        "population": config.population or population,
+        "generations": generations if config.generations is None else config.generations,
         "retrain_epochs": retrain.epochs,
         "workers": _num_workers(config),
         "batch_size": batch_size,
@@ -164,6 +164,10 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
     from onepath import spaces
 
     spaces.find(config.space)
+    if config.proxy is not None:
+        from onepath.estimate import score_definition
+
+        score_definition(config.proxy)
     if is_new and config.device is not None:
         from onepath import latency
 

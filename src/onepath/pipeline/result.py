@@ -13,6 +13,7 @@ from onepath.pipeline.context import Run
 from onepath.pipeline.fronts import front_result
 from onepath.pipeline.latencies import MEASURED
 from onepath.pipeline.resolving import build_supernet
+from onepath.pipeline.scored import score_result
 from onepath.pipeline.several import winners
 from onepath.rank_correlation import rank_correlation
 from onepath.record import NetworkRow, RunRecord, load_tensors
@@ -84,6 +85,7 @@ def make_result(run: Run) -> dict[str, Any]:
         "constraints": {
             "max_macs": config.max_macs,
             "max_params": config.max_params,
+            "max_layers": config.max_layers,
             "max_latency_ms": config.limit_ms,
             "device": config.device,
         },
@@ -95,7 +97,7 @@ def make_result(run: Run) -> dict[str, Any]:
             **_latency(run, winner.architecture),
         },
         "accuracy": {
-            "inherited_validation": searched.accuracy,
+            "inherited_validation": searched.accuracy if config.proxy is None else None,
             "retrained_validation": winner.retrained_validation,
             "retrained_test": winner.retrained_test,
         },
@@ -115,7 +117,8 @@ def make_result(run: Run) -> dict[str, Any]:
         },
     }
     front = front_result(stages["search"].record, trials)
-    return {**result, "winners": winners(run, result), "front": front}
+    score = score_result(stages["search"].record, searched)
+    return {**result, "winners": winners(run, result), "front": front, "score": score}
 
 
 def _latency(run: Run, architecture: str) -> dict[str, Any]:
@@ -139,7 +142,9 @@ def _latency(run: Run, architecture: str) -> dict[str, Any]:
 
 
 def ranking(networks: list[NetworkRow]) -> dict[str, Any]:
-    """How inherited accuracy ranks the networks against their stand-alone (from scratch) test accuracy.
+    """How inherited accuracy, or the score searched by, ranks the networks against their stand-alone test accuracy.
+
+    Of those trained from scratch.
 
     Kendall's tau-b and Spearman's rho, in [-1, 1]; None for fewer than two networks or where all are equal on one
     side.

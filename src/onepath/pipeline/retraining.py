@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -103,7 +104,8 @@ def _inherited_accuracies(run: Run, architectures: list[Architecture]) -> dict[s
     for architecture in architectures:
         if str(architecture) not in known:
             estimator = make_estimator(run) if estimator is None else estimator
-            known[str(architecture)] = estimator.estimate(architecture).accuracy
+            value = estimator.estimate(architecture).accuracy
+            known[str(architecture)] = value if math.isfinite(value) else None
     return known
 
 

@@ -25,6 +25,7 @@ class RunOptions(TypedDict, total=False):
     method: str
     max_macs: int | str | None
     max_params: int | str | None
+    max_layers: int | None
     max_latency_ms: float | str | Sequence[float] | None
     device: str | None
     device_threads: int | None
@@ -33,6 +34,7 @@ class RunOptions(TypedDict, total=False):
     reduction: str | None
     rate: float | None
     num_ghost_batches: int | None
+    proxy: str | None
     epochs: int | None
     batch_size: int | None
     learning_rate: float | None
@@ -54,7 +56,7 @@ def run(
     data: Any = "digits",
     *,
     test_data: Any = None,
-    space: str | Path = "shufflenet",
+    space: str | Path | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
@@ -69,7 +71,8 @@ def run(
     Args:
         data: what `load_data` reads, or a task.
         test_data: the test set, where it is not in `data`.
-        space: a ready-made space, or path/to/file.py:function for a function that returns a module.
+        space: a ready-made space, or path/to/file.py:function for a function that returns a module; None takes
+            zennas for method zen, else shufflenet.
         out: the run directory; None takes `runs/<data>-<space>-<method>`.
         fresh: delete an old run in `out` first.
         progress: where to tell how far it is.
@@ -96,7 +99,8 @@ def run(
             given[name] = str(given[name])
     data_object = None if isinstance(data, str | Path) else data
     given["data"] = str(data) if data_object is None else GIVEN_IN_PYTHON + getattr(data, "name", "arrays")
-    given["space"] = str(space)
+    if space is not None:
+        given["space"] = str(space)
     with Run(
         make_config(given),
         data=data_object,

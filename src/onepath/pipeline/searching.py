@@ -1,4 +1,4 @@
-"""The stage `search`: the best architecture under the limits, by inherited accuracy."""
+"""The stage `search`: the best architecture under the limits, by inherited accuracy or by a score."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.fronts import front_record, front_rows
 from onepath.pipeline.measuring import choose_within
 from onepath.pipeline.methods import METHODS
+from onepath.pipeline.scored import score_record
 from onepath.randomness import generator
 from onepath.record import TrialRow
 
@@ -43,9 +44,9 @@ def search_stage(run: Run) -> None:
         replay.check_all_used()
         clock.record = search_record(run, run.blank.space.parse(winner.architecture), screen_ms)
     num_trials = len(run.directory.store.trials())
+    value = f"{run.config.proxy or 'inherited accuracy'} {winner.accuracy or 0:.4f}"
     run.progress.note(
-        f"found {winner.macs:,} MACs, {winner.params:,} parameters, inherited accuracy {winner.accuracy or 0:.4f} "
-        f"among {num_trials:,} evaluated"
+        f"found {winner.macs:,} MACs, {winner.params:,} parameters, {value} among {num_trials:,} evaluated"
     )
     if screen_ms is not None:
         latency = run.latencies.measure(run.blank.space.parse(winner.architecture))
@@ -83,10 +84,13 @@ def make_algorithm(run: Run, step: int = 0) -> Algorithm:
 
 
 def make_estimator(run: Run) -> Estimator:
-    """What gives the inherited accuracy of an architecture."""
+    """What gives the inherited accuracy of an architecture, or what the method searches by."""
     from onepath.estimate import SupernetEstimator
 
     config = run.config
+    estimator = METHODS[config.method].estimator
+    if estimator is not None:
+        return estimator(run)
     return SupernetEstimator(
         run.trained,
         run.task,
@@ -132,7 +136,9 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
         "space_choices": [{"name": choice.name, "options": list(choice.options)} for choice in space.choices],
         "active": winner.options,
         "limit": {limit.name: limit.maximum for limit in run.constraints(run.config.limit_ms)},
-        "front": front_record(run, trials),
+        # A score has no scale on which a front's hypervolume could be measured.
+        "front": front_record(run, trials) if run.config.proxy is None else None,
+        "score": score_record(run, trials),
         "num_random_legal": sum(trial.origin == "random" for trial in trials),
     }
     if screen_ms is not None:
@@ -204,7 +210,8 @@ class Replay:
         self._clock.tick()
         self._told[architecture] = row
         self._by_architecture[architecture] = row
-        self._run.progress.advance(self._num - self._first, f"best accuracy {self._best:.4f}")
+        what = self._run.config.proxy or "accuracy"
+        self._run.progress.advance(self._num - self._first, f"best {what} {self._best:.4f}")
 
     def check_all_used(self) -> None:
         """Every stored trial must have been asked for again."""

@@ -22,12 +22,16 @@ def train_stage(run: Run) -> None:
 
     The stage's record tells how often each candidate of each block was trained: "counts", and "start" for the first
     updates, where the recipe has them train one path. Killed, it continues from its last checkpoint and ends with the
-    same weights and counts.
+    same weights and counts. A method without a supernet has nothing to do here.
     """
     from onepath.train import CandidateCounts, train_relaxed, train_supernet
 
     config = run.config
     run.latencies.prepare()
+    if METHODS[config.method].sampler is None:
+        with run.stage("train"):
+            run.progress.note(f"method {config.method} trains no supernet: nothing to do in the stage train")
+        return
     checkpoint = run.directory.checkpoint(SUPERNET, run.checkpoint_seconds)
     with run.stage("train") as clock:
         supernet, counts = run.build_supernet(), CandidateCounts()
@@ -71,7 +75,9 @@ def train_stage(run: Run) -> None:
 
 def make_sampler(run: Run, supernet: Supernet) -> Sampler:
     """The sampler of the configuration's method."""
-    return METHODS[run.config.method].sampler(run, supernet)
+    sampler = METHODS[run.config.method].sampler
+    assert sampler is not None, "the method trains a supernet"
+    return sampler(run, supernet)
 
 
 def keeping_start(

@@ -15,7 +15,8 @@ class TrialRow:
         architecture: compact string, `Architecture.__str__`; unique.
         generation: of the search algorithm, from 0.
         origin: "random", "mutation" or "crossover".
-        accuracy: inherited validation accuracy in [0, 1], higher is better; None where it was not finite.
+        accuracy: inherited validation accuracy in [0, 1], higher is better; in a run that searches by a score, the
+            score. None where it was not finite.
         loss: inherited validation loss, lower is better; None where it was not finite.
         macs: multiply-accumulates of the stand-alone network.
         params: parameters of the stand-alone network.
@@ -44,7 +45,7 @@ class NetworkRow:
         seed: of its training.
         macs: multiply-accumulates.
         params: number of parameters.
-        inherited_validation: validation accuracy with the supernet's weights.
+        inherited_validation: validation accuracy with the supernet's weights, or the score, as in `TrialRow`.
         retrained_validation: validation accuracy after its own training.
         retrained_test: test accuracy after its own training; None until the final evaluation.
         seconds: time of its training.

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from onepath.record import CurvePoint, NetworkRow, RunRecord, TrialRow
-from onepath.report.findings import baselines, is_done, limits, pareto_front, ranked_pairs, winner_trial
+from onepath.report.findings import (
+    Searched,
+    baselines,
+    is_done,
+    limits,
+    pareto_front,
+    ranked_pairs,
+    searched_by,
+    winner_trial,
+)
 from onepath.report.formats import shortened
 
 Figure = dict[str, Any]
@@ -28,15 +37,16 @@ def accuracy_against_macs(record: RunRecord) -> Figure | None:
     trials = [trial for trial in record.trials if trial.accuracy is not None and trial.macs is not None]
     if not trials:
         return None
-    front, winner = pareto_front(trials), winner_trial(record)
+    front, winner, by = pareto_front(trials), winner_trial(record), searched_by(record)
     others = [
         row for row in baselines(record) if row.inherited_validation is not None and row.macs is not None
     ]
     data = [
-        _points("evaluated", trials, marker={"color": "trial", "size": 6, "opacity": 0.45}),
+        _points("evaluated", trials, by, marker={"color": "trial", "size": 6, "opacity": 0.45}),
         _points(
             "Pareto front",
             front,
+            by,
             mode="lines+markers",
             line={"color": "front", "width": 2, "shape": "hv"},
             marker={"color": "front", "size": 7},
@@ -49,17 +59,17 @@ def accuracy_against_macs(record: RunRecord) -> Figure | None:
                 "mode": "markers",
                 "name": "random baseline",
                 "x": [_millions(row.macs) for row in others],
-                "y": [_hundredths(row.inherited_validation) for row in others],
+                "y": [by.shown(row.inherited_validation) for row in others],
                 "text": [escape(_role_title(row.role)) for row in others],
                 "marker": {"color": "baseline", "size": 12, "symbol": "diamond", "line": OUTLINE},
-                "hovertemplate": "%{text}<br>%{x:.4~f} M MACs, %{y:.2f} %<extra></extra>",
+                "hovertemplate": f"%{{text}}<br>%{{x:.4~f}} M MACs, %{{y:.2f}}{by.unit}<extra></extra>",
             }
         )
     if winner is not None and winner.macs is not None and winner.accuracy is not None:
         marker = {"color": "winner", "size": 18, "symbol": "star", "line": OUTLINE}
         name = "winner" if is_done(record, "search") else "best so far"
-        data.append(_points(name, [winner], marker=marker))
-    layout = layout_of("million MACs", "inherited validation accuracy (%)")
+        data.append(_points(name, [winner], by, marker=marker))
+    layout = layout_of("million MACs", by.axis)
     limit = limits(record).get("max_macs")
     if limit is not None:
         layout["shapes"] = [vertical_line(_millions(limit))]
@@ -68,15 +78,16 @@ def accuracy_against_macs(record: RunRecord) -> Figure | None:
 
 
 def search_progress(record: RunRecord) -> Figure | None:
-    """Best so far, median and quartiles of inherited accuracy, by generation; by trial where generations are few."""
+    """Best so far, median and quartiles of what was searched by, by generation; by trial where these are few."""
+    by = searched_by(record)
     scored = [trial for trial in record.trials if trial.accuracy is not None]
     if not scored:
         return None
     generations: dict[int, list[float]] = {}
     for trial in scored:
-        generations.setdefault(trial.generation, []).append(_hundredths(trial.accuracy))
+        generations.setdefault(trial.generation, []).append(by.shown(trial.accuracy))
     if len(generations) < 3:
-        return _progress_by_trial(scored)
+        return _progress_by_trial(scored, by)
     x = sorted(generations)
     low, middle, high = ([round(float(np.percentile(generations[g], q)), 4) for g in x] for q in (25, 50, 75))
     best = np.maximum.accumulate([max(generations[g]) for g in x]).tolist()
@@ -84,10 +95,10 @@ def search_progress(record: RunRecord) -> Figure | None:
     data = [
         {**band, "y": low, "showlegend": False},
         {**band, "y": high, "name": "quartiles", "fill": "tonexty", "fillcolor": "band"},
-        _line("median of the generation", x, middle, "trial", "%{y:.2f} %"),
-        _line("best so far", x, best, "winner", "%{y:.2f} %"),
+        _line("median of the generation", x, middle, "trial", f"%{{y:.2f}}{by.unit}"),
+        _line("best so far", x, best, "winner", f"%{{y:.2f}}{by.unit}"),
     ]
-    layout = layout_of("generation", "inherited validation accuracy (%)")
+    layout = layout_of("generation", by.axis)
     layout["hovermode"] = "x unified"
     layout["xaxis"]["dtick"] = max(1, round((x[-1] - x[0]) / 10))
     return {"id": "search-progress", "data": data, "layout": layout}
@@ -119,8 +130,8 @@ def training_curves(record: RunRecord) -> list[Figure]:
 
 
 def inherited_against_alone(record: RunRecord) -> Figure | None:
-    """Inherited against stand-alone test accuracy of the networks trained from scratch, each with its name."""
-    rows = ranked_pairs(record)
+    """What was searched by, against the test accuracy of the networks trained from scratch, each with its name."""
+    rows, by = ranked_pairs(record), searched_by(record)
     if not rows:
         return None
     is_numbered = len(rows) > _MOST_NAMED
@@ -136,20 +147,21 @@ def inherited_against_alone(record: RunRecord) -> Figure | None:
                 "type": "scatter",
                 "mode": "markers+text",
                 "name": name,
-                "x": [_hundredths(row.inherited_validation) for row in members],
+                "x": [by.shown(row.inherited_validation) for row in members],
                 "y": [_hundredths(row.retrained_test) for row in members],
                 "text": [title.removeprefix("Random ") for title in titles] if is_numbered else titles,
                 "customdata": titles,
                 "textposition": "top center",
                 "cliponaxis": False,
                 "marker": {"color": colour, "size": size, "symbol": symbol, "line": OUTLINE},
-                "hovertemplate": "%{customdata}<br>inherited %{x:.2f} %<br>stand-alone %{y:.2f} %<extra></extra>",
+                "hovertemplate": f"%{{customdata}}<br>{'score' if by.is_score else 'inherited'} %{{x:.2f}}{by.unit}"
+                "<br>stand-alone %{y:.2f} %<extra></extra>",
             }
         )
-    layout = layout_of("inherited validation accuracy (%)", "stand-alone test accuracy (%)")
+    layout = layout_of(by.axis, "stand-alone test accuracy (%)")
     layout["showlegend"] = False
     for axis, values in (
-        ("xaxis", [_hundredths(row.inherited_validation) for row in rows]),
+        ("xaxis", [by.shown(row.inherited_validation) for row in rows]),
         ("yaxis", [_hundredths(row.retrained_test) for row in rows]),
     ):
         # Room for the labels, and no axis that blows a difference of one image up to the full height.
@@ -166,15 +178,15 @@ def layout_of(x: str, y: str) -> Figure:
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "showlegend": True}
 
 
-def _points(name: str, trials: Sequence[TrialRow], **style: Any) -> Figure:
+def _points(name: str, trials: Sequence[TrialRow], by: Searched, **style: Any) -> Figure:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
         "x": [_millions(trial.macs) for trial in trials],
-        "y": [_hundredths(trial.accuracy) for trial in trials],
+        "y": [by.shown(trial.accuracy) for trial in trials],
         "text": [describe_trial(trial) for trial in trials],
-        "hovertemplate": "%{x:.4~f} M MACs, %{y:.2f} %<br>%{text}<extra></extra>",
+        "hovertemplate": f"%{{x:.4~f}} M MACs, %{{y:.2f}}{by.unit}<br>%{{text}}<extra></extra>",
         **style,
     }
 
@@ -199,18 +211,18 @@ def _line(
     }
 
 
-def _progress_by_trial(scored: Sequence[TrialRow]) -> Figure:
+def _progress_by_trial(scored: Sequence[TrialRow], by: Searched) -> Figure:
     x = [trial.number + 1 for trial in scored]
-    y = [_hundredths(trial.accuracy) for trial in scored]
+    y = [by.shown(trial.accuracy) for trial in scored]
     best = np.maximum.accumulate(y).tolist()
     marker = {"color": "trial", "size": 6, "opacity": 0.45}
     data = [
-        _points("evaluated", scored, marker=marker)
-        | {"x": x, "y": y, "hovertemplate": "%{y:.2f} %<br>%{text}<extra></extra>"},
-        _line("best so far", x, best, "winner", "%{y:.2f} %"),
+        _points("evaluated", scored, by, marker=marker)
+        | {"x": x, "y": y, "hovertemplate": f"%{{y:.2f}}{by.unit}<br>%{{text}}<extra></extra>"},
+        _line("best so far", x, best, "winner", f"%{{y:.2f}}{by.unit}"),
     ]
     data[1]["line"]["shape"] = "hv"
-    layout = layout_of("architectures evaluated", "inherited validation accuracy (%)")
+    layout = layout_of("architectures evaluated", by.axis)
     return {"id": "search-progress", "data": data, "layout": layout}
 
 

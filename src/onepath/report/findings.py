@@ -1,4 +1,4 @@
-"""What a run's records say: the winner, the baseline beside it, and how well inherited accuracy ranks."""
+"""What a run's records say: the winner, the baseline beside it, and how well inherited accuracy or a score ranks."""
 
 from __future__ import annotations
 
@@ -62,6 +62,38 @@ class Ranking:
     kendall_tau: float | None
     spearman: float | None
     chance: float | None
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What the search made as large as it could, and how it is shown.
+
+    Attributes:
+        name: in a sentence.
+        axis: of a diagram.
+        factor: from what is stored to what is shown.
+        unit: behind a number, with a space before it.
+        is_score: whether it is a score without training, which is no accuracy and has no unit.
+    """
+
+    name: str
+    axis: str
+    factor: float
+    unit: str
+    is_score: bool
+
+    def shown(self, value: float | None) -> float:
+        """A stored value as a diagram has it."""
+        assert value is not None, "only what was measured is drawn"
+        return round(self.factor * value, 4)
+
+
+def searched_by(record: RunRecord) -> Searched:
+    """Inherited accuracy, or the score of a method that trains no supernet."""
+    score = record.config.get("proxy")
+    if score is None:
+        return Searched("inherited accuracy", "inherited validation accuracy (%)", 100.0, " %", False)
+    return Searched(f"the score {score}", f"{score} (score without training)", 1.0, "", True)
 
 
 def stage_record(record: RunRecord, stage: str) -> Mapping[str, Any]:

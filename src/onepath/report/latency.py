@@ -17,7 +17,7 @@ from onepath.report.figures import (
     network_title,
     vertical_line,
 )
-from onepath.report.findings import limits, stage_record, winner_trial
+from onepath.report.findings import Searched, limits, searched_by, stage_record, winner_trial
 from onepath.report.formats import milliseconds, percent, whole
 
 
@@ -98,13 +98,14 @@ def accuracy_against_latency(record: RunRecord) -> Figure | None:
     if not trials:
         return None
     measured = stage_record(record, "latency").get("measured") or {}
-    winner = winner_trial(record)
+    winner, by = winner_trial(record), searched_by(record)
     tried = [trial for trial in trials if trial.architecture in measured and trial is not winner]
     data = [
         _trials(
             "evaluated (predicted)",
             trials,
             [predicted[trial.architecture] for trial in trials],
+            by,
             marker={"color": "trial", "size": 6, "opacity": 0.45},
         )
     ]
@@ -114,6 +115,7 @@ def accuracy_against_latency(record: RunRecord) -> Figure | None:
             "Pareto front (predicted)",
             front,
             [predicted[trial.architecture] for trial in front],
+            by,
             mode="lines+markers",
             line={"color": "front", "width": 2, "shape": "hv"},
             marker={"color": "front", "size": 7},
@@ -130,10 +132,14 @@ def accuracy_against_latency(record: RunRecord) -> Figure | None:
         if shown:
             data.append(
                 _trials(
-                    name, shown, [measured[trial.architecture]["median_ms"] for trial in shown], marker=marker
+                    name,
+                    shown,
+                    [measured[trial.architecture]["median_ms"] for trial in shown],
+                    by,
+                    marker=marker,
                 )
             )
-    layout = layout_of("latency (ms)", "inherited validation accuracy (%)")
+    layout = layout_of("latency (ms)", by.axis)
     assert limit is not None, "without a limit there is no section"
     layout["shapes"], layout["annotations"] = [vertical_line(limit)], [line_label(limit, "limit")]
     return {"id": "accuracy-against-latency", "data": data, "layout": layout}
@@ -202,15 +208,17 @@ def _front(trials: list[TrialRow], predicted: Mapping[str, float]) -> list[Trial
     return front
 
 
-def _trials(name: str, trials: list[TrialRow], latencies_ms: list[float], **style: Any) -> Figure:
+def _trials(
+    name: str, trials: list[TrialRow], latencies_ms: list[float], by: Searched, **style: Any
+) -> Figure:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
         "x": [round(ms, 6) for ms in latencies_ms],
-        "y": [round(100 * (trial.accuracy or 0.0), 4) for trial in trials],
+        "y": [by.shown(trial.accuracy) for trial in trials],
         "text": [describe_trial(trial) for trial in trials],
-        "hovertemplate": f"%{{x:.4~g}} ms, %{{y:.2f}} %<br>%{{text}}<extra>{escape(name)}</extra>",
+        "hovertemplate": f"%{{x:.4~g}} ms, %{{y:.2f}}{by.unit}<br>%{{text}}<extra>{escape(name)}</extra>",
         **style,
     }
 

@@ -24,6 +24,7 @@ from onepath.report.findings import (
     num_scored,
     rank,
     sampling_error,
+    searched_by,
     stage_record,
     winner_network,
     winner_trial,
@@ -146,7 +147,8 @@ def content(record: RunRecord) -> dict[str, Any]:
         "drawing": drawing(record),
         "winner": trial.architecture if trial else network.architecture if network else None,
         "networks": [(_network_name(record, row), row, _gain(row)) for row in record.networks],
-        "ranking": ranking_text(rank(record)),
+        "searched": searched_by(record),
+        "ranking": ranking_text(rank(record), searched_by(record).name),
         "retraining": retraining_text(record),
         "parity": parity(record),
         "num_evaluated": len(record.trials),
@@ -172,7 +174,10 @@ def cards(record: RunRecord) -> list[Card]:
     elif trial is not None and trial.accuracy is not None:
         num = num_scored(record)
         note = f"best so far, on {formats.whole(num)} validation images" if num else "best so far"
-        found.append(Card("Inherited accuracy", formats.percent(trial.accuracy), note))
+        if searched_by(record).is_score:
+            found.append(Card(f"Score {record.config['proxy']}", f"{trial.accuracy:.4g}", "best so far"))
+        else:
+            found.append(Card("Inherited accuracy", formats.percent(trial.accuracy), note))
     others = [row.retrained_test for row in baselines(record) if row.retrained_test is not None]
     if others:
         spread = f"range {formats.percent_range(others)}, " if len(others) > 1 else ""

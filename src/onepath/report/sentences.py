@@ -18,6 +18,7 @@ from onepath.report.findings import (
     num_scored,
     rank,
     sampling_error,
+    searched_by,
     stage_record,
     winner_network,
     winner_trial,
@@ -29,7 +30,7 @@ _LARGE_PARITY_ERROR = 1e-3
 _FEW_IMAGES = 2000
 _FEW_NETWORKS = 10
 _SIGNIFICANT = 0.05
-_LIMIT_NAMES = {"max_macs": "MACs (the dashed line)", "max_params": "parameters"}
+_LIMIT_NAMES = {"max_macs": "MACs (the dashed line)", "max_params": "parameters", "max_layers": "layers"}
 _UNITS = {"max_latency_ms": "ms of latency"}
 
 
@@ -84,21 +85,26 @@ def _winner_title(comparison: Comparison) -> str:
     return f"The winner trained from {'scratch' if comparison.start == 'scratch' else 'inherited weights'}"
 
 
-def ranking_text(ranking: Ranking) -> str:
-    """What the rank correlation with this many networks tells, and what it cannot."""
+def ranking_text(ranking: Ranking, by: str = "inherited accuracy") -> str:
+    """What the rank correlation with this many networks tells, and what it cannot.
+
+    Args:
+        ranking: of the run.
+        by: what the search ranked by.
+    """
     if ranking.num < 2:
         return (
-            "The search ranks architectures by inherited accuracy. Whether that order holds for networks trained on "
+            f"The search ranks architectures by {by}. Whether that order holds for networks trained on "
             f"their own was not measured: it takes at least two networks trained from scratch, and this run has "
             f"{ranking.num}."
         )
     if ranking.kendall_tau is None or ranking.chance is None:
         return (
-            f"The {ranking.num} networks trained from scratch tie in one of the two accuracies, so no rank correlation "
-            "can be computed."
+            f"The {ranking.num} networks trained from scratch tie in one of the two "
+            f"{'accuracies' if by == 'inherited accuracy' else 'figures'}, so no rank correlation can be computed."
         )
     text = (
-        f"Over {ranking.num} networks trained from scratch, inherited accuracy orders stand-alone accuracy with "
+        f"Over {ranking.num} networks trained from scratch, {by} orders stand-alone accuracy with "
         f"Kendall's tau {_signed(ranking.kendall_tau)} (Spearman's rho {_signed(ranking.spearman or 0.0)}; 1 is the "
         f"same order, 0 no relation). A random order does at least as well in {percent(ranking.chance)} of cases: "
         f"{'too often to conclude that' if ranking.chance > _SIGNIFICANT else 'a sign that'} the ranking holds."
@@ -114,6 +120,9 @@ def ranking_text(ranking: Ranking) -> str:
 
 def retraining_text(record: RunRecord) -> str:
     """What training on its own changes, and whether the start of the winner's weights matters."""
+    by = searched_by(record)
+    if by.is_score:
+        return f"{by.name[0].upper()}{by.name[1:]} is no accuracy: it has no unit, and only its order means anything."
     gains = [
         row.retrained_validation - row.inherited_validation
         for row in record.networks
@@ -204,9 +213,14 @@ def _search_cautions(record: RunRecord) -> list[Caution]:
         decided = "the lower loss decided"
         if (stage_record(record, "search").get("front") or {}).get("decides_ties"):
             decided = "fewer MACs and parameters decided, and among what these leave the lower loss"
-        text = f"{whole(ties)} other {were} exactly the inherited accuracy of the best one; {decided}."
+        by = searched_by(record)
+        what = "score" if by.is_score else by.name
+        decided = "the first one decided" if by.is_score else decided
+        text = f"{whole(ties)} other {were} exactly the {what} of the best one; {decided}."
         found.append(Caution("Ties at the top", text))
     lost = sum(trial.accuracy is None for trial in record.trials)
+    if searched_by(record).is_score:
+        return found + _score_cautions(record, lost)
     if lost:
         text = (
             f"{whole(lost)} of {whole(len(record.trials))} evaluated architectures gave no finite accuracy."
@@ -227,6 +241,21 @@ def _search_cautions(record: RunRecord) -> list[Caution]:
         )
     )
     return found
+
+
+def _score_cautions(record: RunRecord, num_degenerate: int) -> list[Caution]:
+    by, found = searched_by(record), []
+    if num_degenerate:
+        text = (
+            f"{by.name} could tell nothing about {whole(num_degenerate)} of {whole(len(record.trials))} networks, "
+            "which rank last."
+        )
+        found.append(Caution("Degenerate networks", text[0].upper() + text[1:]))
+    text = (
+        f"No network was trained in the search: {by.name} stands for no measured accuracy. Whether the winner is good "
+        "is shown by its test accuracy beside that of random architectures alone."
+    )
+    return [*found, Caution("A score is not an accuracy", text)]
 
 
 def _num_ties(trials: list[TrialRow], winner: TrialRow) -> int:
@@ -253,7 +282,7 @@ def _data_cautions(record: RunRecord) -> list[Caution]:
 
 def _search_accuracy(record: RunRecord) -> float | None:
     winner = winner_trial(record)
-    return winner.accuracy if winner else None
+    return winner.accuracy if winner and not searched_by(record).is_score else None
 
 
 def _test_accuracy(record: RunRecord) -> float | None:
