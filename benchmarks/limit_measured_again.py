@@ -3,8 +3,8 @@ r"""Whether winners under a limit on latency meet it again, in fresh processes t
     onepath run --max-latency-ms 0.8,1,1.2 --device onnxruntime-cpu --out runs/limited ...
     python benchmarks/limit_measured_again.py runs/limited
 
-Each `model.onnx` of the run (one for each limit) is loaded by onnxruntime alone in a new process, warmed up, and timed in
-20 blocks; the processes of all limits take turns. A figure meets the limit if its median is within it, or over it by
+Each `model.onnx` of the run (one for each limit) is loaded by onnxruntime alone in a new process, warmed up, and timed
+in 20 blocks; the processes of all limits take turns. A figure meets the limit if its median is within it, or over it by
 no more than the larger of its own inter-quartile range and the one that the run reports.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -89,6 +90,16 @@ class ImageTask(Task):
     ) -> Iterator[Batch]:
         """See `Task.train_batches`."""
         return self._drawn("train", "", batch_size, seed, range(first_update, first_update + num_updates))
+
+    def calibration_batches(self, batch_size: int, *, num_examples: int, seed: int = 0) -> Iterator[Batch]:
+        """See `Task.calibration_batches`; augmented where augmentation pads the images.
+
+        A network that was trained on images with black margins has another variance in each layer on images without.
+        """
+        if not (self.augment and self._part("train").store.pads):
+            return super().calibration_batches(batch_size, num_examples=num_examples, seed=seed)
+        num_batches = math.ceil(min(num_examples, self.num_examples("train")) / batch_size)
+        return self._drawn("train", "calibration ", batch_size, seed, range(num_batches))
 
     def validation_batches(
         self, batch_size: int, *, seed: int, first_step: int = 0, num_steps: int

@@ -38,10 +38,12 @@ class ImageStore(ABC):
     Attributes:
         shape: (H, W, C) of what `batches` gives.
         full_scale: the raw pixel value that counts as 1.
+        pads: whether augmentation leaves black margins on images.
     """
 
     shape: tuple[int, int, int]
     full_scale: float
+    pads: bool = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -110,6 +112,7 @@ class MemoryImages(ImageStore):
         self.padding = min(height, width) // 8
         # A shift by a whole pixel is too much for tiny images: digits need twice the epochs with it.
         self.is_tiny = min(height, width) < SMALLEST_SHIFTED
+        self.pads = not self.is_tiny
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -94,6 +94,18 @@ class Task(ABC):
             seed: seed of the subset.
         """
 
+    def calibration_batches(self, batch_size: int, *, num_examples: int, seed: int = 0) -> Iterator[Batch]:
+        """Training batches whose statistics normalisation is given before a network is evaluated.
+
+        Here as they are evaluated. A kind of data says so where the augmented ones serve better.
+
+        Args:
+            batch_size: examples per batch.
+            num_examples: a fixed random subset of about this size; more than there are: all.
+            seed: of the subset and of the augmentation.
+        """
+        return self.batches("train", batch_size, num_examples=num_examples, seed=seed)
+
     def validation_batches(
         self, batch_size: int, *, seed: int, first_step: int = 0, num_steps: int
     ) -> Iterator[Batch]:

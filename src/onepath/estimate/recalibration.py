@@ -116,10 +116,9 @@ def recalibrate_on_task(
     precision: Precision = "float32",
     seed: int = 0,
 ) -> None:
-    """Recalibrate on training images as they are evaluated, without augmentation, in place.
+    """Recalibrate on the training images that the task holds to be right for it, in place.
 
-    A trained network's running statistics are those of augmented images, of the last updates only; deep networks
-    of tiny images lose a tenth of their accuracy by that alone.
+    See `Task.calibration_batches`. A trained network's running statistics are those of the last updates only.
 
     Args:
         model: moved to `device`, in channels_last where the inputs are images.
@@ -129,8 +128,6 @@ def recalibrate_on_task(
         precision: of the forward pass.
         seed: of the subset.
 
-    Source: Touvron et al., Fixing the train-test resolution discrepancy, arXiv 1906.06423: the statistics of the
-    images that a network is tested on. Differs from it: the statistics alone are adapted, no weights.
     """
     place = torch.device(device)
     model.to(place)
@@ -138,7 +135,7 @@ def recalibrate_on_task(
         model.to(memory_format=torch.channels_last)
     num = min(num_images, task.num_examples("train"))
     size = min(num, max(2, _CALIBRATION_PIXELS // math.prod(task.input_shape[1:])))
-    batches = task.batches("train", size, num_examples=num, seed=seed)
+    batches = task.calibration_batches(size, num_examples=num, seed=seed)
     with autocast(place, precision):
         # A normalisation over one value per channel, as one image has on a 1x1 map, is an error.
         recalibrate_batchnorm(model, (inputs.to(place) for inputs, _ in batches if len(inputs) > 1))

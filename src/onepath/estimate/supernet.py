@@ -134,7 +134,7 @@ class SupernetEstimator:
 
 
 class _Subset:
-    """The batches of a fixed subset, kept on the device when they are small."""
+    """The batches of a fixed subset, kept on the device when they are small; of "train" those for calibration."""
 
     def __init__(
         self, task: Task, split: Split, num_examples: int, batch_size: int, *, seed: int, device: torch.device
@@ -151,12 +151,13 @@ class _Subset:
     def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
         if self._kept is not None:
             return self._kept
-        batches = (
-            (inputs.to(self._device), targets.to(self._device))
-            for inputs, targets in self._task.batches(
-                self._split, self._batch_size, num_examples=self.num_examples, seed=self._seed
-            )
+        size, num, seed = self._batch_size, self.num_examples, self._seed
+        given = (
+            self._task.calibration_batches(size, num_examples=num, seed=seed)
+            if self._split == "train"
+            else self._task.batches(self._split, size, num_examples=num, seed=seed)
         )
+        batches = ((inputs.to(self._device), targets.to(self._device)) for inputs, targets in given)
         if not self._is_small:
             return batches
         self._kept = list(batches)
