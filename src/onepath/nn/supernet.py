@@ -125,7 +125,9 @@ class Supernet(nn.Module):
         output: Tensor = self.module(x)
         return output
 
-    def extract(self, architecture: Architecture, *, inherit: bool = True, seed: int = 0) -> nn.Module:
+    def extract(
+        self, architecture: Architecture, *, inherit: bool = True, seed: int | None = 0
+    ) -> nn.Module:
         """The stand-alone network of an architecture, made of plain torch layers, sharing no memory with the
         supernet.
 
@@ -134,7 +136,8 @@ class Supernet(nn.Module):
             inherit: with the supernet's weights and statistics, equal in value to the supernet in evaluation
                 mode; or the network that is trained from scratch: fresh weights, affine normalisation where
                 the supernet goes without.
-            seed: of the fresh weights; the same seed gives the same weights.
+            seed: of the fresh weights; the same seed gives the same weights. None leaves undefined what is in them,
+                for those who draw weights of their own.
 
         Returns:
             A module of the same class as the supernet's module, in the same mode and on the same device.
@@ -146,7 +149,7 @@ class Supernet(nn.Module):
         return self.extract_with_origins(architecture, inherit=inherit, seed=seed)[0]
 
     def extract_with_origins(
-        self, architecture: Architecture, *, inherit: bool = True, seed: int = 0
+        self, architecture: Architecture, *, inherit: bool = True, seed: int | None = 0
     ) -> tuple[nn.Module, dict[nn.Module, str]]:
         """As `extract`, with the path in the supernet of every extracted module."""
         if inherit and not self.shares_weights:
@@ -160,7 +163,7 @@ class Supernet(nn.Module):
         finally:
             self._selection.__dict__.update(previous[0])
             self._active = previous[1]
-        if not inherit:
+        if not inherit and seed is not None:
             device = next((p.device for p in model.parameters()), torch.device("cpu"))
             if device.type != "meta":
                 model.to("cpu")

@@ -11,11 +11,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from onepath.cost.architecture import shape_twin
 from onepath.estimate.estimator import Estimate
 from onepath.estimate.scores.catalogue import score_definition, scores
 from onepath.estimate.scores.definition import Score
-from onepath.nn.extraction import unfilled_copy
 from onepath.train.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -107,7 +105,7 @@ class ScoreEstimator:
     def _network(self, architecture: Architecture) -> nn.Module:
         """The stand-alone network; where the score draws weights of its own, others are not drawn before."""
         if not self._reads_weights:
-            model, _ = shape_twin(self._supernet).extract_with_origins(architecture, inherit=False)
+            model = self._supernet.extract(architecture, inherit=False, seed=None)
             if all(isinstance(module, _DRAWN) for module in model.modules() if module._parameters):
-                return unfilled_copy(model, self._device)
+                return model.to(self._device)
         return self._supernet.extract(architecture, inherit=False, seed=self._seed).to(self._device)

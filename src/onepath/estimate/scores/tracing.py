@@ -123,10 +123,13 @@ class Trace(TorchFunctionMode):
     def _normalisation(self, number: int, layer: _BatchNorm) -> Callable[[Tensor], Tensor]:
         def normalise(x: Tensor) -> Tensor:
             num = x.numel() // x.shape[1]
-            output, _, inverse = torch.native_batch_norm(x, None, None, None, None, True, 0.0, layer.eps)
+            # Not watched: what happened is known, and watching would take longer than the layer of a small network.
+            with torch._C.DisableTorchFunction():
+                output, _, inverse = torch.native_batch_norm(x, None, None, None, None, True, 0.0, layer.eps)
+                variances = inverse.double() ** -2 - layer.eps
             past = past_of(x) or Past(0, 0)
             _remember(output, Past(past.depth, past.norms | 1 << len(self._variances)))
-            self._variances.append((number, inverse.double() ** -2 - layer.eps, num))
+            self._variances.append((number, variances, num))
             return output
 
         return normalise
