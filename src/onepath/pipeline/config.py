@@ -152,8 +152,9 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _take_space_of_method(cls, options: Any) -> Any:
-        name = options.get("method", "spos") if isinstance(options, dict) else None
-        return {"space": METHODS[name].space, **options} if name in METHODS else options
+        if not isinstance(options, dict) or options.get("method", "spos") not in METHODS:
+            return options
+        return {"space": METHODS[options.get("method", "spos")].space, **options}
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:

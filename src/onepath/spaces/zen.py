@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ class ZenNas(nn.Module):
         for number, stride in enumerate(strides):
             stage = _stage(f"stages.{number}", channels, _scaled(WIDTHS, width), stride)
             self.stages.append(stage)
-            channels = stage.candidates[0].sizes["width"]
+            channels = _chains(stage)[0].sizes["width"]
         head = Choice("head.width", _scaled(HEAD_WIDTHS, width))
         self.head = nn.Sequential(
             ElasticConv2d(channels, head, 1, bias=False),
@@ -124,7 +125,7 @@ class ZenNas(nn.Module):
         """
         _, height, width = input_shape
         pixels = strided((height, width), self.stem_stride)
-        stem, head = (choice for part in (self.stem, self.head) for choice in part[0].own_choices()[-1:])
+        stem, head = (cast(ElasticConv2d, part[0]).own_choices()[-1] for part in (self.stem, self.head))
         terms = [
             CostTerm(
                 [stem.name],
@@ -132,7 +133,9 @@ class ZenNas(nn.Module):
             )
         ]
         for stage in self.stages:
-            for chain in stage.candidates:
+            assert isinstance(stage, ChoiceBlock)
+            assert stage.choice is not None
+            for chain in _chains(stage):
                 terms += chain.cost_terms(stage.choice, pixels, kind)
             pixels = strided(pixels, chain.stride)
             last = chain.sizes["width"]
@@ -215,7 +218,7 @@ class BlockChain(nn.Module):
             costs = np.zeros([choice.num_options, *(each.num_options for each in choices)], dtype=np.int64)
             for joint in np.ndindex(costs.shape[1:]):
                 values = (each.options[index] for each, index in zip(choices, joint, strict=True))
-                costs[(choice.index(self.kind), *joint)] = cost(*values)  # type: ignore[arg-type]
+                costs[(choice.index(self.kind), *joint)] = cost(*values)
             terms.append(CostTerm([choice.name, *(each.name for each in choices)], costs))
         return terms
 
@@ -234,6 +237,10 @@ def _block(layers: BlockLayers) -> ConvolutionBlock:
     """A block without data to copy."""
     with torch.device("meta"):
         return ConvolutionBlock(layers)
+
+
+def _chains(stage: ChoiceBlock) -> list[BlockChain]:
+    return [cast(BlockChain, candidate) for candidate in stage.candidates]
 
 
 def _stage(name: str, in_channels: Choice, widths: Sequence[int], stride: int) -> ChoiceBlock:
