@@ -29,7 +29,7 @@ KEYS = {
     "method": None,
     "seed": None,
     "data": {"name", "train", "validation", "test", "classes", "input_shape", "metric"},
-    "constraints": {"max_macs", "max_params", "max_latency_ms", "device"},
+    "constraints": {"max_macs", "max_params", "max_layers", "max_latency_ms", "device"},
     "space_size": None,
     "architecture": {"blocks.0", "blocks.1", "blocks.2"},
     "cost": {"macs", "params", "latency_ms", "latency_device", "latency_threads"}
@@ -43,6 +43,7 @@ KEYS = {
     "files": {"onnx", "exported_program", "weights", "report"},
     "winners": None,
     "front": {"hypervolume", "reference", "architectures"},
+    "score": None,
 }
 
 
