@@ -11,18 +11,36 @@ from torch import nn
 from onepath import spaces
 from onepath.errors import BindingError, SpaceError
 from onepath.nn import ChoiceBlock, ElasticConv2d, ElasticDepth, ElasticLinear, Gate, Supernet
+from onepath.nn.inputs import input_dtype
 from onepath.space import Choice
+
+# Dropout draws anew in every pass.
+ARGUMENTS = {
+    "darts-rnn": dict.fromkeys(
+        (f"dropout_{place}" for place in ("words", "inputs", "cell_inputs", "states", "outputs")), 0.0
+    )
+}
 
 
 def every_space() -> dict[str, tuple[Supernet, tuple[int, ...]]]:
     """A supernet of every ready-made space, and one of every kind of choice."""
     names = filter(spaces.has_supernet, spaces.names())
-    made = {name: spaces.build(name, num_classes=5, input_size=16, width=0.25) for name in names}
+    made = {
+        name: spaces.build(name, num_classes=5, input_size=16, width=0.25, **ARGUMENTS.get(name, {}))
+        for name in names
+    }
     made["every-choice"] = Supernet(EveryChoice())
-    return {name: (supernet, (3, 16, 16)) for name, supernet in made.items()}
+    return {name: (supernet, spaces.example_shape(supernet, 16, 3)) for name, supernet in made.items()}
 
 
 SPACES = every_space()
+
+
+def examples(supernet: Supernet, num: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Random inputs: pixels, or words of a vocabulary of 5."""
+    if input_dtype(supernet).is_floating_point:
+        return torch.randn(num, *shape)
+    return torch.randint(0, 5, (num, *shape))
 
 
 def test_binding_finds_every_choice_in_order() -> None:
@@ -52,7 +70,7 @@ def test_extracted_network_has_the_same_values_and_only_plain_layers(name: str) 
     supernet, shape = SPACES[name]
     warmed(supernet).eval()
     rng = np.random.default_rng(0)
-    x = torch.randn(2, *shape)
+    x = examples(supernet, 2, shape)
     for _ in range(6):
         architecture = supernet.space.random(rng)
         model = supernet.extract(architecture)
@@ -72,7 +90,7 @@ def test_extracted_network_trains_like_the_path(name: str) -> None:
         dropout.p = 0.0
     architecture = supernet.space.random(np.random.default_rng(1))
     model = supernet.extract(architecture)
-    x = torch.randn(4, *shape)
+    x = examples(supernet, 4, shape)
     supernet(x, architecture).square().sum().backward()
     model(x).square().sum().backward()
     ours = sorted(

@@ -105,7 +105,9 @@ def test_clipping_scales_the_implicit_term() -> None:
     a = torch.tensor([2.0], dtype=torch.float64, requires_grad=True)
     # grad_w L_train = a * w = 6, clipped to 1; w' = 3 - 0.1; v = grad L_val = 10, clipped by 0.1; mixed: w.
     step = VirtualStep(0.1, clip_norm=1.0)
-    found = second_order((a * w**2 / 2).sum, (10 * w).sum, [w], [a], step, product="exact")
+    found = second_order(
+        lambda: torch.sum(a * w**2 / 2), lambda: torch.sum(10 * w), [w], [a], step, product="exact"
+    )
     assert found[0].item() == pytest.approx(-0.1 * 0.1 * (1.0 * 3.0), rel=1e-5)
 
 

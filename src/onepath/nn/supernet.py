@@ -125,9 +125,7 @@ class Supernet(nn.Module):
         output: Tensor = self.module(x)
         return output
 
-    def extract(
-        self, architecture: Architecture, *, inherit: bool = True, seed: int | None = 0
-    ) -> nn.Module:
+    def extract(self, architecture: Architecture, *, inherit: bool = True, seed: int | None = 0) -> nn.Module:
         """The stand-alone network of an architecture, made of plain torch layers, sharing no memory with the
         supernet.
 

@@ -88,7 +88,8 @@ def render(record: RunRecord) -> str:
     """The page as text."""
     from plotly.offline import get_plotlyjs
 
-    return template("report.html.jinja").render(**content(record), plotly=get_plotlyjs())
+    page: str = template("report.html.jinja").render(**content(record), plotly=get_plotlyjs())
+    return page
 
 
 def template(name: str) -> Any:
