@@ -51,6 +51,15 @@ def test_sizes_that_are_none(text: str) -> None:
         ({"method": "spoz"}, "method must be 'spos', 'fairnas', .* or 'zen', but got 'spoz'"),
         ({"sampler": "fair"}, "sampler must be 'uniform', 'constrained' or 'widening', but got 'fair'"),
         ({"retrain_from": "x"}, "retrain_from must be 'scratch', 'inherited' or 'both'"),
+        (
+            {"prefilter": "nwot"},
+            "prefilter must be a score and the share that is evaluated, such as nwot:0.2",
+        ),
+        ({"prefilter": "nwot:1.5"}, "prefilter must be a score and the share"),
+        (
+            {"prefilter": "nwot:0.2", "method": "zen"},
+            "prefilter is an option of method spos or fairnas or one-shot",
+        ),
         ({"train_on": "tpu"}, "train_on must be 'cpu' or 'cuda'"),
         ({"max_mac": 3}, "an option must exist, but max_mac does not; did you mean max_macs"),
         ({"zzz": 3}, "an option must exist, but zzz does not; there are data"),

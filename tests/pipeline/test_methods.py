@@ -284,3 +284,22 @@ def test_results_of_searches_without_a_front_have_none(finished: Path) -> None:
 
         found = front_record(run, unfinite)
     assert (found["trials"], found["hypervolume"]) == ([], 0.0)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_prefilter_evaluates_its_share_of_every_generation_and_is_resumed(
+    runner: Runner, tmp_path: Path
+) -> None:
+    options = {**SHORT, "prefilter": "l2_norm:0.5"}
+    assert runner(tmp_path / "killed", ("searching", 2), **options) == -9
+    found = {}
+    for name in ("killed", "whole"):
+        given = {**OPTIONS, **options, "out": str(tmp_path / name)}
+        with pipeline.Run(pipeline.make_config(given)) as run:
+            pipeline.run_stage(run, "train")
+            pipeline.run_stage(run, "search")
+            trials = run.directory.store.trials()
+        found[name] = [dataclasses.replace(trial, seconds=0) for trial in trials]
+    assert found["killed"] == found["whole"]
+    generations = [trial.generation for trial in found["whole"]]
+    assert [generations.count(number) for number in (0, 1)] == [3, 3]  # half of a population of 6

@@ -155,6 +155,14 @@ Precision = Annotated[
 Compile = Annotated[
     bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks.", rich_help_panel=_TRAINING)
 ]
+Prefilter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SCORE:SHARE",
+        help="Evaluate only this share of each generation, the best by a score of `onepath score`, as in nwot:0.2.",
+        rich_help_panel=_SEARCH,
+    ),
+]
 Proxy = Annotated[
     str | None,
     typer.Option(

@@ -9,10 +9,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from onepath.errors import ConfigurationError
 from onepath.pipeline.methods import METHODS
+from onepath.pipeline.scored import parse_prefilter
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]?)")
@@ -50,6 +59,16 @@ def parse_limits(value: object) -> object:
         return tuple(float(part) for part in value.split(","))
     except ValueError:
         raise ValueError("must be milliseconds, or several with commas such as 1,2,4") from None
+
+
+def check_prefilter(value: str) -> str:
+    """A prefilter as it was given, if it names a score and a share.
+
+    Raises:
+        ValueError: it is not NAME:SHARE with a share above 0 and at most 1.
+    """
+    parse_prefilter(value)
+    return value
 
 
 Latencies = Annotated[
@@ -91,6 +110,8 @@ class RunConfig(BaseModel):
         rate: probability, at the end of the training, that path dropout drops all candidates of a block, in [0, 1].
             Of one-shot.
         num_ghost_batches: parts of each batch with paths of their own. Of one-shot.
+        prefilter: "nwot:0.2" evaluates only the 20 % of each generation's proposals that score highest by a score
+            without training, one of `onepath.estimate.SCORES`; of spos, fairnas and one-shot.
         proxy: the score searched by, one of `onepath.estimate.SCORES`. Of zen.
         epochs, batch_size, learning_rate: of the supernet's training; epochs of fairnas cost as many passes as a
             block has candidates, and are fewer by default.
@@ -131,6 +152,7 @@ class RunConfig(BaseModel):
     reduction: Literal["sum", "mean"] | None = None
     rate: Annotated[float, Field(ge=0, le=1)] | None = None
     num_ghost_batches: Positive | None = None
+    prefilter: Annotated[str, AfterValidator(check_prefilter)] | None = None
     proxy: str | None = None
     epochs: Positive | None = None
     batch_size: Positive | None = None

@@ -164,11 +164,11 @@ def _relaxed(name: str) -> Method:
 
 
 METHODS: Mapping[str, Method] = {
-    "spos": Method(_spos_sampler, _evolution, options={"sampler": None}),
+    "spos": Method(_spos_sampler, _evolution, options={"sampler": None, "prefilter": None}),
     "fairnas": Method(
         lambda _, supernet: _fairness_sampler(supernet.space),
         _nsga2,
-        options={"reduction": "sum"},
+        options={"reduction": "sum", "prefilter": None},
         num_paths=lambda space: _fairness_sampler(space).num_paths,
         check=_fairness_sampler,
         wins_from_front=True,
@@ -176,7 +176,7 @@ METHODS: Mapping[str, Method] = {
     "one-shot": Method(
         _dropout_sampler,
         _random_search,
-        options={"rate": 0.1, "num_ghost_batches": 1},
+        options={"rate": 0.1, "num_ghost_batches": 1, "prefilter": None},
         # Sums of candidates from the first update: a start from one path would train weights of another scale.
         recipe=lambda recipe: dataclasses.replace(recipe, one_path=0.0),
         check=_check_dropout,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onepath.errors import ConfigurationError
 from onepath.pipeline.config import RunConfig
 from onepath.pipeline.methods import METHODS
+from onepath.pipeline.scored import parse_prefilter
 from onepath.randomness import generator
 
 if TYPE_CHECKING:
@@ -164,10 +165,11 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
     from onepath import spaces
 
     spaces.find(config.space)
-    if config.proxy is not None:
-        from onepath.estimate import score_definition
+    for name in (config.proxy, config.prefilter and parse_prefilter(config.prefilter)[0]):
+        if name is not None:
+            from onepath.estimate import score_definition
 
-        score_definition(config.proxy)
+            score_definition(name)
     if is_new and config.device is not None:
         from onepath import latency
 
@@ -184,6 +186,7 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
 
 
 def _fitted_width(config: RunConfig, facts: Mapping[str, Any]) -> float:
+    from onepath import spaces
     from onepath.pipeline.fitting import fitting_width
 
     limits: dict[Kind, int] = {}
@@ -191,6 +194,10 @@ def _fitted_width(config: RunConfig, facts: Mapping[str, Any]) -> float:
         limits["macs"] = config.max_macs
     if config.max_params is not None:
         limits["params"] = config.max_params
+
+    if limits and not spaces.has_supernet(config.space):
+        # Its choices hold the widths themselves, and nothing that is shared gains from networks of one cost.
+        return 1.0
 
     def build(width: float) -> Supernet:
         return build_supernet(config.model_copy(update={"width": width}), facts)

@@ -34,6 +34,7 @@ class RunOptions(TypedDict, total=False):
     reduction: str | None
     rate: float | None
     num_ghost_batches: int | None
+    prefilter: str | None
     proxy: str | None
     epochs: int | None
     batch_size: int | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +13,53 @@ from onepath.record import TrialRow
 if TYPE_CHECKING:
     from onepath.estimate import ScoreEstimator
     from onepath.pipeline.context import Run
+    from onepath.search import Algorithm
 
 # As in the released code of Zen-NAS; and as the papers of scores that read data.
 RANDOM_BATCH, DATA_BATCH = 16, 64
 
 
+def parse_prefilter(value: str) -> tuple[str, float]:
+    """The score's name and the share of "nwot:0.2".
+
+    Raises:
+        ValueError: it is not NAME:SHARE with a share above 0 and at most 1.
+    """
+    name, _, share = value.rpartition(":")
+    if not name or not re.fullmatch(r"[0-9]*\.?[0-9]+", share) or not 0 < float(share) <= 1:
+        raise ValueError("must be a score and the share that is evaluated, such as nwot:0.2")
+    return name, float(share)
+
+
 def score_estimator(run: Run) -> ScoreEstimator:
     """The score of the configuration, for the stand-alone networks of the space."""
-    from onepath.estimate import ScoreEstimator, score_definition
-
     name = run.config.proxy
     assert name is not None, "the configuration is resolved"
+    return _estimator(run, name)
+
+
+def prefiltered(run: Run, algorithm: Algorithm) -> Algorithm:
+    """The algorithm, of whose proposals only the best by the configuration's prefilter are evaluated."""
+    from onepath.search import Prefilter
+
+    if run.config.prefilter is None:
+        return algorithm
+    name, share = parse_prefilter(run.config.prefilter)
+    return Prefilter(algorithm, _estimator(run, name).value, share)
+
+
+def num_evaluated(run: Run) -> int:
+    """Architectures that a generation evaluates at most."""
+    population = run.config.population
+    assert population is not None, "the configuration is resolved"
+    if run.config.prefilter is None:
+        return population
+    return math.ceil(parse_prefilter(run.config.prefilter)[1] * population - 1e-9)
+
+
+def _estimator(run: Run, name: str) -> ScoreEstimator:
+    from onepath.estimate import ScoreEstimator, score_definition
+
     reads_data = {"inputs", "labels"} & set(score_definition(name).needs)
     return ScoreEstimator(
         name,

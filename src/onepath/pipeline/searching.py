@@ -11,7 +11,7 @@ from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.fronts import front_record, front_rows
 from onepath.pipeline.measuring import choose_within
 from onepath.pipeline.methods import METHODS
-from onepath.pipeline.scored import score_record
+from onepath.pipeline.scored import num_evaluated, prefiltered, score_record
 from onepath.randomness import generator
 from onepath.record import TrialRow
 
@@ -61,10 +61,9 @@ def _evolve(run: Run, replay: Replay, step: int, screen_ms: float | None) -> Non
     from onepath.methods import search_supernet
 
     algorithm, config = make_algorithm(run, step), run.config
-    assert config.population is not None, "the configuration is resolved"
     assert config.generations is not None, "the configuration is resolved"
     num_generations = config.generations + 1
-    total = min(config.population * num_generations, run.blank.space.size)
+    total = min(num_evaluated(run) * num_generations, run.blank.space.size)
     title = "searching" if step == 0 else f"searching under {screen_ms:.4g} ms"
     replay.begin(title, total, step * num_generations)
     search_supernet(
@@ -80,7 +79,7 @@ def _evolve(run: Run, replay: Replay, step: int, screen_ms: float | None) -> Non
 def make_algorithm(run: Run, step: int = 0) -> Algorithm:
     """The search algorithm of the configuration's method, for the first search or one after it."""
     seed = int(generator(run.config.seed, "search", step).integers(2**31))
-    return METHODS[run.config.method].algorithm(run, seed)
+    return prefiltered(run, METHODS[run.config.method].algorithm(run, seed))
 
 
 def make_estimator(run: Run) -> Estimator:
