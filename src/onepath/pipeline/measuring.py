@@ -58,7 +58,9 @@ def choose_within(run: Run, search: Search) -> Chosen:
         if found is not None:
             return Chosen(found, screen_ms)
         ratios = [
-            latency.median_ms / ms for ms, latency in measured.values() if not latency.is_noisy and ms > 0
+            (latency.median_ms + latency.iqr_ms) / ms
+            for ms, latency in measured.values()
+            if not latency.is_noisy and ms > 0
         ]
         if not ratios:
             break
@@ -89,7 +91,7 @@ def _first_within(
 
 
 def _none_within(run: Run, measured: Mapping[str, tuple[float, Latency]]) -> UserError:
-    steady = [latency.median_ms for _, latency in measured.values() if not latency.is_noisy]
+    steady = [latency.median_ms + latency.iqr_ms for _, latency in measured.values() if not latency.is_noisy]
     device = run.latencies.device.name
     if not steady:
         run.latencies.forget_noisy()
@@ -99,6 +101,6 @@ def _none_within(run: Run, measured: Mapping[str, tuple[float, Latency]]) -> Use
         )
     return InfeasibleError(
         f"a network must be measured within max_latency_ms on {device}, but got {run.config.limit_ms:g} ms, and the "
-        f"smallest measured is {min(steady):.4g} ms, of {len(measured)} networks that were predicted to meet it; raise "
-        "max_latency_ms"
+        f"smallest measured is {min(steady):.4g} ms with its spread, of {len(measured)} networks that were predicted "
+        "to meet it; raise max_latency_ms"
     )
