@@ -50,7 +50,7 @@ Method = Annotated[
     str | None,
     typer.Option(
         help="How the supernet is trained and searched: spos (default), fairnas (a front of accuracy, MACs and "
-        "parameters), one-shot (path dropout), darts, gdas, proxyless (differentiable).",
+        "parameters), one-shot (path dropout), darts, gdas, proxyless (differentiable), zen (a score, no supernet).",
         rich_help_panel=_SPACE,
     ),
 ]
@@ -180,7 +180,7 @@ CalibrationImages = Annotated[
 ValidationImages = Annotated[
     int | None, typer.Option(help="Validation images that score a candidate.", rich_help_panel=_SEARCH)
 ]
-Seed = Annotated[int | None, typer.Option(help="Of everything drawn; default 0.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of everything drawn; default 0.")]
 Out = Annotated[str | None, typer.Option(help="The run directory; default runs/<data>-<space>-<method>.")]
 Config = Annotated[
     str | None, typer.Option(metavar="FILE", help="A YAML file of options; those given here come first.")

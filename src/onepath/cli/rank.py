@@ -85,6 +85,10 @@ def rank(
     )
     if proxy is not None:
         _check_proxy(run, truth, standalone, space)
+        if within_limits:
+            raise ConfigurationError(
+                "--within-limits are those of a run, but --proxy came; give --max-macs or --max-params"
+            )
         sizes = {
             "num_classes": num_classes,
             "input_size": input_size,
@@ -106,7 +110,19 @@ def rank(
             accuracy_column,
         )
     else:
-        _check_run(run, truth, standalone, {"--space": space, "--data": data, "--out": out})
+        others = {
+            "--space": space,
+            "--data": data,
+            "--data-root": data_root,
+            "--out": out,
+            "--max-macs": max_macs,
+            "--max-params": max_params,
+            "--width": width,
+            "--num-classes": num_classes,
+            "--input-size": input_size,
+            "--space-argument": space_argument,
+        }
+        _check_run(run, truth, standalone, others)
         found = _rank_run(str(run), truth, standalone, options, accuracy_column)
     if json:
         print_json(found)
@@ -185,7 +201,7 @@ def _rank_scores(
 
 
 def _check_run(
-    run: str | None, truth: str | None, standalone: int | None, others: Mapping[str, str | None]
+    run: str | None, truth: str | None, standalone: int | None, others: Mapping[str, object]
 ) -> None:
     if run is None:
         raise ConfigurationError(

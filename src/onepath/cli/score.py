@@ -64,15 +64,18 @@ def score(
     task = None if data is None else load_data(data, root=data_root, input_size=input_size)
     if task is not None:
         num_classes = num_classes or task.num_classes
-        in_channels, input_size = task.input_shape[0], task.input_shape[-1]
+        channels, *pixels = task.input_shape
+        in_channels, input_size = (channels, min(pixels)) if pixels else (in_channels, channels)
     sizes = network_sizes(space, num_classes, input_size, in_channels, width)
     arguments = o.merged({"space_argument": space_argument}, None).get("space_arguments", {})
+    supernet = spaces.build(space, **sizes, **arguments)
+    example_shape = spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
     found = score_space(
-        spaces.build(space, **sizes, **arguments),
+        supernet,
         names,
         num,
         page,
-        input_shape=(sizes["in_channels"], sizes["input_size"], sizes["input_size"]),
+        input_shape=example_shape if task is None else task.input_shape,
         title=space,
         data=task,
         batch_size=batch_size,

@@ -98,8 +98,12 @@ class ImageTask(Task):
         """
         if not (self.augment and self._part("train").store.pads):
             return super().calibration_batches(batch_size, num_examples=num_examples, seed=seed)
-        num_batches = math.ceil(min(num_examples, self.num_examples("train")) / batch_size)
-        return self._drawn("train", "calibration ", batch_size, seed, range(num_batches))
+        _check_batch_size(batch_size)
+        num = min(num_examples, self.num_examples("train"))
+        if num < 1:
+            raise DataError(f"num_examples >= 1 must hold, but got {num_examples}")
+        num_batches = math.ceil(num / batch_size)
+        return self._drawn("train", "calibration ", math.ceil(num / num_batches), seed, range(num_batches))
 
     def validation_batches(
         self, batch_size: int, *, seed: int, first_step: int = 0, num_steps: int

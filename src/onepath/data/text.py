@@ -58,6 +58,8 @@ def read_text(path: Path) -> TextTask:
             raise DataError(f"every text must have words, but {file} has none; check the file")
     counts = Counter(word for line in lines["train"] for word in (*line, END_OF_LINE))
     vocabulary = [word for word, _ in counts.most_common(MOST_WORDS)]
+    if END_OF_LINE not in vocabulary:
+        vocabulary[-1] = END_OF_LINE
     known = {word: index for index, word in enumerate(vocabulary)}
     missing = _num_unknown(lines.values(), known)
     notes = []

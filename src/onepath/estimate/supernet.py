@@ -34,10 +34,10 @@ class SupernetEstimator:
     """Scores architectures on the validation split with inherited weights and recalibrated batch
     normalisation.
 
-    Each candidate is extracted from the supernet, its statistics are recomputed on un-augmented training
-    images, and it is scored. The supernet itself is not changed, not even its buffers. An architecture is
-    evaluated once; asking again returns the same `Estimate`. Do not train the supernet between estimates, or
-    call `clear`.
+    Each candidate is extracted from the supernet, its statistics are recomputed on training images (see
+    `Task.calibration_batches`), and it is scored. The supernet itself is not changed, not even its buffers. An
+    architecture is evaluated once; asking again returns the same `Estimate`. Do not train the supernet between
+    estimates, or call `clear`.
 
     Args:
         supernet: trained.

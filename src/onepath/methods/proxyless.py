@@ -8,6 +8,7 @@ multiply-accumulates; the length is scaled by the caller.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -73,8 +74,10 @@ def proxyless(
         else BinaryRelaxation(supernet, seed=seed)
     )
     if reference is None:
-        unit = "macs" if costs is None else costs.unit
-        reference = next((c.maximum for c in constraints if c.name.endswith(unit)), None)
+        unit = "macs" if costs is None else costs.unit.lower()
+        reference = next((c.maximum for c in constraints if c.name.rsplit("_", 1)[-1] == unit), None)
+    if reference is not None and not 0 < reference < math.inf:
+        raise ConfigurationError(f"`reference > 0` must hold, but got {reference}. Raise it.")
     if reference is not None and costs is None:
         costs = table(supernet, data.input_shape, "macs")
     by_reward = gates == "reinforce"

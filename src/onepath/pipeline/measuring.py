@@ -73,6 +73,8 @@ def _first_within(
 ) -> TrialRow | None:
     """The first trial that is measured within the limit; `measured` is filled: predicted and measured latency."""
     space, latencies = run.blank.space, run.latencies
+    # Beside an architecture that was derived, the random ones are for comparison.
+    trials = [trial for trial in trials if trial.origin == "derived"] or trials
     predicted_ms = latencies.predicted([space.parse(trial.architecture) for trial in trials])
     left = [
         (trial, ms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -133,13 +132,11 @@ def _score(
             text = str(architecture)
             missing = [name for name in names if text not in known[name]]
             if missing:
-                began = time.perf_counter()
                 model = supernet.extract(architecture, inherit=False, seed=seed).to(batch[0].device)
                 found = scores(missing, model, batch[0], batch[1], seed=seed)
-                share = (time.perf_counter() - began) / len(missing)
                 for name, score in found.items():
-                    store.put(f"{setting}, {name}", text, {"score": score.value}, share)
-                    total[name].append(share)
+                    store.put(f"{setting}, {name}", text, {"score": score.value}, score.seconds)
+                    total[name].append(score.seconds)
             progress.advance(place)
     finally:
         progress.finish()

@@ -185,7 +185,7 @@ def _score(
 def _weights(names: Sequence[str], weights: Mapping[str, float] | None) -> dict[str, float]:
     given = dict(weights or {})
     unknown = [name for name in given if name not in names]
-    if unknown or any(not weight > 0 for weight in given.values()):
+    if unknown or any(not 0 < weight < math.inf for weight in given.values()):
         raise ConfigurationError(
             f"a weight must be above 0 and of one of the scores {', '.join(names)}, but got "
             f"{', '.join(f'{name}={weight:g}' for name, weight in given.items())}. Mend it."

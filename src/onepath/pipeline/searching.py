@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from onepath.errors import RunDirectoryError
+from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.fronts import front_record, front_rows
 from onepath.pipeline.measuring import choose_within
@@ -41,6 +41,11 @@ def search_stage(run: Run) -> None:
         else:
             chosen = choose_within(run, search)
             winner, screen_ms = chosen.trial, chosen.screen_ms
+        if run.config.proxy is not None and winner.accuracy is None:
+            raise ConfigurationError(
+                f"{run.config.proxy} must tell something about some network, but all {len(replay.told()):,} scored are "
+                "degenerate; take another proxy"
+            )
         replay.check_all_used()
         clock.record = search_record(run, run.blank.space.parse(winner.architecture), screen_ms)
     num_trials = len(run.directory.store.trials())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from onepath.pipeline.context import Run
 from onepath.pipeline.latencies import PROFILE
 from onepath.pipeline.materials import SUPERNET
+from onepath.pipeline.methods import METHODS
 from onepath.record import RunDirectory, StageRow, load_tensors, save_tensors
 from onepath.record.directory import LIMIT_FOLDERS, RESULT
 
@@ -56,7 +57,8 @@ def _make(run: Run, ms: float) -> None:
         store = directory.store
         if store.stage("train").done:
             return
-        save_tensors(directory.weights_path(SUPERNET), load_tensors(run.directory.weights_path(SUPERNET)))
+        if METHODS[run.config.method].sampler is not None:
+            save_tensors(directory.weights_path(SUPERNET), load_tensors(run.directory.weights_path(SUPERNET)))
         for point in run.directory.store.curves().get(SUPERNET, []):
             store.add_point(point)
         profiled = run.directory.store.stage(PROFILE)

@@ -12,6 +12,7 @@ section III.C. Differs from it in these points:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -109,6 +110,9 @@ class NSGA2:
             return
         matrix = self.space.matrix([architecture for architecture, _ in candidates])
         costs = [-np.asarray(cost(matrix), dtype=np.float64) for cost in self.costs]
+        # What has no finite score is worse than all that have one, whatever it costs.
+        failed = np.array([rank(score)[0] == -math.inf for _, score in candidates])
+        costs = [np.where(failed, column.min(), column) for column in costs]
         places, values = _places_and_values([score for _, score in candidates])
         ranks = nondomination_ranks(np.column_stack([places, *costs]))
         distances = np.zeros(len(candidates))

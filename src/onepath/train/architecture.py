@@ -139,6 +139,11 @@ class ArchitectureTraining:
         progress = _progress(update, update - after_warmup, training.num_updates)
         with frozen_statistics(self.supernet), _carried_kept(training):
             gradients = self._gradients(training, (inputs, targets), batch, rate, progress)
+        if not all(torch.isfinite(gradient).all() for gradient in gradients):
+            raise ConfigurationError(
+                f"gradients of the architecture parameters must be finite, but some are not at update {update}. Lower "
+                "the learning rate."
+            )
         before = [p.detach().clone() for p in self.logits]
         for parameter, gradient in zip(self.logits, gradients, strict=True):
             parameter.grad = gradient
@@ -211,7 +216,8 @@ class ArchitectureTraining:
     def _metric(self, training: Training, batch: tuple[Tensor, Tensor], path: GatedPath) -> float:
         with autocast(training.device, training.recipe.precision):
             outputs = training.forward(batch[0], path)
-        return training.task.metric(*training.task.tally(outputs.float(), batch[1]))
+        task = training.task
+        return task.score(task.metric(*task.tally(outputs.float(), batch[1])))
 
     def _validation_batch(self, training: Training, number: int) -> tuple[Tensor, Tensor]:
         if self._batches is None:

@@ -132,7 +132,8 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, output: Tensor, gates: Tensor, x: Tensor, block: ChoiceBlock, index: int) -> Tensor:
         ctx.save_for_backward(x, output, gates)
-        ctx.block, ctx.index = block, index
+        ctx.block, ctx.index, ctx.device = block, index, x.device.type
+        ctx.is_cast, ctx.dtype = torch.is_autocast_enabled(ctx.device), torch.get_autocast_dtype(ctx.device)
         return output.view_as(output)
 
     @staticmethod
@@ -140,8 +141,9 @@ class _Recomputed(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         x, output, gates = ctx.saved_tensors
         products = torch.empty_like(gates)
-        with torch.no_grad(), frozen_statistics(ctx.block):
+        cast = torch.autocast(ctx.device, ctx.dtype, enabled=ctx.is_cast)
+        with torch.no_grad(), frozen_statistics(ctx.block), cast:
             for index in range(len(gates)):
                 candidate = output if index == ctx.index else ctx.block.candidate(index)(x)
-                products[index] = (gradient * candidate).sum()
+                products[index] = (gradient.to(gates.dtype) * candidate.to(gates.dtype)).sum()
         return gradient, products, None, None, None
