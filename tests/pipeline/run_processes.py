@@ -92,7 +92,7 @@ def without_times(path: Path) -> dict[str, Any]:
     result = json.loads((path / "result.json").read_text())
     for owner in (result, result["search"]):
         owner.pop("seconds")
-    for name in ("latency_ms", "latency_iqr_ms"):
+    for name in ("latency_ms", "latency_iqr_ms", "latency_threads"):
         result["cost"].pop(name)
     record = RunRecord.load(path)
     return {

@@ -134,7 +134,9 @@ def test_a_worker_that_is_killed_is_one_line(finished: Path, tmp_path: Path, pop
     ) as caught:
         pipeline.retrain(out)
     assert "\n" not in str(caught.value)
-    assert [process.returncode for process in started] == [0, -9]
+    # The other worker had nothing left to do, or was interrupted at its work.
+    assert started[0].returncode in (0, 130)
+    assert started[1].returncode == -9
     with RunDirectory(out) as directory:
         assert not directory.store.stage("retrain").done
 

@@ -112,7 +112,8 @@ class NSGA2:
         costs = [-np.asarray(cost(matrix), dtype=np.float64) for cost in self.costs]
         # What has no finite score is worse than all that have one, whatever it costs.
         failed = np.array([rank(score)[0] == -math.inf for _, score in candidates])
-        costs = [np.where(failed, column.min(), column) for column in costs]
+        if not failed.all():
+            costs = [np.where(failed, column.min(), column) for column in costs]
         places, values = _places_and_values([score for _, score in candidates])
         ranks = nondomination_ranks(np.column_stack([places, *costs]))
         distances = np.zeros(len(candidates))
