@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import sqlite3
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from onepath.errors import RunDirectoryError
+from onepath.record.sqlite_file import SqliteFile
 
 ESTIMATES = "estimates.sqlite"
 _SCHEMA = """
@@ -20,7 +17,7 @@ CREATE TABLE IF NOT EXISTS estimates (
 """
 
 
-class EstimateStore:
+class EstimateStore(SqliteFile):
     """One SQLite file of numbers by setting and architecture; open it inside a `with`.
 
     Each is on the disk when `put` returns, so that a killed command continues with those that are left. Other settings
@@ -33,30 +30,15 @@ class EstimateStore:
         RunDirectoryError: here and in every method: the file cannot be read or written. What was written stays.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._errors():
-            self._connection = sqlite3.connect(path, timeout=10.0)
-        try:
-            with self._errors(), self._connection:
-                self._connection.execute("PRAGMA synchronous = FULL")
-                self._connection.execute(_SCHEMA)
-        except RunDirectoryError:
-            self._connection.close()
-            raise
-
-    def __enter__(self) -> EstimateStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
+    def _prepare(self) -> None:
+        with self._connection:
+            self._connection.execute(_SCHEMA)
 
     def put(self, setting: str, architecture: str, numbers: Mapping[str, float], seconds: float) -> None:
         """Keep the numbers of an architecture; those that are not finite become None."""
         plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         row = (setting, architecture, json.dumps(plain, allow_nan=False), seconds)
-        with self._errors(), self._connection:
-            self._connection.execute("INSERT OR REPLACE INTO estimates VALUES (?, ?, ?, ?)", row)
+        self._write("INSERT OR REPLACE INTO estimates VALUES (?, ?, ?, ?)", row)
 
     def read(self, setting: str) -> dict[str, dict[str, float | None]]:
         """Architecture -> its numbers, in a setting."""
@@ -67,16 +49,4 @@ class EstimateStore:
         return float(sum(row[0] for row in self._rows("seconds", setting)))
 
     def _rows(self, columns: str, setting: str) -> list[tuple[Any, ...]]:
-        with self._errors():
-            query = f"SELECT {columns} FROM estimates WHERE setting = ? ORDER BY rowid"
-            return self._connection.execute(query, (setting,)).fetchall()
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise RunDirectoryError(
-                f"{self.path} must be a readable and writable store, but SQLite said: {error}; nothing already written "
-                "is lost: mend that, then run the same command again"
-            ) from error
+        return self._read(f"SELECT {columns} FROM estimates WHERE setting = ? ORDER BY rowid", (setting,))

@@ -6,17 +6,14 @@ the disk when it returns, and the store is one file that can be copied at any ti
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import sqlite3
-from collections.abc import Iterator
 from dataclasses import astuple
-from pathlib import Path
 from typing import Any
 
 from onepath.errors import RunDirectoryError
 from onepath.record.rows import CurvePoint, NetworkRow, StageRow, TrialRow
+from onepath.record.sqlite_file import SqliteFile
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -35,7 +32,7 @@ CREATE TABLE stages (
 """
 
 
-class Store:
+class Store(SqliteFile):
     """The tables of one run; open it inside a `with` or call `close`.
 
     Args:
@@ -45,26 +42,6 @@ class Store:
         RunDirectoryError: here and in every method: the file cannot be read or written, or is not ours. What
             was written before stays.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._errors():
-            self._connection = sqlite3.connect(path, timeout=10.0)
-        try:
-            self._prepare()
-        except RunDirectoryError:
-            self._connection.close()
-            raise
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; nothing is pending, every call has committed."""
-        self._connection.close()
 
     def add_trial(self, trial: TrialRow) -> None:
         """Store an evaluated architecture.
@@ -123,35 +100,15 @@ class Store:
         return {row[0]: StageRow(row[0], row[1], bool(row[2]), json.loads(row[3])) for row in rows}
 
     def _prepare(self) -> None:
-        with self._errors():
-            self._connection.execute("PRAGMA synchronous = FULL")
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0 and not self._connection.execute("SELECT name FROM sqlite_master").fetchall():
-                schema = f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                self._connection.executescript(schema)
-            elif version != SCHEMA_VERSION:
-                raise RunDirectoryError(
-                    f"{self.path} must be a store of version {SCHEMA_VERSION}, but it has version {version}; "
-                    "use the onepath that wrote it, or start over with --fresh"
-                )
-
-    def _write(self, statement: str, row: tuple[Any, ...]) -> None:
-        with self._errors(), self._connection:
-            self._connection.execute(statement, row)
-
-    def _read(self, statement: str) -> list[tuple[Any, ...]]:
-        with self._errors():
-            return self._connection.execute(statement).fetchall()
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and not self._connection.execute("SELECT name FROM sqlite_master").fetchall():
+            schema = f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            self._connection.executescript(schema)
+        elif version != SCHEMA_VERSION:
             raise RunDirectoryError(
-                f"{self.path} must be a readable and writable store, but SQLite said: {error}; nothing "
-                "already written is lost: mend that, then run the same command again"
-            ) from error
+                f"{self.path} must be a store of version {SCHEMA_VERSION}, but it has version {version}; "
+                "use the onepath that wrote it, or start over with --fresh"
+            )
 
 
 def _finite(row: tuple[Any, ...]) -> tuple[Any, ...]:

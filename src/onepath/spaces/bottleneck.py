@@ -136,6 +136,33 @@ class SqueezeExcitation(nn.Module):
         return x * scale
 
 
+def separable_stem(in_channels: int, channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """A 3x3 convolution to `channels`, then a depthwise one and a projection to `out_channels`."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU6(inplace=True),
+        nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU6(inplace=True),
+        nn.Conv2d(channels, out_channels, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
+
+
+def pooled_head(
+    in_channels: int, channels: int, activation: type[nn.ReLU | nn.ReLU6] = nn.ReLU6
+) -> nn.Sequential:
+    """A 1x1 convolution and the mean of its map: (B, in_channels, H, W) to (B, channels)."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        activation(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
 def reset_as_mobilenet(module: nn.Module) -> None:
     """Draw the initial weights of MobileNetV2's released networks, in place.
 

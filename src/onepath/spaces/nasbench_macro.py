@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from onepath.nn import ChoiceBlock
 from onepath.space import Option
-from onepath.spaces.bottleneck import InvertedBottleneck, reset_as_mobilenet
+from onepath.spaces.bottleneck import InvertedBottleneck, pooled_head, reset_as_mobilenet
 from onepath.spaces.small_inputs import check_width, kept_strides, scaled
 
 STAGE_DEPTHS = (2, 3, 3)
@@ -99,13 +99,7 @@ class NasBenchMacro(nn.Module):
             self.stages.append(blocks)
             channels = out_channels
         head = scaled(HEAD_CHANNELS, width)
-        self.head = nn.Sequential(
-            nn.Conv2d(channels, head, 1, bias=False),
-            nn.BatchNorm2d(head),
-            nn.ReLU(inplace=True),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-        )
+        self.head = pooled_head(channels, head, nn.ReLU)
         self.classifier = nn.Linear(head, num_classes)
         self.reset_parameters()
 

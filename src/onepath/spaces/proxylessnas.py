@@ -12,7 +12,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from onepath.nn import ChoiceBlock
-from onepath.spaces.bottleneck import InvertedBottleneck, reset_as_mobilenet
+from onepath.spaces.bottleneck import InvertedBottleneck, pooled_head, reset_as_mobilenet, separable_stem
 from onepath.spaces.small_inputs import check_width, scaled, stage_strides
 
 STAGE_DEPTHS = (4, 4, 4, 4, 4, 1)
@@ -56,16 +56,7 @@ class ProxylessNas(nn.Module):
         stem_stride, kept = stage_strides(input_size)
         strides = dict(zip(STRIDED_STAGES, kept, strict=True))
         stem, channels = (scaled(base, width, LEAST_CHANNELS) for base in (STEM_CHANNELS, FIRST_CHANNELS))
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, stem, 3, stem_stride, padding=1, bias=False),
-            nn.BatchNorm2d(stem),
-            nn.ReLU6(inplace=True),
-            nn.Conv2d(stem, stem, 3, padding=1, groups=stem, bias=False),
-            nn.BatchNorm2d(stem),
-            nn.ReLU6(inplace=True),
-            nn.Conv2d(stem, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
+        self.stem = separable_stem(in_channels, stem, channels, stem_stride)
         self.stages = nn.ModuleList()
         for stage, (depth, base) in enumerate(zip(STAGE_DEPTHS, STAGE_CHANNELS, strict=True)):
             out_channels = scaled(base, width, LEAST_CHANNELS)
@@ -76,13 +67,7 @@ class ProxylessNas(nn.Module):
                 channels = out_channels
             self.stages.append(blocks)
         head = scaled(HEAD_CHANNELS, width)
-        self.head = nn.Sequential(
-            nn.Conv2d(channels, head, 1, bias=False),
-            nn.BatchNorm2d(head),
-            nn.ReLU6(inplace=True),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-        )
+        self.head = pooled_head(channels, head)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(head, num_classes)
         self.reset_parameters()

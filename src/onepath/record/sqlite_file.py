@@ -1,0 +1,67 @@
+"""An SQLite file whose calls have committed when they return, and whose errors are one line."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from onepath.errors import RunDirectoryError
+
+
+class SqliteFile(ABC):
+    """A connection to close; open it inside a `with` or call `close`.
+
+    Args:
+        path: the file; created with its tables if it does not exist.
+
+    Raises:
+        RunDirectoryError: here and in every method: the file cannot be read or written. What was written stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._errors():
+            self._connection = sqlite3.connect(path, timeout=10.0)
+        try:
+            with self._errors():
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._prepare()
+        except RunDirectoryError:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; nothing is pending, every call has committed."""
+        self._connection.close()
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make the tables of a new file, and check those of an old one."""
+
+    def _write(self, statement: str, row: tuple[Any, ...]) -> None:
+        with self._errors(), self._connection:
+            self._connection.execute(statement, row)
+
+    def _read(self, statement: str, row: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._errors():
+            return self._connection.execute(statement, row).fetchall()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise RunDirectoryError(
+                f"{self.path} must be a readable and writable store, but SQLite said: {error}; nothing already written "
+                "is lost: mend that, then run the same command again"
+            ) from error
