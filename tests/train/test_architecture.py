@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from train.choice_networks import blocks_supernet
 
 from onepath.data import Task
 from onepath.errors import ConfigurationError
+from onepath.nn import ChoiceBlock, Supernet
 from onepath.nn.relaxations import (
     BinaryRelaxation,
     GumbelRelaxation,
@@ -20,6 +22,7 @@ from onepath.nn.relaxations import (
     TwoPathRelaxation,
 )
 from onepath.space import CostTable, CostTerm
+from onepath.spaces import build
 from onepath.train import (
     ArchitecturePoint,
     ArchitectureRecipe,
@@ -215,6 +218,44 @@ def test_a_guard_that_fires_takes_the_logits_back(toys: Any) -> None:
     assert stopped.points[:2] == free.points[:2]
     assert stopped.points[2].weights == free.points[0].weights  # as after the last good epoch
     assert stopped.points[2].loss is None
+
+
+def test_a_guard_does_not_judge_the_warm_up_and_has_its_eigenvalues(toys: Any) -> None:
+    class Seeing(Guard):
+        seen: ClassVar[list[list[int]]] = []
+
+        def fires(self, points: Any) -> str | None:
+            self.seen.append([p.epoch for p in points])
+            return None
+
+    _, found = search(toys, guard=Seeing(eigenvalue_ratio=0.75), warmup_epochs=1)
+    assert Seeing.seen[0] == []  # after the first epoch, which trained weights alone
+    assert Seeing.seen[-1] == list(range(1, len(found.points)))
+    assert all(point.eigenvalue is not None for point in found.points)
+
+
+def test_a_sampled_none_costs_nothing_in_a_reward() -> None:
+    block = ChoiceBlock({"cheap": nn.Identity(), "dear": nn.Linear(3, 3)}, none=nn.Identity())
+    relaxation = BinaryRelaxation(Supernet(nn.Sequential(block)))
+    (name,) = relaxation.names
+    estimator = Reinforce(CostTable(10, [CostTerm(name, [0, 990])], "macs"), reference=10.0)
+    factors = [estimator._factor(relaxation, [index]) for index in range(3)]
+    assert factors == pytest.approx([1.0, 0.01**0.1, 1.0])
+    free = Reinforce(CostTable(0, [CostTerm(name, [0, 990])], "macs"), reference=10.0)
+    with pytest.raises(ConfigurationError, match="a cost in a reward must be above 0"):
+        free._factor(relaxation, [0])
+    with pytest.raises(ConfigurationError, match="reference > 0"):
+        Reinforce(reference=-5.0)
+
+
+def test_skips_are_told_by_what_they_do() -> None:
+    def skips(name: str, **sizes: Any) -> set[str]:
+        supernet = build(name, num_classes=5, **sizes)
+        return set().union(*SoftmaxRelaxation(supernet).skips)
+
+    assert skips("proxylessnas", input_size=16, width=0.25) == {"zero"}
+    assert skips("nasbench-macro", input_size=16, width=0.25) == {"identity"}
+    assert skips("darts-rnn", width=0.05) == set()  # its identity is an activation
 
 
 def test_entropy_of_equal_and_of_decided_probabilities() -> None:

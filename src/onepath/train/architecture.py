@@ -39,7 +39,7 @@ class ArchitectureRecipe:
         every: updates of the weights for one step of the logits.
         clip_norm: of the look ahead's gradients, see `VirtualStep`.
         watch_eigenvalue: whether the dominant eigenvalue of the validation Hessian is computed after each epoch, by 20
-            gradients on one batch.
+            gradients on one batch; always for a guard that judges it.
 
     Raises:
         ConfigurationError: a value is out of its range.
@@ -105,6 +105,8 @@ class ArchitectureTraining:
         rule: Rule = "weights",
         on_epoch: Callable[[ArchitecturePoint], None] | None = None,
     ) -> None:
+        if guard is not None and guard.eigenvalue_ratio is not None:
+            recipe = dataclasses.replace(recipe, watch_eigenvalue=True)
         self.supernet, self.relaxation, self.recipe = supernet, relaxation, recipe
         self.seed, self.cost, self.guard, self.reinforce, self.rule = seed, cost, guard, reinforce, rule
         self.on_epoch = on_epoch
@@ -160,7 +162,11 @@ class ArchitectureTraining:
         eigenvalue = self._eigenvalue(training, epoch) if self.recipe.watch_eigenvalue else None
         self._losses = []
         self.points.append(point(self.relaxation, epoch, loss, eigenvalue, self.rule))
-        reason = None if self.guard is None or self.stopped is not None else self.guard.fires(self.points)
+        num_warmup = self.recipe.warmup_epochs
+        judged = [
+            dataclasses.replace(p, epoch=p.epoch - num_warmup) for p in self.points if p.epoch > num_warmup
+        ]
+        reason = None if self.guard is None or self.stopped is not None else self.guard.fires(judged)
         with torch.no_grad():
             if reason is not None:
                 self.stopped = f"{reason}, after epoch {epoch}"

@@ -94,7 +94,7 @@ def point(
         epoch=epoch,
         loss=loss,
         entropy=mean_entropy(relaxation),
-        num_skips=num_skips(architecture),
+        num_skips=num_skips(relaxation, architecture),
         eigenvalue=eigenvalue,
         architecture=relaxation.space.format(architecture),
         weights=relaxation.weights_of(),

@@ -1,20 +1,24 @@
 """Learning logits from the rewards of sampled architectures.
 
 Source: Cai, Zhu and Han, ProxylessNAS (arXiv 1812.00332), section 3.3.2, with the released code's reward
-accuracy * (reference / cost) ** exponent, ten samples a step and a baseline that decays by 0.99.
+accuracy * (reference / cost) ** exponent, ten samples a step, and a baseline that moves by 0.99 of the way to the
+newest mean before it is subtracted.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from onepath.errors import ConfigurationError
 from onepath.nn import GatedPath
-from onepath.nn.relaxations import Relaxation
+from onepath.nn.relaxations import ExpectedCost, Relaxation
 from onepath.nn.relaxations.relaxation import one_path
 from onepath.space import CostTable
 
@@ -30,18 +34,25 @@ class Reinforce:
         reference: cost at which the reward is the accuracy, in the table's unit.
         exponent: of reference / cost.
         num_samples: architectures per step.
-        decay: of the baseline.
+        rate: share of the newest mean reward in the baseline, which has it before it is subtracted.
 
     Attributes:
         baseline: moving mean of the rewards; None before the first step, which takes its own mean.
+
+    Raises:
+        ConfigurationError: here, the reference is not above 0; in `gradients`, a sampled architecture costs nothing.
     """
 
     table: CostTable | None = None
     reference: float = 1.0
     exponent: float = 0.1
     num_samples: int = 10
-    decay: float = 0.99
+    rate: float = 0.99
     baseline: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.reference < math.inf:
+            raise ConfigurationError(f"`reference > 0` must hold, but got {self.reference}. Raise it.")
 
     def gradients(self, relaxation: Relaxation, metric: Metric, rng: np.random.Generator) -> list[Tensor]:
         """The mean over samples of -(reward - baseline) * grad log p(sample), one tensor per relaxed choice.
@@ -59,8 +70,8 @@ class Reinforce:
             rewards.append(metric(relaxation.gated(gates)) * self._factor(relaxation, indices))
             samples.append(indices)
         mean = float(np.mean(rewards))
-        baseline = mean if self.baseline is None else self.baseline
-        self.baseline = self.decay * baseline + (1 - self.decay) * mean
+        baseline = mean if self.baseline is None else self.baseline + self.rate * (mean - self.baseline)
+        self.baseline = baseline
         gradients = []
         for column, p in enumerate(probabilities):
             total = torch.zeros_like(p)
@@ -72,13 +83,16 @@ class Reinforce:
         return gradients
 
     def _factor(self, relaxation: Relaxation, indices: list[int]) -> float:
-        """(reference / cost) ** exponent of what was sampled."""
+        """(reference / cost) ** exponent of what was sampled; a block's `none` costs nothing."""
         if self.table is None:
             return 1.0
-        space = relaxation.space
-        row = np.zeros((1, space.num_choices), dtype=space.dtype)
-        for name, index in zip(relaxation.names, indices, strict=True):
-            column = space.column(name)
-            row[0, column] = min(index, space.choices[column].num_options - 1)
-        cost = float(self.table.costs(space, row)[0])
+        sampled = {
+            name: functional.one_hot(torch.tensor(index), len(candidates)).float()
+            for name, index, candidates in zip(relaxation.names, indices, relaxation.candidates, strict=True)
+        }
+        cost = float(ExpectedCost(relaxation, self.table)(sampled))
+        if cost <= 0:
+            raise ConfigurationError(
+                f"a cost in a reward must be above 0, but a sampled architecture costs {cost:g}. Take another cost."
+            )
         return float((self.reference / cost) ** self.exponent)

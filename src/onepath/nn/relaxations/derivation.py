@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from onepath.nn.relaxations.relaxation import SKIPS, Relaxation
+from onepath.nn.relaxations.relaxation import Relaxation
 from onepath.space import Architecture, CostTable, most_probable
 
 Rule = Literal["weights", "logits"]
@@ -40,6 +40,9 @@ def derive(
     return most_probable(relaxation.space, scores, table, maximum)
 
 
-def num_skips(architecture: Architecture) -> int:
-    """How many of the active choices hand their input on."""
-    return sum(option in SKIPS for option in architecture.options.values())
+def num_skips(relaxation: Relaxation, architecture: Architecture) -> int:
+    """How many of the active relaxed choices hand their input on."""
+    options = architecture.options
+    return sum(
+        options.get(name) in skips for name, skips in zip(relaxation.names, relaxation.skips, strict=True)
+    )

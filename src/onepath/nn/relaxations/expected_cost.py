@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -42,9 +43,15 @@ class ExpectedCost:
             for columns, term in zip(table.columns(space), table.terms, strict=True)
         ]
 
-    def __call__(self) -> Tensor:
-        """The expected cost in the table's unit, a float32 scalar."""
-        space, given = self.relaxation.space, self.relaxation.probabilities()
+    def __call__(self, probabilities: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The expected cost in the table's unit, a float32 scalar.
+
+        Args:
+            probabilities: relaxed choice -> (candidates,), instead of the relaxation's own; 1 for one candidate is what
+                that architecture costs, or what its edges cost on average.
+        """
+        space = self.relaxation.space
+        given = self.relaxation.probabilities() if probabilities is None else probabilities
         total: Tensor | float = self.constant
         for columns, costs in self._terms:
             values = None

@@ -17,8 +17,7 @@ from onepath.nn.paths import GatedPath
 from onepath.nn.supernet import Supernet
 from onepath.randomness import generator
 
-SKIPS = frozenset({"skip", "skip_connect", "identity"})
-"""Names of candidates that hand their input on; what collapse is counted by, and what skip dropout drops."""
+_SKIPS = frozenset({"skip", "skip_connect"})  # by name, since one that halves the map has weights
 
 
 @runtime_checkable
@@ -45,6 +44,8 @@ class Relaxation(nn.Module, ABC):
         names: the relaxed choices, in the order of the space.
         candidates: per relaxed choice, what its logits mean.
         num_options: per relaxed choice, the number of its options: without the block's `none`.
+        skips: per relaxed choice, the options that hand their input on: identities, and skip connections by name; what
+            collapse is counted by, and what skip dropout drops.
         logits: one parameter per relaxed choice, shape (candidates,), float32.
 
     Raises:
@@ -71,6 +72,14 @@ class Relaxation(nn.Module, ABC):
         self.names = tuple(name for name in self.space.names if name in blocks)
         self.candidates = tuple(blocks[name].gate_names for name in self.names)
         self.num_options = tuple(len(blocks[name].names) for name in self.names)
+        self.skips = tuple(
+            frozenset(
+                option
+                for option, candidate in zip(blocks[name].names, blocks[name].candidates, strict=True)
+                if isinstance(candidate, nn.Identity) or option in _SKIPS
+            )
+            for name in self.names
+        )
         self._structure = structure
         self._base = self.space.architecture([0] * self.space.num_choices)
         rng = generator(seed, "architecture parameters")
@@ -111,11 +120,6 @@ class Relaxation(nn.Module, ABC):
     def gated(self, gates: Mapping[str, Gate]) -> GatedPath:
         """A path of these gates, with all edges of nodes whose edges are a choice."""
         return GatedPath(self._base, {**self._structure, **gates})
-
-
-def skip_indices(candidates: Sequence[str]) -> tuple[int, ...]:
-    """Which candidates hand their input on, by their names."""
-    return tuple(index for index, name in enumerate(candidates) if name in SKIPS)
 
 
 def one_path(relaxation: Relaxation, rng: np.random.Generator, *, uniform: bool = False) -> dict[str, Gate]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from onepath.errors import ConfigurationError
 from onepath.nn.gates import Gate
 from onepath.nn.paths import GatedPath
-from onepath.nn.relaxations.relaxation import Relaxation, skip_indices
+from onepath.nn.relaxations.relaxation import Relaxation
 from onepath.nn.supernet import Supernet
 
 
@@ -46,9 +46,9 @@ class SoftmaxRelaxation(Relaxation):
         """All candidates, with constant weights; see `Relaxation.weight_path`."""
         rate = self.skip_dropout * (1 - progress)
         gates = {}
-        for name, candidates, num, weights in self._weights():
+        for (name, candidates, num, weights), skips in zip(self._weights(), self.skips, strict=True):
             constant, active = weights.detach(), list(range(num))
-            for index in skip_indices(candidates) if rate > 0 else ():
+            for index in (candidates.index(skip) for skip in sorted(skips)) if rate > 0 else ():
                 constant[index] /= 1 - rate
                 if num > 1 and rng.random() < rate:
                     active.remove(index)
