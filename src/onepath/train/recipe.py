@@ -42,7 +42,7 @@ _SCALES = (
         32,
         0.3,
         supernet_epochs=12,
-        retrain_epochs=17,
+        retrain_epochs=13,
         one_path=0.25,
         weight_decay=5e-4,
         nesterov=True,
