@@ -90,6 +90,19 @@ def test_a_subset_is_a_passage() -> None:
     assert "".join(task.class_names[word] for word in first[0]) in text
 
 
+def test_a_shortened_task_has_the_beginning_of_the_training_text_and_all_else() -> None:
+    task = random_task(1000, length=10, num_streams=4)
+    short = task.shortened(101)
+    assert short.updates_per_epoch(1) == 10
+    assert (short.length, short.num_streams, short.class_names) == (10, 4, task.class_names)
+    np.testing.assert_array_equal(short._texts["train"], task._texts["train"][:101])
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(short._texts[split], task._texts[split])
+    assert short.fingerprint != task.fingerprint == task.shortened(5000).fingerprint
+    with pytest.raises(DataError, match="train has 0"):
+        task.shortened(-1)
+
+
 def test_a_uniform_model_has_the_size_of_the_vocabulary_as_perplexity() -> None:
     task = random_task(vocabulary=7)
     outputs, targets = torch.full((3, 5, 7), 0.3), torch.randint(0, 7, (3, 5))

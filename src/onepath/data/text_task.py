@@ -95,6 +95,23 @@ class TextTask(Task):
         self._texts = dict(texts)
         self.fingerprint = self._fingerprint()
 
+    def shortened(self, num_words: int) -> TextTask:
+        """The same task with the first `num_words` of its training text, if it has more; the vocabulary stays whole.
+
+        Raises:
+            DataError: fewer than 2 words.
+        """
+        texts = {**self._texts, "train": self._text("train")[: max(0, num_words)]}
+        return TextTask(
+            self.name,
+            texts,
+            self.class_names,
+            length=self.length,
+            random_lengths=self.random_lengths,
+            num_streams=self.num_streams,
+            notes=self.notes,
+        )
+
     def num_examples(self, split: Split) -> int:
         """Chunks of `length` words, the last of which may be shorter."""
         return -(-(len(self._text(split)) - 1) // self.length)
