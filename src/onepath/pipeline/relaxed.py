@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PAPER_UPDATES = 19_500  # 50 epochs of 25,000 images in batches of 64
 _LARGEST_RATE = 0.05
+_DIGITS = 5
 
 
 def relaxation_of(method: str, supernet: Supernet, seed: int) -> Relaxation:
@@ -61,15 +62,26 @@ def architecture_training(run: Run, supernet: Supernet) -> ArchitectureTraining:
 
 
 def architecture_record(training: ArchitectureTraining) -> dict[str, Any]:
-    """What the search stage and the report need: logits, signals epoch by epoch, and why the guard fired."""
+    """What the search stage and the report need: logits, signals epoch by epoch, and why the guard fired.
+
+    Probabilities are rounded to five digits.
+    """
     relaxation = training.relaxation
+    points = [dataclasses.asdict(point) for point in training.points]
+    for point in points:
+        point["weights"] = {
+            name: [round(p, _DIGITS) for p in values] for name, values in point["weights"].items()
+        }
     return {
         "logits": {
             name: p.detach().tolist() for name, p in zip(relaxation.names, relaxation.logits, strict=True)
         },
         "candidates": dict(zip(relaxation.names, relaxation.candidates, strict=True)),
-        "points": [dataclasses.asdict(point) for point in training.points],
+        "points": points,
+        "warmup_epochs": training.recipe.warmup_epochs,
+        "guard": None if training.guard is None else dataclasses.asdict(training.guard),
         "stopped": training.stopped,
+        "stopped_epoch": training.stopped_epoch,
     }
 
 

@@ -14,7 +14,7 @@ from onepath.record import CurvePoint, save_tensors
 
 if TYPE_CHECKING:
     from onepath.nn import Supernet
-    from onepath.train import CandidateCounts, Sampler, TrainingPoint
+    from onepath.train import ArchitecturePoint, ArchitectureTraining, CandidateCounts, Sampler, TrainingPoint
 
 
 def train_stage(run: Run) -> None:
@@ -40,6 +40,7 @@ def train_stage(run: Run) -> None:
         seed, recipe = int(generator(config.seed, "train").integers(2**31)), run.recipe(retrain=False)
         if relaxed is not None:
             architecture = relaxed(run, supernet)
+            architecture.on_epoch = keeping_history(clock, architecture)
             train_relaxed(
                 supernet,
                 run.task,
@@ -78,6 +79,21 @@ def make_sampler(run: Run, supernet: Supernet) -> Sampler:
     sampler = METHODS[run.config.method].sampler
     assert sampler is not None, "the method trains a supernet"
     return sampler(run, supernet)
+
+
+def keeping_history(
+    clock: StageClock, architecture: ArchitectureTraining
+) -> Callable[[ArchitecturePoint], None]:
+    """Keep logits and signals after every epoch, so that a report of an unfinished run shows them.
+
+    A run that was killed makes the epochs behind its last checkpoint again, with the same signals.
+    """
+
+    def keep(_: ArchitecturePoint) -> None:
+        clock.record["architecture"] = architecture_record(architecture)
+        clock.save()
+
+    return keep
 
 
 def keeping_start(

@@ -113,6 +113,16 @@ def draw(choices: Sequence[Mapping[str, Any]], active: Mapping[str, Any]) -> Dra
     )
 
 
+def option_hues(choices: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Option, as text -> hue in degrees, as `draw` colours it.
+
+    Args:
+        choices: of the space, each {"name": str, "options": [...]}.
+    """
+    colours = _colours([choice["options"] for choice in choices])
+    return {text: hue for (_, text), (hue, _) in colours.items()}
+
+
 def _owner(name: str, names: Collection[str]) -> str | None:
     """The nearest choice that `name` lies inside; None if there is none."""
     while name := name.rpartition(".")[0]:

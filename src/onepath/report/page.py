@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from onepath.record import NetworkRow, RunRecord, atomic_write_text
 from onepath.report import figures, formats
+from onepath.report.cells import Cell, draw_cells
 from onepath.report.command import reproduce
 from onepath.report.counts import counts_section
 from onepath.report.drawing import Drawing, draw
@@ -32,6 +33,7 @@ from onepath.report.findings import (
 from onepath.report.front import front_section
 from onepath.report.latency import figures_of, latency_section, limit_ms, winner_latency
 from onepath.report.ranking import ranking_figures, ranking_sections, stored_studies
+from onepath.report.relaxed import relaxed_figures, relaxed_section
 from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
 
 REPORT_NAME = "report.html"
@@ -114,6 +116,7 @@ def content(record: RunRecord) -> dict[str, Any]:
     """Everything that the template shows."""
     comparison, latency = compare(record), latency_section(record)
     front, counts = front_section(record), counts_section(record)
+    relaxed = relaxed_section(record)
     ranking = ranking_sections(stored_studies(record))
     tone = "neutral"
     if comparison is not None:
@@ -138,14 +141,17 @@ def content(record: RunRecord) -> dict[str, Any]:
         "latency": latency,
         "front": front,
         "counts": counts,
+        "relaxed": relaxed,
         "ranking_sections": ranking,
         "figures": [
             *_all_figures(record),
             *_section_figures(front, counts),
+            *relaxed_figures(relaxed),
             *figures_of(latency),
             *ranking_figures(ranking),
         ],
         "drawing": drawing(record),
+        "cells": cells(record),
         "winner": trial.architecture if trial else network.architecture if network else None,
         "networks": [(_network_name(record, row), row, _gain(row)) for row in record.networks],
         "searched": searched_by(record),
@@ -200,6 +206,13 @@ def drawing(record: RunRecord) -> Drawing | None:
     """The winner's options, laid out; None before the search has ended."""
     search = stage_record(record, "search")
     return draw(search.get("space_choices") or (), search.get("active") or {})
+
+
+def cells(record: RunRecord) -> list[Cell]:
+    """The winner's cells as graphs; none before the search has ended, or where no choice is an edge."""
+    search = stage_record(record, "search")
+    space = str(record.config.get("space", ""))
+    return draw_cells(search.get("space_choices") or (), search.get("active") or {}, space)
 
 
 def parity(record: RunRecord) -> list[Parity]:

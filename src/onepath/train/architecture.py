@@ -90,6 +90,7 @@ class ArchitectureTraining:
     Attributes:
         points: the signals, one per epoch.
         stopped: why and after which epoch the guard fired; None where it did not.
+        stopped_epoch: after which epoch it fired; None where it did not.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class ArchitectureTraining:
         )
         self.points: list[ArchitecturePoint] = []
         self.stopped: str | None = None
+        self.stopped_epoch: int | None = None
         self._before_epoch = [p.detach().clone() for p in self.logits]
         self._losses: list[float] = []
         self._batches: Iterator[tuple[Tensor, Tensor]] | None = None
@@ -169,7 +171,7 @@ class ArchitectureTraining:
         reason = None if self.guard is None or self.stopped is not None else self.guard.fires(judged)
         with torch.no_grad():
             if reason is not None:
-                self.stopped = f"{reason}, after epoch {epoch}"
+                self.stopped, self.stopped_epoch = f"{reason}, after epoch {epoch}", epoch
                 for parameter, old in zip(self.logits, self._before_epoch, strict=True):
                     parameter.copy_(old)
         self._before_epoch = [p.detach().clone() for p in self.logits]
@@ -195,9 +197,9 @@ class ArchitectureTraining:
             self._losses.append(float(loss.detach()))
             return loss if self.cost is None else self.cost(loss)
 
-        if self.recipe.order == "first":
-            return first_order(validation_loss, self.logits)
         weights = [p for p in self.supernet.parameters() if p.requires_grad]
+        if self.recipe.order == "first":
+            return first_order(validation_loss, self.logits, weights)
         return second_order(
             lambda: self._loss(training, *train, self._path(training.update, progress)),
             validation_loss,
@@ -248,10 +250,11 @@ class ArchitectureTraining:
         rng = generator(self.seed, "power iteration", epoch)
         start = torch.from_numpy(rng.normal(size=sum(p.numel() for p in self.logits))).to(self.logits[0])
         update = training.update - 1
+        weights = [p for p in self.supernet.parameters() if p.requires_grad]
 
         def gradients() -> Sequence[Tensor]:
             path = self._path(update, 1.0)
-            return first_order(lambda: self._loss(training, inputs, targets, path), self.logits)
+            return first_order(lambda: self._loss(training, inputs, targets, path), self.logits, weights)
 
         with frozen_statistics(self.supernet), _carried_kept(training):
             return dominant_eigenvalue(gradients, self.logits, start)
@@ -276,6 +279,7 @@ class ArchitectureTraining:
             "losses": list(self._losses),
             "points": [dataclasses.asdict(p) for p in self.points],
             "stopped": self.stopped,
+            "stopped_epoch": self.stopped_epoch,
             "baseline": None if self.reinforce is None else self.reinforce.baseline,
         }
 
@@ -288,7 +292,7 @@ class ArchitectureTraining:
         self.optimizer.load_state_dict(state["optimizer"])
         self._losses = list(state["losses"])
         self.points = [ArchitecturePoint(**p) for p in state["points"]]
-        self.stopped = state["stopped"]
+        self.stopped, self.stopped_epoch = state["stopped"], state["stopped_epoch"]
         if self.reinforce is not None:
             self.reinforce.baseline = state["baseline"]
 

@@ -28,6 +28,7 @@ class ArchitecturePoint:
             was not asked for.
         architecture: the derived one, in the space's notation.
         weights: relaxed choice -> probabilities of its candidates.
+        num_choices: relaxed choices that are active in the derived architecture, of which `num_skips` are skips.
     """
 
     epoch: int
@@ -37,6 +38,7 @@ class ArchitecturePoint:
     eigenvalue: float | None
     architecture: str
     weights: dict[str, list[float]]
+    num_choices: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def point(
         eigenvalue=eigenvalue,
         architecture=relaxation.space.format(architecture),
         weights=relaxation.weights_of(),
+        num_choices=sum(name in relaxation.names for name in architecture.options),
     )
 
 

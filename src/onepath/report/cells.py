@@ -1,0 +1,165 @@
+"""Cells as graphs: nodes in a line, operations as arcs between them, from the names of the choices alone."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onepath.report.drawing import option_hues
+from onepath.report.formats import shortened
+
+_EDGE = re.compile(r"(?:(?P<cell>.+)\.)?(?P<source>\d+)->(?P<node>\d+)")
+# Space -> what its cells do with their inner nodes, and what their inputs are called.
+_OUTPUTS = {"darts": "concat", "darts-rnn": "mean"}
+_INPUTS = {"darts": ("c(k−2)", "c(k−1)"), "darts-rnn": ("x, h",), "nasbench201": ("in",)}
+_NONE, _SKIPS = "none", ("skip", "skip_connect", "identity")
+_MARGIN, _RADIUS, _RISE = 46, 17, 30
+_LETTER, _BETWEEN = 7, 50  # pixels of a label's letter, and around a label between two nodes
+_LABEL_LENGTH = 18
+_SHORT_LABEL, _WIDE = 3, 25
+
+
+@dataclass(frozen=True)
+class Node:
+    """A state of the cell, at `x` pixels; `half_width` makes room for a long label."""
+
+    label: str
+    x: float
+    half_width: float
+
+
+@dataclass(frozen=True)
+class Arc:
+    """An operation from one node to another.
+
+    Attributes:
+        label: the operation.
+        title: the choice and what was chosen.
+        path: of an SVG, from the source to the edge of the node.
+        x, y: the middle of the label.
+        hue: in degrees, of the operation.
+        kind: "operation", "skip" or "none".
+    """
+
+    label: str
+    title: str
+    path: str
+    x: float
+    y: float
+    hue: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A drawing in pixels: nodes at the height `line`, arcs, and the paths from the nodes to the output."""
+
+    name: str
+    width: float
+    height: float
+    line: float
+    nodes: tuple[Node, ...]
+    arcs: tuple[Arc, ...]
+    rails: tuple[str, ...]
+
+
+def draw_cells(choices: Sequence[Mapping[str, Any]], active: Mapping[str, Any], space: str) -> list[Cell]:
+    """The cells whose edges are choices called "0->1", or "normal.0->2" in a cell of that name.
+
+    Args:
+        choices: of the space, each {"name": str, "options": [...]}, for the colours.
+        active: choice name -> chosen option, for the choices that have an effect.
+        space: its name, which tells what a cell does with its nodes where that is known.
+
+    Returns:
+        One drawing for each cell, in the order of `active`; none where no choice is an edge.
+    """
+    hues = option_hues(choices)
+    cells: dict[str, dict[tuple[int, int], str]] = {}
+    for name, option in active.items():
+        found = _EDGE.fullmatch(str(name))
+        if found is not None and int(found["source"]) < int(found["node"]):
+            edge = (int(found["source"]), int(found["node"]))
+            cells.setdefault(found["cell"] or "", {})[edge] = str(option)
+    return [_cell(name, edges, hues, space) for name, edges in cells.items()]
+
+
+def _cell(name: str, edges: Mapping[tuple[int, int], str], hues: Mapping[str, int], space: str) -> Cell:
+    numbers = sorted(set(itertools.chain.from_iterable(edges)))
+    place = {number: index for index, number in enumerate(numbers)}
+    spans = [place[node] - place[source] for source, node in edges]
+    tops = [span - 1 for span in spans]
+    line = _RADIUS + 22 + _RISE * max(tops)
+    step = _BETWEEN + _LETTER * max(len(shortened(option, _LABEL_LENGTH)) for option in edges.values())
+    xs = [_MARGIN + step * index for index in range(len(numbers))]
+    output = _OUTPUTS.get(space)
+    labels = _labels(numbers, edges, space, output is not None)
+    nodes = [_node(label, x) for label, x in zip(labels, xs, strict=True)]
+    below = max((span - 1 for edge, span in zip(edges, spans, strict=True) if _is_below(edge)), default=0)
+    height = line + _RADIUS + 10 + (_RISE * below + 14 if below else 0)
+    arcs = tuple(
+        _arc(name, edge, option, nodes[place[edge[0]]], nodes[place[edge[1]]], line, span, hues)
+        for (edge, option), span in zip(edges.items(), spans, strict=True)
+    )
+    rails: tuple[str, ...] = ()
+    if output is not None:
+        inner = [x for number, x in zip(numbers, xs, strict=True) if any(number == node for _, node in edges)]
+        rail, end = height + 8, xs[-1] + step
+        nodes.append(_node(output, end))
+        rails = (
+            *(f"M{x:g} {line + _RADIUS:g}V{rail:g}" for x in inner),
+            f"M{inner[0]:g} {rail:g}H{end:g}V{line + _RADIUS + 2:g}",
+        )
+        height = rail + 10
+    return Cell(name, nodes[-1].x + _MARGIN, height, line, tuple(nodes), arcs, rails)
+
+
+def _node(label: str, x: float) -> Node:
+    return Node(label, x, _RADIUS if len(label) <= _SHORT_LABEL else _WIDE)
+
+
+def _is_below(edge: tuple[int, int]) -> bool:
+    """Whether a long edge is drawn under the line: those of every second source."""
+    return edge[0] % 2 == 1
+
+
+def _labels(
+    numbers: Sequence[int], edges: Mapping[tuple[int, int], str], space: str, has_output: bool
+) -> list[str]:
+    """Inputs by what they are, the last node as the output where nothing follows, others by their number."""
+    inputs = [number for number in numbers if all(number != node for _, node in edges)]
+    names = dict(zip(inputs, _INPUTS.get(space, ()), strict=False))
+    if not has_output:
+        names.setdefault(numbers[-1], "out")
+    return [names.get(number, str(number)) for number in numbers]
+
+
+def _arc(
+    cell: str,
+    edge: tuple[int, int],
+    option: str,
+    source: Node,
+    node: Node,
+    line: float,
+    span: int,
+    hues: Mapping[str, int],
+) -> Arc:
+    kind = "none" if option == _NONE else "skip" if option in _SKIPS else "operation"
+    start, end = source.x, node.x
+    middle, title = (start + end) / 2, f"{cell}.{edge[0]}->{edge[1]}".lstrip(".") + f" = {option}"
+    label = shortened(option, _LABEL_LENGTH)
+    if span == 1:
+        path = f"M{start + source.half_width:g} {line:g}H{end - node.half_width - 2:g}"
+        middle = (start + source.half_width + end - node.half_width) / 2
+        return Arc(label, title, path, middle, line - 6, hues.get(option, 0), kind)
+    sign = 1 if _is_below(edge) else -1
+    apex = line + sign * (_RADIUS + _RISE * (span - 1))
+    near, bend = line + sign * _RADIUS, 0.3 * (end - start) / span
+    path = (
+        f"M{start + 5:g} {near:g}C{start + bend:g} {apex:g} {start + bend:g} {apex:g} {middle:g} {apex:g}"
+        f"S{end - bend:g} {apex:g} {end - 6:g} {near + 2 * sign:g}"
+    )
+    return Arc(label, title, path, middle, apex - 5 if sign < 0 else apex + 13, hues.get(option, 0), kind)
