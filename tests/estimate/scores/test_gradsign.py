@@ -92,7 +92,9 @@ def test_equal_to_the_loop_of_single_passes(build: type[nn.Module]) -> None:
 def test_equal_to_the_loop_on_the_ready_made_spaces(space: str) -> None:
     arguments = {"num_cells": 1} if space == "nasbench201" else {}
     supernet = spaces.build(space, 4, input_size=16, width=0.25, **arguments)
-    model = supernet.extract(supernet.space.architecture([2] * supernet.space.num_choices), inherit=False)
+    num_choices = supernet.space.num_choices
+    indices = [4, 3, 2, 4, 2, 3] if space == "nasbench201" else [2] * num_choices  # pooling, convolutions
+    model = supernet.extract(supernet.space.architecture(indices), inherit=False)
     inputs, targets = batch(3, 16)
     network = Probe(model.double(), inputs.double(), targets).copy()
     agree(
@@ -121,10 +123,29 @@ def test_duplicates_of_one_example_agree_everywhere() -> None:
     inputs, targets = batch(1)
     model = chain([6, 6]).double()
     inputs = inputs.double()
-    (once,) = {score("gradsign", model, inputs, targets)}
+    once = score("gradsign", model, inputs, targets)
     weights = sum(layer.weight.numel() for layer in weighted_layers(model))
     assert 0.9 * weights < once <= weights
     assert score("gradsign", model, inputs.repeat(5, 1, 1, 1), targets.repeat(5)) == 5 * once
+
+
+def test_the_most_is_a_sign_of_every_example_for_every_weight() -> None:
+    """Where no unit is off, no gradient is 0."""
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 4)))
+    inputs, targets = batch(1)
+    num_weights = 4 * 27 + 144 * 4  # without the biases
+    found = score("gradsign", model.double(), inputs.double().repeat(7, 1, 1, 1), targets.repeat(7))
+    assert found == 7 * num_weights
+
+
+def test_independent_signs() -> None:
+    """The gradient of an example is its input; the mean of |10 signs| is `10 * C(10, 5) / 2^10`, 2.46."""
+    model, inputs = (
+        nn.Linear(10_000, 1),
+        torch.randn(10, 10_000, generator=torch.Generator().manual_seed(0)),
+    )
+    value = score("gradsign", model, inputs, torch.zeros(10), loss=lambda outputs, _: outputs.mean())
+    assert value / 10_000 == pytest.approx(10 * math.comb(10, 5) / 2**10, abs=0.05)
 
 
 def test_between_chance_and_agreement() -> None:

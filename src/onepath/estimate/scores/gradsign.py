@@ -32,7 +32,7 @@ def gradsign(probe: Probe) -> float:
     chunk = chunk_size(network, probe.inputs[:1], probe.max_memory_bytes)
     sums: list[Tensor] | None = None
     for inputs, part in zip(torch.split(probe.inputs, chunk), torch.split(targets, chunk), strict=True):
-        found = per_sample_gradients(network, inputs, part, probe.loss, lambda g: g.sign().sum(dim=0))
+        found = per_sample_gradients(network, inputs, part, probe.loss, lambda g: g.sign_().sum(dim=0))
         sums = found if sums is None else [before + new for before, new in zip(sums, found, strict=True)]
     assert sums is not None, "a batch has an example"
     total = float(torch.stack([signs.abs().sum(dtype=torch.float64) for signs in sums]).sum())

@@ -21,6 +21,7 @@ from torch.utils.hooks import RemovableHandle
 
 from onepath.estimate.scores.backward import gradients_of, watched
 from onepath.estimate.scores.definition import DegenerateNetworkError
+from onepath.estimate.scores.pooling import matrix_pooling
 from onepath.estimate.scores.probe import Loss, WeightedLayer, weighted_layers
 
 Reduce = Callable[[Tensor], Tensor]
@@ -36,7 +37,7 @@ def per_sample_gradients(
         inputs: (B, ...).
         targets: (B, ...).
         loss: of a batch; it is called with one example at a time.
-        reduce: what to keep of a weight's gradients (B, *shape), which are not needed after it; None keeps them.
+        reduce: what to keep of a weight's gradients (B, *shape), which it may change; None keeps them.
 
     Returns:
         One tensor for each of `weighted_layers`.
@@ -84,7 +85,7 @@ def chunk_size(network: nn.Module, example: Tensor, max_memory_bytes: int) -> in
         raise DegenerateNetworkError("the output does not depend on the input")
     layers = weighted_layers(network)
     largest = max((layer.weight.numel() * layer.weight.element_size() for layer in layers), default=0)
-    # A weight is repeated for the grouped convolution, whose result is the gradients; signs are a third copy.
+    # The grouped convolution takes room for a weight of each example and gives their gradients; signs are a third copy.
     return max(1, max_memory_bytes // (sum(saved.values()) + 3 * largest + 1))
 
 
@@ -147,7 +148,7 @@ class _BatchPass:
         ]
 
     def _run(self, inputs: Tensor, targets: Tensor, loss: Loss) -> None:
-        with torch.enable_grad(), single_normalisation(self._network):
+        with torch.enable_grad(), single_normalisation(self._network), matrix_pooling(self._network):
             outputs = self._network(inputs)
             losses = [
                 loss(outputs[i : i + 1], targets[i : i + 1]) for i in range(self._num)
@@ -183,8 +184,8 @@ class _BatchPass:
         total = gradients if before is None else before + gradients
         self._calls[number] -= 1
         # A call that leads nowhere never arrives: then what came so far is replaced by what comes.
+        self._sums[number] = total.clone() if self._calls[number] else None
         self._reduced[number] = self._reduce(total)
-        self._sums[number] = total if self._calls[number] else None
 
 
 def layer_gradients(layer: WeightedLayer, x: Tensor, gradient: Tensor) -> Tensor:
@@ -199,10 +200,12 @@ def layer_gradients(layer: WeightedLayer, x: Tensor, gradient: Tensor) -> Tensor
     if isinstance(layer, nn.Linear):
         middle = gradient.reshape(num, -1, gradient.shape[-1]).transpose(1, 2)  # (B, out, positions)
         return middle @ x.reshape(num, -1, x.shape[-1])
+    if _is_pointwise(layer):  # a linear layer at every position
+        return (gradient.flatten(2) @ x.flatten(2).transpose(1, 2)).view(num, *weight.shape)
     found: Tensor = torch.ops.aten.convolution_backward(
         gradient.reshape(1, -1, *gradient.shape[2:]),
         x.reshape(1, -1, *x.shape[2:]),
-        weight.detach().repeat(num, *[1] * (weight.ndim - 1)),
+        weight.new_empty(num * weight.shape[0], *weight.shape[1:]),  # whose values play no part
         None,
         layer.stride,
         layer.padding,
@@ -228,6 +231,15 @@ def _by_loop(network: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, re
 def _is_batchable(layer: WeightedLayer) -> bool:
     return isinstance(layer, nn.Linear) or (
         layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    )
+
+
+def _is_pointwise(layer: _ConvNd) -> bool:
+    return (
+        not isinstance(layer, _ConvTransposeNd)
+        and layer.groups == 1
+        and set(layer.kernel_size) == set(layer.stride) == {1}
+        and set(layer.padding) == {0}
     )
 
 

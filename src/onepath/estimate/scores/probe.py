@@ -105,9 +105,10 @@ class Probe:
         )
 
     def normal(self, purpose: str, shape: Sequence[int], step: int = 0) -> Tensor:
-        """Standard normal numbers on the probe's device, determined by seed, purpose and step."""
+        """Standard normal numbers in the place of inputs, of their type, determined by seed, purpose and step."""
         draws = torch.Generator().manual_seed(int(generator(self.seed, purpose, step).integers(2**63 - 1)))
-        return torch.randn(*shape, generator=draws).to(self.device)
+        dtype = self.inputs.dtype if self.inputs.is_floating_point() else torch.float32
+        return torch.randn(*shape, generator=draws).to(self.device, dtype)
 
 
 def weighted_layers(model: nn.Module) -> list[WeightedLayer]:
