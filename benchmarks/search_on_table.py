@@ -115,7 +115,9 @@ ALGORITHMS: dict[str, Make] = {
     "evolution": lambda table, seed, num: Evolution(
         table.space, seed, population(num), num // population(num) - 1
     ),
-    "regularized evolution": lambda table, seed, num: RegularizedEvolution(table.space, seed, num),
+    "regularized evolution": lambda table, seed, num: RegularizedEvolution(
+        table.space, seed, num, population=min(100, num // 10)
+    ),
     "NSGA-II": lambda table, seed, num: NSGA2(table.space, seed, population(num), num // population(num) - 1),
 }
 FRONT_ALGORITHMS: dict[str, Make] = {

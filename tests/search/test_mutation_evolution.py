@@ -7,7 +7,7 @@ from onepath.errors import ConfigurationError
 from onepath.search import FeasibleSet, MutationEvolution
 from onepath.space import Architecture, Choice, SearchSpace
 from onepath.testing import known_score, known_space, search
-from onepath.testing.algorithms import limited
+from onepath.testing.algorithms import check_more_budget_is_not_worse, limited
 
 SPACE = SearchSpace([Choice(f"blocks.{index}", ["a", "b", "c", "d"]) for index in range(10)])
 
@@ -76,3 +76,8 @@ def test_numbers_must_fit(options: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError, match="1 <= num_random <= population") as error:
         MutationEvolution(SPACE, **options)
     assert "\n" not in str(error.value)
+
+
+def test_a_larger_number_begins_with_what_the_smaller_one_proposes() -> None:
+    """Also where the smaller one ends within the random members."""
+    check_more_budget_is_not_worse(MutationEvolution)

@@ -8,7 +8,7 @@ import pytest
 from onepath.errors import ConfigurationError
 from onepath.search import FeasibleSet, RandomSearch
 from onepath.space import Choice, SearchSpace
-from onepath.testing.algorithms import known_space, search
+from onepath.testing.algorithms import known_space, limited, search
 
 
 def test_proposes_batches_up_to_its_number() -> None:
@@ -38,6 +38,22 @@ def test_best_of_many_is_what_drawing_without_repetition_gives() -> None:
         best.append(max(score_of[item] for architectures, _ in history for item in architectures))
     expected = float(np.sort(values) @ weights)
     assert np.mean(best) == pytest.approx(expected, abs=3 * np.std(best) / 20)
+
+
+@pytest.mark.parametrize("limit", [None, 70])
+def test_a_larger_number_begins_with_what_the_smaller_one_proposes(limit: int | None) -> None:
+    """Also where the last batch of the smaller one is not full."""
+    space, table = known_space()
+    feasible = FeasibleSet(space) if limit is None else limited(space, table, limit)
+    small, large = (
+        [
+            item
+            for architectures, _ in search(RandomSearch(space, 5, num=num), feasible)
+            for item in architectures
+        ]
+        for num in (70, 120)
+    )
+    assert large[:70] == small
 
 
 def test_numbers_are_positive() -> None:

@@ -7,6 +7,7 @@ from onepath.errors import ConfigurationError
 from onepath.search import FeasibleSet, RegularizedEvolution
 from onepath.space import Choice, SearchSpace
 from onepath.testing import known_score, known_space, search
+from onepath.testing.algorithms import check_more_budget_is_not_worse
 
 SPACE = SearchSpace([Choice(f"blocks.{index}", ["a", "b", "c", "d"]) for index in range(10)])
 
@@ -19,9 +20,11 @@ def test_defaults_are_the_papers() -> None:
     assert algorithm.generation == 900
 
 
-def test_small_budgets_have_small_populations() -> None:
-    algorithm = RegularizedEvolution(SPACE, num=200)
-    assert (algorithm.population, algorithm.sample) == (20, 5)
+def test_the_population_does_not_depend_on_the_budget() -> None:
+    """A larger budget repeats a smaller one only if both begin alike."""
+    algorithm = RegularizedEvolution(SPACE, num=150)
+    assert (algorithm.population, algorithm.sample) == (100, 25)
+    check_more_budget_is_not_worse(RegularizedEvolution)
 
 
 def told(algorithm: RegularizedEvolution, score) -> list[tuple[int, ...]]:

@@ -84,10 +84,12 @@ class MutationEvolution:
                 return self.space.mutate_one(members[rng.integers(len(members), size=_NUM_DRAWS)], rng)
 
             children = first_new(feasible, mutate, 1, self._visited)
-        # At the start, and where all neighbours of the members are known.
+        # At the start, and where all neighbours of the members are known. How many are drawn at a time does not depend
+        # on `num`, so that a small budget begins as a larger one does.
+        size = max(1 if self.members else self.num_random, _NUM_DRAWS)
         others = first_new(
             feasible,
-            lambda num: feasible.sample(max(num, _NUM_DRAWS), rng),
+            lambda _: feasible.sample(size, rng),
             num_wanted - len(children),
             self._visited,
         )

@@ -43,7 +43,8 @@ class RandomSearch:
             return []
         self.generation += 1
         rng = generator(self.seed, "random search", self.generation)
-        self._asked = first_new(feasible, lambda num: feasible.sample(num, rng), missing, self._visited)
+        # Whole batches, so that the last one of a small budget begins as that of a larger one does.
+        self._asked = first_new(feasible, lambda _: feasible.sample(self.batch, rng), missing, self._visited)
         return [Proposal(architecture, "random") for architecture in self._asked]
 
     def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:

@@ -7,7 +7,6 @@ Follows Algorithm 1 of "Regularized Evolution for Image Classifier Architecture 
   after a bounded number of tries a random legal architecture takes its place.
 - Only legal children are evaluated, where there are hard limits.
 - A mutation gives one choice another option; the paper's space has two kinds of choices and also an identity.
-- With a small budget the default population is a tenth of it, so that most of the budget is spent on children.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class RegularizedEvolution:
         space: where to search.
         seed: of all draws.
         num: architectures in all.
-        population: members; 100 by default, or a tenth of `num` where that is less.
+        population: members. A `num` up to it is random search alone; a tenth of `num` leaves most of it to children.
         sample: members, drawn with replacement, of which the best one becomes a parent; a quarter of the population by
             default.
         batch: children per `ask`, of one and the same population; 1 is the paper's algorithm on one worker.
@@ -50,11 +49,10 @@ class RegularizedEvolution:
         space: SearchSpace,
         seed: int = 0,
         num: int = 1000,
-        population: int | None = None,
+        population: int = 100,
         sample: int | None = None,
         batch: int = 1,
     ) -> None:
-        population = min(100, max(1, num // 10)) if population is None else population
         sample = max(1, population // 4) if sample is None else sample
         if min(num, population, sample, batch) < 1:
             raise ConfigurationError(
