@@ -75,6 +75,8 @@ def test_the_schedule_rises_from_nothing_to_the_final_probability() -> None:
     assert masks(sampler, "six", range(200)).all()
     late = masks(sampler, "six", range(600, 1000))
     assert 0.6 < 1 - late.mean() < 0.9
+    step = PathDropoutSampler(SPACE, 1000, rate=0.25, begin=0.5, end=0.5)
+    assert [step.drop_probability(2, update) for update in (0, 499, 500)] == [0, 0, 0.5]
     constant = PathDropoutSampler(SPACE, 1000, rate=0.25, end=0)
     assert constant.drop_probability(2, 0) == 0.5
 

@@ -79,7 +79,9 @@ class PathDropoutSampler:
         done = update / self._num_updates
         if done >= self._end:
             return final
-        return final * max(0.0, done - self._begin) / (self._end - self._begin)
+        if done <= self._begin:
+            return 0.0
+        return final * (done - self._begin) / (self._end - self._begin)
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Path]:
         """One path with a gate for every block, or one for each part of the batch."""
