@@ -46,3 +46,8 @@ def test_what_does_not_fit_is_an_error() -> None:
         front_of(found(), [size], reference=[1, 2])
     with pytest.raises(ConfigurationError, match="1 costs above 0"):
         front_of(found(), [size], reference=[0])
+
+
+def test_no_trial_is_one_line() -> None:
+    with pytest.raises(ConfigurationError, match="evaluated architectures"):
+        front_of(Found(()), [size])

@@ -118,3 +118,17 @@ def test_numbers_are_in_range() -> None:
         NSGA2(SPACE, population=0)
     with pytest.raises(ConfigurationError, match="mutation_rate <= 1"):
         NSGA2(SPACE, mutation_rate=1.5)
+
+
+def test_an_infinite_cost_is_the_worst_and_crowds_nobody() -> None:
+    points = np.array([[0.0, -np.inf], [1.0, -2.0], [2.0, -3.0], [3.0, -np.inf]])
+    assert crowding_distances(points)[1:3].tolist() == [np.inf, pytest.approx(2 / 3)]
+    space, _ = known_space()
+
+    def cost(rows):
+        sums = rows.sum(axis=1, dtype=float)
+        return np.where(sums > 8, np.inf, sums)
+
+    algorithm = NSGA2(space, population=20, generations=4, costs=[cost])
+    search(algorithm, FeasibleSet(space))
+    assert np.isfinite(cost(space.matrix([architecture for architecture, _ in algorithm.front]))).any()

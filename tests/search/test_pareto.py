@@ -37,6 +37,8 @@ def test_agrees_with_the_definition(points) -> None:
 
 def test_malformed_objectives() -> None:
     assert pareto_front(np.zeros((0, 2))).tolist() == []
+    assert pareto_front([]).tolist() == pareto_front([], maximise=[True, False]).tolist() == []
+    assert pareto_front([[1, 2], [2, 3]], maximise=np.False_).tolist() == [True, False]
     with pytest.raises(ConfigurationError, match="shape"):
         pareto_front([1.0, 2.0])
     with pytest.raises(ConfigurationError, match="2 entries; got 1"):
@@ -58,6 +60,7 @@ def test_hypervolume_of_rectangles() -> None:
 def test_points_worse_than_the_reference_add_nothing() -> None:
     assert hypervolume([[3, 1], [-1, 9], [float("nan"), 9], [9, 0]], [0, 0]) == 3
     assert hypervolume(np.zeros((0, 2)), [0, 0]) == 0
+    assert hypervolume([], [0, 0]) == hypervolume([], [0, 0], maximise=[True, False]) == 0
     assert hypervolume([[1, 1]], [2, 2]) == 0
 
 

@@ -40,8 +40,10 @@ def front_of(found: Found, costs: Sequence[Costs], reference: Sequence[float] | 
             evaluated by default.
 
     Raises:
-        ConfigurationError: no costs, or a reference that is not one positive number per cost.
+        ConfigurationError: no trial, no costs, or a reference that is not one positive number per cost.
     """
+    if not found.trials:
+        raise ConfigurationError("a front needs evaluated architectures, but got none. Search first.")
     if not costs:
         raise ConfigurationError("a front needs at least one cost beside accuracy, but got none. Give one.")
     architectures = [trial.architecture for trial in found.trials]

@@ -138,17 +138,18 @@ def nondomination_ranks(objectives: Floats) -> npt.NDArray[np.int64]:
 def crowding_distances(objectives: Floats) -> Floats:
     """(points,) how far apart the neighbours of each point of one front are, summed over (points, objectives).
 
-    In each objective the distance is in units of the front's range, and infinite at both ends of it.
+    In each objective the distance is in units of the front's range, and infinite at both ends of it. An infinite range
+    tells none of the others apart.
 
     Source: section III.B.
     """
     distances = np.zeros(len(objectives))
     for values in objectives.T:
         order = np.argsort(values, kind="stable")
-        width = values[order[-1]] - values[order[0]]
-        if width > 0:
+        if values[order[0]] < values[order[-1]]:
             distances[order[[0, -1]]] = np.inf
-            distances[order[1:-1]] += (values[order[2:]] - values[order[:-2]]) / width
+            if np.isfinite(width := values[order[-1]] - values[order[0]]):
+                distances[order[1:-1]] += (values[order[2:]] - values[order[:-2]]) / width
     return distances
 
 

@@ -17,7 +17,7 @@ def pareto_front(objectives: npt.ArrayLike, maximise: bool | Sequence[bool] = Tr
     front. A point with a NaN is never on it.
 
     Args:
-        objectives: (points, objectives).
+        objectives: (points, objectives); may be empty.
         maximise: per objective, or for all: whether higher is better.
 
     Returns:
@@ -58,8 +58,8 @@ def hypervolume(
     """
     import moocore
 
-    points, directions = _checked(objectives, maximise)
     worst = np.asarray(reference, dtype=np.float64)
+    points, directions = _checked(objectives, maximise, worst.size)
     if worst.shape != (points.shape[1],) or not np.isfinite(worst).all():
         raise ConfigurationError(
             f"reference must be {points.shape[1]} finite numbers; got {reference!r}; give one per objective"
@@ -71,15 +71,19 @@ def hypervolume(
 
 
 def _checked(
-    objectives: npt.ArrayLike, maximise: bool | Sequence[bool]
+    objectives: npt.ArrayLike, maximise: bool | Sequence[bool], num_objectives: int | None = None
 ) -> tuple[npt.NDArray[np.float64], list[bool]]:
-    """The points as a matrix, and a direction per objective."""
+    """The points as a matrix, and a direction per objective; an empty list is no points of `num_objectives`."""
     points = np.asarray(objectives, dtype=np.float64)
+    if points.shape == (0,):
+        points = points.reshape(0, num_objectives or (np.size(maximise) or 1))
     if points.ndim != 2 or not points.shape[1]:
         raise ConfigurationError(
             f"objectives must be (points, objectives); got shape {points.shape}; stack them as columns"
         )
-    directions = [maximise] * points.shape[1] if isinstance(maximise, bool) else list(maximise)
+    directions = (
+        [bool(maximise)] * points.shape[1] if isinstance(maximise, bool | np.bool_) else list(maximise)
+    )
     if len(directions) != points.shape[1]:
         raise ConfigurationError(
             f"maximise needs {points.shape[1]} entries; got {len(directions)}; give one per objective"
