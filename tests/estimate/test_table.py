@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from onepath import spaces
-from onepath.errors import ConfigurationError, DataError, InfeasibleError
+from onepath.errors import ConfigurationError, DataError, InfeasibleError, SpaceError
 from onepath.estimate import TableEstimator
 from onepath.search import Evolution, FeasibleSet, RandomSearch, RegularizedEvolution
 from onepath.space import Choice, SearchSpace
@@ -74,6 +74,16 @@ def test_architectures_of_one_stand_alone_form_share_a_row(tmp_path: Path) -> No
     assert truth.is_known(rows).tolist() == [True, False]
 
 
+def test_rows_that_are_one_network_keep_their_own_accuracies(tmp_path: Path) -> None:
+    text = "architecture, accuracy\n22101220, 91\n22110202, 92\n22101220, 91\n"
+    truth = TableEstimator(MACRO, written(tmp_path, text))
+    known = {"22101220": 91, "22110202": 92, "22101202": 91.5, "22110220": 91.5}
+    for name, accuracy in known.items():
+        assert truth.estimate(MACRO.parse(name)).accuracy == accuracy
+    with pytest.raises(SpaceError, match="of this space"):
+        truth.estimate(SPACE.parse("0,0"))
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
@@ -86,9 +96,9 @@ def test_architectures_of_one_stand_alone_form_share_a_row(tmp_path: Path) -> No
         ("arch,accuracy\n0,0,0,0,0,0,0,0,1\n", DataError, "2 fields, but row 0 has 9"),
         ('arch,accuracy\n"0000,1\n', DataError, "must be readable"),
         (
-            "arch,accuracy\n22101220,91\n22110202,92\n",
+            'arch,accuracy\n22101220,91\n"2,2,1,0,1,2,2,0",92\n',
             DataError,
-            r"row 0 \(22101220\) has 91.0 and row 1 \(22110202\) 92.0",
+            r"row 0 \(22101220\) has 91.0 and row 1 \(2,2,1,0,1,2,2,0\) 92.0",
         ),
     ],
 )
@@ -135,6 +145,23 @@ def test_a_search_under_the_limit_stays_in_the_table(tmp_path: Path) -> None:
     absent = TableEstimator(SPACE, written(tmp_path, "arch,accuracy\n"))
     with pytest.raises(InfeasibleError):
         searched(RandomSearch(SPACE, seed=0, num=10), absent, FeasibleSet(SPACE, [absent.limit()]))
+
+
+def test_a_search_finds_the_few_rows_of_a_large_space(tmp_path: Path) -> None:
+    space = SearchSpace([Choice(f"blocks.{block}", list("abcdef")) for block in range(19)])
+    rows = space.architectures(space.sample(12, np.random.default_rng(0)))
+    lines = [f'"{architecture}",{place}' for place, architecture in enumerate(rows)]
+    truth = TableEstimator(space, written(tmp_path, "\n".join(["arch,accuracy", *lines])))
+    feasible = FeasibleSet(space, [truth.limit()])
+    found = searched(RegularizedEvolution(space, num=100, population=5), truth, feasible)
+    assert sorted(found) == list(range(12))
+
+
+def test_a_limit_lists_all_that_a_table_knows(tmp_path: Path) -> None:
+    truth = TableEstimator(MACRO, written(tmp_path, "arch,accuracy\n22101220,91\n"))
+    drawn = FeasibleSet(MACRO, [truth.limit()]).sample(200, np.random.default_rng(0))
+    names = {MACRO.format(architecture) for architecture in MACRO.architectures(drawn)}
+    assert names == {"22101220", "22101202", "22110220", "22110202"}
 
 
 def test_the_published_tables_are_read_as_they_are(shared_data: Path) -> None:

@@ -15,6 +15,7 @@ from onepath.errors import ConfigurationError, DataError, SpaceError
 from onepath.estimate.estimator import Estimate
 from onepath.search import Limit
 from onepath.space import Architecture, SearchSpace
+from onepath.space.search_space import StandaloneForms
 
 ARCHITECTURE_COLUMNS = ("architecture", "arch", "arch_str", "architecture_str", "cell")
 ACCURACY_COLUMNS = (
@@ -23,16 +24,20 @@ ACCURACY_COLUMNS = (
 )
 
 
+_MOST_LISTED = 100_000
+
+
 class TableEstimator:
     """Looks architectures up in a .parquet or .csv file, so that a search takes seconds and its truth is known.
 
     A row is one architecture as option indices, as JSON or in the paper's own notation, and its accuracy. An
-    architecture without a row has the accuracy of its stand-alone form (`SearchSpace.standalone_form`), if that or
-    another architecture of the same form has a row: they are the same network when trained from scratch.
+    architecture without a row has the mean accuracy of the rows of its stand-alone form
+    (`SearchSpace.standalone_form`), if there are any: they are the same network when trained from scratch, perhaps
+    trained once for each row.
 
     Args:
         space: what the rows are architectures of.
-        path: the file. A .csv has a header.
+        path: the file. A .csv has a header; blanks after its commas do not count.
         architecture_column: default: the first there is of `ARCHITECTURE_COLUMNS`.
         accuracy_column: any column of numbers, higher is better; default: the first there is of `ACCURACY_COLUMNS`,
             the accuracy on test data before that on validation data.
@@ -45,7 +50,7 @@ class TableEstimator:
 
     Raises:
         DataError: the file cannot be read; a row is no architecture of the space or has no finite accuracy; rows
-            that are one network have different accuracies.
+            of one architecture have different accuracies.
         ConfigurationError: a column that is not there, or none that is known.
 
     Example, with any algorithm; `feasible_set` adds other limits:
@@ -78,11 +83,14 @@ class TableEstimator:
             [self._number(row, value) for row, value in enumerate(values)], dtype=np.float64
         )
         self._rows: dict[Architecture, int] = {}
+        self._forms: dict[Architecture, list[int]] = {}
         for row, architecture in enumerate(self.architectures):
-            first = self._rows.setdefault(space.standalone_form(architecture), row)
+            first = self._rows.setdefault(architecture, row)
+            if first == row:
+                self._forms.setdefault(space.standalone_form(architecture), []).append(row)
             if self.accuracies[first] != self.accuracies[row]:
                 raise DataError(
-                    f"rows of {path} that are one network must have one {self.accuracy_column}, but row {first} "
+                    f"rows of {path} that are one architecture must have one {self.accuracy_column}, but row {first} "
                     f"({texts[first]}) has {self.accuracies[first]} and row {row} ({texts[row]}) "
                     f"{self.accuracies[row]}; keep one of them, or their mean"
                 )
@@ -93,21 +101,25 @@ class TableEstimator:
 
     def __contains__(self, architecture: Architecture) -> bool:
         """Whether `estimate` knows it."""
-        return self._space.standalone_form(architecture) in self._rows
+        return architecture in self._rows or self._space.standalone_form(architecture) in self._forms
 
     def estimate(self, architecture: Architecture) -> Estimate:
         """The accuracy in the table, in its unit; the loss is unknown, given as infinite, and nothing is scored.
 
         Raises:
+            SpaceError: it is of another space.
             DataError: the table does not have it.
         """
-        row = self._rows.get(self._space.standalone_form(architecture))
-        if row is None:
+        self._space.matrix([architecture])  # an architecture of another space is an error
+        row = self._rows.get(architecture)
+        rows = [row] if row is not None else self._forms.get(self._space.standalone_form(architecture))
+        if rows is None:
             raise DataError(
                 f"an architecture must be in the table, but {self._space.format(architecture)} is not among the "
                 f"{len(self)} rows of {self._path}; search under the estimator's limit(), or give a larger table"
             )
-        return Estimate(accuracy=float(self.accuracies[row]), loss=math.inf, seconds=0.0, num_validation=0)
+        accuracy = float(self.accuracies[rows].mean())
+        return Estimate(accuracy=accuracy, loss=math.inf, seconds=0.0, num_validation=0)
 
     def is_known(self, matrix: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """(rows,) True where the table has the architecture of a row of `matrix`."""
@@ -115,13 +127,25 @@ class TableEstimator:
         return np.fromiter((architecture in self for architecture in architectures), np.bool_, len(matrix))
 
     def limit(self) -> Limit:
-        """What keeps a search inside the table, for tables that hold only a part of their space."""
+        """What keeps a search inside the table, for tables that hold only a part of their space.
+
+        Random architectures are drawn from the table, so that it may be a small part of a large space.
+        """
         return Limit(
             name="in_table",
             unit="architectures that the table lacks",
             maximum=0,
             costs=lambda matrix: (~self.is_known(matrix)).astype(np.int64),
+            members=self._members(),
         )
+
+    def _members(self) -> npt.NDArray[Any]:
+        """The architectures of the rows; with those of the same stand-alone forms where the space is small."""
+        notation: object = self._space.notation
+        if self._space.size > _MOST_LISTED or not isinstance(notation, StandaloneForms):
+            return self._space.matrix(list(self._rows))
+        every = self._space.enumerate_matrix()
+        return every[self.is_known(every)]
 
     def _parse(self, row: int, text: Any) -> Architecture:
         if not isinstance(text, str | list):
@@ -201,7 +225,7 @@ def _read(path: Path, columns: tuple[str, str]) -> tuple[list[Any], list[Any]]:
 def _csv_rows(path: Path) -> Iterable[list[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return [row for row in csv.reader(file, strict=True) if row]
+            return [row for row in csv.reader(file, strict=True, skipinitialspace=True) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, error) from error
 

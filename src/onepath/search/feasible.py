@@ -56,6 +56,8 @@ class Limit:
         costs: matrix of architectures -> vector of costs.
         table: the same costs as an additive table, if they are additive; then legal architectures are drawn
             exactly.
+        members: the distinct architectures that meet the limit, where they are few enough to be listed; then they are
+            drawn from the list.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Limit:
     maximum: float
     costs: Costs
     table: CostTable | None = None
+    members: Matrix | None = None
 
 
 class FeasibleSet:
@@ -89,14 +92,17 @@ class FeasibleSet:
     def sample(self, num: int, rng: np.random.Generator) -> Matrix:
         """Draw `num` legal rows.
 
-        With one limit that has a table, uniform over the legal architectures and without rejection. With
-        more, drawn so from the tightest table and rejected by the others, a bounded number of times. Without
-        a table or a limit, as `SearchSpace.sample` draws.
+        With a limit that lists its members, uniform over those that meet the others too. With one limit that has a
+        table, uniform over the legal architectures and without rejection. With more, drawn so from the tightest table
+        and rejected by the others, a bounded number of times. Without a table or a limit, as `SearchSpace.sample`
+        draws.
 
         Raises:
             InfeasibleError: no architecture, or too few, meet the limits; names the limit, the smallest and
                 the median cost of the space, and what to do.
         """
+        if self._members is not None:
+            return self._members[rng.integers(len(self._members), size=num)]
         if not self.limits or self._is_drawn_exactly:
             return self._draw(num, rng)
         found = [np.zeros((0, self.space.num_choices), dtype=self.space.dtype)]
@@ -111,6 +117,23 @@ class FeasibleSet:
                 raise InfeasibleError(self._not_met(fruitless))
             size = min(2 * size, _MOST_FRUITLESS // 4)
         return np.concatenate(found)
+
+    @cached_property
+    def _members(self) -> Matrix | None:
+        """All legal architectures, if a limit lists those that meet it."""
+        lists = [limit.members for limit in self.limits if isinstance(limit, Limit)]
+        listed = [members for members in lists if members is not None]
+        if not listed:
+            return None
+        members: Matrix = min(listed, key=len)
+        legal: Matrix = members[self.is_legal(members)]
+        if not len(legal):
+            asked = ", ".join(f"{limit.name}={_number(limit.maximum, limit.unit)}" for limit in self.limits)
+            raise InfeasibleError(
+                f"some architecture must meet all limits; got {asked}, met by none of the {len(members)} that are "
+                "listed; raise one of them, or list more"
+            )
+        return legal
 
     @property
     def _is_drawn_exactly(self) -> bool:
