@@ -35,7 +35,7 @@ BASE: dict[str, set[str]] = {
     "errors": set(),
     "own_code": {"errors"},
     "randomness": set(),
-    "rank_correlation": set(),
+    "rank_correlation": {"errors"},
 }
 WITHOUT_TORCH = ("space", "search")
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from onepath.errors import ConfigurationError
 from onepath.rank_correlation import kendall_tau, num_better, ordinal, rank_correlation, spearman
 
 
@@ -53,3 +54,8 @@ def test_how_many_are_better() -> None:
 @pytest.mark.parametrize("pair", [([1.0, 2.0], [1.0, 2.0]), ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]), ([], [])])
 def test_undefined_is_none(pair: tuple[list[float], list[float]]) -> None:
     assert rank_correlation(*pair) == (None, None)
+
+
+def test_other_lengths_are_one_line() -> None:
+    with pytest.raises(ConfigurationError, match="3 and 2 values"):
+        rank_correlation([1.0, 2.0, 3.0], [1.0, 2.0])

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from onepath.errors import ConfigurationError
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -29,7 +31,15 @@ class RankCorrelation(NamedTuple):
 def rank_correlation(
     first: Sequence[float], second: Sequence[float], *, fewest: int = FEWEST_RANKED
 ) -> RankCorrelation:
-    """Kendall's tau-b and Spearman's rho of pairs; None for fewer than `fewest`, or where one side is constant."""
+    """Kendall's tau-b and Spearman's rho of pairs; None for fewer than `fewest`, or where one side is constant.
+
+    Raises:
+        ConfigurationError: the lengths differ.
+    """
+    if len(first) != len(second):
+        raise ConfigurationError(
+            f"a rank correlation is one of pairs, but got {len(first)} and {len(second)} values. Give as many of each."
+        )
     if len(first) < fewest:
         return RankCorrelation(None, None)
     x, y = ordinal(first), ordinal(second)

@@ -87,3 +87,17 @@ def test_the_supernet_is_not_changed() -> None:
 def test_mistakes_are_one_line() -> None:
     with pytest.raises(ConfigurationError, match="1 images"):
         feature_similarity(supernet(), torch.randn(1, 2, 4, 4), np.random.default_rng(0))
+
+
+def test_an_activation_in_place_changes_no_other_candidate() -> None:
+    images = torch.randn(4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    before = images.clone()
+    block = ChoiceBlock({"relu": nn.ReLU(inplace=True), "identity": nn.Identity(), "minus": Scaled(-1)})
+    (layer,) = feature_similarity(
+        Supernet(nn.Sequential(Scaled(1), block)), images, np.random.default_rng(0)
+    ).values()
+    flat = before.flatten(1)
+    relu = torch.cosine_similarity(flat.relu(), flat).mean().item()
+    assert layer.matrix[0][1] == pytest.approx(relu, abs=1e-6)
+    assert layer.matrix[0][2] == pytest.approx(-relu, abs=1e-6)
+    assert layer.matrix[1][2] == pytest.approx(-1, abs=1e-6)

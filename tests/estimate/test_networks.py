@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from onepath import spaces
+from onepath.errors import ConfigurationError
 from onepath.estimate import one_row_per_network
 
 
@@ -40,3 +42,9 @@ def test_fewer_are_the_first_of_more() -> None:
     few = found.draw(5, np.random.default_rng(0))
     assert few.architectures == many.architectures[:5]
     assert len(found.draw(1000, np.random.default_rng(0))) == len(found) < 50
+
+
+def test_every_architecture_needs_a_truth() -> None:
+    space = spaces.build("nasbench-macro", num_classes=10, width=0.25).space
+    with pytest.raises(ConfigurationError, match="1 architectures and 2 values"):
+        one_row_per_network([space.parse("22212220")], [1.0, 2.0])

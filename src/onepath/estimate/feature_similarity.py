@@ -65,7 +65,8 @@ def feature_similarity(
     counts = {path: torch.zeros_like(total) for path, total in sums.items()}
 
     def compare(block: ChoiceBlock, arguments: tuple[Any, ...]) -> None:
-        cosines = _cosines([block.candidates[index](arguments[0]) for index in range(len(block.names))])
+        # Copies: a candidate that begins with an activation in place changes what it is given.
+        cosines = _cosines([candidate(arguments[0].clone()) for candidate in block.candidates])
         known = ~cosines.isnan()
         sums[block.path] += torch.where(known, cosines, 0.0)
         counts[block.path] += known

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from onepath.errors import ConfigurationError
 from onepath.rank_correlation import Floats
 from onepath.space import Architecture, Option
 
@@ -75,7 +76,15 @@ def one_row_per_network(architectures: Sequence[Architecture], truth: Sequence[f
     Args:
         architectures: of one space.
         truth: one value each, higher is better.
+
+    Raises:
+        ConfigurationError: the lengths differ.
     """
+    if len(architectures) != len(truth):
+        raise ConfigurationError(
+            f"every architecture needs a truth, but got {len(architectures)} architectures and {len(truth)} values. "
+            "Give one each."
+        )
     groups: dict[str, list[int]] = {}
     num_disconnected = 0
     for row, architecture in enumerate(architectures):
