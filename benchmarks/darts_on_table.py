@@ -676,7 +676,7 @@ def listed(values: Any) -> str:
 
 def show(result: Record) -> None:
     print(
-        f"{'search':<16}{'test %':>8}{'beats':>8}{'skips':>7}{'guards fire in round':>22}{'CPU s':>8}  cell"
+        f"{'search':<16}{'test %':>8}{'beats':>8}{'skips':>7}{'guards fire in round':>26}{'CPU s':>8}  cell"
     )
     for row in result["searches"]:
         fired = [
@@ -685,7 +685,7 @@ def show(result: Record) -> None:
         ]
         print(
             f"{row['method'] + '-' + str(row['seed']):<16}{row['accuracy']:8.2f}{100 * row['share_worse']:7.1f}%"
-            f"{row['num_skips']:7}{', '.join(fired):>22}{row['seconds']:8.0f}  {row['cell']}"
+            f"{row['num_skips']:7}{', '.join(fired):>26}{row['seconds']:8.0f}  {row['cell']}"
             + ("" if row["is_connected"] else "  (not connected)")
             + (f"  tau-b of {row['num_evaluated']} evaluated: {row['tau']:.3f}" if "tau" in row else "")
         )
