@@ -13,7 +13,7 @@ from onepath.nn import Supernet
 from onepath.nn.edge_sum import FixedSum, dropped
 from onepath.nn.relaxations import SoftmaxRelaxation, derive
 from onepath.spaces.darts import Darts
-from onepath.spaces.darts_operations import FactorizedReduce, SharedReLU
+from onepath.spaces.darts_operations import FactorizedReduce, Memory, Pooling, SharedReLU
 
 DARTS_V2 = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
@@ -117,6 +117,32 @@ def test_one_relu_serves_all_operations_on_a_state(small: Supernet) -> None:
     assert torch.allclose(results[0][0], results[1][0], atol=1e-6)
     for ours, plain in zip(results[0][1], results[1][1], strict=True):
         assert torch.allclose(ours, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_one_pooling_serves_all_edges_from_a_state() -> None:
+    """Values, gradients and each edge's running statistics are those of edges that pool for themselves."""
+    memory = Memory()
+    shared = [Pooling("max", 4, 1, memory) for _ in range(2)]
+    alone = [Pooling("max", 4, 1, Memory()) for _ in range(2)]
+    shared[1].norm.running_mean = torch.ones(4)
+    alone[1].norm.running_mean = torch.ones(4)
+    runs: list[nn.Module] = []
+    for pooling in shared:
+        pooling.pool.register_forward_hook(lambda pool, *_: runs.append(pool))
+    states = torch.randn(2, 3, 4, 5, 5)
+    gradients = []
+    for pools in (shared, alone):
+        x = states.clone().requires_grad_()
+        first, second = x
+        with memory.open():
+            y = 0.3 * pools[0](first) + 2 * pools[1](first) + pools[0](second)
+        y.square().sum().backward()
+        gradients.append(x.grad)
+    assert len(runs) == 2
+    torch.testing.assert_close(gradients[0], gradients[1])
+    for one, other in zip(shared, alone, strict=True):
+        for name, buffer in one.norm.named_buffers():
+            torch.testing.assert_close(buffer, dict(other.norm.named_buffers())[name], rtol=1e-6, atol=1e-6)
 
 
 def test_derived_genotype_keeps_the_strongest_edges(small: Supernet) -> None:

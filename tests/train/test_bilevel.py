@@ -128,3 +128,21 @@ def test_no_direction_gives_no_implicit_term() -> None:
     a = torch.tensor([2.0], requires_grad=True)
     found = second_order((a * w).sum, (a * a).sum, [w], [a], VirtualStep(0.1))
     assert found[0].item() == 4.0
+
+
+def test_gradients_that_nobody_asked_for_are_not_computed() -> None:
+    """A pass for the architecture computes none of the weights, one for the weights none of the architecture."""
+    w = torch.tensor([3.0], requires_grad=True)
+    a = torch.tensor([2.0], requires_grad=True)
+    needed: list[tuple[bool, bool]] = []
+
+    def loss() -> Tensor:
+        needed.append((w.requires_grad, a.requires_grad))
+        return (a * w).square().sum()
+
+    assert first_order(loss, [a], [w])[0] == 36.0
+    second_order(loss, loss, [w], [a], VirtualStep(0.1))
+    assert needed == [(False, True), (True, False), (True, True), (False, True), (False, True)]
+    assert w.requires_grad
+    assert a.requires_grad
+    assert first_order(w.sum, [a], [w])[0] == 0.0

@@ -2,7 +2,7 @@
 
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), and the released code,
 whose networks these are. Differs from it: inputs too small for both reductions keep one or none of the strides; an odd
-side is padded before it is halved; in the search the ReLUs of the operations on one state are computed once.
+side is padded before it is halved; in the search the ReLUs and poolings of one state are computed once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from onepath.nn import ChoiceBlock
 from onepath.nn.edge_sum import EdgeSum, FixedSum
 from onepath.space import Choice
 from onepath.spaces.darts_genotype import CELLS, NODES, Genotype, cell_choices
-from onepath.spaces.darts_operations import FactorizedReduce, SharedReLU, Zero, norm, operations
+from onepath.spaces.darts_operations import (
+    FactorizedReduce,
+    Memory,
+    SharedReLU,
+    Zero,
+    norm,
+    operations,
+)
 from onepath.spaces.small_inputs import check_width, kept_strides, scaled
 
 STEM_MULTIPLIER = 3
@@ -58,7 +65,7 @@ class Cell(nn.Module):
             else convolution(before, channels)
         )
         self.second = convolution(previous, channels)
-        self.relu: nn.Module = SharedReLU()
+        self.relu: nn.Module = SharedReLU(Memory())
         kept, edges = choices
         self.nodes = nn.ModuleList(
             EdgeSum(
@@ -78,7 +85,7 @@ class Cell(nn.Module):
     def forward(self, before: Tensor, previous: Tensor) -> Tensor:
         """The four nodes side by side."""
         if isinstance(self.relu, SharedReLU):
-            with self.relu.remembering():
+            with self.relu.memory.open():
                 return self._compute(before, previous)
         return self._compute(before, previous)
 

@@ -1,8 +1,9 @@
 """The eight operations of DARTS, and what stands between its cells.
 
 In a search network, normalisation has no scale and no shift, pooling is followed by normalisation, and the operations
-that leave one node share the ReLU that each of them begins with, which is then computed and kept once. A stand-alone
-network has scale and shift, no normalisation after pooling, and a ReLU in every operation.
+that leave one node share what has no weights: the ReLU that convolutions begin with and the normalised poolings are
+computed and kept once. A stand-alone network has scale and shift, no normalisation after pooling, and a ReLU in every
+operation.
 
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), section 3.1 and appendix
 A.1, and the released code.
@@ -11,7 +12,8 @@ A.1, and the released code.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,33 +48,47 @@ class _Plain(nn.Module):
         return ()
 
 
-class SharedReLU(_Plain):
-    """A ReLU that computes the same tensor once while `remembering`; extracted, a plain one.
+_Result = TypeVar("_Result")
 
-    Shapes: any to the same.
-    """
+
+class Memory:
+    """What operations without weights made of the states of a cell; while `open`, each is computed once."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._known: dict[int, tuple[Tensor, Tensor]] | None = None
+        self._known: dict[tuple[object, int], tuple[Tensor, object]] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """max(x, 0)."""
+    def of(self, name: object, x: Tensor, compute: Callable[[Tensor], _Result]) -> _Result:
+        """`compute(x)`, or what it was for the same name and tensor."""
         if self._known is None or torch.compiler.is_compiling():
-            return functional.relu(x)
-        found = self._known.get(id(x))
-        if found is None:
-            found = self._known[id(x)] = (x, functional.relu(x))
-        return found[1]
+            return compute(x)
+        key = name, id(x)
+        if key not in self._known:
+            self._known[key] = x, compute(x)  # with x, so that its id stays its own
+        return cast("_Result", self._known[key][1])
 
     @contextlib.contextmanager
-    def remembering(self) -> Iterator[None]:
-        """Inside, inputs and outputs are kept, and given again for the same input."""
+    def open(self) -> Iterator[None]:
+        """Inside, results are kept, and given again for the same input."""
         self._known = {}
         try:
             yield
         finally:
             self._known = None
+
+
+class SharedReLU(_Plain):
+    """A ReLU that computes the same tensor once while its memory is open; extracted, a plain one.
+
+    Shapes: any to the same.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def forward(self, x: Tensor) -> Tensor:
+        """max(x, 0)."""
+        return self.memory.of("relu", x, functional.relu)
 
     def extracted(self, *, inherit: bool) -> nn.Module:
         """A plain ReLU."""
@@ -83,13 +99,17 @@ class SharedReLU(_Plain):
 class Pooling(_Plain):
     """A 3x3 pooling, normalised in the search; stand-alone, the pooling alone.
 
+    Neither has weights: in training, all edges of one stride that leave a state share what is computed, and each
+    keeps its own running statistics.
+
     Args:
         kind: "max" or "avg", the latter over the pixels inside the image.
         channels: of the input.
         stride: 1 or 2.
+        memory: of the cell.
     """
 
-    def __init__(self, kind: str, channels: int, stride: int) -> None:
+    def __init__(self, kind: str, channels: int, stride: int, memory: Memory) -> None:
         super().__init__()
         self.pool: nn.Module = (
             nn.MaxPool2d(3, stride, padding=1)
@@ -97,11 +117,32 @@ class Pooling(_Plain):
             else nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
         )
         self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.memory, self._key = memory, (kind, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
-        result: Tensor = self.norm(self.pool(x))
+        if not (self.training and self.norm.training):
+            result: Tensor = self.norm(self.memory.of(self._key, x, self.pool))
+            return result
+        result, *statistics = self.memory.of((*self._key, "normalised"), x, self._normalised)
+        self._track(*statistics)
         return result
+
+    def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The pooled and normalised input, and mean and unbiased variance of each channel before it."""
+        pooled = self.pool(x)
+        mean, var = pooled.new_zeros((2, pooled.shape[1]), dtype=torch.float32)
+        return functional.batch_norm(pooled, mean, var, None, None, True, 1.0, self.norm.eps), mean, var
+
+    def _track(self, mean: Tensor, var: Tensor) -> None:
+        """Take a batch's statistics into the running ones, where there are any."""
+        norm = self.norm
+        if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+            return
+        norm.num_batches_tracked.add_(1)
+        momentum = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+        norm.running_mean.mul_(1 - momentum).add_(mean, alpha=momentum)
+        norm.running_var.mul_(1 - momentum).add_(var, alpha=momentum)
 
     def extracted(self, *, inherit: bool) -> nn.Module:
         """With inherited weights the same computation, else the pooling."""
@@ -147,12 +188,12 @@ class Zero(nn.Module):
         return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
 
 
-def operations(channels: int, stride: int, relu: nn.Module) -> dict[str, nn.Module]:
-    """The candidates of an edge, by name; `relu` begins every convolution."""
+def operations(channels: int, stride: int, relu: SharedReLU) -> dict[str, nn.Module]:
+    """The candidates of an edge, by name; `relu` begins every convolution, and its memory serves the poolings."""
     skip = nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, relu)
     modules = (
-        Pooling("max", channels, stride),
-        Pooling("avg", channels, stride),
+        Pooling("max", channels, stride, relu.memory),
+        Pooling("avg", channels, stride, relu.memory),
         skip,
         separable(channels, 3, stride, relu),
         separable(channels, 5, stride, relu),

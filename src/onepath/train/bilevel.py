@@ -46,9 +46,18 @@ class VirtualStep:
     clip_norm: float | None = None
 
 
-def first_order(validation_loss: Loss, architecture: Sequence[Tensor]) -> list[Tensor]:
-    """grad_a L_val(w, a): one gradient per architecture parameter, zeros where the loss does not depend on it."""
-    return _gradients(validation_loss(), architecture)
+def first_order(
+    validation_loss: Loss, architecture: Sequence[Tensor], weights: Sequence[Tensor] = ()
+) -> list[Tensor]:
+    """grad_a L_val(w, a): one gradient per architecture parameter, zeros where the loss does not depend on it.
+
+    Args:
+        validation_loss: on a batch of the validation split.
+        architecture: leaves that the loss reads.
+        weights: the other leaves that it reads, whose gradients are then not computed on the way.
+    """
+    with _constant(weights):
+        return _gradients(validation_loss(), architecture)
 
 
 def second_order(
@@ -78,7 +87,8 @@ def second_order(
         One gradient per architecture parameter.
     """
     xi = step.learning_rate
-    gradients, _ = _clipped(_gradients(train_loss(), weights), step.clip_norm)
+    with _constant(architecture):
+        gradients, _ = _clipped(_gradients(train_loss(), weights), step.clip_norm)
     with _restored(weights) as old:
         _set(weights, [w - xi * d for w, d in zip(old, _directions(old, gradients, step), strict=True)])
         both = _gradients(validation_loss(), [*architecture, *weights])
@@ -124,7 +134,7 @@ def _finite_difference(
     sides = []
     for sign in (epsilon, -epsilon):
         _set(weights, [w + sign * d for w, d in zip(old, v, strict=True)])
-        sides.append(_gradients(loss(), architecture))
+        sides.append(first_order(loss, architecture, weights))
     return [(plus - minus) / (2 * epsilon) for plus, minus in zip(*sides, strict=True)]
 
 
@@ -138,6 +148,8 @@ def _directions(old: Sequence[Tensor], gradients: Sequence[Tensor], step: Virtua
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    if not loss.requires_grad:
+        return [torch.zeros_like(p) for p in parameters]
     found = torch.autograd.grad(loss, list(parameters), allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
@@ -158,6 +170,19 @@ def _clipped(gradients: list[Tensor], clip_norm: float | None) -> tuple[list[Ten
 def _set(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     for weight, value in zip(weights, values, strict=True):
         weight.copy_(value)
+
+
+@contextlib.contextmanager
+def _constant(leaves: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, these leaves need no gradient, so that backward passes leave out what only they would take."""
+    kept = [leaf.requires_grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for leaf, needs in zip(leaves, kept, strict=True):
+            leaf.requires_grad_(needs)
 
 
 @contextlib.contextmanager
