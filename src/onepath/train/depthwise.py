@@ -5,7 +5,9 @@ only where the convolution's kernel is at most three columns wide and not higher
 computes a dense gradient in blocks of 16 channels and throws most of it away, up to ten times as slow. A
 wider kernel's gradient is therefore put together here from columns: the middle three at once, then two at a
 time on each side, of the image shifted by as much. In bfloat16 there is no depthwise kernel for strided
-gradients at all; they are computed in float32.
+gradients at all; they are computed in float32. Nor is there one for gradients of dilated convolutions, up to fifty
+times as slow. Those are computed without dilation, on the pixels that one kernel sees: every d-th of each row and
+column.
 """
 
 from __future__ import annotations
@@ -43,13 +45,15 @@ def fast_depthwise(model: nn.Module, precision: Precision = "float32") -> Iterat
     convolutions = [
         m
         for m in model.modules()
-        if isinstance(m, nn.Conv2d) and _is_depthwise(m) and m.kernel_size[1] >= smallest
+        if isinstance(m, nn.Conv2d)
+        and _is_depthwise(m)
+        and (m.kernel_size[1] >= smallest or m.dilation != (1, 1))
     ]
     if not _IS_ONEDNN_ON_X86 or any(m._compiled_call_impl is not None for m in model.modules()):
         convolutions = []
     for convolution in convolutions:
         convolution.__dict__["_conv_forward"] = functools.partial(
-            depthwise_conv2d, stride=convolution.stride[0]
+            depthwise_conv2d, stride=convolution.stride[0], dilation=convolution.dilation[0]
         )
     try:
         yield
@@ -60,60 +64,103 @@ def fast_depthwise(model: nn.Module, precision: Precision = "float32") -> Iterat
 
 def _is_depthwise(convolution: nn.Conv2d) -> bool:
     height, width = convolution.kernel_size
+    dilation = convolution.dilation[0]
     return (
         convolution.weight.device.type == "cpu"
         and convolution.groups == convolution.in_channels == convolution.out_channels > 1
         and height % 2 == width % 2 == 1
-        and convolution.padding == (height // 2, width // 2)
+        and convolution.padding == (dilation * (height // 2), dilation * (width // 2))
         and convolution.padding_mode == "zeros"
-        and convolution.dilation == (1, 1)
-        and convolution.stride in ((1, 1), (2, 2))
+        and convolution.dilation == (dilation, dilation)
+        and convolution.stride in ((1, 1), (2, 2) if dilation == 1 else (dilation, dilation))
     )
 
 
-def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1) -> Tensor:
-    """A depthwise convolution padded by half its kernel, equal to `torch.nn.functional.conv2d`.
+def depthwise_conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1, dilation: int = 1
+) -> Tensor:
+    """A depthwise convolution padded by half its dilated kernel, equal to `torch.nn.functional.conv2d`.
 
     Args:
         x: (B, C, H, W).
         weight: (C, 1, KH, KW), KH and KW odd.
         bias: (C,) or None.
-        stride: 1 or 2, of rows and columns.
+        stride: of rows and columns; 1 or 2, and with a dilation 1 or as much.
+        dilation: of the kernel's rows and columns.
 
     Returns:
         (B, C, ceil(H / stride), ceil(W / stride)).
     """
-    y: Tensor = _Depthwise.apply(x, weight, stride)
+    if dilation > 1 and stride == dilation:  # the kernel never sees the other pixels
+        x = x[:, :, ::dilation, ::dilation].contiguous(memory_format=torch.channels_last)
+        stride = dilation = 1
+    y: Tensor = _Depthwise.apply(x, weight, stride, dilation)
     return y if bias is None else y + bias[:, None, None]
 
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.stride = stride
-        padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-        return functional.conv2d(x, weight, None, stride, padding, 1, weight.shape[0])
+        ctx.stride, ctx.dilation = stride, dilation
+        return _same_size(x, weight, stride, dilation)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         saved, weight = ctx.saved_tensors
         gradient = gradient.to(weight.dtype).contiguous(memory_format=torch.channels_last)
-        x = saved.to(weight.dtype).contiguous(memory_format=torch.channels_last)
-        height, width = weight.shape[2:]
-        has_columns = width >= 5
         wants_x, wants_weight = ctx.needs_input_grad[:2]
-        x_gradient, weight_gradient = _gradients(
-            gradient, x, weight, ctx.stride, [wants_x, wants_weight and not has_columns]
-        )
-        if wants_weight and has_columns:
-            function = _weight_gradient if ctx.stride == 1 else _strided_weight_gradient
-            weight_gradient = function(gradient, x, height, width)
-        return x_gradient.to(saved.dtype) if wants_x else None, weight_gradient, None
+        x_gradient = weight_gradient = None
+        if wants_x and ctx.stride == 1:  # oneDNN's forward kernel is faster than its backward one
+            x_gradient = _same_size(gradient, weight.flip(2, 3), 1, ctx.dilation)
+        elif wants_x:
+            x_gradient = _gradients(gradient, saved.to(weight.dtype), weight, ctx.stride, [True, False])[0]
+        if wants_weight:
+            x = saved.to(weight.dtype).contiguous(memory_format=torch.channels_last)
+            weight_gradient = _weight_gradient(gradient, x, weight, ctx.stride, ctx.dilation)
+        return None if x_gradient is None else x_gradient.to(saved.dtype), weight_gradient, None, None
 
 
-def _weight_gradient(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
-    """Of a (C, 1, height, width) weight at stride 1, put together from columns.
+def _same_size(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+    padding = (dilation * (weight.shape[2] // 2), dilation * (weight.shape[3] // 2))
+    return functional.conv2d(x, weight, None, stride, padding, dilation, weight.shape[0])
+
+
+def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+    """Of a (C, 1, KH, KW) weight; a dilation comes with stride 1."""
+    height, width = weight.shape[2:]
+    if dilation > 1:
+        margin = width // 2
+        gradient, x = (_side_by_side(tensor, dilation, margin) for tensor in (gradient, x))
+        wide = weight.repeat(dilation, 1, 1, 1)
+        return _weight_gradient(gradient, x, wide, 1, 1).unflatten(0, (dilation, -1)).sum(0)
+    if width < 5:
+        result: Tensor = _gradients(gradient, x, weight, stride, [False, True])[1]
+        return result
+    return (_by_columns if stride == 1 else _strided_by_columns)(gradient, x, height, width)
+
+
+def _side_by_side(x: Tensor, distance: int, margin: int) -> Tensor:
+    """Images of every `distance`-th pixel: those of different columns as channels, those of different rows in a row.
+
+    No pixel changes its place in memory, except for the zeros between the images in a row.
+
+    Args:
+        x: (B, C, H, W), channels_last.
+        distance: d.
+        margin: zeros after each image.
+
+    Returns:
+        (B, d * C, H / d, d * (W / d + margin)), with H / d and W / d rounded up.
+    """
+    num, channels, height, width = x.shape
+    x = functional.pad(x, (0, -width % distance + distance * margin, 0, -height % distance))
+    x = x.permute(0, 2, 3, 1).reshape(num, -(-height // distance), -1, distance * channels)
+    return x.permute(0, 3, 1, 2)
+
+
+def _by_columns(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
+    """The gradient of a (C, 1, height, width) weight at stride 1, put together from columns.
 
     `result[c, 0, i, j] = sum over b, h, w of gradient[b, c, h, w] * x[b, c, h + i - height // 2, w + j -
     width // 2]`.
@@ -139,8 +186,8 @@ def _weight_gradient(gradient: Tensor, x: Tensor, height: int, width: int) -> Te
     return result
 
 
-def _strided_weight_gradient(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
-    """As `_weight_gradient` at stride 2: rows and columns of one parity see the pixels of one parity at
+def _strided_by_columns(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
+    """As `_by_columns` at stride 2: rows and columns of one parity see the pixels of one parity at
     stride 1.
     """
     result = x.new_zeros((x.shape[1], 1, height, width))
@@ -154,7 +201,7 @@ def _strided_weight_gradient(gradient: Tensor, x: Tensor, height: int, width: in
         pixels = functional.pad(pixels, (0, uneven_w, 0, uneven_h)) if uneven_h or uneven_w else pixels
         shifts_h, shifts_w = ([offset // 2 for offset in offsets] for offsets in (offsets_h, offsets_w))
         half_h, half_w = max(map(abs, shifts_h)), max(map(abs, shifts_w))
-        part = _weight_gradient(gradient, pixels, 2 * half_h + 1, 2 * half_w + 1)
+        part = _by_columns(gradient, pixels, 2 * half_h + 1, 2 * half_w + 1)
         part = part[:, :, shifts_h[0] + half_h : shifts_h[-1] + half_h + 1]
         part = part[..., shifts_w[0] + half_w : shifts_w[-1] + half_w + 1]
         result[:, :, offsets_h[0] + height // 2 :: 2, offsets_w[0] + width // 2 :: 2] = part
