@@ -21,28 +21,17 @@ import importlib.metadata
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
-import venv
 from pathlib import Path
 from typing import Any
+
+from worker_processes import CLOCKS, Worker, answer, environment_python, start_answering
 
 LARGEST_RATIO = 0.72
 NUM_CLASSES = 10
 SETTINGS = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 4e-5}
 LABEL_SMOOTHING = 0.1
 CANDIDATES = ("k3", "k5", "k7", "xcep")
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-
-
-def answer(message: Any) -> Any:
-    """Worker: send a message, wait for the next request; the process ends where none comes."""
-    os.write(REPLIES, (json.dumps(message) + "\n").encode())
-    line = sys.stdin.readline()
-    if not line:
-        os._exit(0)
-    return json.loads(line)
 
 
 def work_with_nni(options: argparse.Namespace) -> None:
@@ -166,59 +155,16 @@ def work_with_onepath(options: argparse.Namespace) -> None:
         reply = {"seconds": seconds, "macs": macs}
 
 
-class Worker:
-    """A process that computes only between a request and its reply."""
-
-    def __init__(self, python: str, side: str, options: argparse.Namespace) -> None:
-        arguments = [
-            f"--{name.replace('_', '-')}={getattr(options, name)}"
-            for name in ("batch_size", "input_size", "threads", "clock")
-        ]
-        self._process = subprocess.Popen(
-            [python, __file__, f"--worker={side}", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
-        )
-        self.versions = self._receive()["versions"]
-
-    def ask(self, **request: Any) -> Any:
-        """Send a request and wait for its reply."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self._receive()
-
-    def _receive(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"worker ended with status {self._process.wait()}")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
-def environment_python(folder: Path, torch_version: str) -> str:
-    """The interpreter of the environment in `folder`, which is made or completed where that is needed."""
-    python = str(folder / "bin" / "python")
-    if not Path(python).exists():
-        venv.create(folder, with_pip=True)
-    search = "import importlib.util as u, sys; sys.exit(not (u.find_spec('nni') and u.find_spec('torch')))"
-    if subprocess.run([python, "-c", search], check=False).returncode:
-        packages = ["nni==3.0", "pytorch-lightning", f"torch=={torch_version}", "setuptools<81"]
-        subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
-    return python
-
-
 def main(options: argparse.Namespace) -> None:
     python = options.python or environment_python(options.environment, options.torch)
-    workers = Worker(python, "nni", options), Worker(options.onepath_python, "onepath", options)
+    arguments = [
+        f"--{name.replace('_', '-')}={getattr(options, name)}"
+        for name in ("batch_size", "input_size", "threads", "clock")
+    ]
+    workers = (
+        Worker(python, __file__, ["--worker=nni", *arguments], options.threads),
+        Worker(options.onepath_python, __file__, ["--worker=onepath", *arguments], options.threads),
+    )
     nni, onepath = workers
     pairs = []
     print(f"versions: {nni.versions} against {onepath.versions}")
@@ -284,6 +230,5 @@ if __name__ == "__main__":
     if OPTIONS.worker is None:
         main(OPTIONS)
     else:
-        REPLIES = os.dup(1)
-        os.dup2(2, 1)  # whatever libraries print must not mix with the replies
+        start_answering()
         (work_with_nni if OPTIONS.worker == "nni" else work_with_onepath)(OPTIONS)

@@ -1,0 +1,89 @@
+"""Processes that take turns, each in an environment of its own: what benchmarks against another package share.
+
+Imports the standard library alone, since the other environment has nothing of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+_replies = 1
+
+
+def start_answering() -> None:
+    """In a worker, first of all: whatever libraries print must not mix with the replies."""
+    global _replies  # noqa: PLW0603
+    _replies = os.dup(1)
+    os.dup2(2, 1)
+
+
+def answer(message: Any) -> Any:
+    """In a worker: send a message, wait for the next request; the process ends where none comes."""
+    os.write(_replies, (json.dumps(message) + "\n").encode())
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(0)
+    return json.loads(line)
+
+
+class Worker:
+    """A process that computes only between a request and its reply.
+
+    Args:
+        python: its interpreter.
+        script: what it runs: calls `start_answering`, then `answer`, whose first message has "versions".
+        arguments: of the script.
+        threads: of the process.
+    """
+
+    def __init__(self, python: str, script: str, arguments: Sequence[str], threads: int) -> None:
+        self._process = subprocess.Popen(
+            [python, script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+        self.versions = self._receive()["versions"]
+
+    def ask(self, **request: Any) -> Any:
+        """Send a request and wait for its reply."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._receive()
+
+    def _receive(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"worker ended with status {self._process.wait()}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def environment_python(folder: Path, torch_version: str) -> str:
+    """The interpreter of the environment in `folder`, which is made or completed where that is needed."""
+    python = str(folder / "bin" / "python")
+    if not Path(python).exists():
+        venv.create(folder, with_pip=True)
+    search = "import importlib.util as u, sys; sys.exit(not (u.find_spec('nni') and u.find_spec('torch')))"
+    if subprocess.run([python, "-c", search], check=False).returncode:
+        packages = ["nni==3.0", "pytorch-lightning", f"torch=={torch_version}", "setuptools<81"]
+        subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
+    return python
