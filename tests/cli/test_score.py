@@ -125,6 +125,22 @@ def test_continues_after_a_kill(
     assert len(calls) <= 8 + 13 + dead["snip"]
 
 
+def test_more_continue_fewer_and_fewer_read_more(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    compute = catalogue.scores
+    monkeypatch.setattr("onepath.estimate.scores", lambda *a, **k: asked.append(1) or compute(*a, **k))
+    out, found = tmp_path / "scores.html", {}
+    for num, new in (("4", 4), ("9", 5), ("6", 0)):
+        asked.clear()
+        rows = scored(capsys, space, out, "--proxy", "l2_norm,params", "--num", num)["networks"]
+        assert isinstance(rows, list)
+        assert len(asked) == new
+        found[num] = {row["architecture"]: row["scores"] for row in rows}
+    assert found["4"].items() <= found["6"].items() <= found["9"].items()
+
+
 def test_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path, space: str) -> None:
     out = str(tmp_path / "scores.html")
     for arguments, expected in (
@@ -134,12 +150,13 @@ def test_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path, space: str
         (("--proxy", "zen", "--weight", "zen"), "--weight must be name=number"),
         (("--proxy", "zen", "--max-params", "10"), "max_params must be at least the smallest cost"),
         (("--proxy", "zen", "--max-macs", "many"), "must be a whole number"),
+        (("--proxy", "zen", "--device", "foo"), "a device must be cpu"),
     ):
         status, text, error = call(
             capsys, "score", space, "--num-classes", "10", "--input-size", "8", "--in-channels", "1",
             "--out", out, *arguments,
         )  # fmt: skip
-        assert (status, text) == (2, "")
+        assert (status, text, error.count("\n")) == (2, "", 1)
         assert expected in error
     status, _, error = call(capsys, "score", space, "--out", str(tmp_path / "scores.json"))
     assert status == 2

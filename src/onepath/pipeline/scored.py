@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onepath.randomness import generator
-from onepath.record import TrialRow
+from onepath.record import EstimateStore, TrialRow
+from onepath.record.estimates import ESTIMATES
 
 if TYPE_CHECKING:
     from onepath.estimate import ScoreEstimator
     from onepath.pipeline.context import Run
     from onepath.search import Algorithm
+    from onepath.space import Architecture
 
 # As in the released code of Zen-NAS; and as the papers of scores that read data.
 RANDOM_BATCH, DATA_BATCH = 16, 64
@@ -45,7 +47,7 @@ def prefiltered(run: Run, algorithm: Algorithm) -> Algorithm:
     if run.config.prefilter is None:
         return algorithm
     name, share = parse_prefilter(run.config.prefilter)
-    return Prefilter(algorithm, _estimator(run, name).value, share)
+    return Prefilter(algorithm, StoredScore(run, name), share)
 
 
 def num_evaluated(run: Run) -> int:
@@ -55,6 +57,40 @@ def num_evaluated(run: Run) -> int:
     if run.config.prefilter is None:
         return population
     return math.ceil(parse_prefilter(run.config.prefilter)[1] * population - 1e-9)
+
+
+class StoredScore:
+    """A score of architectures, higher is better; each is in the run's estimates as soon as it is made.
+
+    The trials of a search tell what it evaluated, not what a prefilter left out: a search that was killed finds the
+    scores of both here, and makes none of them again.
+
+    Args:
+        run: whose space is scored, with a seed and a batch that follow from its configuration.
+        name: of the score.
+
+    Raises:
+        ConfigurationError: there is no such score.
+        RunDirectoryError: the store cannot be read or, in a call, written.
+    """
+
+    def __init__(self, run: Run, name: str) -> None:
+        self._estimator = _estimator(run, name)
+        self._path = run.path / ESTIMATES
+        self._setting = f"score {name}, seed {run.config.seed}"
+        with EstimateStore(self._path) as store:
+            self._known = {text: row["score"] for text, row in store.read(self._setting).items()}
+
+    def __call__(self, architecture: Architecture) -> float:
+        """The score; minus infinity for a degenerate network."""
+        text = str(architecture)
+        if text not in self._known:
+            found = self._estimator.score(architecture)
+            with EstimateStore(self._path) as store:
+                store.put(self._setting, text, {"score": found.value}, found.seconds)
+            self._known[text] = found.value
+        value = self._known[text]
+        return -math.inf if value is None else value
 
 
 def _estimator(run: Run, name: str) -> ScoreEstimator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,8 @@ def score_space(
     """Draw architectures, score their stand-alone networks with fresh weights, and rank them.
 
     Under one limit the architectures are drawn exactly uniformly from those that meet it. Scores are kept beside the
-    page as they come, so that the same call continues; what is degenerate is scored again, for its reason.
+    page as they come, so that the same call continues, and one of more architectures begins with those of fewer; what
+    is degenerate is scored again, for its reason.
 
     Args:
         supernet: says what network an architecture is; its weights are not used.
@@ -64,7 +66,7 @@ def score_space(
         "reasons" and "mean_rank"; "num_degenerate": score -> how many; "weights", "num", "seconds", "batch", "files".
 
     Raises:
-        ConfigurationError: a score or a weight that does not fit, or data are missing.
+        ConfigurationError: a score, a weight or a device that does not fit, or data are missing.
         InfeasibleError: no architecture meets the limits.
     """
     from onepath.cost import counter
@@ -74,10 +76,13 @@ def score_space(
     names = [score_definition(name).name for name in dict.fromkeys(names)]
     shape = tuple(int(size) for size in input_shape)
     chosen_weights = _weights(names, weights)
+    check_device(device)
     batch = _batch(names, shape, data, batch_size, seed)
     architectures = _draw(supernet, shape, constraints, num, seed)
     source = (
-        f"{batch_size} training images of {data.name}" if data is not None else f"{batch_size} random inputs"
+        f"{len(batch[0])} training images of {data.name}"
+        if data is not None
+        else f"{len(batch[0])} random inputs"
     )
     setting = (
         f"{supernet.space.fingerprint} {sum(p.numel() for p in supernet.parameters())} {'x'.join(map(str, shape))}, "
@@ -180,6 +185,16 @@ def _score(
     finally:
         progress.finish()
     return rows
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigurationError unless torch has the device: cpu, or cuda where there is one."""
+    import torch
+
+    if device == "cpu" or (re.fullmatch(r"cuda(:\d+)?", device) and torch.cuda.is_available()):
+        return
+    there = "cpu or cuda" if torch.cuda.is_available() else "cpu, as torch finds no CUDA device"
+    raise ConfigurationError(f"a device must be {there}, but got {device!r}; change it")
 
 
 def _weights(names: Sequence[str], weights: Mapping[str, float] | None) -> dict[str, float]:
