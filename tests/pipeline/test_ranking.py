@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,29 @@ def test_networks_are_trained_once_and_the_baseline_counts(run: Run, monkeypatch
     assert names[0] not in rows
     assert [row["architecture"] for row in found["chosen"]] == [names[0]]
     assert found["evidence"]["num"] == 4
+
+
+def test_more_networks_continue_fewer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[str, int]] = []
+
+    def train(_: Run, network: Any, **options: Any) -> TrainedNetwork:
+        trained.append((network.architecture, network.seed))
+        return TrainedNetwork(0.5, [])
+
+    monkeypatch.setattr(onepath.pipeline.ranking, "train_network", train)
+    monkeypatch.setattr(onepath.pipeline.ranking, "accuracy", lambda _, network, split: network.seed / 2**31)
+    few, many = (rank_on_standalone(run, num, FAST)["networks"] for num in (3, 7))
+    assert len(trained) == len({name for name, _ in trained}) == 7
+    assert [row["architecture"] for row in many[:3]] == [row["architecture"] for row in few]
+    assert [row["truth"] for row in many] == [seed / 2**31 for _, seed in trained]
+
+
+def test_notes_count_the_images_there_are(run: Run, tmp_path: Path) -> None:
+    options = replace(FAST, num=3, calibration_images=10**6, validation_images=10**6)
+    notes = " ".join(rank_on_table(run, table(run, tmp_path / "table.csv"), options)["notes"])
+    for split in ("train", "validation"):
+        assert f"{run.facts[split]:,} {'training' if split == 'train' else split} images" in notes
+    assert "1,000,000" not in notes
 
 
 def eval_indices(network: Any) -> list[int]:

@@ -10,6 +10,7 @@ import typer
 
 from onepath.cli import options as o
 from onepath.cli.output import print_json, print_table, write
+from onepath.cli.scored_space import BatchSize, count_limits, open_scored_space, page_path, score_names
 from onepath.errors import ConfigurationError
 
 _SCORES = {"accuracy": ("accuracy",), "loss": ("loss",), "both": ("accuracy", "loss")}
@@ -46,7 +47,7 @@ def rank(
     in_channels: o.InChannels = 3,
     width: o.Width = None,
     space_argument: o.SpaceArgument = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="With --proxy: examples in the batch.")] = 64,
+    batch_size: BatchSize = 64,
     max_macs: o.MaxMacs = None,
     max_params: o.MaxParams = None,
     within_limits: Annotated[
@@ -67,7 +68,9 @@ def rank(
     Against a table of known accuracies (--truth), or against networks trained for it (--standalone). The same command
     continues where it was stopped.
     """
+    from onepath.cli.progress import make_progress
     from onepath.pipeline.ranking import RankOptions
+    from onepath.pipeline.ranking_scores import rank_scores
 
     if score not in _SCORES:
         raise ConfigurationError(
@@ -89,25 +92,30 @@ def rank(
             raise ConfigurationError(
                 "--within-limits are those of a run, but --proxy came; give --max-macs or --max-params"
             )
-        sizes = {
-            "num_classes": num_classes,
-            "input_size": input_size,
-            "in_channels": in_channels,
-            "width": width,
-            "space_argument": space_argument,
-        }
-        limits = {"max_macs": max_macs, "max_params": max_params}
-        found = _rank_scores(
+        names, page = score_names(proxy), page_path(out, str(space), "rank")
+        limits = count_limits(max_macs, max_params)
+        opened = open_scored_space(
             str(space),
-            proxy,
-            str(truth),
-            out,
+            data=data,
+            data_root=data_root,
+            num_classes=num_classes,
+            input_size=input_size,
+            in_channels=in_channels,
+            width=width,
+            space_argument=space_argument,
+        )
+        found = rank_scores(
+            opened.supernet,
+            names,
+            Path(str(truth)),
+            page,
             options,
-            sizes,
-            limits,
-            (data, data_root),
-            batch_size,
-            accuracy_column,
+            input_shape=opened.input_shape,
+            data=opened.data,
+            batch_size=batch_size,
+            constraints=limits,
+            accuracy_column=accuracy_column,
+            progress=make_progress(),
         )
     else:
         others = {
@@ -141,63 +149,6 @@ def _rank_run(
         if standalone is not None:
             return rank_on_standalone(opened, standalone, options)
         return rank_on_table(opened, Path(str(truth)), options, accuracy_column=accuracy_column)
-
-
-def _rank_scores(
-    space: str,
-    proxy: str,
-    truth: str,
-    out: str | None,
-    options: Any,
-    sizes: Mapping[str, Any],
-    limits: Mapping[str, str | None],
-    source: tuple[str | None, str | None],
-    batch_size: int,
-    accuracy_column: str | None,
-) -> dict[str, Any]:
-    from onepath import cost, spaces
-    from onepath.cli.catalogue import network_sizes
-    from onepath.cli.progress import make_progress
-    from onepath.data import load_data
-    from onepath.estimate import score_definition
-    from onepath.pipeline import parse_count
-    from onepath.pipeline.ranking_scores import rank_scores
-
-    names = [score_definition(name.strip()).name for name in proxy.split(",")]
-    page = Path(out or f"{''.join(c if c.isalnum() else '-' for c in Path(space).name)}-rank.html")
-    if page.suffix != ".html" or not page.parent.is_dir():
-        raise ConfigurationError(
-            f"--out must be an .html in an existing directory, but got {page}; change it"
-        )
-    task = None if source[0] is None else load_data(source[0], root=source[1], input_size=sizes["input_size"])
-    given = dict(sizes)
-    arguments = o.merged({"space_argument": given.pop("space_argument")}, None).get("space_arguments", {})
-    if task is not None:
-        channels, size = task.input_shape[0], task.input_shape[-1]
-        given |= {"num_classes": given["num_classes"] or task.num_classes, "input_size": size}
-        given |= {"in_channels": channels}
-    built = network_sizes(
-        space, given["num_classes"], given["input_size"], given["in_channels"], given["width"]
-    )
-    supernet = spaces.build(space, **built, **arguments)
-    kinds = {"max_macs": cost.MaxMacs, "max_params": cost.MaxParams}
-    try:
-        maxima = {name: float(str(parse_count(text))) for name, text in limits.items() if text is not None}
-    except ValueError as error:
-        raise ConfigurationError(f"a limit {error}; change it") from error
-    return rank_scores(
-        supernet,
-        names,
-        Path(truth),
-        page,
-        options,
-        input_shape=(built["in_channels"], built["input_size"], built["input_size"]),
-        data=task,
-        batch_size=batch_size,
-        constraints=[kinds[name](maximum) for name, maximum in maxima.items()],
-        accuracy_column=accuracy_column,
-        progress=make_progress(),
-    )
 
 
 def _check_run(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from onepath.cli import options as o
 from onepath.cli.output import compact, print_json, print_table, write
+from onepath.cli.scored_space import BatchSize, count_limits, open_scored_space, page_path, score_names
 from onepath.errors import ConfigurationError
 
 _MOST_SHOWN = 20
@@ -31,7 +31,7 @@ def score(
     in_channels: o.InChannels = 3,
     width: o.Width = None,
     space_argument: o.SpaceArgument = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples in the batch.")] = 64,
+    batch_size: BatchSize = 64,
     max_macs: o.MaxMacs = None,
     max_params: o.MaxParams = None,
     weight: Annotated[
@@ -47,37 +47,33 @@ def score(
 
     The same command continues where it was stopped.
     """
-    from onepath import cost, spaces
-    from onepath.cli.catalogue import network_sizes
     from onepath.cli.progress import make_progress
-    from onepath.data import load_data
-    from onepath.estimate import score_definition
-    from onepath.pipeline.scoring import score_space
+    from onepath.pipeline.scoring import check_device, score_space
 
-    names = [score_definition(name.strip()).name for name in proxy.split(",")]
-    page = _page(out, space)
-    limits = [
-        kind(maximum)
-        for kind, maximum in ((cost.MaxMacs, _count(max_macs)), (cost.MaxParams, _count(max_params)))
-        if maximum is not None
-    ]
-    task = None if data is None else load_data(data, root=data_root, input_size=input_size)
-    if task is not None:
-        num_classes = num_classes or task.num_classes
-        channels, *pixels = task.input_shape
-        in_channels, input_size = (channels, min(pixels)) if pixels else (in_channels, channels)
-    sizes = network_sizes(space, num_classes, input_size, in_channels, width)
-    arguments = o.merged({"space_argument": space_argument}, None).get("space_arguments", {})
-    supernet = spaces.build(space, **sizes, **arguments)
-    example_shape = spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
+    names, page, limits = (
+        score_names(proxy),
+        page_path(out, space, "scores"),
+        count_limits(max_macs, max_params),
+    )
+    check_device(device)
+    opened = open_scored_space(
+        space,
+        data=data,
+        data_root=data_root,
+        num_classes=num_classes,
+        input_size=input_size,
+        in_channels=in_channels,
+        width=width,
+        space_argument=space_argument,
+    )
     found = score_space(
-        supernet,
+        opened.supernet,
         names,
         num,
         page,
-        input_shape=example_shape if task is None else task.input_shape,
+        input_shape=opened.input_shape,
         title=space,
-        data=task,
+        data=opened.data,
         batch_size=batch_size,
         constraints=limits,
         weights=_weights(weight or []),
@@ -89,26 +85,6 @@ def score(
         print_json(found)
     else:
         _print(found)
-
-
-def _page(out: str | None, space: str) -> Path:
-    page = Path(out or f"{''.join(c if c.isalnum() else '-' for c in Path(space).name)}-scores.html")
-    if page.suffix != ".html" or not page.parent.is_dir():
-        raise ConfigurationError(
-            f"--out must be an .html in an existing directory, but got {page}; change it"
-        )
-    return page
-
-
-def _count(text: str | None) -> int | None:
-    from onepath.pipeline import parse_count
-
-    try:
-        number = parse_count(text)
-    except ValueError as error:
-        raise ConfigurationError(f"a limit {error}, but got {text!r}; change it") from error
-    assert number is None or isinstance(number, int)
-    return number
 
 
 def _weights(texts: list[str]) -> dict[str, float]:

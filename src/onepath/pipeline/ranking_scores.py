@@ -11,7 +11,7 @@ import numpy as np
 
 from onepath.errors import ConfigurationError
 from onepath.pipeline.progress import Progress, SilentProgress
-from onepath.pipeline.ranking import RankOptions, make_study, row_notes
+from onepath.pipeline.ranking_study import RankOptions, make_study, row_notes
 from onepath.randomness import generator
 from onepath.record import EstimateStore, atomic_write_json, atomic_write_text
 
@@ -98,7 +98,9 @@ def rank_scores(
         kind: counter(supernet, shape, kind)[0](matrix).astype(float).tolist() for kind in ("macs", "params")
     }
     source = (
-        f"{batch_size} training images of {data.name}" if data is not None else f"{batch_size} random inputs"
+        f"{len(inputs)} training images of {data.name}"
+        if data is not None
+        else f"{len(inputs)} random inputs"
     )
     notes = [*row_notes(networks, table.name), f"Each score is of fresh weights and one batch: {source}."]
     title = f"Scores without training against {table.name}"

@@ -1,0 +1,121 @@
+"""What `onepath score` and `onepath rank --proxy` have in common: a space whose untrained networks are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onepath.cli import options as o
+from onepath.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from onepath.cost import Constraint
+    from onepath.data import Task
+    from onepath.nn import Supernet
+
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="Examples in the batch that scores without training read.")
+]
+
+
+@dataclass(frozen=True)
+class ScoredSpace:
+    """A space, and where the batch comes from.
+
+    Attributes:
+        supernet: of the sizes asked for, or of the data's.
+        input_shape: of one example.
+        data: None where no data came; then scores that read only a shape are possible.
+    """
+
+    supernet: Supernet
+    input_shape: tuple[int, ...]
+    data: Task | None
+
+
+def open_scored_space(
+    space: str,
+    *,
+    data: str | None,
+    data_root: str | None,
+    num_classes: int | None,
+    input_size: int | None,
+    in_channels: int,
+    width: float | None,
+    space_argument: list[str] | None,
+) -> ScoredSpace:
+    """Load the data, and build the space for them; without data with the sizes given, else those of its paper.
+
+    Raises:
+        ConfigurationError, DataError: an argument does not fit the space, or the data cannot be read.
+    """
+    from onepath import spaces
+    from onepath.cli.catalogue import network_sizes
+    from onepath.data import load_data
+
+    task = None if data is None else load_data(data, root=data_root, input_size=input_size)
+    if task is not None:
+        num_classes = num_classes or task.num_classes
+        channels, *pixels = task.input_shape
+        in_channels, input_size = (channels, min(pixels)) if pixels else (in_channels, channels)
+    sizes = network_sizes(space, num_classes, input_size, in_channels, width)
+    arguments = o.merged({"space_argument": space_argument}, None).get("space_arguments", {})
+    supernet = spaces.build(space, **sizes, **arguments)
+    shape = (
+        spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
+        if task is None
+        else task.input_shape
+    )
+    return ScoredSpace(supernet, tuple(shape), task)
+
+
+def score_names(text: str) -> list[str]:
+    """The scores of "zen,gradsign".
+
+    Raises:
+        ConfigurationError: one does not exist; names the nearest.
+    """
+    from onepath.estimate import score_definition
+
+    return [score_definition(name.strip()).name for name in text.split(",")]
+
+
+def page_path(out: str | None, space: str, ending: str) -> Path:
+    """Where the page goes: `out`, or the space's name and the ending.
+
+    Raises:
+        ConfigurationError: that is no .html in an existing directory.
+    """
+    page = Path(out or f"{''.join(c if c.isalnum() else '-' for c in Path(space).name)}-{ending}.html")
+    if page.suffix != ".html" or not page.parent.is_dir():
+        raise ConfigurationError(
+            f"--out must be an .html in an existing directory, but got {page}; change it"
+        )
+    return page
+
+
+def count_limits(max_macs: str | None, max_params: str | None) -> Sequence[Constraint]:
+    """The limits of "30M" and "1M", those that came.
+
+    Raises:
+        ConfigurationError: one is no count.
+    """
+    from onepath import cost
+
+    found = ((cost.MaxMacs, _count(max_macs)), (cost.MaxParams, _count(max_params)))
+    return [kind(maximum) for kind, maximum in found if maximum is not None]
+
+
+def _count(text: str | None) -> int | None:
+    from onepath.pipeline import parse_count
+
+    try:
+        number = parse_count(text)
+    except ValueError as error:
+        raise ConfigurationError(f"a limit {error}, but got {text!r}; change it") from error
+    assert number is None or isinstance(number, int)
+    return number
