@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ class NoiseTask:
     input_shape = (3, 8, 8)
     num_classes = 4
     fingerprint = "noise"
+    recipe_settings: ClassVar[dict[str, object]] = {}
 
     def __init__(self, num_train: int = 96) -> None:
         rng = np.random.default_rng(0)

@@ -204,6 +204,17 @@ def test_the_reduction_is_part_of_what_a_checkpoint_continues(toys: Any) -> None
         train("sum")
 
 
+def test_the_default_recipe_is_fair_from_the_first_update(toys: Any) -> None:
+    """Small data would begin with one path alone, were it not for the sampler's promise."""
+    fair, uniform = CandidateCounts(), CandidateCounts()
+    for sampler, counts in ((StrictFairnessSampler, fair), (UniformSampler, uniform)):
+        supernet = blocks_supernet()
+        train_supernet(supernet, toys.NoiseTask(), sampler=sampler(supernet.space), epochs=4, counts=counts)
+    for block in fair.by_block.values():
+        assert len(set(block.values())) == 1
+    assert any(len(set(block.values())) > 1 for block in uniform.by_block.values())
+
+
 @pytest.mark.parametrize("stop", [1, 3])
 def test_resuming_keeps_weights_and_counts(toys: Any, stop: int) -> None:
     recipe = Recipe(epochs=1, batch_size=16, learning_rate=0.1)

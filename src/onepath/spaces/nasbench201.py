@@ -74,10 +74,11 @@ def is_connected(architecture: Architecture | Mapping[str, Option]) -> bool:
 
 
 def canonical_cell(architecture: Architecture | Mapping[str, Option]) -> str:
-    """A text that is equal for cells that compute the same but for the order of sums and for unused weights.
+    """A text that only cells share that compute the same but for the order of sums and for unused weights.
 
-    A skipped edge is its source, an edge without operation is `#`, and what a node adds is sorted. There are 6,466
-    texts; the benchmark trained each cell, so that equal ones have different results.
+    A skipped edge is its source, an edge without operation is `#`, and what a node adds is sorted. A node that adds
+    nothing but dead edges is not simplified further, as in the benchmark's own count. There are 6,466 texts; the
+    benchmark trained each cell, so that equal ones have different results.
     """
     nodes = ["0"]
     for target in range(1, NUM_NODES):

@@ -38,6 +38,8 @@ class StrictFairnessSampler:
     numbers of options are allowed.
     """
 
+    needs_every_update = True
+
     def __init__(self, space: SearchSpace) -> None:
         if space.is_conditional:
             raise ConfigurationError(

@@ -56,7 +56,8 @@ def train_supernet(
         sampler: the paths of each update.
         epochs: instead of the recipe's.
         seed: of everything drawn.
-        recipe: default `Recipe.for_task`.
+        recipe: default `Recipe.for_task`; without its start from one path for samplers that promise something
+            of every update (`needs_every_update`), such as strict fairness.
         device: where to train. On CPU the result is a function of the arguments to the bit.
         checkpoint: where the state is kept when `checkpoint.due()`, at the end, and on Ctrl-C. If it holds a
             state, training continues from it and ends with the same weights as if it had never stopped.
@@ -77,6 +78,8 @@ def train_supernet(
     """
     if recipe is None:
         recipe = Recipe.for_task(task, epochs=epochs)
+        if getattr(sampler, "needs_every_update", False):
+            recipe = dataclasses.replace(recipe, one_path=0.0)
     elif epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
     if compile:

@@ -41,6 +41,8 @@ class PathDropoutSampler:
     it: a block whose candidates are all dropped keeps one.
     """
 
+    needs_every_update = True
+
     def __init__(
         self,
         space: SearchSpace,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Sampler(Protocol):
     """Answers, for each update, the paths whose gradients are accumulated on one batch before the optimizer
     steps.
+
+    A sampler whose promise is broken when the first updates train one path alone says so by an attribute
+    `needs_every_update = True`; `train_supernet` then starts with it unless a recipe asks otherwise.
     """
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Path]:
