@@ -1,11 +1,12 @@
 """How many architectures a second Zen-score scores, and where the time goes.
 
     python benchmarks/zen_throughput.py --threads 2
+    python benchmarks/zen_throughput.py --threads 1    # CPU milliseconds of one network tell what a busy machine hides
 
 Networks of the space `zennas` at 32x32 with 18 to 20 million multiply-accumulates, drawn uniformly, scored as `onepath
 run --method zen` does: batch 16 (and 64, which the released search takes), one draw of weights and input. Printed are
-architectures a second, and milliseconds of each part for one network: making it, drawing its weights, the two passes
-(without the score's own bookkeeping, which is the rest). Then one line of JSON.
+architectures a second, CPU milliseconds of one, and milliseconds of each part for one network: making it, drawing its
+weights, the two passes (without the score's own bookkeeping, which is the rest). Then one line of JSON.
 """
 
 from __future__ import annotations
@@ -64,14 +65,15 @@ def measure(batch_size: int, num: int, width: float) -> dict[str, Any]:
     estimator = ScoreEstimator("zen", supernet, task, batch_size=batch_size)
     for architecture in warm:
         estimator.value(architecture)
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     values = [estimator.value(architecture) for architecture in found]
-    seconds = time.perf_counter() - started
+    seconds, seconds_cpu = time.perf_counter() - started, time.process_time() - started_cpu
     return {
         "batch": batch_size,
         "threads": torch.get_num_threads(),
         "networks": len(values),
         "architectures_per_second": len(values) / seconds,
+        "cpu_milliseconds": 1e3 * seconds_cpu / len(values),
         "degenerate": estimator.num_degenerate,
         "milliseconds": parts(estimator, list(found), batch_size),
     }
@@ -92,7 +94,8 @@ def main() -> None:
         shares = ", ".join(f"{name} {ms:.1f} ms" for name, ms in result["milliseconds"].items())
         print(
             f"batch {result['batch']}, {result['threads']} threads: "
-            f"{result['architectures_per_second']:.1f} architectures a second ({shares})"
+            f"{result['architectures_per_second']:.1f} architectures a second, "
+            f"{result['cpu_milliseconds']:.1f} CPU ms each ({shares})"
         )
     print(json.dumps(results))
 

@@ -151,6 +151,8 @@ def test_jacob_cov_of_inputs_that_do_not_correlate() -> None:
 
     rows = torch.tensor([[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0]])
     assert score("jacob_cov", Weighted(), rows) == pytest.approx(-3 * (math.log(1 + 1e-5) + 1 / (1 + 1e-5)))
+    shifted = rows * torch.tensor([[1.0], [2.0], [3.0]]) + torch.tensor([[5.0], [0.0], [-1.0]])
+    assert score("jacob_cov", Weighted(), shifted) == pytest.approx(score("jacob_cov", Weighted(), rows))
     twins = score("jacob_cov", Weighted(), rows[[0, 1, 1]])
     assert twins < -1e4  # one eigenvalue is 0
 
@@ -162,6 +164,8 @@ def test_nwot_counts_by_hand() -> None:
     expected = float(torch.logdet(kernel))
     for activation in (nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU()):
         assert score("nwot", activation, inputs) == pytest.approx(expected)
+    twice = nn.Sequential(nn.ReLU(), nn.ReLU())  # the same codes again: the kernels add up
+    assert score("nwot", twice, inputs) == pytest.approx(expected + 3 * math.log(2))
 
 
 def test_nwot_of_twins_and_without_relu() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -50,6 +51,20 @@ class Reflected(nn.Module):
         return logits
 
 
+class Pointwise(nn.Module):
+    """1x1 convolutions that are more than a linear layer at every position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strided, self.padded = nn.Conv2d(3, 4, 1, stride=2), nn.Conv2d(4, 4, 1, padding=1)
+        self.grouped, self.head = nn.Conv2d(4, 4, 1, groups=2), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.grouped(self.padded(self.strided(x).relu()).relu()).relu()
+        logits: Tensor = self.head(x.mean(dim=(2, 3)))
+        return logits
+
+
 class Folded(nn.Module):
     """A convolution that sees every column of an image as an example of its own."""
 
@@ -78,7 +93,9 @@ class Tokens(nn.Module):
         return logits
 
 
-@pytest.mark.parametrize("build", [Everything, Reflected, Folded, Tokens, lambda: blocks("identity", "gate")])
+@pytest.mark.parametrize(
+    "build", [Everything, Reflected, Pointwise, Folded, Tokens, lambda: blocks("identity", "gate")]
+)
 def test_equal_to_the_loop_of_single_passes(build: type[nn.Module]) -> None:
     inputs, targets = batch(6)
     network = Probe(seeded(build), inputs, targets).copy()
@@ -109,9 +126,10 @@ def test_no_loop_where_a_grouped_convolution_does_it(monkeypatch: pytest.MonkeyP
     assert score("gradsign", seeded(Everything), inputs, targets) > 0
 
 
-def test_is_the_sum_over_weights_of_absolute_sums_of_signs() -> None:
+@pytest.mark.parametrize("build", [lambda: chain([6, 6]), lambda: seeded(Everything)])
+def test_is_the_sum_over_weights_of_absolute_sums_of_signs(build: Callable[[], nn.Module]) -> None:
     inputs, targets = batch(6)
-    model = chain([6, 6]).double()
+    model = build().double()
     network = Probe(model, inputs.double(), targets).copy()
     expected = sum(
         float(g.sign().sum(dim=0).abs().sum()) for g in by_single_passes(network, inputs.double(), targets)

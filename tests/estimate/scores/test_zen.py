@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from estimate.scores.small_networks import blocks, chain
-from torch import nn
+from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError
 from onepath.estimate import score, scores
@@ -135,6 +136,25 @@ def test_normalisations_that_lead_nowhere_do_not_count() -> None:
     assert score("zen", linked, IMAGES, draws_weights=False) == score(
         "zen", plain, IMAGES, draws_weights=False
     )
+
+
+@pytest.mark.parametrize("zeros", [torch.zeros_like, lambda x: x * 0, lambda x: x.mul(0.0)])
+def test_a_missing_edge_leads_nowhere(zeros: Callable[[Tensor], Tensor]) -> None:
+    """Zeros in the shape of a feature map do not count its normalisation, nor its layers."""
+
+    class Edges(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = blocks("none")[1], blocks("none", "none")[1:3]
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.used(x)
+            return y + zeros(self.unused(x))
+
+    stem, _, head = blocks("none")
+    plain, edges = nn.Sequential(stem, Edges().used, head), nn.Sequential(stem, Edges(), head)
+    value = score("zen", plain, IMAGES, draws_weights=False)
+    assert score("zen", edges, IMAGES, draws_weights=False) == pytest.approx(value, rel=1e-6)
 
 
 def test_features_are_those_before_the_global_pooling() -> None:

@@ -107,5 +107,10 @@ class ScoreEstimator:
         if not self._reads_weights:
             model = self._supernet.extract(architecture, inherit=False, seed=None)
             if all(isinstance(module, _DRAWN) for module in model.modules() if module._parameters):
-                return model.to(self._device)
-        return self._supernet.extract(architecture, inherit=False, seed=self._seed).to(self._device)
+                return self._placed(model)
+        return self._placed(self._supernet.extract(architecture, inherit=False, seed=self._seed))
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        # Visiting every parameter takes longer than a layer of a small network.
+        first = next(model.parameters(), None)
+        return model if first is None or first.device == self._device else model.to(self._device)

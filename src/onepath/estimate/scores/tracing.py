@@ -8,6 +8,8 @@ Zen-score is defined for plain networks without residual links. Every call of a 
 - a product of a feature map and a tensor with one value per channel that was computed from the same input, as in
   squeeze-and-excitation, is replaced by the feature map.
 
+What takes only the shape of a tensor, as zeros for a missing edge do, was computed from nothing.
+
 Exact for networks whose blocks are one chain with an identity, a pooling or a shorter projection beside it: those of
 ResNet, MobileNet, NAS-Bench-Macro and the reductions of NAS-Bench-201. Limits: summands with equally many layers stay a
 sum, concatenations (ShuffleNet) stay, and of a cell with irregular branches the deepest chain is left, for which the
@@ -28,6 +30,10 @@ from torch.overrides import TorchFunctionMode
 _LAYERS = frozenset({f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)} | {"linear"})
 _SUMS = frozenset({"add", "add_", "__add__", "__radd__", "__iadd__"})
 _PRODUCTS = frozenset({"mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply"})
+_CONSTANTS = frozenset(
+    {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn")}
+    | {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty")}
+)
 _POOLINGS = frozenset(
     {f"{kind}_pool{n}d" for kind in ("avg", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)}
     | {"mean", "amax"}
@@ -64,7 +70,9 @@ class Trace(TorchFunctionMode):
         self._network = network
         self._keeps_links = keeps_links
         self._layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-        self._variances: list[tuple[int, Tensor, int]] = []  # layer, (C,) biased, values per channel
+        self._inverses: list[
+            tuple[int, Tensor, int]
+        ] = []  # layer, 1 / sqrt(variance + eps), values per channel
         self.features: Tensor | None = None
         self.num_layers = 0
         for number, layer in enumerate(self._layers):
@@ -75,23 +83,33 @@ class Trace(TorchFunctionMode):
         for layer in self._layers:
             layer.__dict__.pop("forward", None)
 
-    def run(self, inputs: Tensor) -> list[tuple[int, Tensor, int]]:
-        """One forward pass; leaves `features`.
-
-        Returns:
-            For each normalisation that the features went through: the number of its layer, the batch's biased
-            variances (C,), and the number of values per channel.
-        """
-        self._variances, self.features = [], None
+    def run(self, inputs: Tensor) -> None:
+        """One forward pass; leaves `features`, and what `variances` tells."""
+        self._inverses, self.features = [], None
         inputs = inputs.clone()
         _remember(inputs, Past(0, 0))
         with torch.no_grad(), self:
             output = self._network(inputs)
         if self.features is None:
             self.features = output
-        past = past_of(self.features) or Past(0, 0)
-        self.num_layers = past.depth
-        return [entry for number, entry in enumerate(self._variances) if past.norms >> number & 1]
+        self.num_layers = self._past().depth
+
+    def variances(self) -> list[tuple[int, Tensor, int]]:
+        """Of the last pass, for each normalisation that the features went through.
+
+        Returns:
+            The number of its layer, the batch's biased variances (C,), and the number of values per channel.
+        """
+        norms = self._past().norms
+        return [
+            (number, inverse.double() ** -2 - self._layers[number].eps, num)
+            for place, (number, inverse, num) in enumerate(self._inverses)
+            if norms >> place & 1
+        ]
+
+    def _past(self) -> Past:
+        assert self.features is not None, "a pass was run"
+        return past_of(self.features) or Past(0, 0)
 
     def __torch_function__(
         self,
@@ -110,7 +128,7 @@ class Trace(TorchFunctionMode):
                 return tensors[0].copy_(kept) if name in ("add_", "__iadd__", "mul_", "__imul__") else kept
         pasts = [past for past in map(past_of, tensors) if past is not None]
         output = function(*arguments, **named)
-        if pasts:
+        if pasts and not _is_constant(name, arguments):
             past = Past(max(p.depth for p in pasts) + (name in _LAYERS), 0)
             for before in pasts:
                 past = Past(past.depth, past.norms | before.norms)
@@ -122,17 +140,23 @@ class Trace(TorchFunctionMode):
 
     def _normalisation(self, number: int, layer: _BatchNorm) -> Callable[[Tensor], Tensor]:
         def normalise(x: Tensor) -> Tensor:
-            num = x.numel() // x.shape[1]
             # Not watched: what happened is known, and watching would take longer than the layer of a small network.
             with torch._C.DisableTorchFunction():
+                num = x.numel() // x.shape[1]
                 output, _, inverse = torch.native_batch_norm(x, None, None, None, None, True, 0.0, layer.eps)
-                variances = inverse.double() ** -2 - layer.eps
             past = past_of(x) or Past(0, 0)
-            _remember(output, Past(past.depth, past.norms | 1 << len(self._variances)))
-            self._variances.append((number, variances, num))
+            _remember(output, Past(past.depth, past.norms | 1 << len(self._inverses)))
+            self._inverses.append((number, inverse, num))
             return output
 
         return normalise
+
+
+def _is_constant(name: str, arguments: Sequence[Any]) -> bool:
+    """Whether a function takes only the shape of its tensors: `zeros_like(x)`, `x * 0`."""
+    return name in _CONSTANTS or (
+        name in _PRODUCTS and any(isinstance(value, int | float) and value == 0 for value in arguments)
+    )
 
 
 def past_of(tensor: Tensor) -> Past | None:

@@ -57,7 +57,9 @@ def zen(
     check(norm, alpha, repeats)
     network = probe.copy()  # (1) without residual links, while it is traced
     layout = torch.channels_last if probe.inputs.ndim == 4 else torch.preserve_format
-    network.to(memory_format=layout)  # 1.5 times as fast on a CPU
+    for layer in weighted_layers(network):  # 1.5 times as fast on a CPU
+        if layer.weight.ndim == 4:
+            layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
     trace = Trace(network, keeps_links=keeps_links)
     values = []
     for repeat in range(repeats):
@@ -65,8 +67,8 @@ def zen(
             draw_gaussian_(network, probe, repeat)  # (2)
         x = probe.normal("zen input", probe.inputs.shape, repeat).contiguous(memory_format=layout)  # (3)
         noise = probe.normal("zen noise", probe.inputs.shape, repeat)
-        variances = trace.run(x)
-        features = trace.features
+        trace.run(x)
+        features, variances = trace.features, trace.variances()
         trace.run(x + alpha * noise)
         difference = mean_distance(features, trace.features, norm)  # (4)
         sigmas = [0.5 * math.log(max(float(v.mean()), 1e-300)) for _, v, _ in variances]  # (5)

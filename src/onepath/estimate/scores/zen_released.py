@@ -34,7 +34,8 @@ def zen_released(probe: Probe, *, alpha: float = ALPHA, repeats: int = 1) -> flo
         noise = probe.normal("zen noise", probe.inputs.shape, repeat)
         features = []
         for inputs in (x, x + alpha * noise):
-            for layer, variances, num in trace.run(inputs):
+            trace.run(inputs)
+            for layer, variances, num in trace.variances():
                 unbiased = float(variances.mean()) * num / max(num - 1, 1)
                 running[layer] = (1 - _MOMENTUM) * running.get(layer, 1.0) + _MOMENTUM * unbiased
             features.append(trace.features)
