@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import onepath as op
 from onepath.data import ImageTask
 from onepath.errors import InfeasibleError
 from onepath.methods import Derived, derive_within, feasible_set
-from onepath.nn.relaxations import SoftmaxRelaxation
+from onepath.nn.relaxations import SoftmaxRelaxation, derive
 
 LIMIT = 300_000
 
@@ -64,3 +65,21 @@ def test_several_limits_are_all_met(data: ImageTask) -> None:
     low = feasible_set(own, data.input_shape, [op.MaxMacs(1000)]).limits
     with pytest.raises(InfeasibleError):
         derive_within(relaxation, low)
+
+
+def test_a_cell_without_a_way_from_input_to_output_is_passed_over(data: ImageTask) -> None:
+    own = supernet()
+    relaxation = SoftmaxRelaxation(own, deviation=0.0)
+    with torch.no_grad():
+        for name, logits in zip(relaxation.names, relaxation.logits, strict=True):
+            logits[0] = 3.0  # none
+            logits[3] = {"0->3": 1.0, "2->3": 2.0}.get(name, 0.0)  # nor_conv_3x3
+    found = derive(relaxation)
+    # The way over node 2 is stronger at its end, but needs a second edge.
+    assert own.space.format(found) == "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"
+    low = feasible_set(own, data.input_shape, [op.MaxMacs(120_000)]).limits
+    cheap = derive_within(relaxation, low)
+    assert own.space.is_connected(cheap)
+    assert op.cost.macs(own, cheap, data.input_shape) <= 120_000
+    both = feasible_set(own, data.input_shape, [op.MaxMacs(LIMIT), op.MaxParams(7_000)]).limits
+    assert own.space.is_connected(derive_within(relaxation, both))

@@ -76,7 +76,7 @@ def derive_within(
 
     Without a limit, or with one whose cost is additive, that is exact. Otherwise: of the exact answers to each additive
     limit alone and of 4,096 architectures, half drawn uniformly (under the first additive limit) and half around the
-    most probable one, the most probable that meets all.
+    most probable one, the most probable that meets all. Its output depends on its input.
 
     Args:
         relaxation: after the search.
@@ -103,6 +103,7 @@ def derive_within(
     legal = np.all(
         [np.asarray(limit.costs(rows), dtype=np.float64) <= limit.maximum for limit in limits], axis=0
     )
+    legal[legal] = [space.is_connected(architecture) for architecture in space.architectures(rows[legal])]
     if not legal.any():
         raise InfeasibleError(
             f"an architecture must meet all of {', '.join(limit.name for limit in limits)}, but none of {len(rows)} "

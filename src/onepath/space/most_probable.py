@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onepath.errors import InfeasibleError, SpaceError
+from onepath.space.best_first import Accepts, best_first
 from onepath.space.cost_table import CostTable
 from onepath.space.layers import decision_order
 
@@ -37,6 +38,7 @@ def most_probable(
     scores: Mapping[str, Sequence[float]],
     table: CostTable | None = None,
     maximum: float | None = None,
+    accepts: Accepts | None = None,
 ) -> Architecture:
     """The architecture of the highest sum of scores whose cost is at most `maximum`.
 
@@ -51,13 +53,33 @@ def most_probable(
             without an entry have 0.
         table: the additive cost; None for none.
         maximum: inclusive, in the table's unit; None for none.
+        accepts: whether an architecture will do; the others are looked at in the order of their scores until one
+            does. None takes all.
 
     Raises:
         SpaceError: scores of the wrong number or not finite, or so many choices tied together that the partial
             architectures cannot be listed.
-        InfeasibleError: no architecture is within the limit; the message names the smallest cost.
+        InfeasibleError: no architecture is within the limit; the message names the smallest cost. Or none of those
+            within it is accepted.
     """
     own = _checked(space, scores)
+    best = _most_probable(space, own, table, maximum)
+    if accepts is None or accepts(best):
+        return best
+    for architecture in best_first(space, own):
+        within = table is None or maximum is None or table.cost(architecture) <= maximum
+        if within and accepts(architecture):
+            return architecture
+    raise InfeasibleError(
+        "some architecture within the limit must be accepted, but none is: a cell whose output depends on its input, "
+        "for one. Raise the limit."
+    )
+
+
+def _most_probable(
+    space: SearchSpace, own: Sequence[Floats], table: CostTable | None, maximum: float | None
+) -> Architecture:
+    """The answer of `most_probable` where all architectures are accepted."""
     limit = None if table is None or maximum is None else table.highest_tick(maximum) - table.constant_ticks
     terms = []
     if table is not None and limit is not None:

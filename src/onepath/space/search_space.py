@@ -44,6 +44,14 @@ class StandaloneForms(Protocol):
         """The options that stand for all that are the same stand-alone network; their own form is itself."""
 
 
+@runtime_checkable
+class Connectedness(Protocol):
+    """A notation of a space in which some architectures have an output that does not depend on their input."""
+
+    def is_connected(self, options: Mapping[str, Option]) -> bool:
+        """Whether the output depends on the input."""
+
+
 class SearchSpace:
     """An ordered tuple of choices; an architecture takes one option of each.
 
@@ -302,6 +310,11 @@ class SearchSpace:
         if not isinstance(notation, StandaloneForms):
             return architecture
         return self.architecture(notation.standalone_form(architecture.options))
+
+    def is_connected(self, architecture: Architecture) -> bool:
+        """Whether the output depends on the input, as the space's notation has it; True where it has nothing to say."""
+        notation: object = self.notation
+        return not isinstance(notation, Connectedness) or notation.is_connected(architecture.options)
 
     @property
     def _first(self) -> Architecture:

@@ -19,7 +19,8 @@ def derive(
 ) -> Architecture:
     """The most probable architecture, of those within a limit; exact, see `most_probable`.
 
-    Of a node's edges those are kept whose best operations weigh most. A block's `none` is never taken.
+    Of a node's edges those are kept whose best operations weigh most. A block's `none` is never taken. Architectures
+    whose output does not depend on their input are passed over (`SearchSpace.is_connected`).
 
     Args:
         relaxation: not changed.
@@ -30,14 +31,15 @@ def derive(
         maximum: largest cost allowed, inclusive, in the table's unit.
 
     Raises:
-        InfeasibleError: no architecture is within the limit.
+        InfeasibleError: no such architecture is within the limit.
     """
     scores = {}
     for name, logits, num in zip(relaxation.names, relaxation.logits, relaxation.num_options, strict=True):
         values = logits.detach().double()
         values = values.log_softmax(0) if rule == "weights" else values
         scores[name] = values[:num].tolist()
-    return most_probable(relaxation.space, scores, table, maximum)
+    space = relaxation.space
+    return most_probable(space, scores, table, maximum, accepts=space.is_connected)
 
 
 def num_skips(relaxation: Relaxation, architecture: Architecture) -> int:
