@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from onepath.errors import ConfigurationError
 from onepath.nn import ChoiceBlock, Supernet
 from onepath.nn.relaxations import (
     BinaryRelaxation,
+    ExpectedCost,
     GumbelRelaxation,
     Relaxation,
     SoftmaxRelaxation,
@@ -27,6 +29,7 @@ from onepath.train import (
     ArchitecturePoint,
     ArchitectureRecipe,
     ArchitectureTraining,
+    CostLoss,
     Guard,
     Recipe,
     Reinforce,
@@ -162,6 +165,55 @@ def test_a_checkpoint_of_another_search_is_refused(toys: Any) -> None:
     search(toys, checkpoint=checkpoint)
     with pytest.raises(ConfigurationError, match="relaxation"):
         search(toys, GumbelRelaxation, checkpoint)
+
+
+def _costly(supernet: Supernet, **arguments: Any) -> CostLoss:
+    numbers = arguments.pop("costs", [1.0, 2.0, 3.0])
+    name = supernet.space.names[0]
+    expected = ExpectedCost(SoftmaxRelaxation(supernet), CostTable(1, [CostTerm(name, numbers)], "ms"))
+    return CostLoss(expected, **{"reference": 2.0, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("relaxation", lambda s: {"relaxation": GumbelRelaxation(s, temperatures=(5.0, 0.1))}),
+        ("relaxation", lambda s: {"relaxation": GumbelRelaxation(s, hard=False)}),
+        ("relaxation", lambda s: {"relaxation": GumbelRelaxation(s, seed=3)}),
+        ("architecture_seed", lambda _: {"seed": 2}),
+        ("rule", lambda _: {"rule": "logits"}),
+        ("cost", lambda s: {"cost": _costly(s)}),
+        ("reinforce", lambda _: {"reinforce": Reinforce(num_samples=3)}),
+        ("guard", lambda _: {"guard": Guard(max_skips=1)}),
+    ],
+)
+def test_settings_tell_searches_apart(name: str, changed: Any) -> None:
+    supernet = blocks_supernet((3, 2))
+
+    def settings(**arguments: Any) -> dict[str, Any]:
+        given = {"relaxation": GumbelRelaxation(supernet), "seed": 1, **arguments}
+        return ArchitectureTraining(supernet, recipe=ArchitectureRecipe(), **given).settings()
+
+    before, after = settings(), settings(**changed(supernet))
+    assert {key for key in before if before[key] != after[key]} == {name}
+
+
+def test_settings_tell_costs_and_rewards_apart() -> None:
+    supernet = blocks_supernet((3, 2))
+    plain = _costly(supernet).settings()
+    assert plain == _costly(supernet).settings()
+    for change in (
+        {"reference": 3.0},
+        {"form": "multiply-log"},
+        {"strength": 0.2},
+        {"costs": [1.0, 2.0, 4.0]},
+    ):
+        assert _costly(supernet, **change).settings() != plain
+    relaxation = BinaryRelaxation(supernet)
+    table = CostTable(1, [CostTerm(supernet.space.names[0], [1.0, 2.0, 3.0])], "ms")
+    rewards = [Reinforce(), Reinforce(table), Reinforce(table, reference=2.0), Reinforce(table, exponent=0.2)]
+    found = [reward.settings(relaxation) for reward in rewards]
+    assert all(a != b for a, b in itertools.combinations(found, 2))
 
 
 def test_logits_wait_for_the_warm_up_and_every(toys: Any) -> None:

@@ -262,7 +262,11 @@ class ArchitectureTraining:
     def settings(self) -> dict[str, Any]:
         """See `BeforeUpdate.settings`."""
         return {
-            "relaxation": type(self.relaxation).__name__,
+            "relaxation": self.relaxation.settings(),
+            "architecture_seed": self.seed,
+            "rule": self.rule,
+            "cost": None if self.cost is None else self.cost.settings(),
+            "reinforce": None if self.reinforce is None else self.reinforce.settings(self.relaxation),
             "architecture_recipe": {
                 **dataclasses.asdict(self.recipe),
                 "betas": list(self.recipe.betas),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -57,6 +57,11 @@ class CostLoss:
                 "a cost loss needs the form 'add-linear' or 'multiply-log' and strength and scale above 0, but got "
                 f"{self.form!r}, {self.strength} and {self.scale}. Change them."
             )
+
+    def settings(self) -> dict[str, Any]:
+        """What a checkpoint must agree on: plain values."""
+        names = ("reference", "form", "strength", "scale", "exponent")
+        return {"cost": self.cost.fingerprint, **{name: getattr(self, name) for name in names}}
 
     def __call__(self, loss: Tensor) -> Tensor:
         """The joined loss, a scalar that can be differentiated in both."""

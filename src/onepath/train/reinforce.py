@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,12 @@ class Reinforce:
     def __post_init__(self) -> None:
         if not 0 < self.reference < math.inf:
             raise ConfigurationError(f"`reference > 0` must hold, but got {self.reference}. Raise it.")
+
+    def settings(self, relaxation: Relaxation) -> dict[str, Any]:
+        """What a checkpoint must agree on: plain values."""
+        names = ("reference", "exponent", "num_samples", "rate")
+        cost = None if self.table is None else ExpectedCost(relaxation, self.table).fingerprint
+        return {"cost": cost, **{name: getattr(self, name) for name in names}}
 
     def gradients(self, relaxation: Relaxation, metric: Metric, rng: np.random.Generator) -> list[Tensor]:
         """The mean over samples of -(reward - baseline) * grad log p(sample), one tensor per relaxed choice.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 
@@ -42,6 +43,14 @@ class ExpectedCost:
             _expanded(space, columns, np.asarray(term.costs, dtype=np.float64))
             for columns, term in zip(table.columns(space), table.terms, strict=True)
         ]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of all costs."""
+        digest = hashlib.sha256(repr(self.constant).encode())
+        for columns, costs in self._terms:
+            digest.update(repr((columns, costs.shape)).encode() + np.ascontiguousarray(costs).tobytes())
+        return digest.hexdigest()
 
     def __call__(self, probabilities: Mapping[str, Tensor] | None = None) -> Tensor:
         """The expected cost in the table's unit, a float32 scalar.

@@ -8,6 +8,8 @@ with relaxed weights. Differs from them: the temperature is a function of the pr
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -50,6 +52,10 @@ class GumbelRelaxation(Relaxation):
             )
         self.temperatures = temperatures
         self.hard = hard
+
+    def settings(self) -> dict[str, Any]:
+        """See `Relaxation.settings`."""
+        return {**super().settings(), "temperatures": list(self.temperatures), "hard": self.hard}
 
     def temperature(self, progress: float) -> float:
         """The temperature when a share of the search is done."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ class Relaxation(nn.Module, ABC):
             elif isinstance(module, _Structural) and choice is not None:
                 structure.setdefault(choice.name, module.relaxed_gate())
         self.space = supernet.space
+        self.seed, self.deviation = seed, deviation
         for name in self.space.names:
             if name not in blocks and name not in structure:
                 raise ConfigurationError(
@@ -108,6 +109,10 @@ class Relaxation(nn.Module, ABC):
 
     def after_step(self, before: Sequence[Tensor]) -> None:
         """Called after every step of the logits' optimizer, with their values before it."""
+
+    def settings(self) -> dict[str, Any]:
+        """What a checkpoint of the logits must agree on: plain values."""
+        return {"kind": type(self).__name__, "seed": self.seed, "deviation": self.deviation}
 
     def probabilities(self) -> dict[str, Tensor]:
         """Relaxed choice -> softmax of its logits, shape (candidates,), differentiable."""

@@ -9,6 +9,7 @@ connection dropped at once rather than its values one by one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -41,6 +42,10 @@ class SoftmaxRelaxation(Relaxation):
                 f"`0 <= skip_dropout < 1` must hold, but got skip_dropout={skip_dropout}. Lower it."
             )
         self.skip_dropout = skip_dropout
+
+    def settings(self) -> dict[str, Any]:
+        """See `Relaxation.settings`."""
+        return {**super().settings(), "skip_dropout": self.skip_dropout}
 
     def weight_path(self, rng: np.random.Generator, progress: float) -> GatedPath:
         """All candidates, with constant weights; see `Relaxation.weight_path`."""
