@@ -12,6 +12,7 @@ import yaml
 from onepath.errors import ConfigurationError
 
 _DATA, _SPACE, _LIMITS, _TRAINING, _SEARCH = "Data", "Space", "Limits", "Training", "Search"
+_DIFFERENTIABLE = "darts, gdas and proxyless"
 
 Data = Annotated[
     str | None,
@@ -154,6 +155,67 @@ Precision = Annotated[
 ]
 Compile = Annotated[
     bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks.", rich_help_panel=_TRAINING)
+]
+Order = Annotated[
+    str | None,
+    typer.Option(
+        help="darts: gradient of the architecture, first (default), second or exact.",
+        rich_help_panel=_DIFFERENTIABLE,
+    ),
+]
+Gates = Annotated[
+    str | None,
+    typer.Option(
+        help="proxyless: what the architecture learns from, full (default), two-path or reinforce.",
+        rich_help_panel=_DIFFERENTIABLE,
+    ),
+]
+GuardName = Annotated[
+    str | None,
+    typer.Option(
+        "--guard",
+        help="Against a collapse to skip connections: off (default), watch (darts: its eigenvalue alone) or stop.",
+        rich_help_panel=_DIFFERENTIABLE,
+    ),
+]
+MaxSkips = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Skip connections that --guard stop lets pass; default: half of the choices.",
+        rich_help_panel=_DIFFERENTIABLE,
+    ),
+]
+SkipDropout = Annotated[
+    float | None,
+    typer.Option(
+        help="darts: first probability that an update leaves a skip connection out (default 0).",
+        rich_help_panel=_DIFFERENTIABLE,
+    ),
+]
+WarmupEpochs = Annotated[
+    int | None,
+    typer.Option(
+        help="Epochs of weights alone; default: a third of --epochs for proxyless, else 0.",
+        rich_help_panel=_DIFFERENTIABLE,
+    ),
+]
+NumSeeds = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Searches, with seeds from --seed on; the derived network of best inherited validation accuracy is taken.",
+        rich_help_panel=_DIFFERENTIABLE,
+    ),
+]
+CostLossName = Annotated[
+    str | None,
+    typer.Option(
+        "--cost-loss",
+        help="Expected latency or MACs in the loss: add-linear (default for proxyless under a limit), multiply-log, "
+        "reward (--gates reinforce) or none.",
+        rich_help_panel=_DIFFERENTIABLE,
+    ),
 ]
 Prefilter = Annotated[
     str | None,

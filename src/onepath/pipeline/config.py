@@ -21,6 +21,7 @@ from pydantic import (
 
 from onepath.errors import ConfigurationError
 from onepath.pipeline.methods import METHODS
+from onepath.pipeline.relaxed_options import check_relaxed_options
 from onepath.pipeline.scored import parse_prefilter
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -112,6 +113,24 @@ class RunConfig(BaseModel):
         num_ghost_batches: parts of each batch with paths of their own. Of one-shot.
         prefilter: "nwot:0.2" evaluates only the 20 % of each generation's proposals that score highest by a score
             without training, one of `onepath.estimate.SCORES`; of spos, fairnas and one-shot.
+        order: of the logits' gradient: "first", "second" (after a virtual step of the weights, by finite differences)
+            or "exact" (the same with exact second derivatives). Of darts.
+        gates: what the logits learn from: "full" (every candidate), "two-path" (two drawn ones) or "reinforce" (rewards
+            of sampled paths). Of proxyless.
+        guard: "stop" stops the logits, and takes them back an epoch, before they collapse to skip connections: at more
+            of these than `max_skips`, and in darts at a rise of the dominant eigenvalue of the validation Hessian;
+            "watch" notes that eigenvalue alone, in darts; "off" does neither. Of darts, gdas and proxyless.
+        max_skips: skip connections in the derived architecture that the guard lets pass; None takes half of its
+            choices.
+        skip_dropout: probability, falling to 0, with which an update of the weights leaves a skip connection out. Of
+            darts.
+        warmup_epochs: epochs in which weights alone are trained; None takes a third of them for proxyless, else none.
+            Of darts, gdas and proxyless.
+        num_seeds: searches, with the seeds from `seed` on, of which the one goes on whose derived architecture has the
+            highest inherited validation accuracy. Of darts, gdas and proxyless.
+        cost_loss: joins the loss of the logits with the expected cost: "add-linear", "multiply-log", "reward" for gates
+            "reinforce", or "none". The cost is in milliseconds under a limit on latency, else in MACs, and aims at the
+            limit; None joins it for proxyless under such a limit. Of darts, gdas and proxyless.
         proxy: the score searched by, one of `onepath.estimate.SCORES`. Of zen.
         epochs, batch_size, learning_rate: of the supernet's training; epochs of fairnas cost as many passes as a
             block has candidates, and are fewer by default.
@@ -153,6 +172,14 @@ class RunConfig(BaseModel):
     rate: Annotated[float, Field(ge=0, le=1)] | None = None
     num_ghost_batches: Positive | None = None
     prefilter: Annotated[str, AfterValidator(check_prefilter)] | None = None
+    order: Literal["first", "second", "exact"] | None = None
+    gates: Literal["full", "two-path", "reinforce"] | None = None
+    guard: Literal["off", "watch", "stop"] | None = None
+    max_skips: Annotated[int, Field(ge=0)] | None = None
+    skip_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    warmup_epochs: Annotated[int, Field(ge=0)] | None = None
+    num_seeds: Positive | None = None
+    cost_loss: Literal["none", "add-linear", "multiply-log", "reward"] | None = None
     proxy: str | None = None
     epochs: Positive | None = None
     batch_size: Positive | None = None
@@ -187,6 +214,7 @@ class RunConfig(BaseModel):
                     f"{name} is an option of method {takers}, but method is {self.method}; leave {name} out, or give "
                     f"method {takers}"
                 )
+        check_relaxed_options(self)
         if METHODS[self.method].sampler is None:
             if self.retrain_from != "scratch":
                 raise ValueError(

@@ -36,8 +36,8 @@ class Method:
         recipe: changes the recipe of the supernet's training.
         num_paths: passes per update in this space, by which the default length is divided; None is one.
         check: raises ConfigurationError, before any training, for a space that the method cannot serve.
-        relaxed: trains logits beside the weights, in place of sampled paths; the search then begins with the
-            architecture derived from them, which wins.
+        relaxed: trains logits beside the weights, in place of sampled paths, from a seed; the search then begins with
+            the architecture derived from them, which wins.
         estimator: what the search asks for; None is the accuracy with the supernet's weights.
         space: where to search if none is asked for.
         budget: default population and generations; None depends on the size of the data.
@@ -52,7 +52,7 @@ class Method:
     num_paths: Callable[[SearchSpace], int] | None = None
     check: Callable[[SearchSpace], object] | None = None
     wins_from_front: bool = False
-    relaxed: Callable[[Run, Supernet], ArchitectureTraining] | None = None
+    relaxed: Callable[[Run, Supernet, int], ArchitectureTraining] | None = None
     estimator: Callable[[Run], Estimator] | None = None
     space: str = "shufflenet"
     budget: tuple[int, int] | None = None
@@ -152,11 +152,21 @@ def _uniform_sampler(run: Run, supernet: Supernet) -> Sampler:  # noqa: ARG001
     return UniformSampler(supernet.space)
 
 
-def _relaxed(name: str) -> Method:
+_OF_ALL_RELAXED: Mapping[str, Any] = {
+    "guard": "off",
+    "max_skips": None,
+    "warmup_epochs": None,
+    "num_seeds": 1,
+    "cost_loss": None,
+}
+
+
+def _relaxed(name: str, **options: Any) -> Method:
     """A differentiable method: what differs between them is the relaxation."""
     return Method(
         _uniform_sampler,
         _derivation,
+        options={**options, **_OF_ALL_RELAXED},
         recipe=lambda recipe: dataclasses.replace(recipe, one_path=0.0),
         check=check_relaxed(name),
         relaxed=architecture_training,
@@ -181,9 +191,9 @@ METHODS: Mapping[str, Method] = {
         recipe=lambda recipe: dataclasses.replace(recipe, one_path=0.0),
         check=_check_dropout,
     ),
-    "darts": _relaxed("darts"),
+    "darts": _relaxed("darts", order="first", skip_dropout=0.0),
     "gdas": _relaxed("gdas"),
-    "proxyless": _relaxed("proxyless"),
+    "proxyless": _relaxed("proxyless", gates="full"),
     "zen": Method(
         None,
         _mutation_evolution,

@@ -3,62 +3,145 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
+from onepath.pipeline.relaxed_options import cost_unit
 from onepath.randomness import generator
 from onepath.search.algorithm import Proposal, check_told, first_new
 
 if TYPE_CHECKING:
     from onepath.nn import Supernet
     from onepath.nn.relaxations import Relaxation
+    from onepath.pipeline.config import RunConfig
     from onepath.pipeline.context import Run
     from onepath.search import FeasibleSet
     from onepath.search.algorithm import Score
-    from onepath.space import Architecture
-    from onepath.train import ArchitectureTraining
+    from onepath.space import Architecture, CostTable
+    from onepath.train import ArchitectureTraining, CostLoss, Guard
+    from onepath.train.architecture import Order
+    from onepath.train.cost_loss import Form
 
 _PAPER_UPDATES = 19_500  # 50 epochs of 25,000 images in batches of 64
 _LARGEST_RATE = 0.05
 _DIGITS = 5
+_EIGENVALUE_RATIO = 0.75
+_FORMS: dict[str, Form] = {"add-linear": "add-linear", "multiply-log": "multiply-log"}
+_ORDERS: dict[str, Order] = {"first": "first", "second": "second", "exact": "second-exact"}
 
 
-def relaxation_of(method: str, supernet: Supernet, seed: int) -> Relaxation:
-    """The relaxation of a method; ConfigurationError for a space with sizes or depths."""
-    from onepath.nn.relaxations import BinaryRelaxation, GumbelRelaxation, SoftmaxRelaxation
+def relaxation_of(config: RunConfig, supernet: Supernet, seed: int) -> Relaxation:
+    """The relaxation of a configuration; ConfigurationError for a space with sizes or depths."""
+    from onepath.nn.relaxations import (
+        BinaryRelaxation,
+        GumbelRelaxation,
+        SoftmaxRelaxation,
+        TwoPathRelaxation,
+    )
 
-    kinds: dict[str, type[Relaxation]] = {
-        "darts": SoftmaxRelaxation,
-        "gdas": GumbelRelaxation,
-        "proxyless": BinaryRelaxation,
-    }
-    return kinds[method](supernet, seed=seed)
+    if config.method == "darts":
+        return SoftmaxRelaxation(supernet, seed=seed, skip_dropout=config.skip_dropout or 0.0)
+    if config.method == "gdas":
+        return GumbelRelaxation(supernet, seed=seed)
+    return (TwoPathRelaxation if config.gates == "two-path" else BinaryRelaxation)(supernet, seed=seed)
 
 
-def architecture_training(run: Run, supernet: Supernet) -> ArchitectureTraining:
-    """How the method trains the logits.
+def trained_relaxation(
+    config: RunConfig, supernet: Supernet, logits: Mapping[str, Sequence[float]]
+) -> Relaxation:
+    """The relaxation of a configuration, with stored logits."""
+    import torch
 
-    The papers' rates are for some 20,000 updates; a shorter run takes a rate that goes as far, up to 0.05. A third of
-    the epochs of `proxyless` train weights alone. No cost joins the loss: a limit is not a cost to fall below as far as
-    possible, and it is kept when the architecture is derived.
+    relaxation = relaxation_of(config, supernet, 0)
+    for index, name in enumerate(relaxation.names):
+        relaxation.logits[index] = torch.nn.Parameter(torch.tensor(logits[name]))
+    return relaxation
+
+
+def architecture_training(run: Run, supernet: Supernet, seed: int) -> ArchitectureTraining:
+    """How the method trains the logits of a search of this seed.
+
+    The papers' rates are for some 20,000 updates; a shorter run takes a rate that goes as far, up to 0.05.
     """
-    from onepath.train import ArchitectureRecipe, ArchitectureTraining
+    from onepath.train import ArchitectureRecipe, ArchitectureTraining, Reinforce
 
     config = run.config
-    seed = int(generator(config.seed, "architecture").integers(2**31))
-    relaxation = relaxation_of(config.method, supernet, seed)
+    seed = int(generator(seed, "architecture").integers(2**31))
+    relaxation = relaxation_of(config, supernet, seed)
     scale = max(1.0, _PAPER_UPDATES / run.num_supernet_updates)
-    recipe = ArchitectureRecipe(learning_rate=min(_LARGEST_RATE, 3e-4 * scale))
+    recipe = ArchitectureRecipe(
+        order=_ORDERS[config.order or "first"],
+        learning_rate=min(_LARGEST_RATE, 3e-4 * scale),
+        warmup_epochs=config.warmup_epochs or 0,
+        watch_eigenvalue=config.guard == "watch",
+    )
     if config.method == "proxyless":
         recipe = dataclasses.replace(
-            recipe,
-            learning_rate=min(_LARGEST_RATE, 1e-3 * scale),
-            betas=(0.0, 0.999),
-            weight_decay=0.0,
-            warmup_epochs=run.recipe(retrain=False).epochs // 3,
+            recipe, learning_rate=min(_LARGEST_RATE, 1e-3 * scale), betas=(0.0, 0.999), weight_decay=0.0
         )
-    return ArchitectureTraining(supernet, relaxation, recipe, seed=seed)
+    reinforce = None
+    if config.gates == "reinforce":
+        reinforce = Reinforce(*_aimed_cost(run)) if config.cost_loss == "reward" else Reinforce()
+    return ArchitectureTraining(
+        supernet,
+        relaxation,
+        recipe,
+        seed=seed,
+        cost=_cost_loss(run, relaxation),
+        guard=_guard(config, relaxation),
+        reinforce=reinforce,
+    )
+
+
+def _cost_loss(run: Run, relaxation: Relaxation) -> CostLoss | None:
+    """The expected cost as the configuration joins it with the loss; None where it does not."""
+    from onepath.nn.relaxations import ExpectedCost
+    from onepath.train import CostLoss
+
+    form = _FORMS.get(run.config.cost_loss or "none")
+    if form is None:
+        return None
+    table, reference = _aimed_cost(run)
+    return CostLoss(ExpectedCost(relaxation, table), reference, form)
+
+
+def _aimed_cost(run: Run) -> tuple[CostTable, float]:
+    """The additive cost, and the limit that it aims at.
+
+    Raises:
+        ConfigurationError: the costs do not add up over the choices of the space.
+    """
+    config = run.config
+    if cost_unit(config) == "ms":
+        table, reference = run.latencies.predictor.table, config.limit_ms
+    else:
+        table = next(limit.table for limit in run.counted.limits if limit.name == "max_macs")
+        reference = config.max_macs
+    if table is None or reference is None:
+        raise ConfigurationError(
+            f"cost_loss {config.cost_loss!r} needs costs that add up over the choices, but those of {config.space} do "
+            "not; use cost_loss none"
+        )
+    return table, float(reference)
+
+
+def _guard(config: RunConfig, relaxation: Relaxation) -> Guard | None:
+    """The guard of the configuration.
+
+    Where gates are sampled, the gradient of the logits is an estimate and its Hessian means nothing: skip connections
+    alone are judged.
+    """
+    from onepath.nn.relaxations import derive
+    from onepath.train import Guard
+
+    if config.guard != "stop":
+        return None
+    max_skips = config.max_skips
+    if max_skips is None:
+        options = derive(relaxation).options
+        max_skips = sum(name in options for name in relaxation.names) // 2
+    return Guard(max_skips, _EIGENVALUE_RATIO if config.method == "darts" else None)
 
 
 def architecture_record(training: ArchitectureTraining) -> dict[str, Any]:
@@ -121,14 +204,10 @@ class Derivation:
         check_told(self._asked, architectures, scores)
 
     def _derived(self, feasible: FeasibleSet) -> Architecture:
-        import torch
-
         from onepath.methods import derive_within
 
         record = self._run.directory.store.stage("train").record["architecture"]
-        relaxation = relaxation_of(self._run.config.method, self._run.blank, 0)
-        for index, name in enumerate(relaxation.names):
-            relaxation.logits[index] = torch.nn.Parameter(torch.tensor(record["logits"][name]))
+        relaxation = trained_relaxation(self._run.config, self._run.blank, record["logits"])
         return derive_within(relaxation, feasible.limits, seed=self._seed)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onepath.errors import ConfigurationError
 from onepath.pipeline.config import RunConfig
 from onepath.pipeline.methods import METHODS
+from onepath.pipeline.relaxed_options import relaxed_defaults
 from onepath.pipeline.scored import parse_prefilter
 from onepath.randomness import generator
 
@@ -86,6 +87,7 @@ def resolve(config: RunConfig, facts: Mapping[str, Any]) -> tuple[RunConfig, dic
         recipe = fair_recipe(recipe, facts["num_paths"])
     filled = {
         **{name: _own(config, name, default) for name, default in method.options.items()},
+        **relaxed_defaults(config, recipe.epochs),
         "width": width,
         "epochs": None if method.sampler is None else recipe.epochs,
         "population": config.population or population,

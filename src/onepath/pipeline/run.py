@@ -35,6 +35,14 @@ class RunOptions(TypedDict, total=False):
     rate: float | None
     num_ghost_batches: int | None
     prefilter: str | None
+    order: str | None
+    gates: str | None
+    guard: str | None
+    max_skips: int | None
+    skip_dropout: float | None
+    warmup_epochs: int | None
+    num_seeds: int | None
+    cost_loss: str | None
     proxy: str | None
     epochs: int | None
     batch_size: int | None

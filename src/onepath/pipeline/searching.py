@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from onepath.record import TrialRow
 if TYPE_CHECKING:
     from onepath.estimate import Estimate, Estimator
     from onepath.methods import Trial
+    from onepath.nn import Supernet
     from onepath.search import Algorithm
     from onepath.space import Architecture
 
@@ -83,20 +85,29 @@ def _evolve(run: Run, replay: Replay, step: int, screen_ms: float | None) -> Non
 
 def make_algorithm(run: Run, step: int = 0) -> Algorithm:
     """The search algorithm of the configuration's method, for the first search or one after it."""
-    seed = int(generator(run.config.seed, "search", step).integers(2**31))
-    return prefiltered(run, METHODS[run.config.method].algorithm(run, seed))
+    return prefiltered(run, METHODS[run.config.method].algorithm(run, algorithm_seed(run, step)))
+
+
+def algorithm_seed(run: Run, step: int) -> int:
+    """What the search algorithm draws from in the first search or one after it."""
+    return int(generator(run.config.seed, "search", step).integers(2**31))
 
 
 def make_estimator(run: Run) -> Estimator:
     """What gives the inherited accuracy of an architecture, or what the method searches by."""
+    estimator = METHODS[run.config.method].estimator
+    if estimator is not None:
+        return estimator(run)
+    return inherited_estimator(run, run.trained)
+
+
+def inherited_estimator(run: Run, supernet: Supernet) -> Estimator:
+    """The accuracy with the weights of a trained supernet, as the configuration has it."""
     from onepath.estimate import SupernetEstimator
 
     config = run.config
-    estimator = METHODS[config.method].estimator
-    if estimator is not None:
-        return estimator(run)
     return SupernetEstimator(
-        run.trained,
+        supernet,
         run.task,
         calibration_images=config.calibration_images,
         validation_images=config.validation_images,
@@ -194,11 +205,14 @@ class Replay:
     def on_trial(self, trial: Trial) -> None:
         """Store a trial, unless it was stored by an earlier process; then check that it is the same.
 
-        What an earlier search asked for as well is no new trial.
+        What an earlier search asked for as well is no new trial; it counts as derived if either derived it.
         """
         architecture = str(trial.architecture)
         self._best = max(self._best, trial.estimate.accuracy)
         if architecture in self._told:
+            if trial.origin == "derived":
+                # Drawn for comparison by an earlier search, and under a tightened screen the most probable one.
+                self._told[architecture] = dataclasses.replace(self._told[architecture], origin="derived")
             return
         if self._num < len(self._stored):
             row = self._stored[self._num]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.materials import SUPERNET
 from onepath.pipeline.methods import METHODS
-from onepath.pipeline.relaxed import architecture_record
+from onepath.pipeline.seeds import forget_searches, train_searches
 from onepath.randomness import generator
 from onepath.record import CurvePoint, save_tensors
 
 if TYPE_CHECKING:
     from onepath.nn import Supernet
-    from onepath.train import ArchitecturePoint, ArchitectureTraining, CandidateCounts, Sampler, TrainingPoint
+    from onepath.train import CandidateCounts, Sampler, TrainingPoint
 
 
 def train_stage(run: Run) -> None:
@@ -24,7 +24,7 @@ def train_stage(run: Run) -> None:
     updates, where the recipe has them train one path. Killed, it continues from its last checkpoint and ends with the
     same weights and counts. A method without a supernet has nothing to do here.
     """
-    from onepath.train import CandidateCounts, train_relaxed, train_supernet
+    from onepath.train import CandidateCounts, train_supernet
 
     config = run.config
     run.latencies.prepare()
@@ -32,43 +32,30 @@ def train_stage(run: Run) -> None:
         with run.stage("train"):
             run.progress.note(f"method {config.method} trains no supernet: nothing to do in the stage train")
         return
+    if METHODS[config.method].relaxed is not None:
+        with run.stage("train") as clock:
+            train_searches(run, clock, lambda curve, title: watch(run, clock, curve, title))
+            clock.record["num_updates"] = run.num_supernet_updates
+        forget_searches(run)
+        return
     checkpoint = run.directory.checkpoint(SUPERNET, run.checkpoint_seconds)
     with run.stage("train") as clock:
         supernet, counts = run.build_supernet(), CandidateCounts()
         on_point, on_update = watch(run, clock, SUPERNET, "training the supernet")
-        relaxed, device = METHODS[config.method].relaxed, config.train_on
-        seed, recipe = int(generator(config.seed, "train").integers(2**31)), run.recipe(retrain=False)
-        if relaxed is not None:
-            architecture = relaxed(run, supernet)
-            architecture.on_epoch = keeping_history(clock, architecture)
-            train_relaxed(
-                supernet,
-                run.task,
-                architecture,
-                seed=seed,
-                recipe=recipe,
-                device=device,
-                checkpoint=checkpoint,
-                on_point=on_point,
-                on_update=on_update,
-                counts=counts,
-            )
-            clock.record["architecture"] = architecture_record(architecture)
-        else:
-            train_supernet(
-                supernet,
-                run.task,
-                sampler=make_sampler(run, supernet),
-                seed=seed,
-                recipe=recipe,
-                device=device,
-                checkpoint=checkpoint,
-                on_point=on_point,
-                on_update=keeping_start(run, clock, counts, on_update),
-                compile=config.compile,
-                reduction=config.reduction or "sum",
-                counts=counts,
-            )
+        train_supernet(
+            supernet,
+            run.task,
+            sampler=make_sampler(run, supernet),
+            seed=int(generator(config.seed, "train").integers(2**31)),
+            recipe=run.recipe(retrain=False),
+            device=config.train_on,
+            checkpoint=checkpoint,
+            on_point=on_point,
+            on_update=keeping_start(run, clock, counts, on_update),
+            compile=config.compile,
+            reduction=config.reduction or "sum",
+            counts=counts,
+        )
         clock.record |= {"num_updates": run.num_supernet_updates, "counts": counts.state_dict()}
         save_tensors(run.directory.weights_path(SUPERNET), supernet.state_dict())
     checkpoint.remove()
@@ -79,21 +66,6 @@ def make_sampler(run: Run, supernet: Supernet) -> Sampler:
     sampler = METHODS[run.config.method].sampler
     assert sampler is not None, "the method trains a supernet"
     return sampler(run, supernet)
-
-
-def keeping_history(
-    clock: StageClock, architecture: ArchitectureTraining
-) -> Callable[[ArchitecturePoint], None]:
-    """Keep logits and signals after every epoch, so that a report of an unfinished run shows them.
-
-    A run that was killed makes the epochs behind its last checkpoint again, with the same signals.
-    """
-
-    def keep(_: ArchitecturePoint) -> None:
-        clock.record["architecture"] = architecture_record(architecture)
-        clock.save()
-
-    return keep
 
 
 def keeping_start(

@@ -106,8 +106,8 @@ def search_progress(record: RunRecord) -> Figure | None:
 
 def training_curves(record: RunRecord) -> list[Figure]:
     """Loss and training accuracy of the supernet, and of the stand-alone networks."""
-    supernet = {name: curve for name, curve in record.curves.items() if name == "supernet" and curve}
-    alone = {name: curve for name, curve in record.curves.items() if name != "supernet" and curve}
+    supernet = {name: curve for name, curve in record.curves.items() if _is_supernet(name) and curve}
+    alone = {name: curve for name, curve in record.curves.items() if not _is_supernet(name) and curve}
     figures = []
     for group, curves in (("supernet", supernet), ("stand-alone", alone)):
         for quantity in ("loss", "accuracy"):
@@ -127,6 +127,11 @@ def training_curves(record: RunRecord) -> list[Figure]:
                     }
                 )
     return figures
+
+
+def _is_supernet(name: str) -> bool:
+    """Whether a curve is of the supernet, or of one seed's, where there are several."""
+    return name.partition("-")[0] == "supernet"
 
 
 def inherited_against_alone(record: RunRecord) -> Figure | None:
@@ -260,6 +265,8 @@ def curve_title(name: str) -> str:
     if name in _TITLES:
         return _TITLES[name]
     role, _, start = name.rpartition("-")
+    if role == "supernet":
+        return f"Supernet, {start.replace('seed', 'seed ')}"
     return _role_title(role) + (f", {start}" if start != "scratch" else "")
 
 
