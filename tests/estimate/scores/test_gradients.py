@@ -35,6 +35,18 @@ def test_closed_forms_of_a_linear_layer() -> None:
     assert of("fisher") == pytest.approx(float(0.5 * (a / 5).square().mean()), rel=1e-5)
 
 
+def test_layers_add_up() -> None:
+    """Their norms, and not the norm of all of them; neither biases nor normalisations."""
+    model, (inputs, targets) = chain([6, 6]), batch()
+    weights = [module.weight for module in model if isinstance(module, nn.Conv2d | nn.Linear)]
+    values = {name: score(name, model, inputs, targets) for name in ("grad_norm", "snip", "plain")}
+    gradients = torch.autograd.grad(functional.cross_entropy(model(inputs), targets), weights)
+    products = [(w * g).detach() for w, g in zip(weights, gradients, strict=True)]
+    assert values["grad_norm"] == pytest.approx(sum(float(g.norm()) for g in gradients), rel=1e-5)
+    assert values["snip"] == pytest.approx(sum(float(p.abs().sum()) for p in products), rel=1e-5)
+    assert values["plain"] == pytest.approx(sum(float(p.sum()) for p in products), rel=1e-4, abs=1e-6)
+
+
 def test_grasp_of_a_quadratic() -> None:
     """Loss 1/2 w^T A w: Hessian A and gradient A w, so that the score is -w^T A (A w)."""
     model = seeded(lambda: nn.Linear(4, 1, bias=False))
