@@ -115,15 +115,8 @@ class Steps:
         return clock() - started
 
     def peak_bytes(self, path: Any = None) -> int:
-        """The most that was allocated at once during a step, above what was allocated before it."""
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            self.step(path)
-        held = peak = 0
-        events = profiler.profiler.kineto_results.experimental_event_tree()  # type: ignore[union-attr]
-        for event in sorted(_allocations(events), key=lambda event: event.start_time_ns):
-            held += event.extra_fields.alloc_size
-            peak = max(peak, held)
-        return peak
+        """See the function of that name."""
+        return peak_bytes(lambda: self.step(path))
 
     def state_bytes(self) -> int:
         """Bytes kept between steps: parameters, buffers and momentum."""
@@ -132,6 +125,18 @@ class Steps:
             *self.training.optimizer.state_dict().values(),
         ]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def peak_bytes(step: Callable[[], None]) -> int:
+    """The most that was allocated at once during a step, above what was allocated before it."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    held = peak = 0
+    events = profiler.profiler.kineto_results.experimental_event_tree()  # type: ignore[union-attr]
+    for event in sorted(_allocations(events), key=lambda event: event.start_time_ns):
+        held += event.extra_fields.alloc_size
+        peak = max(peak, held)
+    return peak
 
 
 def _allocations(events: list[Any]) -> Iterator[Any]:
