@@ -118,6 +118,13 @@ def test_together_as_alone(name: str) -> None:
     assert together[name].value == score(name, model, inputs, targets, seed=1)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_frozen_weights_count(name: str) -> None:
+    inputs, targets = batch()
+    value = score(name, chain([6, 6]), inputs, targets)
+    assert score(name, chain([6, 6]).requires_grad_(False), inputs, targets) == value
+
+
 @pytest.fixture(scope="module")
 def isomorphic_cells() -> tuple[nn.Module, nn.Module]:
     """Cells of NAS-Bench-201 that differ in which of two nodes comes first; the same weights where the draws allow."""

@@ -174,7 +174,7 @@ def test_nwot_counts_by_hand() -> None:
     inputs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
     kernel = torch.tensor([[2.0, 1.0, 0.0], [1.0, 2.0, 1.0], [0.0, 1.0, 2.0]])
     expected = float(torch.logdet(kernel))
-    for activation in (nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU()):
+    for activation in (nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(), nn.Hardtanh(0.0, 2.0)):
         assert score("nwot", activation, inputs) == pytest.approx(expected)
     twice = nn.Sequential(nn.ReLU(), nn.ReLU())  # the same codes again: the kernels add up
     assert score("nwot", twice, inputs) == pytest.approx(expected + 3 * math.log(2))
