@@ -57,7 +57,7 @@ def test_a_run_keeps_its_limit_and_records_the_signals(
     with RunDirectory(tmp_path / "run") as directory:
         record = directory.store.stage("train").record["architecture"]
         trials = directory.store.trials()
-    assert [point["epoch"] for point in record["points"]] == [1, 2]
+    assert [point["epoch"] for point in record["points"]] == [1, 2, 3]
     assert [trial.origin for trial in trials] == ["derived", "random", "random"]
     assert all(trial.macs <= LIMIT for trial in trials)
 
