@@ -224,3 +224,16 @@ def test_scores_of_untrained_networks(capsys: pytest.CaptureFixture[str], run: R
     assert again["evidence"] == first["evidence"]
     assert main([*command, *sizes, "--resamples", "20", "--out", str(page), "--max-macs", "0.001k"]) == 2
     assert "no row of the table is left" in capsys.readouterr().err
+
+
+def test_columns_of_other_names(capsys: pytest.CaptureFixture[str], run: Run, tmp_path: Path) -> None:
+    truth = table(run, tmp_path / "table.csv")
+    first, _, rest = truth.read_text().partition("\n")
+    assert len(first.split(",")) == 2
+    truth.write_text("network,top1\n" + rest)
+    command = ("rank", "--proxy", "l2_norm", "--space", SPACE, "--truth", str(truth), "--num", "9")
+    command += ("--num-classes", "10", "--input-size", "8", "--in-channels", "1", "--resamples", "0")
+    command += ("--out", str(tmp_path / "page.html"), "--accuracy-column", "top1")
+    assert main(command) == 2
+    assert "architecture_column must be given" in capsys.readouterr().err
+    assert main([*command, "--architecture-column", "network"]) == 0

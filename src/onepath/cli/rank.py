@@ -27,6 +27,9 @@ def rank(
     accuracy_column: Annotated[
         str | None, typer.Option(help="Of that table; default: test_accuracy, or the like.")
     ] = None,
+    architecture_column: Annotated[
+        str | None, typer.Option(help="Of that table; default: architecture, or the like.")
+    ] = None,
     standalone: Annotated[
         int | None,
         typer.Option(metavar="N", help="Train N random networks of the run from scratch as the truth."),
@@ -86,6 +89,7 @@ def rank(
         similarity_paths=similarity_paths,
         seed=seed or 0,
     )
+    columns = {"accuracy_column": accuracy_column, "architecture_column": architecture_column}
     if proxy is not None:
         _check_proxy(run, truth, standalone, space)
         if within_limits:
@@ -114,7 +118,7 @@ def rank(
             data=opened.data,
             batch_size=batch_size,
             constraints=limits,
-            accuracy_column=accuracy_column,
+            **columns,
             progress=make_progress(),
         )
     else:
@@ -131,7 +135,7 @@ def rank(
             "--space-argument": space_argument,
         }
         _check_run(run, truth, standalone, others)
-        found = _rank_run(str(run), truth, standalone, options, accuracy_column)
+        found = _rank_run(str(run), truth, standalone, options, columns)
     if json:
         print_json(found)
     else:
@@ -139,7 +143,7 @@ def rank(
 
 
 def _rank_run(
-    run: str, truth: str | None, standalone: int | None, options: Any, accuracy_column: str | None
+    run: str, truth: str | None, standalone: int | None, options: Any, columns: Mapping[str, str | None]
 ) -> dict[str, Any]:
     from onepath.cli.progress import make_progress
     from onepath.pipeline import Run
@@ -148,7 +152,7 @@ def _rank_run(
     with Run(None, Path(run), progress=make_progress()) as opened:
         if standalone is not None:
             return rank_on_standalone(opened, standalone, options)
-        return rank_on_table(opened, Path(str(truth)), options, accuracy_column=accuracy_column)
+        return rank_on_table(opened, Path(str(truth)), options, **columns)
 
 
 def _check_run(

@@ -31,7 +31,12 @@ _MOST_DRAWS = 100
 
 
 def rank_on_table(
-    run: Run, table: Path, options: RankOptions, *, accuracy_column: str | None = None
+    run: Run,
+    table: Path,
+    options: RankOptions,
+    *,
+    accuracy_column: str | None = None,
+    architecture_column: str | None = None,
 ) -> dict[str, Any]:
     """Estimate random rows of a table with the run's supernet and compare; what `finish` returns.
 
@@ -45,7 +50,9 @@ def rank_on_table(
     from onepath.estimate import TableEstimator, one_row_per_network
 
     _check_trained(run)
-    found = TableEstimator(run.blank.space, table, accuracy_column=accuracy_column)
+    found = TableEstimator(
+        run.blank.space, table, accuracy_column=accuracy_column, architecture_column=architecture_column
+    )
     networks = one_row_per_network(found.architectures, found.accuracies)
     if options.within_limits:
         networks = networks.where(

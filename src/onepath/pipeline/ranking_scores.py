@@ -36,6 +36,7 @@ def rank_scores(
     batch_size: int = 64,
     constraints: Sequence[Constraint] = (),
     accuracy_column: str | None = None,
+    architecture_column: str | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def rank_scores(
         batch_size: examples in the batch.
         constraints: only rows that meet them.
         accuracy_column: of the table.
+        architecture_column: of the table.
         device: where to run.
         progress: where to tell.
 
@@ -68,7 +70,9 @@ def rank_scores(
 
     shape = tuple(int(size) for size in input_shape)
     inputs, targets = _batch(names, shape, data, batch_size, options.seed)
-    found = TableEstimator(supernet.space, table, accuracy_column=accuracy_column)
+    found = TableEstimator(
+        supernet.space, table, accuracy_column=accuracy_column, architecture_column=architecture_column
+    )
     networks = one_row_per_network(found.architectures, found.accuracies)
     if constraints:
         matrix = supernet.space.matrix(networks.architectures)
