@@ -133,7 +133,8 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, d
         margin = width // 2
         gradient, x = (_side_by_side(tensor, dilation, margin) for tensor in (gradient, x))
         wide = weight.repeat(dilation, 1, 1, 1)
-        return _weight_gradient(gradient, x, wide, 1, 1).unflatten(0, (dilation, -1)).sum(0)
+        by_column = _weight_gradient(gradient, x, wide, 1, 1)
+        return by_column.reshape(dilation, *weight.shape).sum(0)
     if width < 5:
         result: Tensor = _gradients(gradient, x, weight, stride, [False, True])[1]
         return result
