@@ -160,7 +160,7 @@ def test_train_with_the_directory_alone_continues_and_otherwise_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], begins_anew: bool
 ) -> None:
     calls: list[tuple[object, ...]] = []
-    monkeypatch.setattr("onepath.cli.app._stage", lambda *values: calls.append(values))
+    monkeypatch.setattr("onepath.cli.run._stage", lambda *values: calls.append(values))
     assert main(["train", "--out", str(tmp_path), *options]) == 0
     ((_, _, _, config, fresh),) = calls
     assert (config is not None) == begins_anew

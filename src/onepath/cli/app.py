@@ -8,8 +8,9 @@ import typer
 
 from onepath import __version__
 from onepath.cli import options as o
-from onepath.cli.output import compact, print_comparison, print_json, print_result, print_table, write
+from onepath.cli.output import compact, print_comparison, print_json, print_table, write
 from onepath.cli.rank import rank
+from onepath.cli.run import export, report, retrain, run, search, train
 from onepath.cli.score import score
 
 app = typer.Typer(
@@ -40,162 +41,8 @@ def _root(
     pass
 
 
-@app.command()
-def run(
-    data: o.Data = None,
-    test_data: o.TestData = None,
-    data_root: o.DataRoot = None,
-    input_size: o.InputSize = None,
-    space: o.Space = None,
-    width: o.Width = None,
-    space_argument: o.SpaceArgument = None,
-    method: o.Method = None,
-    max_macs: o.MaxMacs = None,
-    max_params: o.MaxParams = None,
-    max_layers: o.MaxLayers = None,
-    max_latency_ms: o.MaxLatencyMs = None,
-    device: o.Device = None,
-    device_threads: o.DeviceThreads = None,
-    latency_table: o.LatencyTable = None,
-    epochs: o.Epochs = None,
-    batch_size: o.BatchSize = None,
-    learning_rate: o.LearningRate = None,
-    sampler: o.SamplerName = None,
-    reduction: o.ReductionName = None,
-    rate: o.Rate = None,
-    num_ghost_batches: o.NumGhostBatches = None,
-    order: o.Order = None,
-    gates: o.Gates = None,
-    guard: o.GuardName = None,
-    max_skips: o.MaxSkips = None,
-    skip_dropout: o.SkipDropout = None,
-    warmup_epochs: o.WarmupEpochs = None,
-    num_seeds: o.NumSeeds = None,
-    cost_loss: o.CostLossName = None,
-    prefilter: o.Prefilter = None,
-    proxy: o.Proxy = None,
-    retrain_epochs: o.RetrainEpochs = None,
-    retrain_from: o.RetrainFrom = None,
-    num_baselines: o.NumBaselines = None,
-    workers: o.Workers = None,
-    train_on: o.TrainOn = None,
-    precision: o.Precision = None,
-    compile: o.Compile = None,
-    population: o.Population = None,
-    generations: o.Generations = None,
-    calibration_images: o.CalibrationImages = None,
-    validation_images: o.ValidationImages = None,
-    seed: o.Seed = None,
-    out: o.Out = None,
-    config: o.Config = None,
-    fresh: o.Fresh = False,
-    json: o.Json = False,
-) -> None:
-    """Train, search, retrain, export and report; the same command again continues where it stopped."""
-    given = _given(locals())
-    from onepath.cli.progress import make_progress
-    from onepath.pipeline import Run, finish, make_config
-
-    with Run(make_config(o.merged(given, config)), fresh=fresh, progress=make_progress()) as opened:
-        result = finish(opened)
-    if json:
-        print_json(result.result)
-    else:
-        print_result(result.path, result.result)
-
-
-@app.command()
-def train(
-    data: o.Data = None,
-    test_data: o.TestData = None,
-    data_root: o.DataRoot = None,
-    input_size: o.InputSize = None,
-    space: o.Space = None,
-    width: o.Width = None,
-    space_argument: o.SpaceArgument = None,
-    method: o.Method = None,
-    max_macs: o.MaxMacs = None,
-    max_params: o.MaxParams = None,
-    max_layers: o.MaxLayers = None,
-    max_latency_ms: o.MaxLatencyMs = None,
-    device: o.Device = None,
-    device_threads: o.DeviceThreads = None,
-    latency_table: o.LatencyTable = None,
-    epochs: o.Epochs = None,
-    batch_size: o.BatchSize = None,
-    learning_rate: o.LearningRate = None,
-    sampler: o.SamplerName = None,
-    reduction: o.ReductionName = None,
-    rate: o.Rate = None,
-    num_ghost_batches: o.NumGhostBatches = None,
-    order: o.Order = None,
-    gates: o.Gates = None,
-    guard: o.GuardName = None,
-    max_skips: o.MaxSkips = None,
-    skip_dropout: o.SkipDropout = None,
-    warmup_epochs: o.WarmupEpochs = None,
-    num_seeds: o.NumSeeds = None,
-    cost_loss: o.CostLossName = None,
-    prefilter: o.Prefilter = None,
-    proxy: o.Proxy = None,
-    retrain_epochs: o.RetrainEpochs = None,
-    retrain_from: o.RetrainFrom = None,
-    num_baselines: o.NumBaselines = None,
-    workers: o.Workers = None,
-    train_on: o.TrainOn = None,
-    precision: o.Precision = None,
-    compile: o.Compile = None,
-    population: o.Population = None,
-    generations: o.Generations = None,
-    calibration_images: o.CalibrationImages = None,
-    validation_images: o.ValidationImages = None,
-    seed: o.Seed = None,
-    out: o.Out = None,
-    config: o.Config = None,
-    fresh: o.Fresh = False,
-    json: o.Json = False,
-) -> None:
-    """Begin a run and train its supernet; with --out alone, continue the run there."""
-    given = _given(locals())
-    from onepath.pipeline import make_config
-
-    _stage(
-        "train",
-        out,
-        json,
-        None
-        if set(given) == {"out"} and config is None and not fresh
-        else make_config(o.merged(given, config)),
-        fresh,
-    )
-
-
-@app.command()
-def search(out: o.RunDirectoryPath, json: o.Json = False) -> None:
-    """Search a run's trained supernet under its limits."""
-    _stage("search", out, json)
-
-
-@app.command()
-def retrain(out: o.RunDirectoryPath, json: o.Json = False) -> None:
-    """Retrain a run's winner and its random baseline, and test them."""
-    _stage("retrain", out, json)
-
-
-@app.command()
-def export(out: o.RunDirectoryPath, json: o.Json = False) -> None:
-    """Write a run's ONNX, torch.export and safetensors files, and compare them."""
-    _stage("export", out, json)
-
-
-@app.command()
-def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
-    """Write a run's result.json and report.html."""
-    _stage("report", out, json)
-
-
-app.command()(rank)
-app.command()(score)
+for command in (run, train, search, retrain, export, report, rank, score):
+    app.command()(command)
 
 
 @app.command()
@@ -375,29 +222,3 @@ def cost(
             f"{found['latency_ms']:.4g} ms on {device}, IQR {found['latency_iqr_ms']:.2g} ms, "
             f"threads {threads}, batch {batch}{noisy}"
         )
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """The options that belong to the configuration and were given."""
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in ("config", "fresh", "json") and value is not None
-    }
-
-
-def _stage(stage: str, out: str | None, json: bool, config: Any = None, fresh: bool = False) -> None:
-    from pathlib import Path
-
-    from onepath.cli.progress import make_progress
-    from onepath.pipeline import Run, run_stage
-
-    path = None if config is not None else Path(str(out))
-    with Run(config, path, fresh=fresh, progress=make_progress()) as opened:
-        run_stage(opened, stage)
-        directory = opened.directory.path
-        row = opened.directory.store.stage(stage)
-    if json:
-        print_json({"stage": stage, "path": str(directory), "done": row.done, "seconds": row.seconds})
-    else:
-        write(f"{stage} is done in {directory}, {row.seconds:.1f} s")

@@ -89,7 +89,7 @@ def rank(
         similarity_paths=similarity_paths,
         seed=seed or 0,
     )
-    columns = {"accuracy_column": accuracy_column, "architecture_column": architecture_column}
+    columns: dict[str, Any] = {"accuracy_column": accuracy_column, "architecture_column": architecture_column}
     if proxy is not None:
         _check_proxy(run, truth, standalone, space)
         if within_limits:
@@ -143,7 +143,7 @@ def rank(
 
 
 def _rank_run(
-    run: str, truth: str | None, standalone: int | None, options: Any, columns: Mapping[str, str | None]
+    run: str, truth: str | None, standalone: int | None, options: Any, columns: Mapping[str, Any]
 ) -> dict[str, Any]:
     from onepath.cli.progress import make_progress
     from onepath.pipeline import Run

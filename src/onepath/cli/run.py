@@ -1,0 +1,144 @@
+"""`onepath run`, and its stages one by one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from onepath.cli import options as o
+from onepath.cli.output import print_json, print_result, write
+
+
+def _run_options(
+    data: o.Data = None,
+    test_data: o.TestData = None,
+    data_root: o.DataRoot = None,
+    input_size: o.InputSize = None,
+    space: o.Space = None,
+    width: o.Width = None,
+    space_argument: o.SpaceArgument = None,
+    method: o.Method = None,
+    max_macs: o.MaxMacs = None,
+    max_params: o.MaxParams = None,
+    max_layers: o.MaxLayers = None,
+    max_latency_ms: o.MaxLatencyMs = None,
+    device: o.Device = None,
+    device_threads: o.DeviceThreads = None,
+    latency_table: o.LatencyTable = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    learning_rate: o.LearningRate = None,
+    sampler: o.SamplerName = None,
+    reduction: o.ReductionName = None,
+    rate: o.Rate = None,
+    num_ghost_batches: o.NumGhostBatches = None,
+    order: o.Order = None,
+    gates: o.Gates = None,
+    guard: o.GuardName = None,
+    max_skips: o.MaxSkips = None,
+    skip_dropout: o.SkipDropout = None,
+    warmup_epochs: o.WarmupEpochs = None,
+    num_seeds: o.NumSeeds = None,
+    cost_loss: o.CostLossName = None,
+    prefilter: o.Prefilter = None,
+    proxy: o.Proxy = None,
+    retrain_epochs: o.RetrainEpochs = None,
+    retrain_from: o.RetrainFrom = None,
+    num_baselines: o.NumBaselines = None,
+    workers: o.Workers = None,
+    train_on: o.TrainOn = None,
+    precision: o.Precision = None,
+    compile: o.Compile = None,
+    population: o.Population = None,
+    generations: o.Generations = None,
+    calibration_images: o.CalibrationImages = None,
+    validation_images: o.ValidationImages = None,
+    seed: o.Seed = None,
+    out: o.Out = None,
+    config: o.Config = None,
+    fresh: o.Fresh = False,
+    json: o.Json = False,
+) -> None:
+    """The options of a run; only its signature is used."""
+
+
+def takes_run_options(command: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
+    """A command with the options of a run, by name; the function itself gets those as one dictionary."""
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        command(given)
+
+    # What Typer reads to make the options.
+    called.__signature__ = inspect.signature(_run_options, eval_str=True)  # type: ignore[attr-defined]
+    called.__annotations__ = get_type_hints(_run_options, include_extras=True)
+    del called.__wrapped__
+    return called
+
+
+@takes_run_options
+def run(given: dict[str, Any]) -> None:
+    """Train, search, retrain, export and report; the same command again continues where it stopped."""
+    from onepath.cli.progress import make_progress
+    from onepath.pipeline import Run, finish
+
+    with Run(_config(given), fresh=given["fresh"], progress=make_progress()) as opened:
+        result = finish(opened)
+    if given["json"]:
+        print_json(result.result)
+    else:
+        print_result(result.path, result.result)
+
+
+@takes_run_options
+def train(given: dict[str, Any]) -> None:
+    """Begin a run and train its supernet; with --out alone, continue the run there."""
+    asked = {name for name, value in given.items() if value is not None and name not in ("fresh", "json")}
+    only_out = asked == {"out"} and not given["fresh"]
+    _stage("train", given["out"], given["json"], None if only_out else _config(given), given["fresh"])
+
+
+def search(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+    """Search a run's trained supernet under its limits."""
+    _stage("search", out, json)
+
+
+def retrain(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+    """Retrain a run's winner and its random baseline, and test them."""
+    _stage("retrain", out, json)
+
+
+def export(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+    """Write a run's ONNX, torch.export and safetensors files, and compare them."""
+    _stage("export", out, json)
+
+
+def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+    """Write a run's result.json and report.html."""
+    _stage("report", out, json)
+
+
+def _config(given: dict[str, Any]) -> Any:
+    """The configuration of a run: what was given, over the file of --config."""
+    from onepath.pipeline import make_config
+
+    own = {name: value for name, value in given.items() if name not in ("config", "fresh", "json")}
+    return make_config(o.merged(own, given["config"]))
+
+
+def _stage(stage: str, out: str | None, json: bool, config: Any = None, fresh: bool = False) -> None:
+    from onepath.cli.progress import make_progress
+    from onepath.pipeline import Run, run_stage
+
+    path = None if config is not None else Path(str(out))
+    with Run(config, path, fresh=fresh, progress=make_progress()) as opened:
+        run_stage(opened, stage)
+        directory = opened.directory.path
+        row = opened.directory.store.stage(stage)
+    if json:
+        print_json({"stage": stage, "path": str(directory), "done": row.done, "seconds": row.seconds})
+    else:
+        write(f"{stage} is done in {directory}, {row.seconds:.1f} s")
