@@ -295,7 +295,11 @@ def summarise(options: argparse.Namespace) -> None:
         kind: cost.counter(supernet, SHAPE, kind)[0](matrix).astype(np.float64) for kind in ("macs", "params")
     }
     rng = generator(0, "bootstrap")
+    groups = by_sampler(scores)
     flat = {f"{name} {kind}": values for name, found in scores.items() for kind, values in found.items()}
+    flat |= {
+        f"{name} {kind}": values for name, found in together(groups).items() for kind, values in found.items()
+    }
     evidence = rank_evidence(
         networks.truth,
         {**flat, **baselines},
@@ -303,7 +307,6 @@ def summarise(options: argparse.Namespace) -> None:
         baselines=("macs", "params"),
         num_resamples=options.resamples,
     )
-    groups = by_sampler(scores)
     result = {
         "setting": json.loads((options.out / "setting.json").read_text()),
         "estimates": setting_name(options, "").removeprefix(", "),
@@ -382,6 +385,17 @@ def by_sampler(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     return groups
 
 
+def together(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Several trainings as one evaluator: the mean of their scores."""
+    return {
+        f"{sampler}, {len(seeds)} seeds together,": {
+            kind: np.mean([run[kind] for run in seeds.values()], axis=0) for kind in ("accuracy", "loss")
+        }
+        for sampler, seeds in groups.items()
+        if len(seeds) > 1
+    }
+
+
 def compare_samplers(
     truth: Any, groups: Mapping[str, Mapping[str, Any]], kind: str, num_resamples: int
 ) -> dict[str, Any]:
@@ -458,12 +472,12 @@ def training_facts(path: Path) -> dict[str, Any]:
 def show(result: Mapping[str, Any]) -> None:
     evidence = result["evidence"]
     print(f"{result['rows']} networks; {result['estimates']}")
-    print(f"{'score':<26}{'tau-b':>22}{'top 25 %':>22}{'top 10 %':>22}{'best in top 10':>16}")
+    print(f"{'score':<36}{'tau-b':>22}{'top 25 %':>22}{'top 10 %':>22}{'best in top 10':>16}")
     for name, found in evidence["scores"].items():
         parts = (found, found["top_25_percent"], found["top_10_percent"])
         best = found["best_in_top"].get("10", {"value": None})["value"]
         cells = "".join(f"{text(part['kendall_tau']):>22}" for part in parts)
-        print(f"{name:<26}{cells}{'none' if best is None else f'{best:.2f}':>16}")
+        print(f"{name:<36}{cells}{'none' if best is None else f'{best:.2f}':>16}")
     print(f"best of all: {evidence['best']:.2f}")
     for kind, samplers in result["samplers"].items():
         print(f"mean over seeds, by {kind} (rows and seeds resampled)")
