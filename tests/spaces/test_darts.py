@@ -129,7 +129,7 @@ def test_one_pooling_serves_all_edges_from_a_state() -> None:
     runs: list[nn.Module] = []
     for pooling in shared:
         pooling.pool.register_forward_hook(lambda pool, *_: runs.append(pool))
-    states = torch.randn(2, 3, 4, 5, 5)
+    states = torch.randn(2, 3, 4, 5, 5, generator=torch.Generator().manual_seed(0))
     gradients = []
     for pools in (shared, alone):
         x = states.clone().requires_grad_()
@@ -139,7 +139,7 @@ def test_one_pooling_serves_all_edges_from_a_state() -> None:
         y.square().sum().backward()
         gradients.append(x.grad)
     assert len(runs) == 2
-    torch.testing.assert_close(gradients[0], gradients[1])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-4)
     for one, other in zip(shared, alone, strict=True):
         for name, buffer in one.norm.named_buffers():
             torch.testing.assert_close(buffer, dict(other.norm.named_buffers())[name], rtol=1e-6, atol=1e-6)

@@ -197,7 +197,7 @@ class _Worker:
         path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
         with _without_interrupts():
             self._process = _start_process(
-                [sys.executable, "-P", "-m", "onepath.pipeline.worker"],
+                [sys.executable, "-P", "-m", "onepath.pipeline.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[lock],

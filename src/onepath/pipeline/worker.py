@@ -35,7 +35,7 @@ Send = Callable[[bytes], None]
 
 def main() -> NoReturn:
     """Train what stdin asks for until it ends; then leave at once, without Python's own clearing up."""
-    _die_with_parent()
+    _die_with_parent(sys.argv[1] if len(sys.argv) > 1 else None)
     commands, send = _take_streams()
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, inbox), daemon=True).start()
@@ -117,11 +117,17 @@ def _take_streams() -> tuple[int, Send]:
     return commands, send
 
 
-def _die_with_parent() -> None:
-    """Let the kernel end this process with its parent, where it can; the end of stdin does it everywhere."""
+def _die_with_parent(parent: str | None) -> None:
+    """Let the kernel end this process with its parent, where it can; the end of stdin does it everywhere.
+
+    Args:
+        parent: the parent's number as it told it; another one now means that it was gone before the kernel was asked.
+    """
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if parent is not None and parent != str(os.getppid()):
+            os._exit(0)
 
 
 if __name__ == "__main__":
