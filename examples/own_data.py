@@ -25,6 +25,6 @@ if __name__ == "__main__":
     given = parser.parse_args()
     result = op.run(
         stripes(900, seed=0), test_data=stripes(200, seed=1), max_params=90_000, out=given.out,
-        epochs=given.epochs, retrain_epochs=given.epochs, population=10, generations=2, num_baselines=1,
+        epochs=given.epochs, retrain_epochs=given.epochs, population=8, generations=1, num_baselines=1,
     )  # fmt: skip
     print(result.result["architecture"], result.result["accuracy"])
