@@ -20,15 +20,12 @@ import argparse
 import contextlib
 import importlib.metadata
 import json
-import os
 import resource
 import statistics
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from worker_processes import CLOCKS, Worker, answer, environment_python, start_answering
+from worker_processes import CLOCKS, Worker, add_process_options, answer, environment_python, start_answering
 
 LARGEST_TIME_RATIO = 0.5
 LARGEST_MEMORY_RATIO = 0.8
@@ -204,22 +201,12 @@ def main(options: argparse.Namespace) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    parser.add_argument("--environment", type=Path, default=cache / "onepath" / "benchmarks" / "nni")
-    parser.add_argument(
-        "--python", help="interpreter of an environment that has NNI, instead of --environment"
-    )
-    parser.add_argument("--onepath-python", default=sys.executable, help="interpreter for onepath's sides")
-    parser.add_argument("--torch", default="2.13.0", help="version to put into a new environment")
+    add_process_options(parser.add_argument)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1, help="of each side in a round")
     parser.add_argument("--warmup", type=int, default=1, help="steps of each side before the first round")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument(
-        "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for a busy machine, with --threads 1"
-    )
     parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
     return parser.parse_args()
 

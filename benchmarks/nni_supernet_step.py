@@ -19,13 +19,10 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import os
 import statistics
-import sys
-from pathlib import Path
 from typing import Any
 
-from worker_processes import CLOCKS, Worker, answer, environment_python, start_answering
+from worker_processes import CLOCKS, Worker, add_process_options, answer, environment_python, start_answering
 
 LARGEST_RATIO = 0.72
 NUM_CLASSES = 10
@@ -205,22 +202,12 @@ def main(options: argparse.Namespace) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    parser.add_argument("--environment", type=Path, default=cache / "onepath" / "benchmarks" / "nni")
-    parser.add_argument(
-        "--python", help="interpreter of an environment that has NNI, instead of --environment"
-    )
-    parser.add_argument("--onepath-python", default=sys.executable, help="interpreter for onepath's side")
-    parser.add_argument("--torch", default="2.13.0", help="version to put into a new environment")
+    add_process_options(parser.add_argument)
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=4, help="of each block")
     parser.add_argument("--warmup", type=int, default=2, help="pairs that are not counted")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--input-size", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument(
-        "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for a busy machine, 1 thread"
-    )
     parser.add_argument("--worker", choices=("nni", "onepath"), help=argparse.SUPPRESS)
     return parser.parse_args()
 

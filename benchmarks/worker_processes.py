@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,17 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+
+
+def add_process_options(add: Callable[..., Any]) -> None:
+    """The options that say in which environments, with how many threads and by which clock."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    add("--environment", type=Path, default=cache / "onepath" / "benchmarks" / "nni")
+    add("--python", help="interpreter of an environment that has NNI, instead of --environment")
+    add("--onepath-python", default=sys.executable, help="interpreter for onepath's side")
+    add("--torch", default="2.13.0", help="version to put into a new environment")
+    add("--threads", type=int, default=os.cpu_count())
+    add("--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for a busy machine, with --threads 1")
 
 
 def environment_python(folder: Path, torch_version: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from refusals import assert_refused
 from run_processes import OPTIONS, Runner
 
 from onepath import pipeline
@@ -68,13 +69,7 @@ def test_every_method_has_an_entry_and_every_entry_a_method() -> None:
 def test_an_option_of_another_method_is_one_line(
     options: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        pipeline.make_config(options)
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    assert main(["run", *words]) == 2
-    said = capsys.readouterr()
-    assert (said.out, said.err.count("\n")) == ("", 1)
-    assert said.err.startswith("error: ")
+    assert_refused(options, message, capsys)
 
 
 def test_options_are_resolved_by_the_method() -> None:

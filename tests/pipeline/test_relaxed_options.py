@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import assert_refused
 from run_processes import OPTIONS
 
 from onepath import pipeline
-from onepath.cli import main
 from onepath.errors import ConfigurationError
 from onepath.nn.relaxations import BinaryRelaxation, SoftmaxRelaxation, TwoPathRelaxation
 from onepath.pipeline.relaxed import architecture_training
@@ -63,12 +63,7 @@ LATENCY = {"max_latency_ms": "0.5", "device": "torch-cpu"}
 def test_a_wrong_option_is_one_line(
     options: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        pipeline.make_config(options)
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    assert main(["run", *words]) == 2
-    said = capsys.readouterr()
-    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert_refused(options, message, capsys)
 
 
 def resolved(**options: Any) -> pipeline.RunConfig:

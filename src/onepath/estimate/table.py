@@ -14,16 +14,13 @@ import numpy.typing as npt
 from onepath.errors import ConfigurationError, DataError, SpaceError
 from onepath.estimate.estimator import Estimate
 from onepath.search import Limit
-from onepath.space import Architecture, SearchSpace
-from onepath.space.search_space import StandaloneForms
+from onepath.space import Architecture, SearchSpace, StandaloneForms
 
 ARCHITECTURE_COLUMNS = ("architecture", "arch", "arch_str", "architecture_str", "cell")
 ACCURACY_COLUMNS = (
     *("test_accuracy", "test_acc", "accuracy", "acc"),
     *("valid_accuracy", "validation_accuracy", "val_accuracy", "valid_acc", "val_acc"),
 )
-
-
 _MOST_LISTED = 100_000
 
 

@@ -13,7 +13,8 @@ from onepath.space.choice import (
 )
 from onepath.space.cost_table import CostTable, CostTerm
 from onepath.space.most_probable import most_probable
-from onepath.space.search_space import Notation, SearchSpace
+from onepath.space.notation import Notation, StandaloneForms
+from onepath.space.search_space import SearchSpace
 from onepath.space.window import WindowSampler
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Option",
     "SearchSpace",
     "Size",
+    "StandaloneForms",
     "WindowSampler",
     "most_probable",
     "round_to",

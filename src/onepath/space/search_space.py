@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,38 +18,13 @@ from onepath.space.choice import Choice, Number, Option, nearest
 from onepath.space.conditions import Alternative, BoolMatrix, Conditions, Matrix
 from onepath.space.cost_table import CostTable, as_table
 from onepath.space.layers import build_layers, num_paths
+from onepath.space.notation import Connectedness, Notation, StandaloneForms
 from onepath.space.window import WindowSampler
 
 Costs = CostTable | Sequence[Sequence[Number]]
 
 _MOST_ENUMERATED = 5_000_000
 _MOST_SAMPLERS = 4
-
-
-class Notation(Protocol):
-    """A paper's own way to write an architecture of one space."""
-
-    def parse(self, text: str) -> Mapping[str, Option] | None:
-        """Choice name -> option, or None where the text is not in this notation."""
-
-    def format(self, options: Mapping[str, Option]) -> str:
-        """The text for these options."""
-
-
-@runtime_checkable
-class StandaloneForms(Protocol):
-    """A notation of a space in which different architectures are one network when trained from scratch."""
-
-    def standalone_form(self, options: Mapping[str, Option]) -> Mapping[str, Option]:
-        """The options that stand for all that are the same stand-alone network; their own form is itself."""
-
-
-@runtime_checkable
-class Connectedness(Protocol):
-    """A notation of a space in which some architectures have an output that does not depend on their input."""
-
-    def is_connected(self, options: Mapping[str, Option]) -> bool:
-        """Whether the output depends on the input."""
 
 
 class SearchSpace:
