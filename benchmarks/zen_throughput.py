@@ -1,21 +1,25 @@
 """How many architectures a second Zen-score scores, and where the time goes.
 
-    python benchmarks/zen_throughput.py --threads 2
+    python benchmarks/zen_throughput.py
     python benchmarks/zen_throughput.py --threads 1    # CPU milliseconds of one network tell what a busy machine hides
 
 Networks of the space `zennas` at 32x32 with 18 to 20 million multiply-accumulates, drawn uniformly, scored as `onepath
-run --method zen` does: batch 16 (and 64, which the released search takes), one draw of weights and input. Printed are
-architectures a second, CPU milliseconds of one, and milliseconds of each part for one network: making it, drawing its
-weights, the two passes (without the score's own bookkeeping, which is the rest). Then one line of JSON.
+run --method zen` does: batch 16 (and 64, which the released search takes), one draw of weights and input. In this
+process are printed architectures a second, CPU milliseconds of one, and milliseconds of each part for one network:
+making it, drawing its weights, a pass over the input and its perturbation (without the score's own bookkeeping, which
+is the rest). Then the same networks by the processes that a run has (--processes; batch 16), from the first score to
+the last. Then one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,9 +31,15 @@ from onepath.data import load_data
 from onepath.estimate import ScoreEstimator
 from onepath.estimate.scores.probe import Probe
 from onepath.estimate.scores.zen import draw_gaussian_
+from onepath.nn import Supernet
+from onepath.pipeline import make_config
+from onepath.pipeline.materials import Materials
+from onepath.pipeline.scoring_team import ScoringTeam
 from onepath.space import Architecture
+from onepath.train.threads import usable_cores
 
 LOWEST, HIGHEST = 18_000_000, 20_000_000
+NUM_WARM = 10
 
 
 def milliseconds(call: Callable[[], Any]) -> float:
@@ -42,7 +52,8 @@ def milliseconds(call: Callable[[], Any]) -> float:
 def parts(estimator: ScoreEstimator, found: Iterable[Architecture], batch_size: int) -> dict[str, float]:
     """Median milliseconds of each part, for one network."""
     x = torch.randn(batch_size, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    times: dict[str, list[float]] = {"make": [], "draw weights": [], "two passes": []}
+    both = torch.cat([x, x])
+    times: dict[str, list[float]] = {"make": [], "draw weights": [], "pass": []}
     for architecture in found:
         made: list[nn.Module] = []
         times["make"].append(milliseconds(lambda: made.append(estimator._network(architecture))))  # noqa: B023
@@ -50,16 +61,39 @@ def parts(estimator: ScoreEstimator, found: Iterable[Architecture], batch_size: 
         probe = Probe(network, x)
         times["draw weights"].append(milliseconds(lambda: draw_gaussian_(network, probe, 0)))  # noqa: B023
         with torch.no_grad():
-            times["two passes"].append(milliseconds(lambda: (network(x), network(x))))  # noqa: B023
+            times["pass"].append(milliseconds(lambda: network(both)))  # noqa: B023
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def networks(num: int, width: float) -> tuple[Supernet, list[Architecture]]:
+    """The space, and so many of its networks after `NUM_WARM` others."""
+    supernet = spaces.build("zennas", num_classes=10, input_size=32, width=width)
+    table = cost.table(supernet, (3, 32, 32), "macs")
+    rows = supernet.space.sample_within(table, LOWEST, HIGHEST, num + NUM_WARM, np.random.default_rng(0))
+    return supernet, supernet.space.architectures(rows)
+
+
+def measure_team(num: int, width: float, num_processes: int) -> float:
+    """Architectures a second of the processes of a run; their start, which takes seconds, is not counted."""
+    config = make_config({"method": "zen", "space": "zennas", "width": width, "workers": num_processes})
+    facts = {"input_shape": [3, 32, 32], "classes": 10}
+    _, found = networks(num, width)
+    materials = Materials(Path(), config, facts)
+    with contextlib.closing(ScoringTeam(materials, "zen", (16, 3, 32, 32), 0, num_processes)) as team:
+        team.anticipate(found[:NUM_WARM])
+        for architecture in found[:NUM_WARM]:
+            team.estimate(architecture)
+        started = time.perf_counter()
+        team.anticipate(found[NUM_WARM:])
+        for architecture in found[NUM_WARM:]:
+            team.estimate(architecture)
+        return num / (time.perf_counter() - started)
 
 
 def measure(batch_size: int, num: int, width: float) -> dict[str, Any]:
     """Architectures a second, and the parts of one."""
-    supernet = spaces.build("zennas", num_classes=10, input_size=32, width=width)
-    table = cost.table(supernet, (3, 32, 32), "macs")
-    rows = supernet.space.sample_within(table, LOWEST, HIGHEST, num + 5, np.random.default_rng(0))
-    warm, found = np.split(np.array(supernet.space.architectures(rows), dtype=object), [5])
+    supernet, drawn = networks(num, width)
+    warm, found = drawn[:NUM_WARM], drawn[NUM_WARM:]
     images = np.zeros((100, 32, 32, 3), np.uint8)
     task = load_data((images, np.arange(100) % 10))
     estimator = ScoreEstimator("zen", supernet, task, batch_size=batch_size)
@@ -84,6 +118,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--processes", type=int, default=usable_cores())
     parser.add_argument("--num", type=int, default=200)
     parser.add_argument("--batch", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--width", type=float, default=0.25, help="as a run fits it to a limit of 20 M")
@@ -97,7 +132,9 @@ def main() -> None:
             f"{result['architectures_per_second']:.1f} architectures a second, "
             f"{result['cpu_milliseconds']:.1f} CPU ms each ({shares})"
         )
-    print(json.dumps(results))
+    team = measure_team(arguments.num, arguments.width, arguments.processes)
+    print(f"batch 16, {arguments.processes} processes: {team:.1f} architectures a second")
+    print(json.dumps([*results, {"processes": arguments.processes, "architectures_per_second": team}]))
 
 
 if __name__ == "__main__":

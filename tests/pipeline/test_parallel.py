@@ -15,7 +15,7 @@ from run_processes import Runner, without_times
 
 from onepath import pipeline
 from onepath.errors import ConfigurationError, UserError
-from onepath.pipeline import parallel
+from onepath.pipeline import processes
 from onepath.pipeline.parallel import _JointBar
 from onepath.record import RunDirectory, RunRecord
 
@@ -60,7 +60,7 @@ class Telling(pipeline.SilentProgress):
 def popen(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(position: int, number: signal.Signals) -> Recorder:
         recorder = Recorder(position, number)
-        monkeypatch.setattr(parallel, "_start_process", recorder)
+        monkeypatch.setattr(processes, "_start_process", recorder)
         return recorder
 
     return install

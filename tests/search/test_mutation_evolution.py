@@ -71,7 +71,25 @@ def test_generations_count_populations() -> None:
     assert seen == [0] * 10 + [1] * 10 + [2] * 10
 
 
-@pytest.mark.parametrize("options", [{"num": 0}, {"population": 0}, {"population": 5, "num_random": 6}])
+def test_several_children_are_of_the_same_members() -> None:
+    algorithm = MutationEvolution(SPACE, seed=1, num=100, population=20, num_children=7)
+    sizes, generations, members = [], [], list[Architecture]()
+    while proposals := algorithm.ask(FeasibleSet(SPACE)):
+        children = [proposal.architecture for proposal in proposals]
+        for child in children if members else []:
+            assert min(distance(child, member) for member in members) == 1
+        sizes.append(len(children))
+        generations.append(algorithm.generation)
+        algorithm.tell(children, [known_score(child) for child in children])
+        members = [architecture for architecture, _ in algorithm.members]
+    assert sizes == [20, *[7] * 11, 3]
+    assert generations == [0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"num": 0}, {"population": 0}, {"population": 5, "num_random": 6}, {"num_children": 0}],
+)
 def test_numbers_must_fit(options: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError, match="1 <= num_random <= population") as error:
         MutationEvolution(SPACE, **options)
@@ -81,3 +99,6 @@ def test_numbers_must_fit(options: dict[str, int]) -> None:
 def test_a_larger_number_begins_with_what_the_smaller_one_proposes() -> None:
     """Also where the smaller one ends within the random members."""
     check_more_budget_is_not_worse(MutationEvolution)
+    check_more_budget_is_not_worse(
+        lambda space, seed, num: MutationEvolution(space, seed, num, num_children=7)
+    )

@@ -145,7 +145,7 @@ NumBaselines = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Networks retrained at the same time, each in a process that holds the data; default: one per core.",
+        help="Processes that retrain networks at the same time, each with the data, or score; default: one per core.",
         rich_help_panel=_TRAINING,
     ),
 ]

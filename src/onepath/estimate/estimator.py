@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from onepath.space import Architecture
@@ -31,4 +32,13 @@ class Estimator(Protocol):
 
     def estimate(self, architecture: Architecture) -> Estimate:
         """The estimate of one architecture."""
+        ...
+
+
+@runtime_checkable
+class AnticipatingEstimator(Estimator, Protocol):
+    """An estimator that makes use of knowing what it will be asked next, as one that works on several at once does."""
+
+    def anticipate(self, architectures: Sequence[Architecture]) -> None:
+        """Each of these will be asked for, in this order."""
         ...

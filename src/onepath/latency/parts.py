@@ -20,7 +20,7 @@ from onepath.errors import ShapeError, SpaceError
 from onepath.latency.keys import candidate_key, shape_text
 from onepath.nn import ChoiceBlock, ElasticDepth, Supernet
 from onepath.nn.inputs import blank_inputs
-from onepath.nn.selection import ModuleWithChoices
+from onepath.nn.selection import has_choices
 from onepath.space import Architecture, SearchSpace
 
 NUM_CHECKED = 8
@@ -111,7 +111,7 @@ def find_parts(supernet: Supernet) -> list[Part]:
         is_whole = not union or all(names in ((), together) for names in below[path])
         is_called = not isinstance(module, nn.ModuleList | nn.ModuleDict)
         is_leaf = isinstance(module, ChoiceBlock) or (
-            isinstance(module, ModuleWithChoices) and not isinstance(module, ElasticDepth)
+            has_choices(module) and not isinstance(module, ElasticDepth)
         )
         if path and is_called and (is_leaf or is_whole):
             if union or next(module.parameters(), None) is not None:

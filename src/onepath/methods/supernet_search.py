@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from onepath.cost import Constraint
 from onepath.data import Task
-from onepath.estimate import Estimate, Estimator, SupernetEstimator
+from onepath.estimate import AnticipatingEstimator, Estimate, Estimator, SupernetEstimator
 from onepath.nn import Supernet
 from onepath.search import Algorithm, FeasibleSet, Limit, Proposal
 from onepath.space import Architecture
@@ -85,6 +85,8 @@ def search_supernet(
         return score(estimate)
 
     while proposals := algorithm.ask(feasible):
+        if isinstance(estimator, AnticipatingEstimator):
+            estimator.anticipate([proposal.architecture for proposal in proposals])
         scores = [evaluate(proposal) for proposal in proposals]
         algorithm.tell([proposal.architecture for proposal in proposals], scores)
     return Found(tuple(trials))

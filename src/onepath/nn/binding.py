@@ -11,7 +11,7 @@ from onepath.errors import BindingError
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.depth import ElasticDepth
 from onepath.nn.edge_sum import EdgeSum
-from onepath.nn.selection import ModuleWithChoices, Selection
+from onepath.nn.selection import Selection, has_choices
 from onepath.space import Choice, Option, SearchSpace
 
 Condition = tuple[tuple[Choice, frozenset[Option]], ...]
@@ -48,7 +48,7 @@ def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
     selection = Selection()
     sites = _Sites()
     for path, module in root.named_modules():
-        if isinstance(module, ModuleWithChoices):
+        if has_choices(module):
             module.path = path
             module.selection = selection
         if isinstance(module, ChoiceBlock) and module.has_own_choice:
@@ -95,7 +95,7 @@ def _not_implied(condition: Condition, own: tuple[Choice, ...], space: SearchSpa
 
 def _collect(module: nn.Module, path: str, condition: Condition, sites: _Sites) -> None:
     """Walk the module tree, carrying the condition under which a module is in the path."""
-    own = module.own_choices() if isinstance(module, ModuleWithChoices) else ()
+    own = module.own_choices() if has_choices(module) else ()
     sites.modules[path] = condition, own
     for choice in own:
         sites.add(choice, path, condition)

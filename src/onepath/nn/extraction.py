@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from onepath.errors import BindingError
-from onepath.nn.selection import ModuleWithChoices
+from onepath.nn.selection import has_choices
 
 
 def extract_module(
@@ -33,7 +33,7 @@ def _extract(
     """`extract_module` with the modules already met, so that a module used twice stays one."""
     if id(module) in done:
         return done[id(module)]
-    if isinstance(module, ModuleWithChoices):
+    if has_choices(module):
         plain = module.extracted(inherit=inherit)
         if not any(plain is child for child in module.modules()):
             result = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
@@ -10,6 +10,9 @@ from onepath.errors import BindingError, ShapeError
 from onepath.nn.gates import Gate
 from onepath.space import Choice, Option, Size
 from onepath.space.choice import size_choices, size_max, size_value
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 
 class Selection:
@@ -24,7 +27,6 @@ class Selection:
         self.gates: dict[Choice, Gate] = {}
 
 
-@runtime_checkable
 class ModuleWithChoices(Protocol):
     """A module that reads the selection: an elastic layer, an elastic depth or a choice block."""
 
@@ -36,6 +38,11 @@ class ModuleWithChoices(Protocol):
 
     def extracted(self, *, inherit: bool) -> nn.Module:
         """The plain module that stands in its place for the active options; children not yet extracted."""
+
+
+def has_choices(module: object) -> TypeIs[ModuleWithChoices]:
+    """Whether a module reads a selection; asked of every module of every extracted network, so in one look."""
+    return isinstance(getattr(module, "selection", None), Selection)
 
 
 def active_size(size: Size, selection: Selection) -> int:

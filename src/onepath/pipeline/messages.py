@@ -1,8 +1,8 @@
 """What a run and its workers say to each other: JSON objects, one a line.
 
-To a worker: `setup`, once; then `train` with a network, as often as there is one; `stop` asks it to save and leave. The
-end of the file tells it to leave at once: the run has ended, or has no more work.
-From a worker: `update` and `point` while it trains; `trained`; or, last of all, `stopped` or `error`.
+To a worker: `setup`, once; then `train` with a network, or `score` with an architecture, as often as there is one;
+`stop` asks it to save and leave. The end of the file tells it to leave at once: the run has ended, or has no more work.
+From a worker: `update` and `point` while it trains; `trained`; `score`; or, last of all, `stopped` or `error`.
 """
 
 from __future__ import annotations

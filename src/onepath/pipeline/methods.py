@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from onepath.train import ArchitectureTraining, Recipe, Sampler, StrictFairnessSampler
 
 
+CHILDREN = 32
+"""Mutations that are scored before the first joins the population: work for several processes."""
+
+
 @dataclass(frozen=True)
 class Method:
     """The parts of a method.
@@ -138,7 +142,13 @@ def _mutation_evolution(run: Run, seed: int) -> Algorithm:
     from onepath.search import MutationEvolution
 
     population, generations = _budget(run)
-    return MutationEvolution(run.blank.space, seed, num=population * (generations + 1), population=population)
+    return MutationEvolution(
+        run.blank.space,
+        seed,
+        num=population * (generations + 1),
+        population=population,
+        num_children=CHILDREN,
+    )
 
 
 def _derivation(run: Run, seed: int) -> Algorithm:

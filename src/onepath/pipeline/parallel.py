@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import selectors
-import signal
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from onepath.errors import UserError
 from onepath.pipeline.context import Run, StageClock
-from onepath.pipeline.messages import decode, decode_error, encode
+from onepath.pipeline.messages import decode_error, encode
+from onepath.pipeline.processes import WorkerProcess
 from onepath.pipeline.progress import Progress
 from onepath.pipeline.standalone import PlannedNetwork, TrainedNetwork
 from onepath.pipeline.training import point_detail, store_point
 
 OnTrained = Callable[[PlannedNetwork, TrainedNetwork], None]
 _POLL_SECONDS = 0.1
-_CHUNK_BYTES = 1 << 16
-_start_process = subprocess.Popen
 
 
 def train_at_once(
@@ -149,7 +143,7 @@ class _Team:
             selector.unregister(worker.answers)
             worker.wait()
             if worker.network is not None and not self._is_stopping:
-                self._fail(worker.death())
+                self._fail(worker.death(worker.network.name))
             return
         for message in messages:
             try:
@@ -183,37 +177,16 @@ class _Team:
                 self._fail(error)
 
 
-class _Worker:
-    """A process of `onepath.pipeline.worker`.
+class _Worker(WorkerProcess):
+    """A process that trains.
 
     Attributes:
         network: what it trains; None when it has been sent away.
-        answers: descriptor of its messages.
     """
 
     def __init__(self, lock: int) -> None:
+        super().__init__([lock])
         self.network: PlannedNetwork | None = None
-        # It sees the modules that this process sees, and not those that happen to lie in the working directory.
-        path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-        with _without_interrupts():
-            self._process = _start_process(
-                [sys.executable, "-P", "-m", "onepath.pipeline.worker", str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=[lock],
-                env={**os.environ, "PYTHONPATH": path},
-            )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._commands, self._answers = self._process.stdin, self._process.stdout
-        self.answers = self._answers.fileno()
-        self._rest = b""
-
-    def send(self, line: bytes) -> None:
-        # A worker that has died is noticed by the end of its messages.
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            self._commands.write(line)
-            self._commands.flush()
 
     def train(self, network: PlannedNetwork | None) -> None:
         """Give it a network, or send it away."""
@@ -221,41 +194,7 @@ class _Worker:
         if network is not None:
             self.send(encode("train", network=asdict(network)))
         else:
-            with contextlib.suppress(BrokenPipeError):
-                self._commands.close()
-
-    def receive(self) -> list[dict[str, Any]] | None:
-        """The whole messages that have come; None at their end."""
-        chunk = os.read(self.answers, _CHUNK_BYTES)
-        if not chunk:
-            return None
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        return [decode(line) for line in lines]
-
-    def wait(self) -> None:
-        self._process.wait()
-
-    def kill(self) -> None:
-        """End the process if it lives, and close the pipes."""
-        self._process.kill()
-        self._process.wait()
-        with contextlib.suppress(BrokenPipeError):
-            self._commands.close()
-        self._answers.close()
-
-    def death(self) -> Exception:
-        """The one line about a process that has ended before its network was trained."""
-        assert self.network is not None
-        status = self._process.returncode
-        if status >= 0:
-            return RuntimeError(
-                f"the worker of {self.network.name} ended with status {status} and without a word"
-            )
-        return UserError(
-            f"a worker must live until its network is trained, but that of {self.network.name} was ended by "
-            f"{signal.Signals(-status).name} (SIGKILL often means that memory ran out); what it saved is kept: run the "
-            "same command again"
-        )
+            self.send_away()
 
 
 class _JointBar:
@@ -297,13 +236,3 @@ class _JointBar:
         """A training has ended."""
         self._done.pop(name, None)
         self._num_trained += 1
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """A process started inside never receives the terminal's Ctrl-C: this one tells it when to stop."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

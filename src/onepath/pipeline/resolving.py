@@ -111,13 +111,15 @@ def _own(config: RunConfig, name: str, default: object) -> object:
 
 
 def _num_workers(config: RunConfig) -> int:
-    """The workers asked for, or one per core for a training that uses one, but not more than there are networks."""
+    """The workers asked for, or one per core for a training that uses one, but not more than there is work for."""
     from onepath.train.threads import usable_cores
 
     if config.workers is not None:
         return config.workers
     if config.train_on != "cpu" or config.data.startswith(GIVEN_IN_PYTHON):
         return 1
+    if METHODS[config.method].sampler is None:
+        return usable_cores()  # thousands of networks are scored
     num_networks = (2 if config.retrain_from == "both" else 1) + config.num_baselines
     return min(num_networks, usable_cores())
 

@@ -14,11 +14,14 @@ from onepath.record.estimates import ESTIMATES
 if TYPE_CHECKING:
     from onepath.estimate import ScoreEstimator
     from onepath.pipeline.context import Run
+    from onepath.pipeline.scoring_team import ScoringTeam
     from onepath.search import Algorithm
     from onepath.space import Architecture
 
 # As in the released code of Zen-NAS; and as the papers of scores that read data.
 RANDOM_BATCH, DATA_BATCH = 16, 64
+FEWEST_SCORED = 128
+"""Networks for which a process is worth its start of some seconds."""
 
 
 def parse_prefilter(value: str) -> tuple[str, float]:
@@ -38,6 +41,26 @@ def score_estimator(run: Run) -> ScoreEstimator:
     name = run.config.proxy
     assert name is not None, "the configuration is resolved"
     return _estimator(run, name)
+
+
+def scoring_team(run: Run) -> ScoringTeam | None:
+    """As `score_estimator`, by several processes; None where one is as good.
+
+    Few networks are scored before processes have started, and data would be loaded by each of them.
+    """
+    from onepath.estimate import score_definition
+    from onepath.pipeline.scoring_team import ScoringTeam
+
+    config = run.config
+    assert config.proxy is not None, "the configuration is resolved"
+    assert config.workers is not None, "the configuration is resolved"
+    assert config.generations is not None, "the configuration is resolved"
+    planned = num_evaluated(run) * (config.generations + 1)
+    num_workers = min(config.workers, planned // FEWEST_SCORED)
+    if num_workers < 2 or len(run.input_shape) != 3 or score_definition(config.proxy).reads_data:
+        return None
+    num_examples = min(RANDOM_BATCH, run.facts["train"])
+    return ScoringTeam(run, config.proxy, (num_examples, *run.input_shape), _seed(run), num_workers)
 
 
 def prefiltered(run: Run, algorithm: Algorithm) -> Algorithm:
@@ -96,15 +119,19 @@ class StoredScore:
 def _estimator(run: Run, name: str) -> ScoreEstimator:
     from onepath.estimate import ScoreEstimator, score_definition
 
-    reads_data = {"inputs", "labels"} & set(score_definition(name).needs)
+    reads_data = score_definition(name).reads_data
     return ScoreEstimator(
         name,
         run.blank,
         run.task,
         batch_size=DATA_BATCH if reads_data else RANDOM_BATCH,
         device=run.config.train_on,
-        seed=int(generator(run.config.seed, "estimate").integers(2**31)),
+        seed=_seed(run),
     )
+
+
+def _seed(run: Run) -> int:
+    return int(generator(run.config.seed, "estimate").integers(2**31))
 
 
 def score_record(run: Run, trials: Sequence[TrialRow]) -> dict[str, Any] | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.fronts import front_record, front_rows
 from onepath.pipeline.measuring import choose_within
 from onepath.pipeline.methods import METHODS
-from onepath.pipeline.scored import num_evaluated, prefiltered, score_record
+from onepath.pipeline.scored import num_evaluated, prefiltered, score_record, scoring_team
 from onepath.randomness import generator
 from onepath.record import TrialRow
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from onepath.estimate import Estimate, Estimator
     from onepath.methods import Trial
     from onepath.nn import Supernet
+    from onepath.pipeline.scoring_team import ScoringTeam
     from onepath.search import Algorithm
     from onepath.space import Architecture
 
@@ -30,8 +32,8 @@ def search_stage(run: Run) -> None:
     What an algorithm asks for depends on its seed and the told scores alone, so that a search that was killed
     is replayed from the stored trials and the stored measurements, without making any of them again.
     """
-    with run.stage("search") as clock:
-        replay = Replay(run, clock, run.directory.store.trials())
+    with run.stage("search") as clock, contextlib.ExitStack() as opened:
+        replay = opened.enter_context(Replay(run, clock, run.directory.store.trials()))
 
         def search(step: int, screen_ms: float | None) -> list[TrialRow]:
             _evolve(run, replay, step, screen_ms)
@@ -163,7 +165,7 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
 
 
 class Replay:
-    """An estimator that answers from the stored trials first, and stores what it evaluates."""
+    """An estimator that answers from the stored trials first, and stores what it evaluates; for a `with`."""
 
     def __init__(self, run: Run, clock: StageClock, stored: Sequence[TrialRow]) -> None:
         self._run = run
@@ -171,9 +173,17 @@ class Replay:
         self._stored = stored
         self._by_architecture = {trial.architecture: trial for trial in stored}
         self._estimator: Estimator | None = None
+        self._team: ScoringTeam | None = None
         self._told: dict[str, TrialRow] = {}
         self._first = self._first_generation = 0
         self._best = -math.inf
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._team is not None:
+            self._team.close()
 
     @property
     def _num(self) -> int:
@@ -187,6 +197,16 @@ class Replay:
     def told(self) -> list[TrialRow]:
         """The trials that the searches so far have asked for, in their order."""
         return list(self._told.values())
+
+    def anticipate(self, architectures: Sequence[Architecture]) -> None:
+        """Several processes begin to score what is not stored, where that is worth it."""
+        new = [each for each in architectures if str(each) not in self._by_architecture]
+        if not new:
+            return
+        if self._estimator is None and self._run.config.proxy is not None:
+            self._estimator = self._team = scoring_team(self._run)
+        if self._team is not None:
+            self._team.anticipate(new)
 
     def estimate(self, architecture: Architecture) -> Estimate:
         """The stored estimate, to the bit, or a new one."""

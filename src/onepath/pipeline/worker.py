@@ -1,6 +1,7 @@
-"""`python -m onepath.pipeline.worker`: a process that trains networks for a run; see `onepath.pipeline.messages`.
+"""`python -m onepath.pipeline.worker`: a process that trains or scores networks for a run.
 
-It writes the checkpoints and weights of its networks and nothing else: curves and results go to the run as messages.
+See `onepath.pipeline.messages`. It writes the checkpoints and weights of the networks that it trains and nothing else:
+curves, results and scores go to the run as messages.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Send = Callable[[bytes], None]
 
 
 def main() -> NoReturn:
-    """Train what stdin asks for until it ends; then leave at once, without Python's own clearing up."""
+    """Train or score what stdin asks for until it ends; then leave at once, without Python's own clearing up."""
     _die_with_parent(sys.argv[1] if len(sys.argv) > 1 else None)
     commands, send = _take_streams()
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -54,6 +55,8 @@ def _work(inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> NoReturn:
     setup = inbox.get()
     torch.set_num_threads(setup["threads"])
     materials = Materials(Path(setup["path"]), RunConfig(**setup["config"]), setup["facts"])
+    if "score" in setup:
+        _score(inbox, send, materials, setup["score"])
     while True:
         network = PlannedNetwork(**inbox.get()["network"])
         report = _Report(send)
@@ -66,6 +69,21 @@ def _work(inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> NoReturn:
         )
         curve = [astuple(point) for point in trained.curve]
         send(encode("trained", validation=trained.validation, curve=curve))
+
+
+def _score(
+    inbox: queue.SimpleQueue[dict[str, Any]], send: Send, materials: Materials, score: dict[str, Any]
+) -> NoReturn:
+    from onepath.estimate import ScoreEstimator
+
+    supernet = materials.blank
+    estimator = ScoreEstimator.without_data(
+        score["name"], supernet, score["shape"], device=score["device"], seed=score["seed"]
+    )
+    while True:
+        text = inbox.get()["architecture"]
+        found = estimator.estimate(supernet.space.parse(text))
+        send(encode("score", architecture=text, value=found.accuracy, seconds=found.seconds))
 
 
 class _Report:

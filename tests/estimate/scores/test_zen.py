@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError
 from onepath.estimate import score, scores
+from onepath.estimate.scores.tracing import Trace
 
 SHAPE = (16, 3, 16, 16)
 IMAGES = torch.zeros(SHAPE)
@@ -179,3 +180,22 @@ def test_overflow_has_a_reason() -> None:
 def test_options_out_of_range(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="must hold"):
         score("zen", chain([8]), IMAGES, **options)
+
+
+def test_two_batches_in_one_pass_are_two_passes() -> None:
+    """Each is normalised by its own statistics, of which those of the first are told."""
+    network = gaussian(chain([8, 8, 16])).eval()
+    first = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    second = 5.0 * first.flip(3) + 1.0
+    trace, alone = Trace(network, num_batches=2), []
+    trace.run(torch.cat([first, second]))
+    joint, variances = trace.features, trace.variances()
+    trace.close()
+    single = Trace(network)
+    for x in (second, first):
+        single.run(x)
+        alone.insert(0, single.features)
+    torch.testing.assert_close(joint, torch.cat(alone))
+    for (layer, found, num), (own_layer, own, own_num) in zip(variances, single.variances(), strict=True):
+        torch.testing.assert_close(found, own)
+        assert (layer, num) == (own_layer, own_num)

@@ -60,6 +60,11 @@ class ScoreDefinition:
     known_failure: str
     reads_weights: bool = True
 
+    @property
+    def reads_data(self) -> bool:
+        """Whether it needs real examples."""
+        return "inputs" in self.needs or "labels" in self.needs
+
     def __call__(self, probe: Probe, **options: Any) -> float:
         """The value for what is probed."""
         return self.compute(probe, **options)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from onepath.errors import ConfigurationError
 from onepath.estimate.estimator import Estimate
 from onepath.estimate.scores.catalogue import score_definition, scores
 from onepath.estimate.scores.definition import Score
+from onepath.estimate.scores.probe import Loss
 from onepath.train.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -54,18 +56,69 @@ class ScoreEstimator:
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        definition = score_definition(name)
-        self._name, self._reads_weights = definition.name, definition.reads_weights
+        score_definition(name)
+        inputs, targets = next(task.batches("train", batch_size, num_examples=batch_size, seed=seed))
+        self._begin(name, supernet, inputs, targets, task.loss, device, seed, options)
+
+    @classmethod
+    def without_data(
+        cls,
+        name: str,
+        supernet: Supernet,
+        shape: Sequence[int],
+        *,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """For a score that needs no data: the same scores as with a task of this shape.
+
+        Args:
+            name: as for a task.
+            supernet: as for a task.
+            shape: of a batch: (B, C, H, W), of float32.
+            device: as for a task.
+            seed: as for a task.
+            options: as for a task.
+
+        Raises:
+            ConfigurationError: there is no such score, or it reads data.
+        """
+        if score_definition(name).reads_data:
+            raise ConfigurationError(
+                f"a score without data must need none, but {name} does; give the estimator a task"
+            )
+        self = cls.__new__(cls)
+        self._begin(name, supernet, torch.zeros(*shape), None, None, device, seed, options)
+        return self
+
+    def _begin(
+        self,
+        name: str,
+        supernet: Supernet,
+        inputs: Tensor,
+        targets: Tensor | None,
+        loss: Loss | None,
+        device: str | torch.device,
+        seed: int,
+        options: Mapping[str, Any] | None,
+    ) -> None:
+        self._name, self._reads_weights = name, score_definition(name).reads_weights
         self._supernet = supernet
         self._seed = seed
         self._device = torch.device(device)
-        self._loss = task.loss
+        self._loss = loss
         self._options = {name: dict(options or {})}
-        inputs, targets = next(task.batches("train", batch_size, num_examples=batch_size, seed=seed))
-        self._inputs, self._targets = inputs.to(self._device), targets.to(self._device)
+        self._inputs = inputs.to(self._device)
+        self._targets = None if targets is None else targets.to(self._device)
         self._scores: dict[Architecture, Score] = {}
         if self._device.type == "cpu":
             keep_freed_memory()
+
+    @property
+    def num_examples(self) -> int:
+        """In the batch."""
+        return len(self._inputs)
 
     @property
     def num_degenerate(self) -> int:
@@ -75,7 +128,7 @@ class ScoreEstimator:
     def estimate(self, architecture: Architecture) -> Estimate:
         """The score of one architecture of the supernet's space."""
         score = self.score(architecture)
-        return Estimate(score.value, 0.0, score.seconds, len(self._inputs))
+        return Estimate(score.value, 0.0, score.seconds, self.num_examples)
 
     def value(self, architecture: Architecture) -> float:
         """The score as a number; higher is better."""

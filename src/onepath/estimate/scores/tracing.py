@@ -59,14 +59,17 @@ class Trace(TorchFunctionMode):
         network: its batch normalisations are run here, with the statistics of the batch, scale 1 and shift 0; all of
             them are given back by `close`.
         keeps_links: False leaves residual links out.
+        num_batches: equal batches that `run` is given one after the other in one tensor, and normalises each by its own
+            statistics: the calls of layers, which take much of a small network's time, are made once for all.
 
     Attributes:
         features: what the last global pooling was given (B, C, ...); the output where there was none.
         num_layers: depth of the features.
     """
 
-    def __init__(self, network: nn.Module, *, keeps_links: bool = False) -> None:
+    def __init__(self, network: nn.Module, *, keeps_links: bool = False, num_batches: int = 1) -> None:
         super().__init__()
+        self._num_batches = num_batches
         self._network = network
         self._keeps_links = keeps_links
         self._layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
@@ -95,7 +98,7 @@ class Trace(TorchFunctionMode):
         self.num_layers = self._past().depth
 
     def variances(self) -> list[tuple[int, Tensor, int]]:
-        """Of the last pass, for each normalisation that the features went through.
+        """Of the last pass and its first batch, for each normalisation that the features went through.
 
         Returns:
             The number of its layer, the batch's biased variances (C,), and the number of values per channel.
@@ -142,14 +145,35 @@ class Trace(TorchFunctionMode):
         def normalise(x: Tensor) -> Tensor:
             # Not watched: what happened is known, and watching would take longer than the layer of a small network.
             with torch._C.DisableTorchFunction():
-                num = x.numel() // x.shape[1]
-                output, _, inverse = torch.native_batch_norm(x, None, None, None, None, True, 0.0, layer.eps)
+                num = x.numel() // x.shape[1] // self._num_batches
+                output, inverse = _normalised(x, layer.eps, self._num_batches)
             past = past_of(x) or Past(0, 0)
             _remember(output, Past(past.depth, past.norms | 1 << len(self._inverses)))
             self._inverses.append((number, inverse, num))
             return output
 
         return normalise
+
+
+def _normalised(x: Tensor, eps: float, num_batches: int) -> tuple[Tensor, Tensor]:
+    """Each batch in x (num_batches * B, C, ...) normalised by its own statistics; 1 / deviations (C,) of the first."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    output = torch.empty_like(x)
+    means, inverses = (torch.empty((num_batches, x.shape[1]), dtype=dtype, device=x.device) for _ in range(2))
+    for part, out, mean, inverse in zip(
+        x.chunk(num_batches), output.chunk(num_batches), means, inverses, strict=True
+    ):
+        torch.ops.aten.native_batch_norm.out(
+            part,
+            *(None, None, None, None),
+            training=True,
+            momentum=0.0,
+            eps=eps,
+            out=out,
+            save_mean=mean,
+            save_invstd=inverse,
+        )
+    return output, inverses[0]
 
 
 def _is_constant(name: str, arguments: Sequence[Any]) -> bool:

@@ -1,0 +1,107 @@
+"""Several processes that score: the scores of one, and what ends them."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_zen import ZEN
+
+from onepath import pipeline
+from onepath.errors import ConfigurationError, UserError
+from onepath.estimate import ScoreEstimator
+from onepath.pipeline import processes, scored
+from onepath.pipeline.scoring_team import ScoringTeam
+from onepath.pipeline.stages import run_stage
+from onepath.space import Architecture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[pipeline.Run]:
+    with pipeline.Run(pipeline.make_config({**ZEN, "out": str(tmp_path / "run")})) as run:
+        yield run
+
+
+def drawn(run: pipeline.Run, num: int) -> list[Architecture]:
+    import numpy as np
+
+    return run.blank.space.architectures(run.blank.space.sample(num, np.random.default_rng(0)))
+
+
+def test_scores_are_those_of_one_process(run: pipeline.Run) -> None:
+    architectures = drawn(run, 6)
+    own = ScoreEstimator("zen", run.blank, run.task, batch_size=16, seed=3)
+    with closing(ScoringTeam(run, "zen", (16, *run.input_shape), 3, num_workers=2)) as team:
+        team.anticipate(architectures)
+        # Asked in another order than given out, and again, and one that was not announced.
+        found = [team.estimate(each) for each in [*reversed(architectures), *drawn(run, 8)]]
+    expected = [own.estimate(each) for each in [*reversed(architectures), *drawn(run, 8)]]
+    assert [dataclasses.replace(each, seconds=0) for each in found] == [
+        dataclasses.replace(each, seconds=0) for each in expected
+    ]
+    assert all(estimate.seconds > 0 for estimate in found)
+    assert len(set(found)) > 3
+
+
+def test_a_process_that_is_ended_is_told_in_one_line(
+    run: pipeline.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*arguments: Any, **options: Any) -> Any:
+        process = original(*arguments, **options)
+        process.send_signal(signal.SIGKILL)
+        return process
+
+    original = processes._start_process
+    monkeypatch.setattr(processes, "_start_process", start)
+    team = ScoringTeam(run, "zen", (16, *run.input_shape), 3, num_workers=1)
+    with closing(team), pytest.raises(UserError, match="that of scores was ended by SIGKILL") as error:
+        team.estimate(drawn(run, 1)[0])
+    assert "\n" not in str(error.value)
+
+
+def test_an_error_of_a_process_is_raised_here(run: pipeline.Run) -> None:
+    team = ScoringTeam(run, "snip", (16, *run.input_shape), 3, num_workers=1)
+    with closing(team), pytest.raises(ConfigurationError, match="snip does; give the estimator a task"):
+        team.estimate(drawn(run, 1)[0])
+
+
+def searched(out: Path, workers: int) -> Any:
+    given = {**ZEN, "out": str(out), "workers": workers}
+    with pipeline.Run(pipeline.make_config(given)) as run:
+        run_stage(run, "train")
+        run_stage(run, "search")
+        store = run.directory.store
+        trials = [dataclasses.replace(trial, seconds=0) for trial in store.trials()]
+        return trials, store.stage("search").record
+
+
+def test_a_search_finds_what_it_finds_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = searched(tmp_path / "alone", workers=2)
+    monkeypatch.setattr(scored, "FEWEST_SCORED", 6)
+    teams: list[ScoringTeam] = []
+    close = ScoringTeam.close
+    monkeypatch.setattr(ScoringTeam, "close", lambda team: (teams.append(team), close(team)))
+    assert searched(tmp_path / "together", workers=2) == alone
+    assert len(teams) == 1
+    assert not teams[0]._workers
+
+
+def test_who_scores_by_several_processes(run: pipeline.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def num_workers(**options: Any) -> int | None:
+        monkeypatch.setattr(run, "config", run.config.model_copy(update=options))
+        team = scored.scoring_team(run)
+        return None if team is None else team._num_workers
+
+    large = {"population": 512, "generations": 7}
+    assert num_workers(**large, workers=1) is None
+    assert num_workers(workers=4) == 4
+    assert num_workers(workers=64) == 32
+    assert num_workers(population=50, generations=4) is None
+    assert num_workers(**large, proxy="snip") is None
