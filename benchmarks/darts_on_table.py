@@ -35,12 +35,7 @@ Everything is kept in --out as it comes: the same command continues after a kill
 from __future__ import annotations
 
 import argparse
-import contextlib
-import copy
 import dataclasses
-import json
-import os
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,157 +43,25 @@ from typing import Any
 
 import numpy as np
 from darts_on_table_drawing import METHODS, Record
+from darts_on_table_networks import build, estimator_of, in_rounds, load, relaxed, weights_recipe
+from darts_on_table_plan import fixed_setting, plan
 from darts_on_table_summary import summarise
-from resumable import add_data_options, check_setting, load_cifar, run_command
+from resumable import add_data_options, run_command
 
-from onepath import spaces
 from onepath.data import Task
-from onepath.estimate import SupernetEstimator
-from onepath.methods.darts import darts_recipe
 from onepath.nn import Supernet
-from onepath.nn.relaxations import GumbelRelaxation, Relaxation, SoftmaxRelaxation, TwoPathRelaxation
-from onepath.randomness import generator
 from onepath.record import EstimateStore, TrainingCheckpoint, atomic_write_json
 from onepath.search import Evolution, FeasibleSet
 from onepath.train import (
-    ArchitectureRecipe,
-    ArchitectureTraining,
-    Recipe,
     UniformSampler,
     train_relaxed,
     train_supernet,
 )
 
-SETTING = (
-    *("budget_seconds", "rounds", "width", "num_cells", "input_size", "batch_size", "learning_rate"),
-    *("spos_training", "calibration_images", "validation_images", "eigenvalue", "num_images"),
-)
-PAPER_UPDATES = 19_500
-LARGEST_RATE = 0.05
-
 
 def main() -> None:
     options = parsed()
     run_command({"plan": plan, "train": train, "summary": summarise}, options)
-
-
-# The setting: what is given, and how long everything may last.
-
-
-def plan(options: argparse.Namespace) -> None:
-    """Measure, and fix the setting."""
-    show_plan(fixed_setting(options, lambda: load(options)))
-
-
-def fixed_setting(options: argparse.Namespace, task: Callable[[], Task]) -> Record:
-    """The setting of the directory, made if there is none; an error if another was given."""
-    given = {name: getattr(options, name) for name in SETTING}
-    path = options.out / "setting.json"
-    if not path.is_file():
-        # One that is copied brings what it was measured for, which is compared below.
-        made = (
-            {"given": given, "plan": measured_plan(options, task())}
-            if options.plan is None
-            else json.loads(options.plan.read_text())
-        )
-        temporary = options.out / f"setting.{os.getpid()}.json"
-        atomic_write_json(temporary, made)
-        with contextlib.suppress(FileExistsError):  # another process was quicker: its plan counts
-            os.link(temporary, path)
-        temporary.unlink()
-    stored: Record = json.loads(path.read_text())
-    check_setting(stored["given"], given, options.out)
-    return stored
-
-
-def measured_plan(options: argparse.Namespace, task: Task) -> Record:
-    """Numbers of updates and of evaluations that last as long as the budget."""
-    seconds: dict[str, list[float]] = {method: [] for method in METHODS}
-    estimate_seconds: list[float] = []
-    for repeat in range(options.repeats):
-        for method in METHODS:
-            seconds[method] += update_seconds(options, task, method, repeat)
-        estimate_seconds += evaluation_seconds(options, task, repeat)
-    each = {method: statistics.median(values) for method, values in seconds.items()}
-    budget, rounds, share = options.budget_seconds, options.rounds, options.spos_training
-    # The warm-up of proxyless has updates like those of spos.
-    warmup = num_warmup(rounds) / rounds
-    each["proxyless"] = warmup * each["spos"] + (1 - warmup) * each["proxyless"]
-    cell = statistics.mean(estimate_seconds)
-    return {
-        "seconds_per_update": each,
-        "seconds_per_evaluation": cell,
-        "updates_per_round": {
-            method: max(2, round(budget * (share if method == "spos" else 1) / each[method] / rounds))
-            for method in METHODS
-        },
-        "evaluations": max(20, round(budget * (1 - share) / cell)),
-    }
-
-
-class _EnoughError(Exception):
-    """Ends a training that is only timed."""
-
-
-def update_seconds(options: argparse.Namespace, task: Task, method: str, seed: int) -> list[float]:
-    """CPU seconds of a few updates of a new training, without the first."""
-    times = [time.process_time()]
-    rounds = in_rounds(task, options.timed_updates + 2)
-
-    def on_update(update: int, _: int) -> None:
-        times.append(time.process_time())
-        if update > options.timed_updates:
-            raise _EnoughError
-
-    with contextlib.suppress(_EnoughError):
-        if method == "spos":
-            supernet = build(options, seed)
-            sampler = UniformSampler(supernet.space)
-            train_supernet(
-                supernet,
-                rounds,
-                sampler=sampler,
-                recipe=weights_recipe(options, 1),
-                seed=seed,
-                on_update=on_update,
-            )
-        else:
-            supernet, training = relaxed(options, method, seed, PAPER_UPDATES, 1)  # one round: no warm-up
-            train_relaxed(
-                supernet, rounds, training, recipe=weights_recipe(options, 1), seed=seed, on_update=on_update
-            )
-    found = np.diff(times)[1:]
-    return [float(value) for value in found]
-
-
-def evaluation_seconds(options: argparse.Namespace, task: Task, seed: int) -> list[float]:
-    supernet = build(options, seed)
-    estimator = estimator_of(options, supernet, task, seed)
-    times, rng = [], generator(seed, "timed cells")
-    for architecture in supernet.space.architectures(supernet.space.sample(5, rng)):
-        began = time.process_time()
-        estimator.estimate(architecture)
-        times.append(time.process_time() - began)
-    return times[1:]
-
-
-def show_plan(setting: Record) -> None:
-    found = setting["plan"]
-    print(f"budget {setting['given']['budget_seconds']:g} CPU seconds for each method and seed")
-    for method in METHODS:
-        per_round, each = found["updates_per_round"][method], found["seconds_per_update"][method]
-        updates = per_round * setting["given"]["rounds"]
-        print(
-            f"  {method:<14}{1e3 * each:8.1f} ms an update, {updates:6,} updates, {updates * each:7.1f} s"
-            + (
-                f", then {found['evaluations']:,} cells of {1e3 * found['seconds_per_evaluation']:.0f} ms"
-                if method == "spos"
-                else ""
-            )
-        )
-
-
-# A search.
 
 
 def train(options: argparse.Namespace) -> None:
@@ -268,13 +131,6 @@ def train(options: argparse.Namespace) -> None:
     print(f"{name}: {found['path'][-1]['architecture']} in {content['seconds']:.0f} CPU s")
 
 
-def in_rounds(task: Task, num_updates: int) -> Task:
-    """The same task to a training whose epochs are rounds of so many updates; the batches know nothing of it."""
-    rounds = copy.copy(task)
-    rounds.updates_per_epoch = lambda _: num_updates  # type: ignore[method-assign]
-    return rounds
-
-
 class Meter:
     """CPU seconds of the updates, kept in the training's checkpoint.
 
@@ -327,34 +183,6 @@ class Meter:
         return state
 
 
-def relaxed(
-    options: argparse.Namespace, method: str, seed: int, per_round: int, num_rounds: int
-) -> tuple[Supernet, ArchitectureTraining]:
-    """A new supernet and the training of its logits."""
-    supernet = build(options, seed)
-    kinds: dict[str, type[Relaxation]] = {"gdas": GumbelRelaxation, "proxyless": TwoPathRelaxation}
-    relaxation = kinds.get(method, SoftmaxRelaxation)(supernet, seed=seed)
-    scale = max(1.0, PAPER_UPDATES / (per_round * num_rounds))
-    recipe = ArchitectureRecipe(
-        order="second" if method == "darts-second" else "first",
-        learning_rate=min(LARGEST_RATE, 3e-4 * scale),
-        watch_eigenvalue=options.eigenvalue and method.startswith("darts"),
-    )
-    if method == "proxyless":
-        recipe = ArchitectureRecipe(
-            learning_rate=min(LARGEST_RATE, 1e-3 * scale),
-            betas=(0.0, 0.999),
-            weight_decay=0.0,
-            warmup_epochs=num_warmup(num_rounds),
-        )
-    return supernet, ArchitectureTraining(supernet, relaxation, recipe, seed=seed)
-
-
-def num_warmup(num_rounds: int) -> int:
-    """Rounds in which proxyless trains weights alone."""
-    return num_rounds // 3
-
-
 def evolved(options: argparse.Namespace, supernet: Supernet, task: Task, num: int, trained: float) -> Record:
     """Evolution on the validation accuracy of inherited weights; every estimate is kept as it comes."""
     name = f"spos-{options.seed}"
@@ -388,39 +216,6 @@ def evolved(options: argparse.Namespace, supernet: Supernet, task: Task, num: in
             algorithm.tell([proposal.architecture for proposal in proposals], scores)
             path.append({"seconds": spent, "architecture": cell})
     return {"path": path, "trials": trials, "seconds_of_training": trained}
-
-
-def estimator_of(options: argparse.Namespace, supernet: Supernet, task: Task, seed: int) -> SupernetEstimator:
-    return SupernetEstimator(
-        supernet,
-        task,
-        calibration_images=options.calibration_images,
-        validation_images=options.validation_images,
-        device=options.device,
-        seed=seed,
-    )
-
-
-def build(options: argparse.Namespace, seed: int) -> Supernet:
-    return spaces.build(
-        "nasbench201",
-        10,
-        input_size=options.input_size,
-        in_channels=3,
-        width=options.width,
-        num_cells=options.num_cells,
-        seed=seed,
-    )
-
-
-def weights_recipe(options: argparse.Namespace, num_rounds: int) -> Recipe:
-    recipe = darts_recipe(num_rounds, options.batch_size)
-    rate = options.learning_rate
-    return dataclasses.replace(recipe, learning_rate=rate, final_rate=rate / 25)
-
-
-def load(options: argparse.Namespace) -> Task:
-    return load_cifar(options, None if options.input_size == 32 else options.input_size)
 
 
 def parsed() -> argparse.Namespace:
