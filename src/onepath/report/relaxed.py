@@ -71,11 +71,12 @@ def _text(architecture: Mapping[str, Any], points: Sequence[_Point]) -> str:
     first = f", after {whole(num_warmup)} that trained weights alone" if num_warmup else ""
     num = last.get("num_choices")
     of = f" of its {whole(num)} choices" if num else ""
+    hand = "hands its" if last["num_skips"] == 1 else "hand their"
     return (
         f"One probability for every candidate of {whole(len(architecture['candidates']))} choices was trained for "
         f"{whole(max(last['epoch'] - num_warmup, 0))} epochs{first}. At the end their mean entropy is "
         f"{last['entropy']:.2f}, where 1 is undecided and 0 decided, and {whole(last['num_skips'])}{of} in the most "
-        "probable architecture hand their input on as it is."
+        f"probable architecture {hand} input on as it is."
     )
 
 
