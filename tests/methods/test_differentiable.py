@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from data.texts import cycle_task
 
 import onepath as op
 from onepath.data import ImageTask
-from onepath.errors import InfeasibleError
-from onepath.methods import Derived, derive_within, feasible_set
+from onepath.errors import ConfigurationError, InfeasibleError
+from onepath.methods import (
+    Derived,
+    darts_recipe,
+    derive_within,
+    differentiable,
+    feasible_set,
+    proxyless_recipe,
+)
 from onepath.nn.relaxations import SoftmaxRelaxation, derive
+from onepath.search import Limit
+from onepath.train import ArchitectureTraining, Recipe
 
 LIMIT = 300_000
 
@@ -83,3 +94,117 @@ def test_a_cell_without_a_way_from_input_to_output_is_passed_over(data: ImageTas
     assert op.cost.macs(own, cheap, data.input_shape) <= 120_000
     both = feasible_set(own, data.input_shape, [op.MaxMacs(LIMIT), op.MaxParams(7_000)]).limits
     assert own.space.is_connected(derive_within(relaxation, both))
+
+
+DROPOUTS = ("words", "inputs", "cell_inputs", "states", "outputs")
+
+
+def language_model() -> op.Supernet:
+    return op.spaces.build(
+        "darts-rnn", 5, hidden=16, num_nodes=1, **{f"dropout_{name}": 0.0 for name in DROPOUTS}
+    )
+
+
+@pytest.mark.parametrize("search", [op.darts, op.gdas, op.proxyless])
+def test_methods_train_a_language_model(search: Any) -> None:
+    options = {"warmup_epochs": 1, "every": 1} if search is op.proxyless else {}
+    found = search(language_model(), cycle_task(510, 5, length=5), epochs=10, batch_size=10, **options)
+    # ln 5 = 1.609 is the loss of a network that has learned nothing, or that the update lets run through `none`.
+    assert np.mean([point.loss for point in found.curve[-20:]]) < 1.2
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, search: Any, *given: Any, **options: Any) -> dict[str, Any]:
+    """What a method asks of the training, which is left out."""
+    calls: list[dict[str, Any]] = []
+
+    def train(supernet: Any, data: Any, training: ArchitectureTraining, **more: Any) -> list[Any]:
+        assert supernet is given[0]
+        calls.append({"data": data, "training": training, **more})
+        return []
+
+    monkeypatch.setattr(differentiable, "train_relaxed", train)
+    search(*given, **options)
+    return calls[0]
+
+
+@pytest.mark.parametrize("search", [op.darts, op.gdas, op.proxyless])
+def test_kinds_of_data_have_their_own_settings(
+    search: Any, data: ImageTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = asked(monkeypatch, search, language_model(), cycle_task())
+    weights, logits = text["recipe"], text["training"].recipe
+    assert (weights.learning_rate, weights.momentum, weights.label_smoothing) == (20.0, 0.0, 0.0)
+    assert (logits.learning_rate, logits.weight_decay) == (3e-3, 1e-3)
+    assert (weights.clip_norm, logits.clip_norm) == (0.25, 0.25)
+    images = asked(monkeypatch, search, supernet(), data)
+    if search is op.proxyless:
+        assert images["recipe"] == proxyless_recipe(160, 256)
+        assert images["training"].recipe.learning_rate == 1e-3
+    else:
+        assert images["recipe"] == darts_recipe(50, 64)
+        assert (images["training"].recipe.learning_rate, images["training"].recipe.clip_norm) == (3e-4, 5.0)
+
+
+@pytest.mark.parametrize("search", [op.darts, op.gdas, op.proxyless])
+def test_what_is_given_reaches_the_training(
+    search: Any, data: ImageTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Recipe(epochs=7, batch_size=8, learning_rate=0.5, clip_norm=1.5)
+    passed = {"device": "meta", "checkpoint": object(), "on_point": print, "on_update": print, "seed": 3}
+    found = asked(
+        monkeypatch,
+        search,
+        supernet(),
+        data,
+        recipe=own,
+        warmup_epochs=2,
+        rule="logits",
+        architecture_rate=0.5,
+        **passed,
+    )
+    training = found.pop("training")
+    assert found == {**passed, "data": data, "recipe": own}
+    assert (training.rule, training.seed) == ("logits", 3)
+    logits = training.recipe
+    assert (logits.warmup_epochs, logits.learning_rate, logits.clip_norm) == (2, 0.5, 1.5)
+    shorter = asked(monkeypatch, search, supernet(), data, recipe=own, epochs=4, batch_size=5)["recipe"]
+    num_epochs = 44 if search is op.proxyless else 4
+    assert shorter == dataclasses.replace(own, epochs=num_epochs, batch_size=5)
+
+
+@pytest.mark.parametrize(
+    ("search", "options", "message"),
+    [
+        (op.darts, {"rule": "weight"}, "rule must be 'weights' or 'logits', but got 'weight'"),
+        (op.gdas, {"rule": "weight"}, "rule must be"),
+        (op.proxyless, {"rule": "weight"}, "rule must be"),
+        (op.darts, {"order": "third"}, "order must be 'first', 'second' or 'exact', but got 'third'"),
+        (
+            op.gdas,
+            {"epochs": 2, "warmup_epochs": 2},
+            "warmup_epochs < epochs must hold, but got warmup_epochs=2",
+        ),
+    ],
+)
+def test_wrong_options_are_refused_before_the_training(
+    search: Any, options: dict[str, Any], message: str, data: ImageTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differentiable, "train_relaxed", None)
+    with pytest.raises(ConfigurationError, match=message):
+        search(supernet(), data, **options)
+
+
+def test_the_exact_order_has_two_names(data: ImageTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("exact", "second-exact"):
+        found = asked(monkeypatch, op.darts, supernet(), data, order=name)
+        assert found["training"].recipe.order == "second-exact"
+
+
+@pytest.mark.parametrize("rule", ["weights", "logits"])
+def test_limits_that_all_meet_change_nothing_under_either_rule(rule: Any) -> None:
+    own = op.spaces.build("darts", 10, 32, channels=4, cells=3)
+    loose = [Limit(name, "", 1.0, lambda rows: np.zeros(len(rows))) for name in ("one", "other")]
+    relaxations = [SoftmaxRelaxation(own, deviation=3.0, seed=seed) for seed in range(3)]
+    assert any(derive(relaxation) != derive(relaxation, rule="logits") for relaxation in relaxations)
+    for relaxation in relaxations:
+        assert derive_within(relaxation, loose, rule=rule) == derive(relaxation, rule=rule)

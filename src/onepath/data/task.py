@@ -39,6 +39,8 @@ class Task(ABC):
         fingerprint: hexadecimal digest of the content and of the split; another digest means other data.
         notes: remarks on how the data were read, one sentence each.
         recipe_settings: fields of a `Recipe` that this kind of data needs otherwise than images do.
+        architecture_settings: fields of an `ArchitectureRecipe` that differentiable searches on this kind of data take
+            otherwise than their papers do for images.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Task(ABC):
     fingerprint: str
     notes: tuple[str, ...]
     recipe_settings: Mapping[str, Any] = {}
+    architecture_settings: Mapping[str, Any] = {}
 
     @abstractmethod
     def num_examples(self, split: Split) -> int:

@@ -64,6 +64,7 @@ class TextTask(Task):
         "clip_norm": 0.25,
         "label_smoothing": 0.0,
     }
+    architecture_settings: Mapping[str, Any] = {"learning_rate": 3e-3, "weight_decay": 1e-3}
 
     def __init__(
         self,

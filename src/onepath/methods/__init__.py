@@ -1,7 +1,7 @@
 """One file per paper: a composition of the rooms below."""
 
-from onepath.methods.darts import darts, darts_recipe
-from onepath.methods.differentiable import Derived, derive_within, search_relaxed
+from onepath.methods.darts import darts, darts_recipe, order_of
+from onepath.methods.differentiable import Derived, architecture_recipe, derive_within, search_relaxed
 from onepath.methods.fairnas import fair_recipe, fairnas
 from onepath.methods.front import Front, front_of
 from onepath.methods.gdas import gdas
@@ -17,6 +17,7 @@ __all__ = [
     "Front",
     "Scored",
     "Trial",
+    "architecture_recipe",
     "darts",
     "darts_recipe",
     "derive_within",
@@ -26,6 +27,7 @@ __all__ = [
     "front_of",
     "gdas",
     "one_shot",
+    "order_of",
     "proxyless",
     "proxyless_recipe",
     "score",

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from onepath.cost import Constraint
 from onepath.data import Task
-from onepath.errors import InfeasibleError
+from onepath.errors import ConfigurationError, InfeasibleError
 from onepath.methods.supernet_search import feasible_set
 from onepath.nn import Supernet
-from onepath.nn.relaxations import Relaxation, Rule, derive
+from onepath.nn.relaxations import Relaxation, Rule, derive, option_scores
 from onepath.randomness import generator
 from onepath.search.feasible import Constraint as Limit
 from onepath.space import Architecture
 from onepath.train import (
     ArchitecturePoint,
+    ArchitectureRecipe,
     ArchitectureTraining,
     Recipe,
     TrainingPoint,
     train_relaxed,
 )
+from onepath.train.training import Checkpoint, OnPoint, OnUpdate
 
 NUM_SAMPLES = 4096
 
@@ -54,12 +59,36 @@ def search_relaxed(
     recipe: Recipe,
     constraints: Sequence[Constraint] = (),
     seed: int = 0,
-    rule: Rule = "weights",
+    device: str | torch.device = "cpu",
+    checkpoint: Checkpoint | None = None,
+    on_point: OnPoint | None = None,
+    on_update: OnUpdate | None = None,
 ) -> Derived:
-    """Train, then derive within the limits; see `train_relaxed` and `derive_within`."""
+    """Train, then derive within the limits by the rule of `training`; see `train_relaxed` and `derive_within`.
+
+    Raises:
+        ConfigurationError: the warm-up leaves no epoch for the logits, or the rule is unknown.
+    """
+    option_scores(training.relaxation, training.rule)  # a wrong rule is found before the training
+    num_warmup = training.recipe.warmup_epochs
+    if num_warmup >= recipe.epochs:
+        raise ConfigurationError(
+            f"warmup_epochs < epochs must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}; lower "
+            "warmup_epochs"
+        )
     limits = feasible_set(supernet, data.input_shape, constraints).limits
-    curve = train_relaxed(supernet, data, training, recipe=recipe, seed=seed)
-    relaxation = training.relaxation
+    curve = train_relaxed(
+        supernet,
+        data,
+        training,
+        recipe=recipe,
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        on_point=on_point,
+        on_update=on_update,
+    )
+    relaxation, rule = training.relaxation, training.rule
     return Derived(
         best=derive_within(relaxation, limits, seed=seed, rule=rule),
         unlimited=derive(relaxation, rule=rule),
@@ -67,6 +96,41 @@ def search_relaxed(
         curve=tuple(curve),
         stopped=training.stopped,
     )
+
+
+def weights_recipe(
+    paper: Recipe, data: Task, *, given: Recipe | None, epochs: int | None, batch_size: int | None
+) -> Recipe:
+    """How the weights are trained: as in the paper but for what this kind of data needs, or as `given`.
+
+    Args:
+        paper: for images.
+        data: whose `recipe_settings` differ from that.
+        given: in its place; None for none.
+        epochs: instead of either's.
+        batch_size: instead of either's.
+    """
+    recipe = dataclasses.replace(paper, **data.recipe_settings) if given is None else given
+    return dataclasses.replace(
+        recipe,
+        epochs=recipe.epochs if epochs is None else epochs,
+        batch_size=recipe.batch_size if batch_size is None else batch_size,
+    )
+
+
+def architecture_recipe(
+    paper: ArchitectureRecipe, data: Task, weights: Recipe, *, rate: float | None = None
+) -> ArchitectureRecipe:
+    """How the logits are trained: as in the paper but for what this kind of data needs.
+
+    Args:
+        paper: for images.
+        data: whose `architecture_settings` differ from that.
+        weights: where it clips gradients, a look ahead does too.
+        rate: learning rate instead of either's; None for none.
+    """
+    recipe = dataclasses.replace(paper, clip_norm=weights.clip_norm, **data.architecture_settings)
+    return recipe if rate is None else dataclasses.replace(recipe, learning_rate=rate)
 
 
 def derive_within(
@@ -85,6 +149,7 @@ def derive_within(
         rule: see `derive`.
 
     Raises:
+        ConfigurationError: the rule is unknown.
         InfeasibleError: none is found; for one additive limit none exists.
     """
     tables = [(limit.table, limit.maximum) for limit in limits if limit.table is not None]
@@ -110,16 +175,15 @@ def derive_within(
             "does. Raise a limit."
         )
     rows = rows[legal]
-    best = max(range(len(rows)), key=_scorer(relaxation, rows))
+    best = int(np.argmax(_scores(relaxation, rows, rule)))
     return space.architectures(rows[best : best + 1])[0]
 
 
-def _scorer(relaxation: Relaxation, rows: np.ndarray) -> Callable[[int], float]:
-    """Row -> logarithm of its probability."""
+def _scores(relaxation: Relaxation, rows: npt.NDArray[np.integer], rule: Rule) -> npt.NDArray[np.float64]:
+    """What `derive` makes as large as it can, for each row."""
     space, active = relaxation.space, relaxation.space.active(rows)
     total = np.zeros(len(rows))
-    for name, p in relaxation.probabilities().items():
+    for name, scores in option_scores(relaxation, rule).items():
         column = space.column(name)
-        logs = p.detach().double().log().cpu().numpy()
-        total += np.where(active[:, column], logs[rows[:, column]], 0.0)
-    return total.__getitem__
+        total += np.where(active[:, column], np.asarray(scores)[rows[:, column]], 0.0)
+    return total

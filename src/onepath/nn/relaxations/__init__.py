@@ -1,7 +1,7 @@
 """Continuous relaxations of a supernet's choices: the architecture parameters, and the gates that they set."""
 
 from onepath.nn.relaxations.binary import BinaryRelaxation, TwoPathRelaxation
-from onepath.nn.relaxations.derivation import Rule, derive, num_skips
+from onepath.nn.relaxations.derivation import Rule, derive, num_skips, option_scores
 from onepath.nn.relaxations.expected_cost import ExpectedCost
 from onepath.nn.relaxations.gumbel import GumbelRelaxation
 from onepath.nn.relaxations.relaxation import Relaxation
@@ -17,4 +17,5 @@ __all__ = [
     "TwoPathRelaxation",
     "derive",
     "num_skips",
+    "option_scores",
 ]

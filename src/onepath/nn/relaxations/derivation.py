@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from onepath.errors import ConfigurationError
 from onepath.nn.relaxations.relaxation import Relaxation
 from onepath.space import Architecture, CostTable, most_probable
 
@@ -31,15 +32,27 @@ def derive(
         maximum: largest cost allowed, inclusive, in the table's unit.
 
     Raises:
+        ConfigurationError: another rule.
         InfeasibleError: no such architecture is within the limit.
     """
+    space, scores = relaxation.space, option_scores(relaxation, rule)
+    return most_probable(space, scores, table, maximum, accepts=space.is_connected)
+
+
+def option_scores(relaxation: Relaxation, rule: Rule) -> dict[str, list[float]]:
+    """Relaxed choice -> a score per option, higher is better; `derive` takes the highest sum over active choices.
+
+    Raises:
+        ConfigurationError: another rule.
+    """
+    if rule not in ("weights", "logits"):
+        raise ConfigurationError(f"rule must be 'weights' or 'logits', but got {rule!r}; use one of them")
     scores = {}
     for name, logits, num in zip(relaxation.names, relaxation.logits, relaxation.num_options, strict=True):
         values = logits.detach().double()
         values = values.log_softmax(0) if rule == "weights" else values
         scores[name] = values[:num].tolist()
-    space = relaxation.space
-    return most_probable(space, scores, table, maximum, accepts=space.is_connected)
+    return scores
 
 
 def num_skips(relaxation: Relaxation, architecture: Architecture) -> int:
