@@ -9,11 +9,13 @@ import pytest
 from refusals import assert_refused
 from run_processes import OPTIONS
 
-from onepath import pipeline
+from onepath import methods, pipeline
 from onepath.errors import ConfigurationError
 from onepath.nn.relaxations import BinaryRelaxation, SoftmaxRelaxation, TwoPathRelaxation
-from onepath.pipeline.relaxed import architecture_training
+from onepath.pipeline import seeds
+from onepath.pipeline.relaxed import Derivation, architecture_training
 from onepath.pipeline.resolving import resolve
+from onepath.record import StageRow
 from onepath.train import ArchitectureTraining, Guard
 
 FACTS = {"train": 1150, "validation": 287, "classes": 10, "input_shape": [1, 8, 8], "fitted_width": 0.2}
@@ -32,6 +34,8 @@ LATENCY = {"max_latency_ms": "0.5", "device": "torch-cpu"}
             "order must be 'first', 'second' or 'exact', but got 'third'",
         ),
         ({"method": "proxyless", "gates": "half"}, "gates must be 'full', 'two-path' or 'reinforce'"),
+        ({"method": "gdas", "rule": "weight"}, "rule must be 'weights' or 'logits', but got 'weight'"),
+        ({"rule": "logits"}, "rule is an option of method darts or gdas or proxyless, but method is spos"),
         ({"method": "darts", "num_seeds": 0}, "num_seeds must be greater than or equal to 1, but got 0"),
         ({"method": "darts", "skip_dropout": 1.0}, "skip_dropout must be less than 1"),
         ({"method": "darts", "warmup_epochs": -1}, "warmup_epochs must be greater than or equal to 0"),
@@ -107,6 +111,31 @@ def test_options_of_darts_reach_the_training(tmp_path: Path) -> None:
     assert (found.recipe.order, found.relaxation.skip_dropout) == ("second-exact", 0.3)
     assert (found.recipe.warmup_epochs, found.guard) == (2, Guard(1, 0.75))  # half of three choices
     assert found.cost is None
+    # The look ahead clips as the training does: at the norm that the recipe of small data has.
+    assert found.recipe.clip_norm == 2.0
+
+
+@pytest.mark.parametrize("method", ["darts", "gdas", "proxyless"])
+def test_the_rule_reaches_the_training_and_the_derivation(method: str, tmp_path: Path) -> None:
+    assert resolved(method=method).rule == "weights"
+    assert training(tmp_path, method=method, rule="logits").rule == "logits"
+    asked: list[str] = []
+
+    def derive_within(*_: Any, rule: str, **__: Any) -> None:
+        asked.append(rule)
+        raise InterruptedError
+
+    options = {"method": method, "rule": "logits", "epochs": 4, "retrain_from": "scratch"}
+    given = {**OPTIONS, **options, "out": str(tmp_path / "other")}
+    with pipeline.Run(pipeline.make_config(given)) as run, pytest.MonkeyPatch.context() as patch:
+        record = {"logits": {name: [0.0] * 3 for name in run.blank.space.names}}
+        run.directory.store.put_stage(StageRow("train", done=True, record={"architecture": record}))
+        patch.setattr(methods, "derive_within", derive_within)
+        with pytest.raises(InterruptedError):
+            Derivation(run, seed=0, num_random=0).ask(run.feasible)
+        with pytest.raises(InterruptedError):
+            seeds._derived(run, record, 0)
+    assert asked == ["logits", "logits"]
 
 
 def test_options_of_proxyless_reach_the_training(tmp_path: Path) -> None:

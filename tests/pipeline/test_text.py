@@ -13,6 +13,7 @@ import pytest
 from onepath import pipeline
 from onepath.data import TextTask
 from onepath.pipeline.config import make_config
+from onepath.pipeline.relaxed import architecture_training
 from onepath.pipeline.stages import run_stage
 from onepath.record import RunRecord
 
@@ -65,6 +66,28 @@ def test_a_run_on_text_finds_and_trains_a_cell(trained: tuple[Path, TextTask]) -
     assert best.accuracy == pytest.approx(math.exp(-best.loss), rel=1e-6)
     curve = record.curves["winner-scratch"]
     assert curve[-1].metric == pytest.approx(math.exp(-curve[-1].loss), rel=0.05)
+
+
+def test_logits_are_trained_as_for_text(trained: tuple[Path, TextTask], tmp_path: Path) -> None:
+    options = {
+        "data": "python:lines",
+        "space": "darts-rnn",
+        "width": 0.01,
+        "space_arguments": {"num_nodes": 2},
+    }
+    options |= {
+        "method": "darts",
+        "order": "second",
+        "epochs": 400,
+        "batch_size": 8,
+        "out": str(tmp_path / "run"),
+    }
+    with pipeline.Run(make_config(options), data=trained[1]) as run:
+        recipe, scale = architecture_training(run, run.blank, 0).recipe, 19_500 / run.num_supernet_updates
+    # The look ahead is clipped as the updates of the weights are.
+    assert (recipe.clip_norm, recipe.weight_decay) == (0.25, 1e-3)
+    assert 1 < scale < 0.05 / 3e-3
+    assert recipe.learning_rate == pytest.approx(3e-3 * scale)
 
 
 @pytest.mark.slow

@@ -208,6 +208,14 @@ NumSeeds = Annotated[
         rich_help_panel=_DIFFERENTIABLE,
     ),
 ]
+RuleName = Annotated[
+    str | None,
+    typer.Option(
+        "--rule",
+        help="What is compared between edges when the network is derived: softmax weights (default) or logits.",
+        rich_help_panel=_DIFFERENTIABLE,
+    ),
+]
 CostLossName = Annotated[
     str | None,
     typer.Option(

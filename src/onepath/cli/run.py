@@ -42,6 +42,7 @@ def _run_options(
     skip_dropout: o.SkipDropout = None,
     warmup_epochs: o.WarmupEpochs = None,
     num_seeds: o.NumSeeds = None,
+    rule: o.RuleName = None,
     cost_loss: o.CostLossName = None,
     prefilter: o.Prefilter = None,
     proxy: o.Proxy = None,

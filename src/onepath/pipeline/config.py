@@ -128,6 +128,8 @@ class RunConfig(BaseModel):
             Of darts, gdas and proxyless.
         num_seeds: searches, with the seeds from `seed` on, of which the one goes on whose derived architecture has the
             highest inherited validation accuracy. Of darts, gdas and proxyless.
+        rule: what the derivation compares between edges: softmax "weights", of which a large one of `none` demotes its
+            edge, or raw "logits". Of darts, gdas and proxyless.
         cost_loss: joins the loss of the logits with the expected cost: "add-linear", "multiply-log", "reward" for gates
             "reinforce", or "none". The cost is in milliseconds under a limit on latency, else in MACs, and aims at the
             limit; None joins it for proxyless under such a limit. Of darts, gdas and proxyless.
@@ -179,6 +181,7 @@ class RunConfig(BaseModel):
     skip_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     warmup_epochs: Annotated[int, Field(ge=0)] | None = None
     num_seeds: Positive | None = None
+    rule: Literal["weights", "logits"] | None = None
     cost_loss: Literal["none", "add-linear", "multiply-log", "reward"] | None = None
     proxy: str | None = None
     epochs: Positive | None = None

@@ -167,6 +167,7 @@ _OF_ALL_RELAXED: Mapping[str, Any] = {
     "max_skips": None,
     "warmup_epochs": None,
     "num_seeds": 1,
+    "rule": "weights",
     "cost_loss": None,
 }
 

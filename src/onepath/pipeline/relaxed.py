@@ -13,14 +13,13 @@ from onepath.search.algorithm import Proposal, check_told, first_new
 
 if TYPE_CHECKING:
     from onepath.nn import Supernet
-    from onepath.nn.relaxations import Relaxation
+    from onepath.nn.relaxations import Relaxation, Rule
     from onepath.pipeline.config import RunConfig
     from onepath.pipeline.context import Run
     from onepath.search import FeasibleSet
     from onepath.search.algorithm import Score
     from onepath.space import Architecture, CostTable
     from onepath.train import ArchitectureTraining, CostLoss, Guard
-    from onepath.train.architecture import Order
     from onepath.train.cost_loss import Form
 
 _PAPER_UPDATES = 19_500  # 50 epochs of 25,000 images in batches of 64
@@ -28,7 +27,6 @@ _LARGEST_RATE = 0.05
 _DIGITS = 5
 _EIGENVALUE_RATIO = 0.75
 _FORMS: dict[str, Form] = {"add-linear": "add-linear", "multiply-log": "multiply-log"}
-_ORDERS: dict[str, Order] = {"first": "first", "second": "second", "exact": "second-exact"}
 
 
 def relaxation_of(config: RunConfig, supernet: Supernet, seed: int) -> Relaxation:
@@ -47,6 +45,11 @@ def relaxation_of(config: RunConfig, supernet: Supernet, seed: int) -> Relaxatio
     return (TwoPathRelaxation if config.gates == "two-path" else BinaryRelaxation)(supernet, seed=seed)
 
 
+def rule_of(config: RunConfig) -> Rule:
+    """What the derivation compares between edges."""
+    return config.rule or "weights"
+
+
 def trained_relaxation(
     config: RunConfig, supernet: Supernet, logits: Mapping[str, Sequence[float]]
 ) -> Relaxation:
@@ -62,24 +65,25 @@ def trained_relaxation(
 def architecture_training(run: Run, supernet: Supernet, seed: int) -> ArchitectureTraining:
     """How the method trains the logits of a search of this seed.
 
-    The papers' rates are for some 20,000 updates; a shorter run takes a rate that goes as far, up to 0.05.
+    The papers' rates are for some 20,000 updates; a shorter run takes a rate that goes as far, up to 0.05. Where the
+    weights' gradients are clipped, those of a look ahead are, too.
     """
+    from onepath.methods import architecture_recipe, order_of
     from onepath.train import ArchitectureRecipe, ArchitectureTraining, Reinforce
 
     config = run.config
     seed = int(generator(seed, "architecture").integers(2**31))
     relaxation = relaxation_of(config, supernet, seed)
-    scale = max(1.0, _PAPER_UPDATES / run.num_supernet_updates)
     recipe = ArchitectureRecipe(
-        order=_ORDERS[config.order or "first"],
-        learning_rate=min(_LARGEST_RATE, 3e-4 * scale),
+        order=order_of(config.order or "first"),
         warmup_epochs=config.warmup_epochs or 0,
         watch_eigenvalue=config.guard == "watch",
     )
     if config.method == "proxyless":
-        recipe = dataclasses.replace(
-            recipe, learning_rate=min(_LARGEST_RATE, 1e-3 * scale), betas=(0.0, 0.999), weight_decay=0.0
-        )
+        recipe = dataclasses.replace(recipe, learning_rate=1e-3, betas=(0.0, 0.999), weight_decay=0.0)
+    recipe = architecture_recipe(recipe, run.task, run.recipe(retrain=False))
+    scale = max(1.0, _PAPER_UPDATES / run.num_supernet_updates)
+    recipe = dataclasses.replace(recipe, learning_rate=min(_LARGEST_RATE, scale * recipe.learning_rate))
     reinforce = None
     if config.gates == "reinforce":
         reinforce = Reinforce(*_aimed_cost(run)) if config.cost_loss == "reward" else Reinforce()
@@ -91,6 +95,7 @@ def architecture_training(run: Run, supernet: Supernet, seed: int) -> Architectu
         cost=_cost_loss(run, relaxation),
         guard=_guard(config, relaxation),
         reinforce=reinforce,
+        rule=rule_of(config),
     )
 
 
@@ -139,7 +144,7 @@ def _guard(config: RunConfig, relaxation: Relaxation) -> Guard | None:
         return None
     max_skips = config.max_skips
     if max_skips is None:
-        options = derive(relaxation).options
+        options = derive(relaxation, rule=rule_of(config)).options
         max_skips = sum(name in options for name in relaxation.names) // 2
     return Guard(max_skips, _EIGENVALUE_RATIO if config.method == "darts" else None)
 
@@ -162,6 +167,7 @@ def architecture_record(training: ArchitectureTraining) -> dict[str, Any]:
         "candidates": dict(zip(relaxation.names, relaxation.candidates, strict=True)),
         "points": points,
         "warmup_epochs": training.recipe.warmup_epochs,
+        "order": training.recipe.order,
         "guard": None if training.guard is None else dataclasses.asdict(training.guard),
         "stopped": training.stopped,
         "stopped_epoch": training.stopped_epoch,
@@ -208,7 +214,8 @@ class Derivation:
 
         record = self._run.directory.store.stage("train").record["architecture"]
         relaxation = trained_relaxation(self._run.config, self._run.blank, record["logits"])
-        return derive_within(relaxation, feasible.limits, seed=self._seed)
+        rule = rule_of(self._run.config)
+        return derive_within(relaxation, feasible.limits, seed=self._seed, rule=rule)
 
 
 def check_relaxed(method: str) -> Any:

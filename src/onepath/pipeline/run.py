@@ -42,6 +42,7 @@ class RunOptions(TypedDict, total=False):
     skip_dropout: float | None
     warmup_epochs: int | None
     num_seeds: int | None
+    rule: str | None
     cost_loss: str | None
     proxy: str | None
     epochs: int | None

@@ -128,11 +128,13 @@ def _keeping_history(
 def _derived(run: Run, record: dict[str, Any], seed: int) -> dict[str, Any]:
     """A seed's line of the report: its architecture within the limits, with the weights of its own search."""
     from onepath.methods import derive_within
-    from onepath.pipeline.relaxed import trained_relaxation
+    from onepath.pipeline.relaxed import rule_of, trained_relaxation
 
     supernet = _blank(run, seed)
     relaxation = trained_relaxation(run.config, supernet, record["logits"])
-    architecture = derive_within(relaxation, run.feasible.limits, seed=algorithm_seed(run, 0))
+    architecture = derive_within(
+        relaxation, run.feasible.limits, seed=algorithm_seed(run, 0), rule=rule_of(run.config)
+    )
     supernet.load_state_dict(load_tensors(run.directory.weights_path(_name(seed))))
     estimate = inherited_estimator(run, supernet.eval()).estimate(architecture)
     macs, params = run.cost(architecture)
