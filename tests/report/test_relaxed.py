@@ -124,3 +124,10 @@ def test_names_are_escaped_in_the_page(
     assert HOSTILE not in page
     assert "4 (taken)" in page
     assert "<svg" in page
+
+
+@pytest.mark.parametrize(("order", "is_said"), [("first", False), ("second", True), ("second-exact", True)])
+def test_the_loss_of_a_look_ahead_is_said_to_be_one(make_record: Make, order: str, is_said: bool) -> None:
+    section = relaxed_section(make(make_record, history(2, order=order)))
+    assert section is not None
+    assert ("at the weights that the step looks ahead to" in section["text"]) is is_said

@@ -44,7 +44,7 @@ def relaxed_section(record: RunRecord) -> dict[str, Any] | None:
         else [_leading(candidates, points), _final(candidates, names, points[-1])]
     )
     return {
-        "text": _text(architecture, points) + _eigenvalue_text(points),
+        "text": _text(architecture, points) + _eigenvalue_text(points) + _loss_text(architecture, points),
         "guard": _guard_text(architecture),
         "signals": _signals(architecture, points),
         "weights": weights,
@@ -86,6 +86,16 @@ def _eigenvalue_text(points: Sequence[_Point]) -> str:
     return (
         " The dominant eigenvalue is that of the Hessian of the validation loss in the logits: where it rises, small "
         "changes of the probabilities, and so taking one candidate of each, cost accuracy."
+    )
+
+
+def _loss_text(architecture: Mapping[str, Any], points: Sequence[_Point]) -> str:
+    is_known = any(point.get("loss") is not None for point in points)
+    if not is_known or not str(architecture.get("order", "first")).startswith("second"):
+        return ""
+    return (
+        " The loss of the architecture steps is that on validation batches at the weights that the step looks ahead "
+        "to, not at the present ones."
     )
 
 
