@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from onepath.errors import BindingError, SpaceError
@@ -31,7 +32,7 @@ class ChoiceBlock(nn.Module):
 
     Raises:
         BindingError: no candidate, or a choice whose options are not the candidates' names.
-        SpaceError: at run time, no option is active yet.
+        SpaceError: at run time, no option is active yet, or a candidate changes in place what others read, too.
     """
 
     def __init__(
@@ -86,13 +87,32 @@ class ChoiceBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Sum of the active candidates' outputs, each times its weight."""
         gate = self.gate()
-        outputs = [self.candidate(index)(x) for index in gate.active]
+        is_alone = len(gate.active) == 1 and gate.estimator is None
+        outputs = [self.candidate(index)(x) if is_alone else self.run(index, x) for index in gate.active]
         if gate.weights is not None:
             outputs = [weight * output for weight, output in zip(gate.weights, outputs, strict=True)]
         total: Tensor = outputs[0]
         for output in outputs[1:]:
             total = total + output
         return total if gate.estimator is None else gate.estimator(self, x, total)
+
+    def run(self, index: int, x: Tensor) -> Tensor:
+        """What a candidate, by its index in a gate, makes of an input that is needed again.
+
+        Raises:
+            SpaceError: the candidate has changed the input in place.
+        """
+        if x.is_inference() or torch.compiler.is_compiling():  # without versions
+            output: Tensor = self.candidate(index)(x)
+            return output
+        before = x._version
+        output = self.candidate(index)(x)
+        if x._version != before:
+            raise SpaceError(
+                f"{self.path or 'ChoiceBlock'}: a candidate must leave its input as it was, since others read it, but "
+                f"{self.gate_names[index]!r} changes it in place. Let it begin with inplace=False."
+            )
+        return output
 
     def candidate(self, index: int) -> nn.Module:
         """The candidate that a gate means by an index."""

@@ -26,7 +26,8 @@ class BinaryRelaxation(Relaxation):
     """One candidate per choice, drawn by its probability; every candidate's gate has a gradient.
 
     The candidates that were not drawn are computed one after the other in the backward pass, and nothing of them is
-    kept: memory of one path, whatever the number of candidates, for the time of all.
+    kept: memory of one path, whatever the number of candidates, for the time of all. What follows a block may change
+    the block's output in place; the drawn candidate is then computed again, too.
     """
 
     def weight_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
@@ -131,19 +132,24 @@ class _AllGates:
 class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, output: Tensor, gates: Tensor, x: Tensor, block: ChoiceBlock, index: int) -> Tensor:
-        ctx.save_for_backward(x, output, gates)
+        ctx.save_for_backward(x, gates)
         ctx.block, ctx.index, ctx.device = block, index, x.device.type
         ctx.is_cast, ctx.dtype = torch.is_autocast_enabled(ctx.device), torch.get_autocast_dtype(ctx.device)
-        return output.view_as(output)
+        if output.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+            output = output.clone()  # of an identity: what changes it in place must not change x
+        ctx.output, ctx.version = output.detach(), output._version
+        # Same memory and version counter, but no view: what follows may change it in place, and is told by the version.
+        return output.detach()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        x, output, gates = ctx.saved_tensors
+        x, gates = ctx.saved_tensors
+        is_kept = ctx.output._version == ctx.version
         products = torch.empty_like(gates)
         cast = torch.autocast(ctx.device, ctx.dtype, enabled=ctx.is_cast)
         with torch.no_grad(), frozen_statistics(ctx.block), cast:
             for index in range(len(gates)):
-                candidate = output if index == ctx.index else ctx.block.candidate(index)(x)
+                candidate = ctx.output if is_kept and index == ctx.index else ctx.block.run(index, x)
                 products[index] = (gradient.to(gates.dtype) * candidate.to(gates.dtype)).sum()
         return gradient, products, None, None, None
