@@ -224,6 +224,28 @@ def test_skip_dropout_keeps_the_mean_of_the_skip() -> None:
     assert len(relaxation.weight_path(rng, 1.0).gates["0"].active) == 2
 
 
+def mean_weights(candidates: dict[str, nn.Module], rate: float) -> np.ndarray:
+    """Mean weight of each candidate over many updates of the weights, 0 where it is left out."""
+    relaxation = SoftmaxRelaxation(
+        Supernet(nn.Sequential(ChoiceBlock(candidates))), skip_dropout=rate, deviation=0.0
+    )
+    rng, total = np.random.default_rng(0), np.zeros(len(candidates))
+    for _ in range(2000):
+        gate = relaxation.weight_path(rng, 0.0).gates["0"]
+        assert gate.weights is not None
+        total[list(gate.active)] += gate.weights.numpy()
+    return total / 2000
+
+
+def test_skip_dropout_never_drops_all_candidates() -> None:
+    skips = {"skip": nn.Identity(), "skip_connect": nn.Identity()}
+    for rate in (0.5, 0.9):
+        assert mean_weights({"skip": nn.Identity()}, rate) == pytest.approx([1.0])
+        assert mean_weights(skips, rate) == pytest.approx([0.5, 0.5])
+    found = mean_weights({**skips, "linear": nn.Linear(3, 3)}, 0.5)
+    assert found == pytest.approx([1 / 3] * 3, abs=0.03)
+
+
 def test_binary_gates_leave_running_statistics_alone() -> None:
     torch.manual_seed(0)
     block = ChoiceBlock([nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)) for _ in range(3)])

@@ -27,7 +27,8 @@ class SoftmaxRelaxation(Relaxation):
     Args:
         supernet, seed, deviation: see `Relaxation`.
         skip_dropout: probability, falling linearly to 0 over the search, with which an update of the weights leaves
-            out the skip connection of a choice; when it stays, its weight is divided by the complement.
+            out the skip connection of a choice; when it stays, its weight is divided by the complement. A choice of
+            nothing but skip connections keeps them all.
 
     Raises:
         ConfigurationError: a rate outside [0, 1), or a choice that is no choice block.
@@ -53,9 +54,10 @@ class SoftmaxRelaxation(Relaxation):
         gates = {}
         for (name, candidates, num, weights), skips in zip(self._weights(), self.skips, strict=True):
             constant, active = weights.detach(), list(range(num))
-            for index in (candidates.index(skip) for skip in sorted(skips)) if rate > 0 else ():
+            is_dropped = rate > 0 and len(skips) < num
+            for index in (candidates.index(skip) for skip in sorted(skips)) if is_dropped else ():
                 constant[index] /= 1 - rate
-                if num > 1 and rng.random() < rate:
+                if rng.random() < rate:
                     active.remove(index)
             gates[name] = Gate(tuple(active), constant[active])
         return self.gated(gates)
