@@ -11,6 +11,7 @@ import onepath as op
 from onepath.errors import ConfigurationError, SpaceError
 from onepath.nn import Supernet
 from onepath.nn.edge_sum import FixedSum, dropped
+from onepath.nn.frozen_statistics import frozen_statistics
 from onepath.nn.relaxations import SoftmaxRelaxation, derive
 from onepath.spaces.darts import Darts
 from onepath.spaces.darts_operations import FactorizedReduce, Memory, Pooling, SharedReLU
@@ -202,3 +203,17 @@ def test_wrong_settings_are_errors() -> None:
         Darts(cells=2)
     with pytest.raises(ConfigurationError, match="channels"):
         Darts(channels=5)
+
+
+def test_poolings_train_in_double_precision() -> None:
+    x = torch.rand((2, 4, 6, 6), generator=torch.Generator().manual_seed(0))
+    single, double = (Pooling("avg", 4, 1, Memory()) for _ in range(2))
+    double.double()
+    y = double(x.double())
+    assert y.dtype == torch.float64
+    assert torch.allclose(single(x).double(), y, atol=1e-5)
+    assert double.norm.running_var is not None
+    exact = double.pool(x.double()).var((0, 2, 3))
+    assert torch.allclose(double.norm.running_var, 0.9 + 0.1 * exact, atol=1e-12)
+    with frozen_statistics(double):
+        assert double(x.double()).dtype == torch.float64

@@ -131,7 +131,8 @@ class Pooling(_Plain):
     def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The pooled and normalised input, and mean and unbiased variance of each channel before it."""
         pooled = self.pool(x)
-        mean, var = pooled.new_zeros((2, pooled.shape[1]), dtype=torch.float32)
+        wide = torch.promote_types(pooled.dtype, torch.float32)  # as the statistics of half precision
+        mean, var = pooled.new_zeros((2, pooled.shape[1]), dtype=wide)
         return functional.batch_norm(pooled, mean, var, None, None, True, 1.0, self.norm.eps), mean, var
 
     def _track(self, mean: Tensor, var: Tensor) -> None:
