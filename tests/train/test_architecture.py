@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +24,7 @@ from onepath.nn.relaxations import (
     TwoPathRelaxation,
 )
 from onepath.space import CostTable, CostTerm
-from onepath.spaces import build
 from onepath.train import (
-    ArchitecturePoint,
     ArchitectureRecipe,
     ArchitectureTraining,
     CostLoss,
@@ -34,7 +32,6 @@ from onepath.train import (
     Recipe,
     Reinforce,
 )
-from onepath.train.architecture_signals import dominant_eigenvalue, mean_entropy
 from onepath.train.loop import train_relaxed
 from onepath.train.training import Training
 
@@ -69,8 +66,14 @@ def search(
     return supernet, architecture
 
 
-@pytest.mark.parametrize("order", ["first", "second", "second-exact"])
-@pytest.mark.parametrize("kind", [SoftmaxRelaxation, GumbelRelaxation])
+@pytest.mark.parametrize(
+    ("kind", "order"),
+    [
+        *itertools.product((SoftmaxRelaxation, GumbelRelaxation), ("first", "second", "second-exact")),
+        (BinaryRelaxation, "first"),
+        (TwoPathRelaxation, "first"),
+    ],
+)
 def test_a_step_leaves_weights_and_statistics_alone_to_the_bit(
     toys: Any, order: Any, kind: type[Relaxation]
 ) -> None:
@@ -217,10 +220,13 @@ def test_settings_tell_costs_and_rewards_apart() -> None:
 
 
 def test_logits_wait_for_the_warm_up_and_every(toys: Any) -> None:
-    _, architecture = search(toys, warmup_epochs=3)
-    assert [p.loss for p in architecture.points] == [None] * 3
+    _, architecture = search(toys, warmup_epochs=2)
+    assert [p.loss is None for p in architecture.points] == [True, True, False]
     start = SoftmaxRelaxation(blocks_supernet((3, 2)))
-    assert all(torch.equal(a, b) for a, b in zip(architecture.logits, start.logits, strict=True))
+    assert architecture.points[1].weights == start.weights_of()
+    assert architecture.points[2].weights != start.weights_of()
+    with pytest.raises(ConfigurationError, match="warmup_epochs=3, epochs=3"):
+        search(toys, warmup_epochs=3)
     _, sparse = search(toys, every=4)
     assert sparse.optimizer.state[sparse.logits[0]]["step"] == 3  # 12 updates
 
@@ -239,53 +245,6 @@ def test_unsampled_weights_do_not_move(toys: Any) -> None:
             assert torch.equal(value, after[name]), name
 
 
-def a_point(epoch: int, num_skips: int = 0, eigenvalue: float | None = None) -> ArchitecturePoint:
-    return ArchitecturePoint(epoch, 1.0, 0.5, num_skips, eigenvalue, "", {})
-
-
-def test_guard_fires_on_skips_and_on_a_rising_eigenvalue() -> None:
-    guard = Guard(max_skips=2, eigenvalue_ratio=0.75, window=2, first_epoch=2)
-    assert guard.fires([]) is None
-    assert guard.fires([a_point(1, 9)]) is None
-    assert guard.fires([a_point(2, 2)]) is None
-    assert "3 skip" in str(guard.fires([a_point(2, 3)]))
-    flat = [a_point(epoch, 0, 1.0) for epoch in range(2, 6)]
-    assert guard.fires(flat) is None
-    rising = [
-        a_point(epoch, 0, value) for epoch, value in zip(range(2, 6), (1.0, 1.0, 1.5, 1.6), strict=True)
-    ]
-    assert "eigenvalue" in str(guard.fires(rising))
-    with pytest.raises(ConfigurationError, match="eigenvalue_ratio"):
-        Guard(eigenvalue_ratio=1.5)
-
-
-def test_a_guard_that_fires_takes_the_logits_back(toys: Any) -> None:
-    class AtEpochTwo(Guard):
-        def fires(self, points: Any) -> str | None:
-            return "enough" if len(points) == 2 else None
-
-    _, free = search(toys)
-    _, stopped = search(toys, guard=AtEpochTwo())
-    assert stopped.stopped == "enough, after epoch 2"
-    assert stopped.points[:2] == free.points[:2]
-    assert stopped.points[2].weights == free.points[0].weights  # as after the last good epoch
-    assert stopped.points[2].loss is None
-
-
-def test_a_guard_does_not_judge_the_warm_up_and_has_its_eigenvalues(toys: Any) -> None:
-    class Seeing(Guard):
-        seen: ClassVar[list[list[int]]] = []
-
-        def fires(self, points: Any) -> str | None:
-            self.seen.append([p.epoch for p in points])
-            return None
-
-    _, found = search(toys, guard=Seeing(eigenvalue_ratio=0.75), warmup_epochs=1)
-    assert Seeing.seen[0] == []  # after the first epoch, which trained weights alone
-    assert Seeing.seen[-1] == list(range(1, len(found.points)))
-    assert all(point.eigenvalue is not None for point in found.points)
-
-
 def test_a_sampled_none_costs_nothing_in_a_reward() -> None:
     block = ChoiceBlock({"cheap": nn.Identity(), "dear": nn.Linear(3, 3)}, none=nn.Identity())
     relaxation = BinaryRelaxation(Supernet(nn.Sequential(block)))
@@ -296,43 +255,43 @@ def test_a_sampled_none_costs_nothing_in_a_reward() -> None:
     free = Reinforce(CostTable(0, [CostTerm(name, [0, 990])], "macs"), reference=10.0)
     with pytest.raises(ConfigurationError, match="a cost in a reward must be above 0"):
         free._factor(relaxation, [0])
-    with pytest.raises(ConfigurationError, match="reference > 0"):
-        Reinforce(reference=-5.0)
 
 
-def test_skips_are_told_by_what_they_do() -> None:
-    def skips(name: str, **sizes: Any) -> set[str]:
-        supernet = build(name, num_classes=5, **sizes)
-        return set().union(*SoftmaxRelaxation(supernet).skips)
+def test_an_expected_cost_of_rewards_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ExpectedCost] = []
 
-    assert skips("proxylessnas", input_size=16, width=0.25) == {"zero"}
-    assert skips("nasbench-macro", input_size=16, width=0.25) == {"identity"}
-    assert skips("darts-rnn", width=0.05) == set()  # its identity is an activation
+    class Made(ExpectedCost):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr("onepath.train.reinforce.ExpectedCost", Made)
+    supernet = blocks_supernet((3, 2))
+    table = CostTable(0, [CostTerm(supernet.space.names[0], [10, 20, 40])], "macs")
+    estimator = Reinforce(table)
+    for num in (1, 2):
+        relaxation = BinaryRelaxation(supernet)
+        for _ in range(3):
+            estimator.settings(relaxation)
+            estimator.gradients(relaxation, lambda _: 1.0, np.random.default_rng(0))
+        assert len(made) == num
 
 
-def test_entropy_of_equal_and_of_decided_probabilities() -> None:
-    relaxation = SoftmaxRelaxation(blocks_supernet((3, 2)), deviation=0.0)
-    assert mean_entropy(relaxation) == pytest.approx(1.0)
-    with torch.no_grad():
-        for p in relaxation.logits:
-            p[0] = 60.0
-    assert mean_entropy(relaxation) == pytest.approx(0.0, abs=1e-6)
-
-
-def test_dominant_eigenvalue_of_a_quadratic() -> None:
-    vectors, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))
-    hessian = torch.from_numpy(vectors @ np.diag([-4.0, 2.0, 1.0, 0.5, 0.1]) @ vectors.T)
-    a, b = torch.zeros(2, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
-    before = [a.clone(), b.clone()]
-    found = dominant_eigenvalue(
-        lambda: (hessian @ torch.cat([a, b])).split([2, 3]),
-        [a, b],
-        torch.ones(5, dtype=torch.float64),
-        num_iterations=30,
-    )
-    assert found == pytest.approx(-4.0, rel=1e-6)
-    assert torch.equal(a, before[0])
-    assert torch.equal(b, before[1])
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Reinforce(reference=-5.0), "reference > 0"),
+        (lambda: Reinforce(num_samples=0), "num_samples >= 1"),
+        (lambda: Reinforce(rate=5), "0 < rate <= 1"),
+        (lambda: Reinforce(exponent=float("nan")), "exponent >= 0"),
+        (lambda: ArchitectureRecipe(betas=(2, 3)), "betas in"),
+        (lambda: ArchitectureRecipe(clip_norm=-1), "clip_norm > 0"),
+        (lambda: ArchitectureRecipe(learning_rate=float("inf")), "learning_rate > 0"),
+    ],
+)
+def test_values_out_of_range(make: Any, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        make()
 
 
 def test_reinforce_estimates_the_gradient_of_the_expected_reward() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from onepath.errors import ConfigurationError
 from onepath.nn.frozen_statistics import frozen_statistics
 from onepath.nn.relaxations import Relaxation, Rule
+from onepath.nn.supernet import bound_selection
 from onepath.randomness import generator
 from onepath.train.architecture_signals import ArchitecturePoint, Guard, dominant_eigenvalue, point
 from onepath.train.bilevel import first_order, second_order
@@ -55,10 +57,13 @@ class ArchitectureRecipe:
     watch_eigenvalue: bool = False
 
     def __post_init__(self) -> None:
+        clip_norm = self.clip_norm
         rules = {
             "order in ('first', 'second', 'second-exact')": self.order in ("first", "second", "second-exact"),
-            "learning_rate > 0": self.learning_rate > 0,
-            "weight_decay >= 0": self.weight_decay >= 0,
+            "learning_rate > 0": 0 < self.learning_rate < math.inf,
+            "betas in [0, 1)": len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            "weight_decay >= 0": 0 <= self.weight_decay < math.inf,
+            "clip_norm > 0 or None": clip_norm is None or 0 < clip_norm < math.inf,
             "warmup_epochs >= 0": self.warmup_epochs >= 0,
             "every >= 1": self.every >= 1,
         }
@@ -118,8 +123,8 @@ class ArchitectureTraining:
         self.points: list[ArchitecturePoint] = []
         self.stopped: str | None = None
         self.stopped_epoch: int | None = None
-        self._before_epoch = [p.detach().clone() for p in self.logits]
-        self._losses: list[float] = []
+        self._trained: dict[int, list[Tensor]] = {}  # epoch -> logits after it, of epochs that trained them
+        self._losses: list[Tensor] = []
         self._batches: Iterator[tuple[Tensor, Tensor]] | None = None
 
     def paths(self, update: int, num_updates: int, updates_per_epoch: int) -> list[GatedPath]:
@@ -141,9 +146,9 @@ class ArchitectureTraining:
         number = after_warmup // self.recipe.every
         batch = self._validation_batch(training, number)
         progress = _progress(update, update - after_warmup, training.num_updates)
-        with frozen_statistics(self.supernet), _carried_kept(training):
+        with self._without_trace(training):
             gradients = self._gradients(training, (inputs, targets), batch, rate, progress)
-        if not all(torch.isfinite(gradient).all() for gradient in gradients):
+        if not torch.cat([gradient.flatten() for gradient in gradients]).isfinite().all():
             raise ConfigurationError(
                 f"gradients of the architecture parameters must be finite, but some are not at update {update}. Lower "
                 "the learning rate."
@@ -155,28 +160,40 @@ class ArchitectureTraining:
         self.optimizer.zero_grad()
         self.relaxation.after_step(before)
 
+    def finish(self, training: Training) -> None:
+        """The signals of the last epoch; see `BeforeUpdate.finish`."""
+        self.finish_epoch(training)
+
     def finish_epoch(self, training: Training) -> None:
         """Note the signals of the epoch that is over; once per epoch. Stop, and go back, where the guard fires."""
         epoch = training.update // training.updates_per_epoch
         if self.points and self.points[-1].epoch >= epoch:
             return
-        loss = sum(self._losses) / len(self._losses) if self._losses else None
+        losses = self._loss_numbers()
+        loss = sum(losses) / len(losses) if losses else None
         eigenvalue = self._eigenvalue(training, epoch) if self.recipe.watch_eigenvalue else None
         self._losses = []
         self.points.append(point(self.relaxation, epoch, loss, eigenvalue, self.rule))
+        if self.guard is not None and self.stopped is None and epoch > self.recipe.warmup_epochs:
+            self._trained[epoch] = [p.detach().clone() for p in self.logits]
+            self._judge(self.guard, epoch)
+        if self.on_epoch is not None:
+            self.on_epoch(self.points[-1])
+
+    @torch.no_grad()
+    def _judge(self, guard: Guard, epoch: int) -> None:
+        """Ask the guard, which counts the epochs of the logits' training alone."""
         num_warmup = self.recipe.warmup_epochs
         judged = [
             dataclasses.replace(p, epoch=p.epoch - num_warmup) for p in self.points if p.epoch > num_warmup
         ]
-        reason = None if self.guard is None or self.stopped is not None else self.guard.fires(judged)
-        with torch.no_grad():
-            if reason is not None:
-                self.stopped, self.stopped_epoch = f"{reason}, after epoch {epoch}", epoch
-                for parameter, old in zip(self.logits, self._before_epoch, strict=True):
-                    parameter.copy_(old)
-        self._before_epoch = [p.detach().clone() for p in self.logits]
-        if self.on_epoch is not None:
-            self.on_epoch(self.points[-1])
+        reason = guard.fires(judged)
+        if reason is None:
+            return
+        self.stopped, self.stopped_epoch = f"{reason}, after epoch {epoch}", epoch
+        kept = self._trained[guard.kept_epoch(judged) + num_warmup]
+        for parameter, old in zip(self.logits, kept, strict=True):
+            parameter.copy_(old)
 
     def _gradients(
         self,
@@ -193,15 +210,21 @@ class ArchitectureTraining:
             )
 
         def validation_loss() -> Tensor:
-            loss = self._loss(training, *validation, self._path(training.update, progress))
-            self._losses.append(float(loss.detach()))
+            outputs = self._outputs(training, validation[0], self._path(training.update, progress))
+            loss = training.task.loss(outputs, validation[1])
+            self._losses.append(loss.detach())
             return loss if self.cost is None else self.cost(loss)
+
+        def train_loss() -> Tensor:
+            outputs = self._outputs(training, train[0], self._path(training.update, progress))
+            loss, auxiliary = training.losses(outputs, train[1])
+            return loss + auxiliary
 
         weights = [p for p in self.supernet.parameters() if p.requires_grad]
         if self.recipe.order == "first":
             return first_order(validation_loss, self.logits, weights)
         return second_order(
-            lambda: self._loss(training, *train, self._path(training.update, progress)),
+            train_loss,
             validation_loss,
             weights,
             self.logits,
@@ -214,11 +237,12 @@ class ArchitectureTraining:
         rng = generator(self.seed, "architecture paths", update)
         return self.relaxation.architecture_path(rng, progress)
 
-    def _loss(self, training: Training, inputs: Tensor, targets: Tensor, path: GatedPath) -> Tensor:
+    def _outputs(self, training: Training, inputs: Tensor, path: GatedPath) -> Tensor:
+        """Of one pass, in float32."""
         training.seed_torch()  # dropout is the same in every pass of a step
         with autocast(training.device, training.recipe.precision):
             outputs = training.forward(inputs, path)
-        return training.task.loss(outputs.float(), targets)
+        return outputs.float()
 
     @torch.no_grad()
     def _metric(self, training: Training, batch: tuple[Tensor, Tensor], path: GatedPath) -> float:
@@ -254,10 +278,29 @@ class ArchitectureTraining:
 
         def gradients() -> Sequence[Tensor]:
             path = self._path(update, 1.0)
-            return first_order(lambda: self._loss(training, inputs, targets, path), self.logits, weights)
+            return first_order(
+                lambda: training.task.loss(self._outputs(training, inputs, path), targets),
+                self.logits,
+                weights,
+            )
 
-        with frozen_statistics(self.supernet), _carried_kept(training):
+        with self._without_trace(training):
             return dominant_eigenvalue(gradients, self.logits, start)
+
+    @contextlib.contextmanager
+    def _without_trace(self, training: Training) -> Iterator[None]:
+        """Inside, passes leave running statistics and carried states alone; afterwards, no gate is active."""
+        with frozen_statistics(self.supernet), _carried_kept(training):
+            try:
+                yield
+            finally:
+                # A module that holds gates with a graph cannot be copied.
+                bound_selection(self.supernet).gates.clear()
+
+    def _loss_numbers(self) -> list[float]:
+        """The epoch's losses, read from the device at once."""
+        numbers: list[float] = torch.stack(self._losses).tolist() if self._losses else []
+        return numbers
 
     def settings(self) -> dict[str, Any]:
         """See `BeforeUpdate.settings`."""
@@ -278,9 +321,9 @@ class ArchitectureTraining:
         """See `BeforeUpdate.state_dict`."""
         return {
             "logits": [p.detach() for p in self.logits],
-            "before_epoch": self._before_epoch,
+            "trained": self._trained,
             "optimizer": self.optimizer.state_dict(),
-            "losses": list(self._losses),
+            "losses": self._loss_numbers(),
             "points": [dataclasses.asdict(p) for p in self.points],
             "stopped": self.stopped,
             "stopped_epoch": self.stopped_epoch,
@@ -292,9 +335,12 @@ class ArchitectureTraining:
         """See `BeforeUpdate.load_state_dict`."""
         for parameter, saved in zip(self.logits, state["logits"], strict=True):
             parameter.copy_(saved)
-        self._before_epoch = [p.to(self.logits[0].device) for p in state["before_epoch"]]
+        device = self.logits[0].device
+        self._trained = {
+            epoch: [p.to(device) for p in saved] for epoch, saved in state.get("trained", {}).items()
+        }
         self.optimizer.load_state_dict(state["optimizer"])
-        self._losses = list(state["losses"])
+        self._losses = [torch.tensor(loss, dtype=torch.float32, device=device) for loss in state["losses"]]
         self.points = [ArchitecturePoint(**p) for p in state["points"]]
         self.stopped, self.stopped_epoch = state["stopped"], state["stopped_epoch"]
         if self.reinforce is not None:

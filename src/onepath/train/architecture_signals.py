@@ -43,14 +43,17 @@ class ArchitecturePoint:
 
 @dataclass(frozen=True)
 class Guard:
-    """When a search stops moving its logits; they go back to those of the last epoch before.
+    """When a search stops moving its logits, and to which epoch's they go back; never to the initial ones.
 
     Args:
-        max_skips: most skip connections in the derived architecture; None for no such rule.
+        max_skips: most skip connections in the derived architecture; None for no such rule. The logits go back to the
+            last trained epoch that was within it, or where there was none, by one epoch.
         eigenvalue_ratio: stop when the dominant eigenvalue, as a mean over `window` epochs, was `window` epochs ago
-            less than this share of what it is now; None for no such rule. 0.75 in the source.
+            less than this share of what it is now; None for no such rule. 0.75 in the source. The logits go back by
+            `window` epochs, to the epoch that was compared, as in the source.
         window: epochs.
-        first_epoch: of the logits' training before which nothing is judged.
+        first_epoch: of the logits' training, counted from 1, before which nothing is judged. After the first one, the
+            derived architecture may still be that of the random initial logits.
 
     Raises:
         ConfigurationError: a number out of its range.
@@ -62,7 +65,7 @@ class Guard:
     max_skips: int | None = None
     eigenvalue_ratio: float | None = None
     window: int = 5
-    first_epoch: int = 0
+    first_epoch: int = 2
 
     def __post_init__(self) -> None:
         ratio = self.eigenvalue_ratio
@@ -73,10 +76,14 @@ class Guard:
             )
 
     def fires(self, points: Sequence[ArchitecturePoint]) -> str | None:
-        """Why to stop after the last of the points, in a few words; None to go on."""
+        """Why to stop after the last of the points, in a few words; None to go on.
+
+        Args:
+            points: of the logits' training, from its first epoch, which is 1.
+        """
         if not points or points[-1].epoch < self.first_epoch:
             return None
-        if self.max_skips is not None and points[-1].num_skips > self.max_skips:
+        if self._has_too_many_skips(points[-1]):
             return f"{points[-1].num_skips} skip connections"
         values = [p.eigenvalue for p in points if p.eigenvalue is not None and p.epoch >= self.first_epoch]
         if self.eigenvalue_ratio is not None and len(values) >= 2 * self.window:
@@ -85,6 +92,19 @@ class Guard:
             if 0 < before < self.eigenvalue_ratio * now:
                 return f"dominant eigenvalue {now / before:.2f} times what it was {self.window} epochs before"
         return None
+
+    def kept_epoch(self, points: Sequence[ArchitecturePoint]) -> int:
+        """The epoch whose logits are kept when the guard fires after the last of the points."""
+        num_back = self.window
+        if self._has_too_many_skips(points[-1]):
+            within = [p.epoch for p in points if not self._has_too_many_skips(p)]
+            if within:
+                return within[-1]
+            num_back = 1
+        return points[max(0, len(points) - 1 - num_back)].epoch
+
+    def _has_too_many_skips(self, last: ArchitecturePoint) -> bool:
+        return self.max_skips is not None and last.num_skips > self.max_skips
 
 
 def point(

@@ -52,10 +52,11 @@ class CostLoss:
                 f"reference > {least:g} must hold for the form {self.form!r}, but got {self.reference}. "
                 "Count in a smaller unit or use 'add-linear'."
             )
-        if self.form not in ("add-linear", "multiply-log") or min(self.strength, self.scale) <= 0:
+        numbers = (self.strength, self.scale, self.exponent)
+        if self.form not in ("add-linear", "multiply-log") or not all(0 < n < math.inf for n in numbers):
             raise ConfigurationError(
-                "a cost loss needs the form 'add-linear' or 'multiply-log' and strength and scale above 0, but got "
-                f"{self.form!r}, {self.strength} and {self.scale}. Change them."
+                "a cost loss needs the form 'add-linear' or 'multiply-log' and strength, scale and exponent above 0, "
+                f"but got {self.form!r}, {self.strength}, {self.scale} and {self.exponent}. Change them."
             )
 
     def settings(self) -> dict[str, Any]:

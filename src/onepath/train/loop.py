@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from onepath.errors import ConfigurationError
 from onepath.nn.alignment import align_candidates, widest_path
 from onepath.randomness import generator
 from onepath.train.counts import CandidateCounts
@@ -182,8 +183,14 @@ def train_relaxed(
         The curve of the weights' training; `architecture.points` holds the signals of the logits'.
 
     Raises:
-        ConfigurationError: see `train_supernet`.
+        ConfigurationError: the warm-up leaves no epoch for the logits; otherwise see `train_supernet`.
     """
+    num_warmup = architecture.recipe.warmup_epochs
+    if num_warmup >= recipe.epochs:
+        raise ConfigurationError(
+            f"`warmup_epochs < epochs` must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}. "
+            "Lower warmup_epochs."
+        )
     architecture.relaxation.to(device)
     updates_per_epoch = task.updates_per_epoch(recipe.batch_size)
     num_updates = recipe.epochs * updates_per_epoch
@@ -198,6 +205,4 @@ def train_relaxed(
         before=architecture,
         counts=counts,
     )
-    curve = training.run(checkpoint, on_point, on_update)
-    architecture.finish_epoch(training)
-    return curve
+    return training.run(checkpoint, on_point, on_update)

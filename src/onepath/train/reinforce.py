@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class Reinforce:
         baseline: moving mean of the rewards; None before the first step, which takes its own mean.
 
     Raises:
-        ConfigurationError: here, the reference is not above 0; in `gradients`, a sampled architecture costs nothing.
+        ConfigurationError: here, a number out of its range; in `gradients`, a sampled architecture costs nothing.
     """
 
     table: CostTable | None = None
@@ -50,15 +50,27 @@ class Reinforce:
     num_samples: int = 10
     rate: float = 0.99
     baseline: float | None = None
+    _expected: ExpectedCost | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.reference < math.inf:
             raise ConfigurationError(f"`reference > 0` must hold, but got {self.reference}. Raise it.")
+        rules = {
+            "exponent >= 0": 0 <= self.exponent < math.inf,
+            "num_samples >= 1": self.num_samples >= 1,
+            "0 < rate <= 1": 0 < self.rate <= 1,
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise ConfigurationError(
+                    f"`{rule}` must hold, but got exponent={self.exponent}, num_samples={self.num_samples}, "
+                    f"rate={self.rate}. Change it."
+                )
 
     def settings(self, relaxation: Relaxation) -> dict[str, Any]:
         """What a checkpoint must agree on: plain values."""
         names = ("reference", "exponent", "num_samples", "rate")
-        cost = None if self.table is None else ExpectedCost(relaxation, self.table).fingerprint
+        cost = None if self.table is None else self._cost(relaxation, self.table).fingerprint
         return {"cost": cost, **{name: getattr(self, name) for name in names}}
 
     def gradients(self, relaxation: Relaxation, metric: Metric, rng: np.random.Generator) -> list[Tensor]:
@@ -97,9 +109,15 @@ class Reinforce:
             name: functional.one_hot(torch.tensor(index), len(candidates)).float()
             for name, index, candidates in zip(relaxation.names, indices, relaxation.candidates, strict=True)
         }
-        cost = float(ExpectedCost(relaxation, self.table)(sampled))
+        cost = float(self._cost(relaxation, self.table)(sampled))
         if cost <= 0:
             raise ConfigurationError(
                 f"a cost in a reward must be above 0, but a sampled architecture costs {cost:g}. Take another cost."
             )
         return float((self.reference / cost) ** self.exponent)
+
+    def _cost(self, relaxation: Relaxation, table: CostTable) -> ExpectedCost:
+        """Of the relaxation's architectures; made once."""
+        if self._expected is None or self._expected.relaxation is not relaxation:
+            self._expected = ExpectedCost(relaxation, table)
+        return self._expected

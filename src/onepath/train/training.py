@@ -59,6 +59,10 @@ class BeforeUpdate(Protocol):
         """Called with the update's batch, on the device, and the rate that the weights will move by."""
         ...
 
+    def finish(self, training: Training) -> None:
+        """Called once all updates are done, in the modes and with the random state of the training."""
+        ...
+
     def settings(self) -> dict[str, Any]:
         """What a checkpoint must agree on: plain values."""
         ...
@@ -148,6 +152,8 @@ class Training:
                 self._start_carried(state)
                 try:
                     self._run_updates(checkpoint, on_point, on_update, interrupt)
+                    if self.before is not None and self.update == self.num_updates:
+                        self.before.finish(self)
                 except KeyboardInterrupt:
                     if checkpoint is not None and not self.is_inside_update:
                         self.save(checkpoint)
@@ -219,8 +225,8 @@ class Training:
         for path in self.paths(self.update):
             with autocast(self.device, self.recipe.precision):
                 outputs = self.forward(inputs, path)
-            loss = self.task.loss(outputs.float(), targets, self.recipe.label_smoothing)
-            (loss + self._auxiliary_loss(targets)).backward()  # type: ignore[no-untyped-call]
+            loss, auxiliary = self.losses(outputs, targets)
+            (loss + auxiliary).backward()  # type: ignore[no-untyped-call]
             self.tally.add(self.update, loss.detach(), outputs.detach(), targets)
             del outputs, loss
         self.tally.read_if_due()
@@ -232,13 +238,15 @@ class Training:
         self.update += 1
         self.is_inside_update = False
 
-    def _auxiliary_loss(self, targets: Tensor) -> Tensor | float:
-        """The weighted loss of a network's second classifier, where it has one."""
-        outputs = getattr(self.module, "auxiliary_outputs", None)
-        if outputs is None:
-            return 0.0
+    def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | float]:
+        """What a pass is trained by: the loss, and the weighted one of a network's second classifier or 0."""
+        smoothing = self.recipe.label_smoothing
+        loss = self.task.loss(outputs.float(), targets, smoothing)
+        auxiliary = getattr(self.module, "auxiliary_outputs", None)
+        if auxiliary is None:
+            return loss, 0.0
         weight: float = self.module.auxiliary_weight  # type: ignore[assignment]
-        return weight * self.task.loss(outputs.float(), targets, self.recipe.label_smoothing)
+        return loss, weight * self.task.loss(auxiliary.float(), targets, smoothing)
 
     def seed_torch(self) -> None:
         """Make what torch draws in this update, such as dropout, depend on the seed and the update alone."""

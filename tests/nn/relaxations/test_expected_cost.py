@@ -162,3 +162,18 @@ def test_logits_move_to_the_cheaper_candidate_when_the_loss_is_constant() -> Non
         cost(torch.tensor(1.0)).backward()
         optimizer.step()
     assert relaxation.probabilities()["0"][0] > 0.95
+
+
+def test_a_constant_alone_is_no_expected_cost() -> None:
+    relaxation = SoftmaxRelaxation(Supernet(nn.Sequential(ChoiceBlock([nn.Identity(), nn.Identity()]))))
+    with pytest.raises(ConfigurationError, match="needs a table with a term"):
+        ExpectedCost(relaxation, CostTable(5.0, [], "ms"))
+
+
+@pytest.mark.parametrize("name", ["strength", "scale", "exponent"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0, -1.0])
+def test_numbers_of_a_cost_loss_outside_their_domain(name: str, value: float) -> None:
+    relaxation = SoftmaxRelaxation(Supernet(nn.Sequential(ChoiceBlock([nn.Identity(), nn.Identity()]))))
+    cost = ExpectedCost(relaxation, CostTable(0.0, [CostTerm("0", [4.0, 12.0])], "ms"))
+    with pytest.raises(ConfigurationError, match="strength, scale and exponent above 0"):
+        CostLoss(cost, 4.0, **{name: value})

@@ -29,7 +29,8 @@ class ExpectedCost:
         table: of the relaxation's space.
 
     Raises:
-        ConfigurationError: a term and what decides whether it counts tie more than 65,536 joint options together.
+        ConfigurationError: the table has no term, or a term and what decides whether it counts tie more than 65,536
+            joint options together.
 
     Source: Cai, Zhu and Han, ProxylessNAS (arXiv 1812.00332), equation 5, of which the gradient is
     dE/da_j = p_j * (cost_j - E) for a single choice. Differs from it: terms over several choices, and conditions.
@@ -38,6 +39,10 @@ class ExpectedCost:
     def __init__(self, relaxation: Relaxation, table: CostTable) -> None:
         self.relaxation = relaxation
         self.constant = float(table.constant)
+        if not table.terms:
+            raise ConfigurationError(
+                "an expected cost needs a table with a term, but got a constant alone. Count what the choices change."
+            )
         space = relaxation.space
         self._terms = [
             _expanded(space, columns, np.asarray(term.costs, dtype=np.float64))
