@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from run_processes import OPTIONS, TINY, Runner, without_times
 
 from onepath import pipeline
@@ -16,6 +18,7 @@ from onepath.cli import main
 from onepath.errors import ConfigurationError, InfeasibleError, UserError
 from onepath.latency import device, profile
 from onepath.nn import Supernet
+from onepath.pipeline.relaxed import architecture_training
 from onepath.record import RunRecord
 from onepath.report.page import content
 from onepath.spaces import build
@@ -367,6 +370,54 @@ def test_the_constrained_sampler_keeps_the_largest_limit(own: Path, tmp_path: Pa
         }
     every = {str(found) for found in Supernet(build(TINY, 10, in_channels=1).module).space.enumerate()}
     assert drawn == {architecture for architecture in every if law_of(architecture) <= 0.305}
+
+
+PROXYLESS: dict[str, Any] = {
+    "method": "proxyless",
+    "cost_loss": "add-linear",
+    "warmup_epochs": 1,
+    "generations": 0,
+}
+
+
+def test_the_expected_latency_of_the_table_is_in_the_loss_and_aims_at_the_limit(
+    own: Path, tmp_path: Path
+) -> None:
+    given = options(own, "0.305,0.215", **PROXYLESS, out=str(tmp_path / "run"))
+    with pipeline.Run(pipeline.make_config({**given, "latency_table": str(given["latency_table"])})) as run:
+        cost = architecture_training(run, run.blank, 0).cost
+    assert cost is not None
+    assert (cost.reference, cost.form) == (0.305, "add-linear")
+    relaxation = cost.cost.relaxation
+    certain = {name: torch.eye(3)[index] for name, index in zip(relaxation.names, (0, 1, 2), strict=True)}
+    assert float(cost.cost(certain)) == pytest.approx(law_of("0,1,2"), abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["proxyless", "darts"])
+def test_a_differentiable_run_keeps_its_limit_in_milliseconds(
+    method: str, own: Path, runner: Runner, tmp_path: Path
+) -> None:
+    more = PROXYLESS if method == "proxyless" else {"method": "darts", "rule": "logits", "generations": 0}
+    assert runner(tmp_path / "run", **options(own, 0.255, **more)) == 0
+    record = RunRecord.load(tmp_path / "run")
+    assert record.result["method"] == method
+    winner = record.networks[0].architecture
+    assert record.result["cost"]["latency_ms"] == pytest.approx(law_of(winner))
+    assert law_of(winner) <= 0.255
+    assert record.trials[0].origin == "derived"
+    assert winner == record.trials[0].architecture
+    assert all(law_of(trial.architecture) <= 0.255 for trial in record.trials)
+    # The derived one is the most probable of the legal ones.
+    logits = record.stages["train"]["record"]["architecture"]["logits"]
+
+    def score(architecture: str) -> float:
+        return sum(p[int(option)] for p, option in zip(logits.values(), architecture.split(","), strict=True))
+
+    every = (",".join(row) for row in itertools.product("012", repeat=3))
+    legal = [architecture for architecture in every if law_of(architecture) <= 0.255]
+    assert 1 < len(legal) < 27
+    assert winner == max(legal, key=score)
 
 
 def test_a_device_without_a_limit_is_where_the_winner_is_measured(
