@@ -86,6 +86,10 @@ def test_a_guard_that_fired_is_told_and_marked(make_record: Make) -> None:
     section = relaxed_section(make(make_record, fired))
     assert section is not None
     assert "fired: 2 skip connections, after epoch 2" in section["guard"]
+    assert "went back to those of an earlier epoch and stayed" in section["guard"]
+    known = relaxed_section(make(make_record, {**fired, "kept_epoch": 1}))
+    assert known is not None
+    assert "went back to those of epoch 1 and stayed" in known["guard"]
     assert [shape["x0"] for shape in section["signals"][0]["layout"]["shapes"]] == [2]
     quiet = relaxed_section(make(make_record, history(3, guard=guard)))
     assert quiet is not None

@@ -28,7 +28,7 @@ from onepath.nn.relaxations import (
     TwoPathRelaxation,
 )
 from onepath.train import ArchitectureRecipe, ArchitectureTraining, Recipe
-from onepath.train.architecture import Order
+from onepath.train.architecture_recipe import Order
 from onepath.train.loop import train_relaxed
 from onepath.train.training import Training
 

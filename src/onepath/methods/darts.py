@@ -23,7 +23,7 @@ from onepath.methods.differentiable import Derived, architecture_recipe, search_
 from onepath.nn import Supernet
 from onepath.nn.relaxations import Rule, SoftmaxRelaxation
 from onepath.train import ArchitectureRecipe, ArchitectureTraining, Guard, Recipe
-from onepath.train.architecture import Order
+from onepath.train.architecture_recipe import Order
 from onepath.train.training import Checkpoint, OnPoint, OnUpdate
 
 OrderName = Literal["first", "second", "exact", "second-exact"]

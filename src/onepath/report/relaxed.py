@@ -111,9 +111,11 @@ def _guard_text(architecture: Mapping[str, Any]) -> str:
     what = " or ".join(rules)
     if architecture.get("stopped") is None:
         return f"The guard, which stops at {what}, did not fire."
+    kept = architecture.get("kept_epoch")
+    epoch = "an earlier epoch" if kept is None else f"epoch {whole(kept)}"
     return (
         f"The guard, which stops at {what}, fired: {architecture['stopped']}. The probabilities went back to those of "
-        "the epoch before and stayed."
+        f"{epoch} and stayed."
     )
 
 

@@ -3,7 +3,8 @@
 It knows a `Task` (batches, loss, metric), never an image.
 """
 
-from onepath.train.architecture import ArchitectureRecipe, ArchitectureTraining
+from onepath.train.architecture import ArchitectureTraining
+from onepath.train.architecture_recipe import ArchitectureRecipe
 from onepath.train.architecture_signals import ArchitecturePoint, Guard
 from onepath.train.averaging import AveragedCheckpoint, WeightAverage
 from onepath.train.cost_loss import CostLoss

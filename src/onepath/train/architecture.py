@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from onepath.nn.frozen_statistics import frozen_statistics
 from onepath.nn.relaxations import Relaxation, Rule
 from onepath.nn.supernet import bound_selection
 from onepath.randomness import generator
+from onepath.train.architecture_recipe import ArchitectureRecipe
 from onepath.train.architecture_signals import ArchitecturePoint, Guard, dominant_eigenvalue, point
 from onepath.train.bilevel import first_order, second_order
 from onepath.train.cost_loss import CostLoss
@@ -25,54 +25,6 @@ if TYPE_CHECKING:
     from onepath.nn import GatedPath, Supernet
     from onepath.train.reinforce import Reinforce
     from onepath.train.training import Training
-
-Order = Literal["first", "second", "second-exact"]
-
-
-@dataclasses.dataclass(frozen=True)
-class ArchitectureRecipe:
-    """How the logits are trained. The defaults are those of DARTS.
-
-    Args:
-        order: "first" takes the gradient at the present weights; "second" after one virtual step of the weights, with
-            a finite difference for the second derivatives; "second-exact" with exact ones.
-        learning_rate, betas, weight_decay: of Adam.
-        warmup_epochs: epochs in which the weights alone are trained.
-        every: updates of the weights for one step of the logits.
-        clip_norm: of the look ahead's gradients, see `VirtualStep`.
-        watch_eigenvalue: whether the dominant eigenvalue of the validation Hessian is computed after each epoch, by 20
-            gradients on one batch; always for a guard that judges it.
-
-    Raises:
-        ConfigurationError: a value is out of its range.
-    """
-
-    order: Order = "first"
-    learning_rate: float = 3e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = 1e-3
-    warmup_epochs: int = 0
-    every: int = 1
-    clip_norm: float | None = None
-    watch_eigenvalue: bool = False
-
-    def __post_init__(self) -> None:
-        clip_norm = self.clip_norm
-        rules = {
-            "order in ('first', 'second', 'second-exact')": self.order in ("first", "second", "second-exact"),
-            "learning_rate > 0": 0 < self.learning_rate < math.inf,
-            "betas in [0, 1)": len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
-            "weight_decay >= 0": 0 <= self.weight_decay < math.inf,
-            "clip_norm > 0 or None": clip_norm is None or 0 < clip_norm < math.inf,
-            "warmup_epochs >= 0": self.warmup_epochs >= 0,
-            "every >= 1": self.every >= 1,
-        }
-        for rule, holds in rules.items():
-            if not holds:
-                name = rule.split()[0]
-                raise ConfigurationError(
-                    f"`{rule}` must hold, but got {name}={getattr(self, name)!r}. Change the recipe."
-                )
 
 
 class ArchitectureTraining:
@@ -96,6 +48,7 @@ class ArchitectureTraining:
         points: the signals, one per epoch.
         stopped: why and after which epoch the guard fired; None where it did not.
         stopped_epoch: after which epoch it fired; None where it did not.
+        kept_epoch: the epoch whose logits were kept then; None where it did not.
     """
 
     def __init__(
@@ -123,6 +76,7 @@ class ArchitectureTraining:
         self.points: list[ArchitecturePoint] = []
         self.stopped: str | None = None
         self.stopped_epoch: int | None = None
+        self.kept_epoch: int | None = None
         self._trained: dict[int, list[Tensor]] = {}  # epoch -> logits after it, of epochs that trained them
         self._losses: list[Tensor] = []
         self._batches: Iterator[tuple[Tensor, Tensor]] | None = None
@@ -191,8 +145,8 @@ class ArchitectureTraining:
         if reason is None:
             return
         self.stopped, self.stopped_epoch = f"{reason}, after epoch {epoch}", epoch
-        kept = self._trained[guard.kept_epoch(judged) + num_warmup]
-        for parameter, old in zip(self.logits, kept, strict=True):
+        self.kept_epoch = guard.kept_epoch(judged) + num_warmup
+        for parameter, old in zip(self.logits, self._trained[self.kept_epoch], strict=True):
             parameter.copy_(old)
 
     def _gradients(
@@ -327,6 +281,7 @@ class ArchitectureTraining:
             "points": [dataclasses.asdict(p) for p in self.points],
             "stopped": self.stopped,
             "stopped_epoch": self.stopped_epoch,
+            "kept_epoch": self.kept_epoch,
             "baseline": None if self.reinforce is None else self.reinforce.baseline,
         }
 
@@ -343,6 +298,7 @@ class ArchitectureTraining:
         self._losses = [torch.tensor(loss, dtype=torch.float32, device=device) for loss in state["losses"]]
         self.points = [ArchitecturePoint(**p) for p in state["points"]]
         self.stopped, self.stopped_epoch = state["stopped"], state["stopped_epoch"]
+        self.kept_epoch = state.get("kept_epoch")
         if self.reinforce is not None:
             self.reinforce.baseline = state["baseline"]
 
