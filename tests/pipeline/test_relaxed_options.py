@@ -13,7 +13,7 @@ from onepath import methods, pipeline
 from onepath.errors import ConfigurationError
 from onepath.nn.relaxations import BinaryRelaxation, SoftmaxRelaxation, TwoPathRelaxation
 from onepath.pipeline import seeds
-from onepath.pipeline.relaxed import Derivation, architecture_training
+from onepath.pipeline.relaxed import Derivation, architecture_record, architecture_training
 from onepath.pipeline.resolving import resolve
 from onepath.record import StageRow
 from onepath.train import ArchitectureTraining, Guard
@@ -111,6 +111,8 @@ def test_options_of_darts_reach_the_training(tmp_path: Path) -> None:
     assert (found.recipe.order, found.relaxation.skip_dropout) == ("second-exact", 0.3)
     assert (found.recipe.warmup_epochs, found.guard) == (2, Guard(1, 0.75))  # half of three choices
     assert found.cost is None
+    found.kept_epoch = 3
+    assert architecture_record(found)["kept_epoch"] == 3
     # The look ahead clips as the training does: at the norm that the recipe of small data has.
     assert found.recipe.clip_norm == 2.0
 

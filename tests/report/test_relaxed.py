@@ -94,8 +94,8 @@ def test_a_guard_that_fired_is_told_and_marked(make_record: Make) -> None:
     quiet = relaxed_section(make(make_record, history(3, guard=guard)))
     assert quiet is not None
     assert quiet["guard"] == (
-        "The guard, which stops at over 1 skip connections or a dominant eigenvalue over 1.33 times the one before, "
-        "did not fire."
+        "The guard, which stops at over 1 skip connections or a dominant eigenvalue over 1.33 times what it was 5 "
+        "epochs before, did not fire."
     )
     assert not quiet["signals"][0]["layout"]["shapes"]
 

@@ -171,6 +171,7 @@ def architecture_record(training: ArchitectureTraining) -> dict[str, Any]:
         "guard": None if training.guard is None else dataclasses.asdict(training.guard),
         "stopped": training.stopped,
         "stopped_epoch": training.stopped_epoch,
+        "kept_epoch": training.kept_epoch,
     }
 
 

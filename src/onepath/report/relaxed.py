@@ -107,7 +107,11 @@ def _guard_text(architecture: Mapping[str, Any]) -> str:
     if guard.get("max_skips") is not None:
         rules.append(f"over {whole(guard['max_skips'])} skip connections")
     if guard.get("eigenvalue_ratio") is not None:
-        rules.append(f"a dominant eigenvalue over {1 / guard['eigenvalue_ratio']:.2f} times the one before")
+        window = guard.get("window") or 1
+        before = "an epoch" if window == 1 else f"{whole(window)} epochs"
+        rules.append(
+            f"a dominant eigenvalue over {1 / guard['eigenvalue_ratio']:.2f} times what it was {before} before"
+        )
     what = " or ".join(rules)
     if architecture.get("stopped") is None:
         return f"The guard, which stops at {what}, did not fire."
