@@ -10,6 +10,7 @@ METHODS = (*DIFFERENTIABLE, "spos")
 COLOURS = dict(zip(METHODS, ("#b23b3b", "#c98a2b", "#2b6cb0", "#6a8f3c", "#6b46c1"), strict=True))
 Record = dict[str, Any]
 
+LOWEST = 40  # per cent; what is below stands at it
 WIDTH, HEIGHT, LEFT, TOP, GAP = 190, 260, 50, 40, 22
 
 
@@ -31,7 +32,7 @@ def drawing(rows: Sequence[Record], random: Record) -> str:
         return LEFT + panel * (WIDTH + GAP) + seconds / longest * WIDTH
 
     def down(accuracy: float) -> float:
-        return TOP + HEIGHT * (1 - accuracy / 100)
+        return TOP + HEIGHT * (1 - (max(accuracy, LOWEST) - LOWEST) / (100 - LOWEST))
 
     for panel, method in enumerate(methods):
         first, last = across(panel, 0), across(panel, longest)
@@ -70,7 +71,7 @@ def drawing(rows: Sequence[Record], random: Record) -> str:
                     f'fill="{fill}" stroke="{COLOURS[method]}"><title>guard of {name}: {guard["reason"]}</title>'
                     "</circle>"
                 )
-    for tick in range(0, 101, 20):
+    for tick in range(LOWEST, 101, 10):
         parts.append(f'<text x="{LEFT - 6}" y="{down(tick) + 4:.1f}" text-anchor="end">{tick}</text>')
     parts.append(
         f'<text x="{total - GAP}" y="{TOP + HEIGHT + 38}" text-anchor="end" fill="#555">circles: guard of skips '

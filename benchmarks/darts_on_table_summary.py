@@ -123,15 +123,11 @@ def row_of(record: Record, truth: Truth, guards: Mapping[str, Guard], collapsed:
             for point in points
         ]
         row["warmup_rounds"] = record["warmup_rounds"]
-        row["collapsed_in"] = next(
-            (
-                point.epoch
-                for place, point in enumerate(points)
-                if point.epoch > record["warmup_rounds"]
-                and all(later.num_skips >= collapsed for later in points[place:])
-            ),
-            None,
-        )
+        row["collapsed_in"] = [
+            point.epoch
+            for point in points
+            if point.epoch > record["warmup_rounds"] and point.num_skips >= collapsed
+        ]
         row["guards"] = {
             name: guarded(guard, points, path, record["warmup_rounds"]) for name, guard in guards.items()
         }
@@ -157,7 +153,7 @@ def guarded(
     for num in range(1, len(judged) + 1):
         reason = guard.fires(judged[:num])
         if reason is not None:
-            place = max(0, num_warmup + num - 2)
+            place = num_warmup + guard.kept_epoch(judged[:num]) - 1
             return {
                 "round": num_warmup + num,
                 "reason": reason,
@@ -198,12 +194,13 @@ def words(method: str, rows: Sequence[Record], options: argparse.Namespace) -> I
     """Whether a method collapsed, and whether the guard fired before."""
     if "guards" not in rows[0]:
         return
-    collapsed = [row for row in rows if row["collapsed_in"] is not None]
+    collapsed = [row for row in rows if row["collapsed_in"]]
     yield (
-        f"{method}: {len(collapsed)} of {len(rows)} searches end collapsed, with {options.collapsed} or more of six "
+        f"{method}: {len(collapsed)} of {len(rows)} searches derive a cell with {options.collapsed} or more of six "
         f"edges skip connections"
-        + (f" (since rounds {listed(row['collapsed_in'] for row in collapsed)})" if collapsed else "")
-        + f"; {sum(row['num_convolutions'] == 0 for row in rows)} end without any convolution."
+        + (f" (first in rounds {listed(row['collapsed_in'][0] for row in collapsed)})" if collapsed else "")
+        + f", {sum(row['num_skips'] >= options.collapsed for row in rows)} end with one; "
+        f"{sum(row['num_convolutions'] == 0 for row in rows)} end without any convolution."
     )
     for name in rows[0]["guards"]:
         fired = [row for row in rows if row["guards"][name] is not None]
@@ -212,7 +209,7 @@ def words(method: str, rows: Sequence[Record], options: argparse.Namespace) -> I
         before = [
             row
             for row in collapsed
-            if row["guards"][name] is not None and row["guards"][name]["round"] < row["collapsed_in"]
+            if row["guards"][name] is not None and row["guards"][name]["round"] < row["collapsed_in"][0]
         ]
         text = f"  the guard of {name} fires in {len(fired)} of {len(rows)}"
         if fired:
