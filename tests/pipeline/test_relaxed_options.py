@@ -10,7 +10,7 @@ from refusals import assert_refused
 from run_processes import OPTIONS
 
 from onepath import methods, pipeline
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.nn.relaxations import BinaryRelaxation, SoftmaxRelaxation, TwoPathRelaxation
 from onepath.pipeline import seeds
 from onepath.pipeline.relaxed import Derivation, architecture_record, architecture_training
@@ -154,3 +154,24 @@ def test_rewards_have_the_cost_of_the_limit(tmp_path: Path) -> None:
     assert found.reinforce is not None
     assert found.cost is None
     assert (found.reinforce.reference, found.reinforce.table is not None) == (25_000, True)
+
+
+def test_a_run_that_began_before_there_was_a_rule_goes_on(tmp_path: Path) -> None:
+    given = {
+        **OPTIONS,
+        "method": "darts",
+        "epochs": 4,
+        "retrain_from": "scratch",
+        "out": str(tmp_path / "run"),
+    }
+    with pipeline.Run(pipeline.make_config(given)) as run:
+        old = run.config.model_dump(mode="json")
+        del old["rule"]
+        run.directory.write_config(old)
+    with pipeline.Run(None, tmp_path / "run") as run:
+        assert run.config.rule == "weights"
+    with (
+        pytest.raises(RunDirectoryError, match="rule: weights -> logits"),
+        pipeline.Run(pipeline.make_config({**given, "rule": "logits"})),
+    ):
+        pass

@@ -119,7 +119,8 @@ class RunConfig(BaseModel):
             of sampled paths). Of proxyless.
         guard: "stop" stops the logits, and takes them back to an earlier epoch, where they collapse to skip
             connections: at more of these than `max_skips`, and in darts at a rise of the dominant eigenvalue of the
-            validation Hessian; "watch" notes that eigenvalue alone, in darts; "off" does neither. Of darts, gdas and proxyless.
+            validation Hessian; "watch" notes that eigenvalue alone, in darts; "off" does neither. Of darts, gdas and
+            proxyless.
         max_skips: skip connections in the derived architecture that the guard lets pass; None takes half of its
             choices.
         skip_dropout: probability, falling to 0, with which an update of the weights leaves a skip connection out. Of

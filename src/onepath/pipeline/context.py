@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 STAGES = ("train", "search", "retrain", "export", "report")
 _CLOCK_SECONDS = 1.0
-# How runs went on that began before there was a choice.
+# How runs went on that began before there was a choice; the rule, where it is an option of the method.
 _ONE_BY_ONE = {"workers": 1}
+_OLD_RULE = {"rule": "weights"}
 
 
 class Run(Materials):
@@ -133,7 +134,8 @@ class Run(Materials):
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         defaults = RunConfig().model_dump(mode="json")
-        changed = differences({**defaults, **_ONE_BY_ONE, **stored}, self.config.model_dump(mode="json"))
+        old = _ONE_BY_ONE | (_OLD_RULE if "rule" in METHODS[self.config.method].options else {})
+        changed = differences({**defaults, **old, **stored}, self.config.model_dump(mode="json"))
         if changed:
             raise RunDirectoryError(
                 f"a run continues with the configuration it began with, but {self.directory.path} has another "
