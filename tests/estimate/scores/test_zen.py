@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError
 from onepath.estimate import score, scores
-from onepath.estimate.scores.tracing import Trace
+from onepath.estimate.scores.tracing import NotBatchFirstError, Trace
 
 SHAPE = (16, 3, 16, 16)
 IMAGES = torch.zeros(SHAPE)
@@ -188,14 +188,48 @@ def test_two_batches_in_one_pass_are_two_passes() -> None:
     first = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     second = 5.0 * first.flip(3) + 1.0
     trace, alone = Trace(network, num_batches=2), []
-    trace.run(torch.cat([first, second]))
-    joint, variances = trace.features, trace.variances()
+    joint, variances = trace.run(torch.cat([first, second])), trace.variances()
     trace.close()
     single = Trace(network)
     for x in (second, first):
-        single.run(x)
-        alone.insert(0, single.features)
+        alone.insert(0, single.run(x))
     torch.testing.assert_close(joint, torch.cat(alone))
     for (layer, found, num), (own_layer, own, own_num) in zip(variances, single.variances(), strict=True):
         torch.testing.assert_close(found, own)
         assert (layer, num) == (own_layer, own_num)
+
+
+class Tail(nn.Module):
+    """A convolution, and something behind it that does not keep the examples first."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.convolution, self.norm = kind, nn.Conv2d(3, 8, 3), nn.BatchNorm1d(8)
+        self.scales = nn.Parameter(torch.randn(1, 8, 6, 6, generator=torch.Generator().manual_seed(0)))
+        self.of_scales = nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.convolution(x)
+        if self.kind == "fixed size":
+            return y.view(16, -1)
+        if self.kind == "channels first":
+            return y.transpose(0, 1)
+        if self.kind == "scales":
+            return y * self.of_scales(self.scales)
+        return self.norm(y.permute(2, 3, 0, 1).reshape(-1, 8))
+
+
+@pytest.mark.parametrize("kind", ["fixed size", "channels first", "places first", "scales"])
+def test_a_network_that_mixes_batches_takes_two_passes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = Tail(kind), torch.zeros(16, 3, 8, 8)
+    found = score("zen", model, images)
+
+    def run_alone(trace: Trace, inputs: Tensor) -> Tensor:
+        if trace._num_batches > 1:
+            raise NotBatchFirstError
+        return run(trace, inputs)
+
+    run = Trace.run
+    monkeypatch.setattr(Trace, "run", run_alone)
+    assert found == score("zen", model, images)
+    assert math.isfinite(found)

@@ -40,6 +40,10 @@ _POOLINGS = frozenset(
 )
 
 
+class NotBatchFirstError(Exception):
+    """A tensor does not hold one batch after the other, so that they cannot share a pass."""
+
+
 class Past(NamedTuple):
     """What a tensor was computed from.
 
@@ -60,7 +64,8 @@ class Trace(TorchFunctionMode):
             them are given back by `close`.
         keeps_links: False leaves residual links out.
         num_batches: equal batches that `run` is given one after the other in one tensor, and normalises each by its own
-            statistics: the calls of layers, which take much of a small network's time, are made once for all.
+            statistics: the calls of layers, which take much of a small network's time, are made once for all. What is
+            normalised, and the features, must have the examples first.
 
     Attributes:
         features: what the last global pooling was given (B, C, ...); the output where there was none.
@@ -69,7 +74,7 @@ class Trace(TorchFunctionMode):
 
     def __init__(self, network: nn.Module, *, keeps_links: bool = False, num_batches: int = 1) -> None:
         super().__init__()
-        self._num_batches = num_batches
+        self._num_batches, self._num_examples = num_batches, 0
         self._network = network
         self._keeps_links = keeps_links
         self._layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
@@ -82,20 +87,26 @@ class Trace(TorchFunctionMode):
             layer.__dict__["forward"] = self._normalisation(number, layer)
 
     def close(self) -> None:
-        """Give the normalisations back."""
+        """Give the normalisations back; until then the network and its trace keep each other alive."""
         for layer in self._layers:
             layer.__dict__.pop("forward", None)
 
-    def run(self, inputs: Tensor) -> None:
-        """One forward pass; leaves `features`, and what `variances` tells."""
-        self._inverses, self.features = [], None
+    def run(self, inputs: Tensor) -> Tensor:
+        """The features after one forward pass; leaves them, and what `variances` tells.
+
+        Raises:
+            NotBatchFirstError: several batches were given to a network that mixes them.
+        """
+        self._inverses, self.features, self._num_examples = [], None, len(inputs)
         inputs = inputs.clone()
         _remember(inputs, Past(0, 0))
         with torch.no_grad(), self:
             output = self._network(inputs)
         if self.features is None:
             self.features = output
+        self._check(self.features)
         self.num_layers = self._past().depth
+        return self.features
 
     def variances(self) -> list[tuple[int, Tensor, int]]:
         """Of the last pass and its first batch, for each normalisation that the features went through.
@@ -141,10 +152,15 @@ class Trace(TorchFunctionMode):
                 self.features = tensors[0]
         return output
 
+    def _check(self, tensor: Tensor) -> None:
+        if self._num_batches > 1 and (tensor.ndim == 0 or len(tensor) != self._num_examples):
+            raise NotBatchFirstError
+
     def _normalisation(self, number: int, layer: _BatchNorm) -> Callable[[Tensor], Tensor]:
         def normalise(x: Tensor) -> Tensor:
             # Not watched: what happened is known, and watching would take longer than the layer of a small network.
             with torch._C.DisableTorchFunction():
+                self._check(x)
                 num = x.numel() // x.shape[1] // self._num_batches
                 output, inverse = _normalised(x, layer.eps, self._num_batches)
             past = past_of(x) or Past(0, 0)

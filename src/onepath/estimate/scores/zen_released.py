@@ -7,6 +7,7 @@ of the first repeat a layer counts with `sqrt(0.19 variance + 0.81)`, and the sc
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 from onepath.estimate.scores.definition import ScoreDefinition
@@ -25,22 +26,21 @@ def zen_released(probe: Probe, *, alpha: float = ALPHA, repeats: int = 1) -> flo
     """
     check("l1", alpha, repeats)
     network = probe.copy()
-    trace = Trace(network)
     running: dict[int, float] = {}  # layer -> mean over channels of its running variances
     values = []
-    for repeat in range(repeats):
-        draw_gaussian_(network, probe, repeat)
-        x = probe.normal("zen input", probe.inputs.shape, repeat)
-        noise = probe.normal("zen noise", probe.inputs.shape, repeat)
-        features = []
-        for inputs in (x, x + alpha * noise):
-            trace.run(inputs)
-            for layer, variances, num in trace.variances():
-                unbiased = float(variances.mean()) * num / max(num - 1, 1)
-                running[layer] = (1 - _MOMENTUM) * running.get(layer, 1.0) + _MOMENTUM * unbiased
-            features.append(trace.features)
-        difference = mean_distance(features[0], features[1], "l1")
-        values.append(math.log(difference) + sum(0.5 * math.log(value) for value in running.values()))
+    with contextlib.closing(Trace(network)) as trace:
+        for repeat in range(repeats):
+            draw_gaussian_(network, probe, repeat)
+            x = probe.normal("zen input", probe.inputs.shape, repeat)
+            noise = probe.normal("zen noise", probe.inputs.shape, repeat)
+            features = []
+            for inputs in (x, x + alpha * noise):
+                features.append(trace.run(inputs))
+                for layer, variances, num in trace.variances():
+                    unbiased = float(variances.mean()) * num / max(num - 1, 1)
+                    running[layer] = (1 - _MOMENTUM) * running.get(layer, 1.0) + _MOMENTUM * unbiased
+            difference = mean_distance(features[0], features[1], "l1")
+            values.append(math.log(difference) + sum(0.5 * math.log(value) for value in running.values()))
     return sum(values) / repeats
 
 
