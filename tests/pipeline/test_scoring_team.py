@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from test_zen import ZEN
 
 from onepath import pipeline
@@ -66,6 +67,20 @@ def test_a_process_that_is_ended_is_told_in_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_the_others_take_over_what_an_ended_process_had(
+    run: pipeline.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architectures = drawn(run, 8)
+    with closing(ScoringTeam(run, "zen", (16, *run.input_shape), 3, num_workers=2)) as team:
+        team.anticipate(architectures)
+        first = team._workers[0]
+        first._process.kill()
+        found = [team.estimate(each).accuracy for each in architectures]
+        assert len(team._workers) == 1
+    own = ScoreEstimator("zen", run.blank, run.task, batch_size=16, seed=3)
+    assert found == [own.value(each) for each in architectures]
+
+
 def test_an_error_of_a_process_is_raised_here(run: pipeline.Run) -> None:
     team = ScoringTeam(run, "snip", (16, *run.input_shape), 3, num_workers=1)
     with closing(team), pytest.raises(ConfigurationError, match="snip does; give the estimator a task"):
@@ -83,6 +98,7 @@ def searched(out: Path, workers: int) -> Any:
 
 
 def test_a_search_finds_what_it_finds_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(2)
     alone = searched(tmp_path / "alone", workers=2)
     monkeypatch.setattr(scored, "FEWEST_SCORED", 6)
     teams: list[ScoringTeam] = []
@@ -100,8 +116,27 @@ def test_who_scores_by_several_processes(run: pipeline.Run, monkeypatch: pytest.
         return None if team is None else team._num_workers
 
     large = {"population": 512, "generations": 7}
-    assert num_workers(**large, workers=1) is None
+    assert num_workers(**large, workers=4) is None, "the space has 27 networks"
+    monkeypatch.setitem(run.blank.space.__dict__, "size", 10**6)
+    assert num_workers(workers=1) is None
     assert num_workers(workers=4) == 4
     assert num_workers(workers=64) == 32
     assert num_workers(population=50, generations=4) is None
     assert num_workers(**large, proxy="snip") is None
+
+
+def test_data_given_in_python_are_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    monkeypatch.setattr(scored, "FEWEST_SCORED", 6)
+    monkeypatch.setattr("onepath.train.threads.usable_cores", lambda: 2)
+    rng = np.random.default_rng(0)
+    arrays = (rng.integers(0, 256, (200, 8, 8, 1), np.uint8), np.arange(200) % 10)
+    given = {**ZEN, "out": str(tmp_path / "run"), "workers": None, "data": "python:arrays"}
+    for _ in range(2):  # the second continues
+        with pipeline.Run(pipeline.make_config(given), data=arrays) as run:
+            run_stage(run, "train")
+            run_stage(run, "search")
+            assert run.config.workers == 2
+            assert len(run.directory.store.trials()) == 12
+            assert scored.scoring_team(run) is None, "nothing is left to score"

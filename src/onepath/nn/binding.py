@@ -48,6 +48,11 @@ def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
     selection = Selection()
     sites = _Sites()
     for path, module in root.named_modules():
+        if hasattr(module, "own_choices") and not has_choices(module):
+            raise BindingError(
+                f"{path or 'root'}: a module with own_choices() must begin with `selection = Selection()`, but "
+                f"{type(module).__name__} has {getattr(module, 'selection', None)!r}. Set it in __init__."
+            )
         if has_choices(module):
             module.path = path
             module.selection = selection

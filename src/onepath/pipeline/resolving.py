@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onepath.train import Recipe
 
 GIVEN_IN_PYTHON = "python:"
+_MOST_SCORING = 8  # processes of 0.4 GB each
 
 
 def describe(task: Task) -> dict[str, Any]:
@@ -116,10 +117,12 @@ def _num_workers(config: RunConfig) -> int:
 
     if config.workers is not None:
         return config.workers
-    if config.train_on != "cpu" or config.data.startswith(GIVEN_IN_PYTHON):
+    if config.train_on != "cpu":
         return 1
     if METHODS[config.method].sampler is None:
-        return usable_cores()  # thousands of networks are scored
+        return min(usable_cores(), _MOST_SCORING)  # thousands of networks are scored, without the data
+    if config.data.startswith(GIVEN_IN_PYTHON):
+        return 1
     num_networks = (2 if config.retrain_from == "both" else 1) + config.num_baselines
     return min(num_networks, usable_cores())
 
@@ -178,7 +181,8 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
         from onepath import latency
 
         latency.device(config.device, threads=config.device_threads)
-    if (config.workers or 1) > 1 and config.data.startswith(GIVEN_IN_PYTHON):
+    is_in_python = config.data.startswith(GIVEN_IN_PYTHON)
+    if (config.workers or 1) > 1 and is_in_python and METHODS[config.method].sampler is not None:
         raise ConfigurationError(
             f"workers > 1 needs data that a process can load by name, but workers={config.workers} came with data "
             "given in Python; leave workers out, or give a file"

@@ -44,7 +44,7 @@ def score_estimator(run: Run) -> ScoreEstimator:
 
 
 def scoring_team(run: Run) -> ScoringTeam | None:
-    """As `score_estimator`, by several processes; None where one is as good.
+    """As `score_estimator`, by several processes, with the same scores; None where one is as good.
 
     Few networks are scored before processes have started, and data would be loaded by each of them.
     """
@@ -55,8 +55,9 @@ def scoring_team(run: Run) -> ScoringTeam | None:
     assert config.proxy is not None, "the configuration is resolved"
     assert config.workers is not None, "the configuration is resolved"
     assert config.generations is not None, "the configuration is resolved"
-    planned = num_evaluated(run) * (config.generations + 1)
-    num_workers = min(config.workers, planned // FEWEST_SCORED)
+    planned = min(num_evaluated(run) * (config.generations + 1), run.blank.space.size)
+    num_left = planned - len(run.directory.store.trials())
+    num_workers = min(config.workers, num_left // FEWEST_SCORED)
     if num_workers < 2 or len(run.input_shape) != 3 or score_definition(config.proxy).reads_data:
         return None
     num_examples = min(RANDOM_BATCH, run.facts["train"])
@@ -126,6 +127,8 @@ def _estimator(run: Run, name: str) -> ScoreEstimator:
         run.task,
         batch_size=DATA_BATCH if reads_data else RANDOM_BATCH,
         device=run.config.train_on,
+        # As in a process of several: the same score, and small networks have no use for a second thread.
+        num_threads=None if reads_data else 1,
         seed=_seed(run),
     )
 

@@ -21,32 +21,31 @@ _MOST_SENT = 2  # to each at a time, so that none waits for this process
 class ScoringTeam:
     """An estimator that scores by processes of its own; what each network gets does not depend on their number.
 
-    The processes start with the first architecture that is asked for, and end with `close` or with this one.
+    The processes start with the first architecture that is asked for, and end with `close` or with this one. One that
+    is ended from outside is done without.
 
     Args:
         materials: their configuration and facts say what space it is; no data are loaded.
         name: of a score that reads no data.
         shape: (B, C, H, W) of the batch.
         seed: of the score.
-        num_workers: processes; each gets this share of the cores.
+        num_workers: processes, each of one thread.
     """
 
     def __init__(
         self, materials: Materials, name: str, shape: Sequence[int], seed: int, num_workers: int
     ) -> None:
-        from onepath.train.threads import shared_threads
-
         self._num_workers, self._num_examples = num_workers, shape[0]
         self._setup = encode(
             "setup",
             path=str(materials.path.absolute()),
             config=materials.config.model_dump(mode="json"),
             facts=materials.facts,
-            threads=shared_threads(num_workers),
+            threads=1,
             score={"name": name, "shape": list(shape), "seed": seed, "device": materials.config.train_on},
         )
         self._workers: list[WorkerProcess] = []
-        self._sent: dict[int, int] = {}  # descriptor -> architectures that it has not answered
+        self._sent: dict[int, list[str]] = {}  # descriptor -> architectures that it has not answered
         self._waiting: deque[str] = deque()
         self._known: set[str] = set()
         self._found: dict[str, Estimate] = {}
@@ -65,7 +64,7 @@ class ScoringTeam:
         """The score as `ScoreEstimator.estimate` gives it, as soon as it is there.
 
         Raises:
-            UserError: a process was ended from outside; or what it raised, as if it had been raised here.
+            UserError: all processes were ended from outside; or what one raised, as if it had been raised here.
         """
         self.anticipate([architecture])
         text = str(architecture)
@@ -85,7 +84,7 @@ class ScoringTeam:
         for _ in range(self._num_workers):
             worker = WorkerProcess()
             self._workers.append(worker)
-            self._sent[worker.answers] = 0
+            self._sent[worker.answers] = []
             self._selector.register(worker.answers, selectors.EVENT_READ, worker)
             worker.send(self._setup)
 
@@ -93,22 +92,33 @@ class ScoringTeam:
         """Give out what waits, one to each before a second to any."""
         for most in range(1, _MOST_SENT + 1):
             for worker in self._workers:
-                if self._waiting and self._sent[worker.answers] < most:
-                    self._sent[worker.answers] += 1
-                    worker.send(encode("score", architecture=self._waiting.popleft()))
+                if self._waiting and len(self._sent[worker.answers]) < most:
+                    self._sent[worker.answers].append(self._waiting.popleft())
+                    worker.send(encode("score", architecture=self._sent[worker.answers][-1]))
 
     def _hear(self, worker: WorkerProcess) -> None:
         from onepath.estimate import Estimate
 
         messages = worker.receive()
         if messages is None:
-            worker.wait()
-            raise worker.death("scores")
+            self._lose(worker)
+            return
         for message in messages:
             if message["kind"] == "error":
                 raise decode_error(message)
-            self._sent[worker.answers] -= 1
+            self._sent[worker.answers].remove(message["architecture"])
             self._found[message["architecture"]] = Estimate(
                 message["value"], 0.0, message["seconds"], self._num_examples
             )
+        self._feed()
+
+    def _lose(self, worker: WorkerProcess) -> None:
+        """The others take over what a process had that has ended; it is an error if there are none."""
+        worker.wait()
+        self._selector.unregister(worker.answers)
+        self._workers.remove(worker)
+        self._waiting.extendleft(reversed(self._sent.pop(worker.answers)))
+        worker.kill()
+        if not self._workers:
+            raise worker.death("scores")
         self._feed()

@@ -78,7 +78,7 @@ def _score(
 
     supernet = materials.blank
     estimator = ScoreEstimator.without_data(
-        score["name"], supernet, score["shape"], device=score["device"], seed=score["seed"]
+        score["name"], supernet, score["shape"], device=score["device"], num_threads=1, seed=score["seed"]
     )
     while True:
         text = inbox.get()["architecture"]

@@ -32,11 +32,18 @@ def worthwhile_threads(num_pixels: int) -> Iterator[None]:
     Args:
         num_pixels: of the inputs of one batch: examples times height times width.
     """
+    with threads(None if num_pixels >= FEW_PIXELS else 1):
+        yield
+
+
+@contextlib.contextmanager
+def threads(num: int | None) -> Iterator[None]:
+    """Inside, torch uses so many CPU threads; the caller's number comes back after. None changes nothing."""
     before = torch.get_num_threads()
-    if num_pixels >= FEW_PIXELS or before == 1:
+    if num is None or num == before:
         yield
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(num)
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from onepath.estimate.scores.catalogue import score_definition, scores
 from onepath.estimate.scores.definition import Score
 from onepath.estimate.scores.probe import Loss
 from onepath.train.memory import keep_freed_memory
+from onepath.train.threads import threads
 
 if TYPE_CHECKING:
     from onepath.data import Task
@@ -38,6 +39,8 @@ class ScoreEstimator:
         task: the batch is a fixed random subset of its "train" split, without augmentation.
         batch_size: examples in the batch; the papers take 64.
         device: where to run.
+        num_threads: of torch while a network is scored on a CPU, on which a score's last digits depend; None leaves
+            them.
         seed: of the fresh weights, of the batch and of the score; the same for every architecture.
         options: of the score.
 
@@ -53,12 +56,14 @@ class ScoreEstimator:
         *,
         batch_size: int = 64,
         device: str | torch.device = "cpu",
+        num_threads: int | None = None,
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         score_definition(name)
         inputs, targets = next(task.batches("train", batch_size, num_examples=batch_size, seed=seed))
         self._begin(name, supernet, inputs, targets, task.loss, device, seed, options)
+        self._num_threads = num_threads
 
     @classmethod
     def without_data(
@@ -68,6 +73,7 @@ class ScoreEstimator:
         shape: Sequence[int],
         *,
         device: str | torch.device = "cpu",
+        num_threads: int | None = None,
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
     ) -> Self:
@@ -78,6 +84,7 @@ class ScoreEstimator:
             supernet: as for a task.
             shape: of a batch: (B, C, H, W), of float32.
             device: as for a task.
+            num_threads: as for a task.
             seed: as for a task.
             options: as for a task.
 
@@ -90,6 +97,7 @@ class ScoreEstimator:
             )
         self = cls.__new__(cls)
         self._begin(name, supernet, torch.zeros(*shape), None, None, device, seed, options)
+        self._num_threads = num_threads
         return self
 
     def _begin(
@@ -143,16 +151,17 @@ class ScoreEstimator:
 
     def _compute(self, architecture: Architecture) -> Score:
         started = time.perf_counter()
-        found = scores(
-            [self._name],
-            self._network(architecture),
-            self._inputs,
-            self._targets,
-            seed=self._seed,
-            loss=self._loss,
-            options=self._options,
-            is_disposable=True,
-        )[self._name]
+        with threads(self._num_threads):
+            found = scores(
+                [self._name],
+                self._network(architecture),
+                self._inputs,
+                self._targets,
+                seed=self._seed,
+                loss=self._loss,
+                options=self._options,
+                is_disposable=True,
+            )[self._name]
         return Score(found.value, found.reason, time.perf_counter() - started)
 
     def _network(self, architecture: Architecture) -> nn.Module:
