@@ -141,7 +141,7 @@ class RunConfig(BaseModel):
         retrain_from: "scratch", "inherited" or "both": where the winner's weights begin.
         num_baselines: random architectures under the same limit, trained with the same budget.
         workers: networks retrained at the same time, each in a process of its own, or scored by zen; None takes one per
-            usable core on a CPU, and 1 elsewhere or where the data are given in Python.
+            usable core on a CPU (zen at most 8), and 1 elsewhere or, but for zen, where the data are given in Python.
         population, generations: of the search, which evaluates population * (generations + 1) architectures; None
             takes SPOS's 50 and 20, or 16 and 5 for less than 10,000 training examples.
         calibration_images: training images that recompute a candidate's normalisation.
