@@ -240,6 +240,7 @@ def test_architecture_of_another_space_is_rejected() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # Dynamo's own look at an activation
 def test_new_paths_never_compile_again() -> None:
     import torch._dynamo
     from torch._dynamo.testing import CompileCounter
