@@ -162,7 +162,8 @@ def findings(out: Path) -> dict[str, Any]:
     result = json.loads((out / "result.json").read_text())
     for owner in (result, result["search"]):
         owner.pop("seconds")
-    result["cost"].pop("latency_ms")
+    for name in ("latency_ms", "latency_iqr_ms"):
+        result["cost"].pop(name)
     weights = load_tensors(out / "model.safetensors")
     return {
         "result": result,
