@@ -62,8 +62,7 @@ class ScoreEstimator:
     ) -> None:
         score_definition(name)
         inputs, targets = next(task.batches("train", batch_size, num_examples=batch_size, seed=seed))
-        self._begin(name, supernet, inputs, targets, task.loss, device, seed, options)
-        self._num_threads = num_threads
+        self._begin(name, supernet, inputs, targets, task.loss, device, num_threads, seed, options)
 
     @classmethod
     def without_data(
@@ -96,8 +95,7 @@ class ScoreEstimator:
                 f"a score without data must need none, but {name} does; give the estimator a task"
             )
         self = cls.__new__(cls)
-        self._begin(name, supernet, torch.zeros(*shape), None, None, device, seed, options)
-        self._num_threads = num_threads
+        self._begin(name, supernet, torch.zeros(*shape), None, None, device, num_threads, seed, options)
         return self
 
     def _begin(
@@ -108,13 +106,14 @@ class ScoreEstimator:
         targets: Tensor | None,
         loss: Loss | None,
         device: str | torch.device,
+        num_threads: int | None,
         seed: int,
         options: Mapping[str, Any] | None,
     ) -> None:
         self._name, self._reads_weights = name, score_definition(name).reads_weights
         self._supernet = supernet
         self._seed = seed
-        self._device = torch.device(device)
+        self._device, self._num_threads = torch.device(device), num_threads
         self._loss = loss
         self._options = {name: dict(options or {})}
         self._inputs = inputs.to(self._device)
