@@ -48,3 +48,27 @@ class ConfigurationError(UserError):
 
 class RunDirectoryError(UserError):
     """A run directory cannot be written, read or continued."""
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value that came from outside, fit for one line of a message: `repr` for text, `str` for the rest, cut.
+
+    Control characters are escaped, so that a file cannot write to the terminal through a message.
+
+    Args:
+        value: what came.
+        most: characters kept; what is cut is told by its length.
+    """
+    text = repr(value[: most + 1]) if isinstance(value, str) else _plain_text(value, most)
+    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    if len(text) <= most:
+        return text
+    total = f" ({len(value):,} characters)" if isinstance(value, str) else ""
+    return f"{text[:most]}...{total}"
+
+
+def _plain_text(value: object, most: int) -> str:
+    """The text of a value that is no text; a huge whole number is not written out first."""
+    if isinstance(value, int) and value.bit_length() > 4 * most:
+        return f"a number of about {value.bit_length() * 30103 // 100000:,} digits"
+    return str(value)
