@@ -230,12 +230,16 @@ class Run(Materials):
         By table where the space has one, which is a thousand times faster than counting one by one.
         """
         from onepath.cost import counter
+        from onepath.cost.architecture import name_uncounted
+
+        def say(uncounted: Mapping[str, str]) -> None:
+            self.progress.note(f"MACs leave out what has no counter: {name_uncounted(uncounted)}")
 
         found: dict[str, Costs] = {limit.unit: limit.costs for limit in self.counted.limits}
         kinds: tuple[Kind, ...] = ("macs", "params")
         for kind in kinds:
             if kind not in found:
-                found[kind] = counter(self.blank, self.input_shape, kind)[0]
+                found[kind] = counter(self.blank, self.input_shape, kind, on_uncounted=say)[0]
         return found
 
     def _announce(self) -> None:
