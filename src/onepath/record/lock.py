@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Self
 
-from onepath.errors import RunDirectoryError
+from onepath.errors import DirectoryInUseError, RunDirectoryError
 from onepath.record.atomic import CLOSE_ON_EXEC, irregular_error, write_error
 
 try:
@@ -33,7 +33,8 @@ class DirectoryLock:
         path: the lock file, created if absent; only its holder may remove it.
 
     Raises:
-        RunDirectoryError: another process, or this one, holds it; or the file cannot be written.
+        DirectoryInUseError: another process, or this one, holds it.
+        RunDirectoryError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +64,7 @@ class DirectoryLock:
         _held.add(self._key)
 
     def release(self) -> None:
-        """Give the directory free; a second call does nothing."""
+        """Release the directory; a second call does nothing."""
         if self._key in _held:
             _held.discard(self._key)
             os.close(self._descriptor)
@@ -78,9 +79,9 @@ class DirectoryLock:
         text = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
         return int(text) if text.isdigit() else None
 
-    def _in_use(self, process: int | None) -> RunDirectoryError:
+    def _in_use(self, process: int | None) -> DirectoryInUseError:
         by = f"process {process}" if process is not None else "another process"
-        return RunDirectoryError(
+        return DirectoryInUseError(
             f"one process at a time may work on a run directory, but {self.path.parent} is in use by {by}; "
             "wait for it to end, or give another --out"
         )
@@ -132,7 +133,7 @@ def wait_for_workers(path: Path, seconds: float) -> None:
     moments.
 
     Raises:
-        RunDirectoryError: one of them is still there after so many seconds, or the file cannot be read.
+        DirectoryInUseError: one of them is still there after so many seconds, or the file cannot be read.
     """
     try:
         descriptor = _open(path)
@@ -156,7 +157,7 @@ def _take_within(descriptor: int, path: Path, seconds: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() >= end:
-                raise RunDirectoryError(
+                raise DirectoryInUseError(
                     f"one process at a time may work on a run directory, but a worker of an earlier one still works on "
                     f"{path.parent}; wait for it to end, end it, or give another --out"
                 ) from error

@@ -42,7 +42,7 @@ class RunRecord:
         Raises:
             RunDirectoryError: no run has begun in `path`, or a file of it is damaged or has been edited.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         config = read_config(path)
         if config is None:
             raise missing_error(path)
