@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -164,6 +163,7 @@ def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
 
 
 CODE = ("space", "device")
+_LONGEST = 500  # characters of a path that is to be copied from a message
 
 
 def confirmed(
@@ -192,15 +192,15 @@ def confirmed(
         if given is None:
             if is_own(stored):
                 raise ConfigurationError(
-                    f"own code must be named by whoever runs it, but it is {path} that names {name} "
-                    f"{shown(stored, 200)}; if that is yours, add --{name} {shlex.quote(stored)} (in Python {name}=...)"
+                    f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
+                    f"--{name} {shown(stored, _LONGEST)} (in Python {name}=...)"
                 )
         elif stored is None or not same_code(name, stored, absolute(given) or given, facts or {}):
             raise ConfigurationError(
                 f"{name} must be the one that the run began with, but got {shown(given)} and {path} has "
                 f"{shown(stored)}; give that one"
             )
-        else:
+        elif is_own(given):
             taken[name] = absolute(given) or given
     return config.model_copy(update=taken)
 

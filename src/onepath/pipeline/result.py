@@ -18,7 +18,7 @@ from onepath.pipeline.several import winners
 from onepath.rank_correlation import rank_correlation
 from onepath.record import NetworkRow, RunRecord, load_tensors
 from onepath.record.atomic import damaged_error
-from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS, read_json
+from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,8 +52,7 @@ class Result:
 
     def _network(self) -> tuple[nn.Module, Architecture]:
         record = RunRecord.load(self.path)
-        written = read_json(self.path / ARCHITECTURE)
-        if written is None or not record.stages.get("export", {}).get("done"):
+        if not record.stages.get("export", {}).get("done"):
             raise RunDirectoryError(
                 f"{self.path} must hold an exported network, but it does not; run `onepath export --out {self.path}`"
             )
@@ -63,7 +62,7 @@ class Result:
         config = confirmed(config, self.path, self.space, config.device, facts)
         check_sources(config, facts)
         supernet = build_supernet(config, facts)
-        architecture = supernet.space.parse(written["architecture"])
+        architecture = supernet.space.parse(record.stages["search"]["record"]["winner"])
         start = record.stages["export"]["record"]["start"]
         model = supernet.extract(architecture, inherit=start == "inherited")
         model.load_state_dict(load_tensors(self.path / WEIGHTS, record.digests.get(WEIGHTS)))

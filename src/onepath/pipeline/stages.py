@@ -28,13 +28,6 @@ _FUNCTIONS: Mapping[str, Callable[[Run], None]] = {
 }
 
 
-# What a stage hands over; the page of the report is written again by `onepath rank` too.
-_FILES: Mapping[str, tuple[str, ...]] = {
-    "export": (ARCHITECTURE, WEIGHTS, PROGRAM, ONNX),
-    "report": (RESULT,),
-}
-
-
 def run_stage(run: Run, stage: str) -> None:
     """Do one stage, or what is left of it; nothing if it has finished.
 
@@ -80,8 +73,9 @@ def _do(run: Run, stage: str) -> None:
 
 def _do_alone(run: Run, stage: str) -> None:
     _FUNCTIONS[stage](run)
-    for name in _FILES.get(stage, ()):
-        run.directory.save_file_digest(name)
+    if stage == "export":
+        for name in (WEIGHTS, PROGRAM, ONNX):
+            run.directory.save_file_digest(name)
 
 
 def is_complete(run: Run, stage: str) -> bool:

@@ -155,8 +155,9 @@ class RunDirectory:
         return read_json(self.path / name)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file of the directory, atomically."""
+        """Write a JSON file of the directory, atomically, and keep its digest."""
         atomic_write_json(self.path / name, content)
+        self.save_file_digest(name)
 
     def checkpoint(self, name: str, every_seconds: float = 20.0) -> TrainingCheckpoint:
         """The checkpoint of an unfinished training, by the name of its curve."""
@@ -199,7 +200,10 @@ class RunDirectory:
         """Remove the directory again if no run has begun in it and it holds nothing else."""
         if (self.path / CONFIG).exists():
             return
+        self.close_store()
         with contextlib.suppress(OSError):
+            if self._is_unbegun():
+                (self.path / TRIALS).unlink(missing_ok=True)
             (self.path / LOCK).unlink(missing_ok=True)
             (self.path / WORKERS_LOCK).unlink(missing_ok=True)
             (self.path / CHECKPOINTS).rmdir()
@@ -233,13 +237,23 @@ class RunDirectory:
             return
         foreign = [file.name for file in self._ours() if file.exists()]
         if foreign and set(foreign) <= {TRIALS, f"{TRIALS}-journal"}:
-            foreign = [] if set(self.store.stages()) <= {DATA} else foreign
-            self.close_store()
+            foreign = [] if self._is_unbegun() else foreign
         if foreign:
             raise RunDirectoryError(
                 f"--out must be a new directory or a run directory, but {self.path} holds {foreign[0]} "
                 f"and no {CONFIG}; give another --out"
             )
+
+    def _is_unbegun(self) -> bool:
+        """Whether there is only a store that a process left, which ended before it had written the configuration."""
+        file = self.path / TRIALS
+        if not file.is_file() or file.stat().st_size == 0:
+            return True
+        try:
+            with Store(file, read_only=True) as store:
+                return set(store.stages()) <= {DATA}
+        except RunDirectoryError:
+            return False
 
     def _remove_temporary_files(self) -> None:
         for folder in (self.path, self.path / CHECKPOINTS):

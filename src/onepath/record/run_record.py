@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onepath.record.directory import RESULT, TRIALS, check_config, missing_error, read_config, read_json
+from onepath.record.atomic import file_digest
+from onepath.record.directory import (
+    CONFIG,
+    RESULT,
+    TRIALS,
+    check_config,
+    missing_error,
+    read_config,
+    read_json,
+)
 from onepath.record.rows import CurvePoint, NetworkRow, StageRow, TrialRow
 from onepath.record.store import Store
 
@@ -18,7 +27,7 @@ class RunRecord:
     Attributes:
         path: the run directory.
         config: `config.yaml`.
-        result: `result.json`; empty before the run has finished.
+        result: `result.json`; empty before the run has finished, and where something else has changed the file.
         trials: every evaluated architecture, in the order of evaluation.
         networks: the winner and the random baseline, trained on their own.
         curves: name of a training -> its points, by update.
@@ -46,12 +55,14 @@ class RunRecord:
         config = read_config(path)
         if config is None:
             raise missing_error(path)
-        result = read_json(path / RESULT) or {}
         if not (path / TRIALS).is_file():
-            return cls(path, config, result)
+            return cls(path, config, read_json(path / RESULT) or {})
         with Store(path / TRIALS, read_only=True) as store:
             digests = store.digests()
             check_config(path, digests)
+            # All of it comes from the store: what is not as it was written is left out, and made again by a rerun.
+            is_ours = CONFIG not in digests or digests.get(RESULT) == file_digest(path / RESULT)
+            result = (read_json(path / RESULT) or {}) if is_ours else {}
             stages = {name: _plain(stage) for name, stage in store.stages().items()}
             return cls(
                 path, config, result, store.trials(), store.networks(), store.curves(), stages, digests
