@@ -12,12 +12,13 @@ from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
 from onepath.pipeline.fronts import front_result
 from onepath.pipeline.latencies import MEASURED
-from onepath.pipeline.resolving import build_supernet
+from onepath.pipeline.resolving import build_supernet, check_sources, confirmed
 from onepath.pipeline.scored import score_result
 from onepath.pipeline.several import winners
 from onepath.rank_correlation import rank_correlation
 from onepath.record import NetworkRow, RunRecord, load_tensors
-from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, WEIGHTS, read_json
+from onepath.record.atomic import damaged_error
+from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,10 +33,13 @@ class Result:
     Attributes:
         path: the run directory.
         result: the content of `result.json`.
+        space: path/to/file.py:function of a run in a space of the user's own, which the run directory may confirm, but
+            not choose.
     """
 
     path: Path
     result: dict[str, Any]
+    space: str | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -48,16 +52,20 @@ class Result:
 
     def _network(self) -> tuple[nn.Module, Architecture]:
         record = RunRecord.load(self.path)
-        written = read_json(self.path / ARCHITECTURE)
-        if written is None or not record.stages.get("export", {}).get("done"):
+        if not record.stages.get("export", {}).get("done"):
             raise RunDirectoryError(
                 f"{self.path} must hold an exported network, but it does not; run `onepath export --out {self.path}`"
             )
-        supernet = build_supernet(make_config(record.config), record.stages["data"]["record"])
-        architecture = supernet.space.parse(written["architecture"])
+        facts, config = record.stages.get("data", {}).get("record"), make_config(record.config)
+        if not facts:
+            raise damaged_error(self.path / TRIALS)
+        config = confirmed(config, self.path, self.space, config.device, facts)
+        check_sources(config, facts)
+        supernet = build_supernet(config, facts)
+        architecture = supernet.space.parse(record.stages["search"]["record"]["winner"])
         start = record.stages["export"]["record"]["start"]
         model = supernet.extract(architecture, inherit=start == "inherited")
-        model.load_state_dict(load_tensors(self.path / WEIGHTS))
+        model.load_state_dict(load_tensors(self.path / WEIGHTS, record.digests.get(WEIGHTS)))
         return model, architecture
 
 
@@ -89,8 +97,8 @@ def make_result(run: Run) -> dict[str, Any]:
             "max_latency_ms": config.limit_ms,
             "device": config.device,
         },
-        "space_size": run.blank.space.size,
-        "architecture": run.blank.space.parse(winner.architecture).options,
+        "space_size": stages["search"].record["space_size"],
+        "architecture": stages["search"].record["active"],
         "cost": {
             "macs": winner.macs,
             "params": winner.params,

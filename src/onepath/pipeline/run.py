@@ -126,4 +126,4 @@ def finish(opened: Run) -> Result:
     run_all(opened)
     result = opened.directory.read_json(RESULT)
     assert result is not None, "the stage report writes it"
-    return Result(opened.directory.path, result)
+    return Result(opened.directory.path, result, opened.config.space)
