@@ -58,6 +58,7 @@ def _run_options(
     calibration_images: o.CalibrationImages = None,
     validation_images: o.ValidationImages = None,
     seed: o.Seed = None,
+    normalisation: o.NormalisationPlace = None,
     out: o.Out = None,
     config: o.Config = None,
     fresh: o.Fresh = False,

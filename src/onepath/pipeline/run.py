@@ -60,6 +60,7 @@ class RunOptions(TypedDict, total=False):
     train_on: str
     precision: str
     compile: bool
+    normalisation: str
 
 
 def run(

@@ -60,10 +60,32 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     Tensors may share storage or have any strides; each is written whole and contiguous.
     """
+    atomic_write_bytes(path, tensor_bytes(tensors))
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> bytes:
+    """Named tensors as safetensors, each whole and contiguous; the same ones give the same bytes.
+
+    Args:
+        tensors: may share storage or have any strides; not changed.
+        notes: texts for the file's metadata.
+    """
+    import torch
     from safetensors.torch import save
 
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    atomic_write_bytes(path, save(plain))
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    content = save(plain)
+    if not notes:
+        return content
+    # The library writes metadata in an order that differs from process to process.
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(notes), **json.loads(content[8:start])}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
