@@ -54,3 +54,11 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
             f"the file of a {what} must run, but {path} raised {type(error).__name__}: {error}. Mend the file."
         ) from error
     return OwnCode(path, name, getattr(module, name, None))
+
+
+def chooses_code(text: object) -> bool:
+    """Whether an option names a program of one's own: `path/to/file.py:name`, or `exec:...` of a device."""
+    if not isinstance(text, str):
+        return False
+    path, separator, _ = text.rpartition(":")
+    return text.startswith("exec:") or (bool(separator) and path.endswith(".py"))

@@ -83,7 +83,7 @@ def takes_run_options(command: Callable[[dict[str, Any]], None]) -> Callable[...
 
 @takes_run_options
 def run(given: dict[str, Any]) -> None:
-    """Train, search, retrain, export and report; the same command again continues where it stopped."""
+    """Train, search, retrain, export and report; the same command again, or --out alone, continues where it stopped."""
     from onepath.cli.progress import make_progress
     from onepath.pipeline import Run, finish
 
@@ -124,11 +124,12 @@ def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
 
 
 def _config(given: dict[str, Any]) -> Any:
-    """The configuration of a run: what was given, over the file of --config."""
-    from onepath.pipeline import make_config
+    """The configuration of a run: what was given, over the file of --config, over that of the run in --out."""
+    from onepath.pipeline import continued_config, make_config
 
     own = {name: value for name, value in given.items() if name not in ("config", "fresh", "json")}
-    return make_config(o.merged(own, given["config"]))
+    options = o.merged(own, given["config"])
+    return make_config(options) if given["fresh"] else continued_config(options)
 
 
 def _stage(stage: str, out: str | None, json: bool, config: Any = None, fresh: bool = False) -> None:

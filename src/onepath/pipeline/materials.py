@@ -86,7 +86,7 @@ class Materials:
         supernet = self.build_supernet()
         fingerprint = supernet.space.fingerprint
         if self.facts.get("space_fingerprint", fingerprint) != fingerprint:
-            raise self._changed_space()
+            raise self.changed_space()
         return supernet
 
     @cached_property
@@ -96,10 +96,11 @@ class Materials:
         try:
             supernet.load_state_dict(load_tensors(weights_path(self.path, SUPERNET)))
         except RuntimeError as error:
-            raise self._changed_space() from error
+            raise self.changed_space() from error
         return supernet.eval()
 
-    def _changed_space(self) -> RunDirectoryError:
+    def changed_space(self) -> RunDirectoryError:
+        """The one line for a space that is not the one the run began with."""
         return RunDirectoryError(
             f"a run continues with the space it began with, but {self.config.space} has changed since; "
             "give another --out, or start over with --fresh"
