@@ -63,7 +63,8 @@ def export_stage(run: Run) -> None:
                 "onepath.load_run(DIRECTORY).model() gives the module with these weights",
             },
         )
-        clock.record = {"start": start, **_preprocessing_record(run), **_exported(run, model)}
+        exported = _exported(run, model)
+        clock.record = {"start": start, "preprocessing": _preprocessing_record(run), **exported}
 
 
 def _space_name(space: str) -> str:
@@ -71,13 +72,14 @@ def _space_name(space: str) -> str:
     return Path(space).name if ".py:" in space else space
 
 
-def _preprocessing_record(run: Run) -> dict[str, Any]:
-    """How an input is prepared for `model.onnx`, and the lines that do it; None where the task does not say."""
+def _preprocessing_record(run: Run) -> dict[str, Any] | None:
+    """How an input is prepared for the exported graphs, and the lines that do it; None where the task does not say."""
     preprocessing, normalisation = run.task.preprocessing, run.config.normalisation
     if preprocessing is None:
-        return {"preprocessing": None}
-    snippet = preprocessing.snippet(ONNX, normalisation)
-    return {"preprocessing": {**preprocessing.document(normalisation), "snippet": snippet}}
+        return None
+    has_onnx = (run.directory.path / ONNX).is_file()
+    snippet = preprocessing.snippet(ONNX, normalisation) if has_onnx else None
+    return {**preprocessing.document(normalisation), "snippet": snippet}
 
 
 def _exported(run: Run, model: nn.Module) -> dict[str, Any]:
