@@ -139,7 +139,7 @@ class Preprocessing:
             tuple(document.get("mean", ())),
             tuple(document.get("std", ())),
             document.get("full_scale", 1.0),
-            document.get("raw_dtype", "float32"),
+            document.get("raw_dtype", document["input"]["dtype"]),
         )
 
     def snippet(self, file: str = "model.onnx", normalisation: Normalisation = "inside") -> str:
