@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from onepath.errors import ConfigurationError, RunDirectoryError, shown
 from onepath.own_code import chooses_code
 from onepath.pipeline.config import RunConfig, differences, make_config
 from onepath.record.directory import CONFIG, read_config
+
+_LONG = 400  # characters of a path that is to be copied
+_FIRST = ("data", "space", "method")
 
 
 def continued_config(given: Mapping[str, Any]) -> RunConfig:
@@ -31,25 +34,39 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
     stored = read_config(path) or {}
     for name in ("space", "device"):
         if name not in given and chooses_code(stored.get(name)):
-            raise needs_code(path, name, str(stored[name]), f"--{name} {shown(stored[name])}")
+            raise needs_code(path, name, str(stored[name]), f"--{name} {shown(stored[name], _LONG)}")
     try:
-        return make_config({**stored, **given})
+        config = make_config({**stored, **given})
     except ConfigurationError as error:
-        asked = make_config(given).model_dump(mode="json")  # what is wrong by itself is said so
-        changed = differences(stored, {**stored, **{name: asked[name] for name in given}})
+        changed = _changed(stored, make_config(given), given)  # what is wrong by itself is said so
         if not changed:
             raise RunDirectoryError(
                 f"{path} must hold a configuration of this onepath, but {error}"
             ) from error
-        raise RunDirectoryError(
-            f"a run continues with the configuration it began with, but {path} has another ({'; '.join(changed)}); "
-            "leave these out, give another --out, or start over with --fresh"
-        ) from error
+        raise _another(path, changed) from error
+    # Of what the rest follows from, other values would cost time before they are refused.
+    if any(getattr(config, name) != stored.get(name) for name in _FIRST if name in given):
+        raise _another(path, _changed(stored, config, given))
+    return config
+
+
+def _changed(stored: Mapping[str, Any], config: RunConfig, given: Mapping[str, Any]) -> list[str]:
+    """What is given and differs, but for numbers of images, which a run cuts to those there are."""
+    names = [name for name in given if name in stored and not name.endswith("_images")]
+    asked = config.model_dump(mode="json", include=set(names))
+    return differences({name: stored[name] for name in names}, asked)
+
+
+def _another(path: Path, changed: Sequence[str]) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"a run continues with the configuration it began with, but {path} has another ({'; '.join(changed)}); "
+        "leave these out, give another --out, or start over with --fresh"
+    )
 
 
 def needs_code(path: Path, name: str, code: str, how: str) -> ConfigurationError:
     """The one line where a run directory names code that only its user may choose."""
     return ConfigurationError(
-        f"the {name} of {path} is code of your own, {shown(code)}, which a file may not choose; read that code, and "
+        f"the {name} of {path} is code of your own, {shown(code, _LONG)}, which a file may not choose; read it, and "
         f"give it again: {how}"
     )

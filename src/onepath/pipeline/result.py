@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onepath import __version__
-from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.errors import ConfigurationError, RunDirectoryError, shown
 from onepath.own_code import chooses_code
 from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
@@ -126,7 +126,10 @@ class Result:
         stored = str(self.config["space"])
         if chooses_code(stored) and self.space is None:
             raise needs_code(
-                self.path, "space", stored, f"onepath.load_run({str(self.path)!r}, space={stored!r})"
+                self.path,
+                "space",
+                stored,
+                f"onepath.load_run({str(self.path)!r}, space={shown(stored, 400)})",
             )
         try:
             config = make_config(self.config)
