@@ -45,6 +45,7 @@ PUBLIC = [
     "gdas",
     "latency",
     "load_data",
+    "load_run",
     "one_shot",
     "proxyless",
     "round_to",

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
         Gate,
         Supernet,
     )
-    from onepath.pipeline import run
+    from onepath.pipeline.result import load_run
+    from onepath.pipeline.run import run
     from onepath.search import NSGA2, Evolution, MutationEvolution, RandomSearch, RegularizedEvolution
     from onepath.space import Architecture, Choice, SearchSpace, round_to
     from onepath.train import (
@@ -67,7 +68,7 @@ _HOMES = {
     "latency": ("MaxLatency",),
     "methods": ("darts", "fairnas", "gdas", "one_shot", "proxyless", "search_supernet", "spos", "zen"),
     "export": ("export_onnx", "export_program", "save_weights"),
-    "pipeline": ("run",),
+    "pipeline": ("load_run", "run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = ("cost", "errors", "estimate", "latency", "spaces", "train")
@@ -110,6 +111,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "gdas",
     "latency",
     "load_data",
+    "load_run",
     "one_shot",
     "proxyless",
     "round_to",

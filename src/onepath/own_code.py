@@ -72,9 +72,9 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
     return OwnCode(path, name, getattr(module, name, None))
 
 
-def is_own(text: str | None) -> bool:
+def is_own(text: object) -> bool:
     """Whether a space or a device names code of the user's own: `path/to/file.py:name` or `exec:command`."""
-    return text is not None and (text.startswith(COMMAND) or text.rpartition(":")[0].endswith(".py"))
+    return isinstance(text, str) and (text.startswith(COMMAND) or text.rpartition(":")[0].endswith(".py"))
 
 
 def is_same(text: str, other: str) -> bool:

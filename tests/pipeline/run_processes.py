@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -105,5 +106,9 @@ def without_times(path: Path) -> dict[str, Any]:
         "architecture": (path / "architecture.json").read_text(),
         "weights": {
             name: tensor.tolist() for name, tensor in load_tensors(path / "model.safetensors").items()
+        },
+        "bytes": {
+            name: hashlib.sha256((path / name).read_bytes()).hexdigest()
+            for name in ("model.safetensors", "model.onnx", "model.pt2")
         },
     }

@@ -20,7 +20,7 @@ import onepath
 from onepath import pipeline
 from onepath.data import load_data
 from onepath.errors import ConfigurationError, DataError, InfeasibleError, RunDirectoryError
-from onepath.pipeline import Result
+from onepath.pipeline import load_run
 from onepath.record import NetworkRow, RunRecord
 from onepath.spaces import build
 
@@ -40,6 +40,18 @@ KEYS = {
     "ranking": {"num", "kendall_tau", "spearman"},
     "search": {"evaluated", "seconds"},
     "seconds": {"train", "search", "retrain", "total"},
+    "preprocessing": {
+        "kind",
+        "input",
+        "summary",
+        "values",
+        "normalisation",
+        "formula",
+        "full_scale",
+        "mean",
+        "std",
+    }
+    | {"raw_dtype", "raw_range", "channels", "resize", "snippet", "class_names"},
     "parity": {"onnx_max_abs_error", "pt2_max_abs_error"},
     "files": {"onnx", "exported_program", "weights", "report"},
     "winners": None,
@@ -134,7 +146,7 @@ def test_inherited_accuracies_are_the_estimators(finished: Path) -> None:
 
 
 def test_the_model_comes_back(finished: Path) -> None:
-    result = Result(finished, json.loads((finished / "result.json").read_text()), TINY)
+    result = load_run(finished, space=OPTIONS["space"])
     model = result.model()
     assert result.architecture.options == result.result["architecture"]
     task = load_data("digits")
@@ -144,7 +156,7 @@ def test_the_model_comes_back(finished: Path) -> None:
     accuracy = (outputs.argmax(1) == targets).float().mean().item()
     assert accuracy == pytest.approx(result.result["accuracy"]["retrained_test"], abs=1e-6)
     program = torch.export.load(finished / "model.pt2").module()
-    assert torch.allclose(program(inputs), outputs, atol=1e-5)
+    assert torch.allclose(program(task.raw_inputs("test", 360)), outputs, atol=1e-5)
     assert max(result.result["parity"].values()) < 1e-4
 
 
@@ -239,7 +251,7 @@ def test_fresh_starts_over(finished: Path, runner: Runner, tmp_path: Path) -> No
     assert record.result["random_baseline"] == {"num": 0, "retrained_test": []}
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
     assert not (tmp_path / "run" / "checkpoints" / "winner-scratch.safetensors").exists()
-    model = Result(tmp_path / "run", record.result, TINY).model()
+    model = load_run(tmp_path / "run", space=OPTIONS["space"]).model()
     assert sum(p.numel() for p in model.parameters()) == record.result["cost"]["params"]
 
 

@@ -156,6 +156,13 @@ Precision = Annotated[
 Compile = Annotated[
     bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks.", rich_help_panel=_TRAINING)
 ]
+NormalisationPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--normalisation",
+        help="inside (default): the exported graphs take raw values; outside: normalised ones.",
+    ),
+]
 Order = Annotated[
     str | None,
     typer.Option(

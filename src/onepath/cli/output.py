@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from onepath.own_code import is_own
+
 
 def print_json(content: Mapping[str, Any]) -> None:
     """One JSON object."""
@@ -46,11 +48,28 @@ def print_result(path: Path, result: Mapping[str, Any]) -> None:
     for name in result["files"].values():
         if name is not None:
             write(f"file       {path / name}")
+    if result.get("preprocessing") is not None:  # absent in a run from before there was any
+        _print_usage(path, result)
     # Those of further limits are in folders of their own.
     for winner in result["winners"][1:]:
         write(
             f"winner     {_number(winner['accuracy']['retrained_test'])} test, {winner['cost']['latency_ms']:.3f} ms "
             f"measured, limit {winner['max_latency_ms']:g} ms: {path / winner['path']}"
+        )
+
+
+def _print_usage(path: Path, result: Mapping[str, Any]) -> None:
+    """How the files are used."""
+    preparing = result["preprocessing"]
+    write(f"input      {preparing['summary']}")
+    code = f", space={result['space']!r}" if is_own(result["space"]) else ""
+    write(f"train      onepath.load_run({str(path)!r}{code}).model() is the module; model.pt2 cannot train()")
+    if preparing["snippet"] is not None:
+        write("run        these lines need no onepath:")
+        write(
+            preparing["snippet"].replace(
+                repr(result["files"]["onnx"]), repr(str(path / result["files"]["onnx"]))
+            )
         )
 
 

@@ -61,6 +61,7 @@ def _run_options(
     calibration_images: o.CalibrationImages = None,
     validation_images: o.ValidationImages = None,
     seed: o.Seed = None,
+    normalisation: o.NormalisationPlace = None,
     out: o.Out = None,
     config: o.Config = None,
     fresh: o.Fresh = False,
@@ -85,7 +86,7 @@ def takes_run_options(command: Callable[[dict[str, Any]], None]) -> Callable[...
 
 @takes_run_options
 def run(given: dict[str, Any]) -> None:
-    """Train, search, retrain, export and report; the same command again continues where it stopped."""
+    """Train, search, retrain, export and report; the same command again, or --out alone, continues where it stopped."""
     from onepath.cli.progress import make_progress
     from onepath.pipeline import Run, finish
 
@@ -146,15 +147,12 @@ def continues(given: Mapping[str, Any]) -> bool:
 
 
 def _config(given: dict[str, Any]) -> Any:
-    """The configuration of a run: what was given, over the file of --config, which may choose no code."""
-    from onepath.pipeline import make_config
-    from onepath.pipeline.resolving import confirmed
+    """The configuration of a run: what was given, over the file of --config, over that of the run in --out."""
+    from onepath.pipeline import continued_config, make_config
 
     own = {name: value for name, value in given.items() if name not in ("config", "fresh", "json")}
-    config = make_config(o.merged(own, given["config"]))
-    if given["config"] is not None:
-        confirmed(config, Path(given["config"]), given["space"], given["device"])
-    return config
+    options = o.merged(own, given["config"])
+    return make_config(options) if given["fresh"] else continued_config(options)
 
 
 def _stage(

@@ -2,7 +2,17 @@
 
 from onepath.data.image_task import ImageTask
 from onepath.data.load import load_data
+from onepath.data.preprocessing import Normalisation, Preprocessing
 from onepath.data.task import Batch, Split, Task
 from onepath.data.text_task import TextTask
 
-__all__ = ["Batch", "ImageTask", "Split", "Task", "TextTask", "load_data"]
+__all__ = [
+    "Batch",
+    "ImageTask",
+    "Normalisation",
+    "Preprocessing",
+    "Split",
+    "Task",
+    "TextTask",
+    "load_data",
+]

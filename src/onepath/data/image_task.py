@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from onepath.data.augment import Normaliser
 from onepath.data.pixels import ImageStore, Request
+from onepath.data.preprocessing import Preprocessing
 from onepath.data.task import Batch, Split, Task
 from onepath.errors import DataError
 from onepath.randomness import generator
@@ -170,6 +171,23 @@ class ImageTask(Task):
     def test_images(self, num: int) -> Tensor:
         """The first `num` normalised test images, or all if there are fewer: (B, C, H, W)."""
         return next(iter(self.batches("test", num))).inputs
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """See `Task.preprocessing`; raw values are those of the training images."""
+        mean, std = self.normalisation
+        part = self._part("train")
+        (raw,) = part.store.batches([Request(part.indices[:1], None)], False)
+        return Preprocessing(
+            self.input_shape, self.class_names, mean, std, float(self.full_scale), raw.dtype.name
+        )
+
+    def raw_inputs(self, split: Split, num: int) -> Tensor:
+        """See `Task.raw_inputs`; float32, in units of the training images where those of a split are others."""
+        part = self._part(split)
+        (pixels,) = part.store.batches([Request(part.indices[:num], None)], False)
+        raw = torch.from_numpy(pixels.astype(np.float32)) * (self.full_scale / part.store.full_scale)
+        return raw.movedim(-1, 1).reshape(-1, *self.input_shape)
 
     def labels(self, split: Split) -> Tensor:
         """Labels of a split in the order of `batches`, int64 (N,)."""

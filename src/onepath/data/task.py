@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
+from onepath.data.preprocessing import Preprocessing
+
 Split = Literal["train", "validation", "test"]
 
 
@@ -137,6 +139,15 @@ class Task(ABC):
     def example_inputs(self, split: Split, num: int) -> Tensor:
         """Up to `num` inputs of a split, each of `input_shape`: the first ones in its order."""
         return next(iter(self.batches(split, num))).inputs
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What turns a raw example into an input of the network; None where the task does not say."""
+        return None
+
+    def raw_inputs(self, split: Split, num: int) -> Tensor:
+        """The examples of `example_inputs` as the data had them, before `preprocessing`; here the same."""
+        return self.example_inputs(split, num)
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:

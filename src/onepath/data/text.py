@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from onepath.data.examples import few, reason
+from onepath.data.preprocessing import END_OF_LINE, UNKNOWN
 from onepath.data.task import Split
 from onepath.data.text_task import TextTask, Words
 from onepath.errors import DataError
 
-UNKNOWN = "<unk>"
-END_OF_LINE = "<eos>"
 MOST_WORDS = 50_000
 _SPLITS: dict[str, Split] = {
     "train": "train",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from onepath.data.preprocessing import Preprocessing
 from onepath.data.task import Batch, Split, Task
 from onepath.errors import DataError
 from onepath.randomness import generator
@@ -166,6 +167,11 @@ class TextTask(Task):
         words = self._text(split)
         num_chunks = max(1, min(num, len(words) // self.length))
         return torch.from_numpy(np.resize(words, (num_chunks, self.length)))
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """See `Task.preprocessing`: the vocabulary."""
+        return Preprocessing(self.input_shape, self.class_names, raw_dtype="int64")
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy in nats of (B, T, words) scores against (B, T) words."""

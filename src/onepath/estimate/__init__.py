@@ -1,6 +1,6 @@
 """How good an architecture is: with the supernet's weights, trained by itself, looked up, or scored untrained."""
 
-from onepath.estimate.estimator import AnticipatingEstimator, Estimate, Estimator
+from onepath.estimate.estimator import AnticipatingEstimator, BuildingEstimator, Estimate, Estimator
 from onepath.estimate.feature_similarity import LayerSimilarity, feature_similarity
 from onepath.estimate.networks import Networks, one_row_per_network
 from onepath.estimate.rank_evidence import rank_evidence
@@ -22,6 +22,7 @@ from onepath.estimate.table import TableEstimator
 __all__ = [
     "SCORES",
     "AnticipatingEstimator",
+    "BuildingEstimator",
     "Estimate",
     "Estimator",
     "LayerSimilarity",

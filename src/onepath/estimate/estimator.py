@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from onepath.space import Architecture
 
 
@@ -41,4 +43,13 @@ class AnticipatingEstimator(Estimator, Protocol):
 
     def anticipate(self, architectures: Sequence[Architecture]) -> None:
         """Each of these will be asked for, in this order."""
+        ...
+
+
+@runtime_checkable
+class BuildingEstimator(Estimator, Protocol):
+    """An estimator that gives the network that it estimates, not only the estimate."""
+
+    def model(self, architecture: Architecture) -> nn.Module:
+        """The network of an architecture as it is estimated, in eval mode, sharing no memory with anything else."""
         ...

@@ -12,6 +12,8 @@ from onepath.estimate.recalibration import recalibrate_on_task
 from onepath.train import Recipe, evaluate, train_model
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from onepath.data import Task
     from onepath.nn import Supernet
     from onepath.space import Architecture
@@ -56,14 +58,22 @@ class StandaloneEstimator:
             known = self._estimates[architecture] = self._train(architecture)
         return known
 
+    def model(self, architecture: Architecture) -> nn.Module:
+        """The trained network of an architecture, in eval mode: trained again, which on a CPU gives the same one."""
+        return self._trained(architecture).eval()
+
     def _train(self, architecture: Architecture) -> Estimate:
         started = time.perf_counter()
+        model = self._trained(architecture)
+        score = evaluate(
+            model, self._task, "validation", device=self._device, precision=self._recipe.precision
+        )
+        return Estimate(self._task.score(score.metric), score.loss, time.perf_counter() - started, score.num)
+
+    def _trained(self, architecture: Architecture) -> nn.Module:
         model = self._supernet.extract(architecture, inherit=False, seed=self._seed)
         train_model(model, self._task, recipe=self._recipe, seed=self._seed, device=self._device)
         recalibrate_on_task(
             model, self._task, _CALIBRATION_IMAGES, device=self._device, precision=self._recipe.precision
         )
-        score = evaluate(
-            model, self._task, "validation", device=self._device, precision=self._recipe.precision
-        )
-        return Estimate(self._task.score(score.metric), score.loss, time.perf_counter() - started, score.num)
+        return model

@@ -19,6 +19,8 @@ from onepath.train.memory import keep_freed_memory
 from onepath.train.recipe import Precision
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from onepath.data import Split, Task
     from onepath.nn import Supernet
     from onepath.space import Architecture
@@ -81,7 +83,7 @@ class SupernetEstimator:
         self._task = task
         self._device = torch.device(device)
         self._precision: Precision = precision
-        self._recalibrate = recalibrate
+        self._recalibrates = recalibrate
         num_calibration = min(calibration_images, task.num_examples("train"))
         num_validation = task.num_examples("validation")
         if validation_images is not None:
@@ -106,18 +108,41 @@ class SupernetEstimator:
         """Forget all estimates, for after the supernet has changed."""
         self._estimates.clear()
 
+    def release(self) -> None:
+        """Drop the batches that are kept for further estimates, which read them anew."""
+        self._calibration.release()
+        self._validation.release()
+
+    def model(self, architecture: Architecture) -> nn.Module:
+        """The network that an architecture is scored as: inherited weights, recalibrated normalisation.
+
+        On the estimator's device, in eval mode, sharing no memory with the supernet. Its metric on the validation split
+        is that of `estimate`.
+        """
+        model = self._extracted(architecture)
+        self._recalibrate(model, keep=False)
+        return model.eval()
+
+    def _extracted(self, architecture: Architecture) -> nn.Module:
+        model: nn.Module = self._supernet.extract(architecture).to(self._device)
+        if len(self._task.input_shape) == 3:
+            model.to(memory_format=torch.channels_last)
+        return model
+
+    def _recalibrate(self, model: nn.Module, *, keep: bool = True) -> None:
+        if self._recalibrates:
+            batches = self._calibration.batches(keep=keep)
+            with autocast(self._device, self._precision):
+                # A normalisation over one value per channel, as one image has on a 1x1 map, is an error.
+                recalibrate_batchnorm(model, (inputs for inputs, _ in batches if len(inputs) > 1))
+
     def _evaluate(self, architecture: Architecture) -> Estimate:
         started = time.perf_counter()
         if self._device.type == "cpu":
             keep_freed_memory()
-        model = self._supernet.extract(architecture).to(self._device)
-        if len(self._task.input_shape) == 3:
-            model.to(memory_format=torch.channels_last)
-        if self._recalibrate:
-            with torch.inference_mode(), autocast(self._device, self._precision):
-                batches = self._calibration.batches()
-                # A normalisation over one value per channel, as one image has on a 1x1 map, is an error.
-                recalibrate_batchnorm(model, (inputs for inputs, _ in batches if len(inputs) > 1))
+        model = self._extracted(architecture)
+        with torch.inference_mode():
+            self._recalibrate(model)
         with evaluation_mode(model):
             if self._validation.num_examples >= _LEAST_FOLDED:
                 fold_batchnorm(model, self._example())
@@ -148,7 +173,10 @@ class _Subset:
         self._is_small = num_examples * math.prod(task.input_shape) * 4 <= _MOST_KEPT_BYTES
         self._kept: Pairs | None = None
 
-    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def release(self) -> None:
+        self._kept = None
+
+    def batches(self, *, keep: bool = True) -> Iterable[tuple[Tensor, Tensor]]:
         if self._kept is not None:
             return self._kept
         size, num, seed = self._batch_size, self.num_examples, self._seed
@@ -158,7 +186,7 @@ class _Subset:
             else self._task.batches(self._split, size, num_examples=num, seed=seed)
         )
         batches = ((inputs.to(self._device), targets.to(self._device)) for inputs, targets in given)
-        if not self._is_small:
+        if not (keep and self._is_small):
             return batches
         self._kept = list(batches)
         return self._kept

@@ -2,6 +2,10 @@
 
 Everything is done on a copy of the network, in eval mode, on the CPU and in the default memory format. The
 network that came in keeps its mode, device, memory format and values.
+
+The same network gives the same bytes. A graph with `preprocessing` takes raw values, as the data had them, and
+normalises them itself: not by folding into the first convolution, which would be wrong at its zero padding, but by one
+multiplication and one addition in front of it.
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from onepath.data import Normalisation, Preprocessing
+from onepath.data.preprocessing import check_normalisation
 from onepath.errors import ShapeError, UserError
 from onepath.nn.inputs import input_dtype
-from onepath.record import atomic_write_bytes
+from onepath.record import atomic_write_bytes, tensor_bytes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -27,22 +33,37 @@ if TYPE_CHECKING:
 INPUT_NAME = "input"
 OUTPUT_NAME = "output"
 BATCH_NAME = "batch"
+NOTES = "onepath.json"
 
 # A batch of 1 would be taken for a constant by the tracer.
 _EXAMPLE_BATCH = 2
 
 
-def export_onnx(model: nn.Module | ExportedProgram, input_shape: Sequence[int], path: str | Path) -> Path:
+def export_onnx(
+    model: nn.Module | ExportedProgram,
+    input_shape: Sequence[int],
+    path: str | Path,
+    *,
+    preprocessing: Preprocessing | None = None,
+    normalisation: Normalisation = "inside",
+) -> Path:
     """Write the network as one ONNX file with the weights inside.
 
     The input is called "input", the output "output"; the batch size is free. The opset is the one that the
-    installed torch recommends, which current runtimes know. Normalisation is folded into the convolutions, so
+    installed torch recommends, which current runtimes know. Batch normalisation is folded into the convolutions, so
     outputs agree with the network's to rounding (about 1e-6 relative), not to the bit.
+
+    The file's metadata (`custom_metadata_map` in onnxruntime) hold JSON texts: "input_shape", "class_names" and
+    "preprocessing", which says what an input is: type, layout, colours, size, scale, mean and standard deviation.
 
     Args:
         model: the network, or what `trace` made of it (to trace once for several files). Not changed.
         input_shape: of one example, (C, H, W), without the batch.
         path: the file to write, in an existing directory; an old file is replaced in one step.
+        preprocessing: of the data, `data.preprocessing`; None: the input is the network's own, normalised as in its
+            training, and the metadata say no more. For what `trace` made, the same as there.
+        normalisation: "inside" takes raw values, float32; "outside" takes normalised ones. For what `trace` made, the
+            same as there.
 
     Returns:
         `path`.
@@ -52,7 +73,7 @@ def export_onnx(model: nn.Module | ExportedProgram, input_shape: Sequence[int], 
         UserError: the network cannot be traced for any batch size, or is over ONNX's 2 GB for one file.
         RunDirectoryError: the file cannot be written; an old one is intact.
     """
-    program = trace(model, input_shape) if isinstance(model, nn.Module) else model
+    program = _traced(model, input_shape, preprocessing, normalisation)
     try:
         exported = torch.onnx.export(
             program,
@@ -71,6 +92,8 @@ def export_onnx(model: nn.Module | ExportedProgram, input_shape: Sequence[int], 
     assert exported is not None
     proto = exported.model_proto
     _remove_source_notes(proto)
+    for key, text in _notes(input_shape, preprocessing, normalisation).items():
+        proto.metadata_props.add(key=key, value=text)
     if proto.ByteSize() >= 2**31:
         raise UserError(
             f"an .onnx file must stay under 2 GB, but the network takes {proto.ByteSize() / 2**30:.1f} GB; "
@@ -79,17 +102,30 @@ def export_onnx(model: nn.Module | ExportedProgram, input_shape: Sequence[int], 
     return _write(path, proto.SerializeToString(deterministic=True))
 
 
-def export_program(model: nn.Module | ExportedProgram, input_shape: Sequence[int], path: str | Path) -> Path:
+def export_program(
+    model: nn.Module | ExportedProgram,
+    input_shape: Sequence[int],
+    path: str | Path,
+    *,
+    preprocessing: Preprocessing | None = None,
+    normalisation: Normalisation = "inside",
+) -> Path:
     """Write the network as a torch.export archive; `torch.export.load(path).module()` runs it without
     onepath.
 
-    The batch size is free, inputs may have any strides, and outputs equal the network's in eval mode. Dropout
-    is off for good; parameters keep their names.
+    The batch size is free, inputs may have any strides, and outputs equal the network's in eval mode. Parameters keep
+    their names. The graph is that of eval mode for good: dropout is off, and `train()` raises. To train a network
+    further keep the module, which `load_run(path).model()` gives of a run.
+
+    What the metadata of `export_onnx` say is in the archive too, as the extra file "onepath.json":
+    `torch.export.load(path, extra_files=found)` with `found = {"onepath.json": ""}`.
 
     Args:
         model: the network, or what `trace` made of it. Not changed.
         input_shape: of one example, (C, H, W), without the batch.
         path: the file to write, in an existing directory; an old file is replaced in one step.
+        preprocessing: see `export_onnx`.
+        normalisation: see `export_onnx`.
 
     Returns:
         `path`.
@@ -99,9 +135,11 @@ def export_program(model: nn.Module | ExportedProgram, input_shape: Sequence[int
         UserError: the network cannot be traced for any batch size.
         RunDirectoryError: the file cannot be written; an old one is intact.
     """
-    program = trace(model, input_shape) if isinstance(model, nn.Module) else model
+    program = _traced(model, input_shape, preprocessing, normalisation)
+    notes = _notes(input_shape, preprocessing, normalisation)
+    text = json.dumps({key: json.loads(value) for key, value in notes.items()}, ensure_ascii=False)
     content = io.BytesIO()
-    torch.export.save(program, content)
+    torch.export.save(program, content, extra_files={NOTES: text})
     return _write(path, content.getvalue())
 
 
@@ -111,15 +149,21 @@ def save_weights(
     *,
     input_shape: Sequence[int] | None = None,
     class_names: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """Write parameters and buffers as safetensors: contiguous, under their `state_dict` names.
+
+    They fit a module of the same layers: for a network of a supernet `extract` with the same `inherit`, not the
+    supernet itself. The module takes normalised inputs, whatever the exported graphs take.
 
     Args:
         model: not changed. Tensors that share storage are each written whole.
         path: the file to write, in an existing directory; an old file is replaced in one step.
         input_shape: kept in the file's metadata as JSON under "input_shape".
-        class_names: kept in the file's metadata as JSON under "class_names", in the order of the outputs.
+        class_names: kept in the file's metadata as JSON under "class_names", in the order of the outputs; None takes
+            those of `preprocessing`.
+        preprocessing: kept in the file's metadata as JSON under "preprocessing"; see `export_onnx`.
         metadata: further texts for the file's metadata.
 
     Returns:
@@ -129,13 +173,15 @@ def save_weights(
         UserError: the `state_dict` holds something other than tensors.
         RunDirectoryError: the file cannot be written; an old one is intact.
     """
-    from safetensors.torch import save
-
+    if preprocessing is not None:
+        input_shape = preprocessing.input_shape if input_shape is None else input_shape
+        class_names = preprocessing.class_names if class_names is None else class_names
+        metadata = {"preprocessing": _json(preprocessing.document("outside")), **(metadata or {})}
     notes = {"format": "pt", **(metadata or {})}
     if input_shape is not None:
-        notes["input_shape"] = json.dumps([int(size) for size in input_shape])
+        notes["input_shape"] = _json([int(size) for size in input_shape])
     if class_names is not None:
-        notes["class_names"] = json.dumps(list(class_names), ensure_ascii=False)
+        notes["class_names"] = _json(list(class_names))
     state = model.state_dict()
     for name, value in state.items():
         if not isinstance(value, Tensor):
@@ -143,22 +189,27 @@ def save_weights(
                 f"every entry of the state_dict must be a tensor, but {name} is a {type(value).__name__}; "
                 "drop the module's get_extra_state"
             )
-    tensors = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in state.items()
-    }
-    return _write(path, save(tensors, notes))
+    return _write(path, tensor_bytes(state, notes))
 
 
-def trace(model: nn.Module, input_shape: Sequence[int]) -> ExportedProgram:
+def trace(
+    model: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    preprocessing: Preprocessing | None = None,
+    normalisation: Normalisation = "inside",
+) -> ExportedProgram:
     """The network in eval mode as a graph of torch operations for any batch size, on the CPU.
 
     Args:
         model: returns one tensor whose first dimension is the batch. Not changed.
         input_shape: of one example, (C, H, W), without the batch.
+        preprocessing: see `export_onnx`.
+        normalisation: see `export_onnx`.
 
     Raises:
-        ShapeError: the network rejects `input_shape`.
+        ConfigurationError: `normalisation` is neither "inside" nor "outside".
+        ShapeError: the network rejects `input_shape`, or `preprocessing` is for another one.
         UserError: the network cannot be traced for any batch size.
     """
     network = standalone_copy(model)
@@ -167,6 +218,16 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> ExportedProgram:
     # The tracer drops a `contiguous()` that its example does not need; a clone it keeps. With it the file
     # takes channels_last inputs as well, whatever views the network takes of them.
     network.register_forward_pre_hook(_contiguous_inputs)
+    check_normalisation(normalisation)
+    if preprocessing is not None:
+        if preprocessing.input_shape != tuple(example.shape[1:]):
+            raise ShapeError(
+                f"preprocessing must be for the network's inputs, but it is for {preprocessing.input_shape} and "
+                f"input_shape is {tuple(example.shape[1:])}; give that of the data the network was trained on"
+            )
+        if normalisation == "inside" and not preprocessing.is_text:
+            network.register_forward_pre_hook(_Normalising(preprocessing, example.dtype))
+            example = example.float()
     try:
         program = torch.export.export(
             network, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH_NAME, min=1)},)
@@ -224,6 +285,48 @@ def _check_runs(network: nn.Module, example: Tensor) -> None:
 
 def _contiguous_inputs(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs)
+
+
+class _Normalising:
+    """A forward pre-hook: raw values in, what the network takes out."""
+
+    def __init__(self, preprocessing: Preprocessing, dtype: torch.dtype) -> None:
+        self._preprocessing = preprocessing
+        self._dtype = dtype
+
+    def __call__(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(self._preprocessing.normalise(tensor).to(self._dtype) for tensor in inputs)
+
+
+def _traced(
+    model: nn.Module | ExportedProgram,
+    input_shape: Sequence[int],
+    preprocessing: Preprocessing | None,
+    normalisation: Normalisation,
+) -> ExportedProgram:
+    if not isinstance(model, nn.Module):
+        return model
+    return trace(model, input_shape, preprocessing=preprocessing, normalisation=normalisation)
+
+
+def _notes(
+    input_shape: Sequence[int], preprocessing: Preprocessing | None, normalisation: Normalisation
+) -> dict[str, str]:
+    """What a file's metadata say, as JSON texts."""
+    notes: dict[str, Any] = {"input_shape": [int(size) for size in input_shape]}
+    if preprocessing is None:
+        notes["preprocessing"] = {
+            "values": "the network's own inputs: normalised as in its training, if it was trained so",
+            "normalisation": "outside",
+        }
+    else:
+        notes["class_names"] = list(preprocessing.class_names)
+        notes["preprocessing"] = preprocessing.document(normalisation)
+    return {key: _json(value) for key, value in notes.items()}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _remove_source_notes(proto: ModelProto) -> None:

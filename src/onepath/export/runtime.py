@@ -20,21 +20,24 @@ if TYPE_CHECKING:
 _BATCH = 256
 
 
-def onnx_max_abs_error(model: nn.Module, path: str | Path, inputs: Tensor) -> float:
+def onnx_max_abs_error(
+    model: nn.Module, path: str | Path, inputs: Tensor, *, raw: Tensor | None = None
+) -> float:
     """The largest absolute difference between the network's outputs and the ONNX file's in onnxruntime on the
     CPU.
 
     Args:
         model: compared in eval mode on the CPU; not changed.
         path: what `export_onnx` wrote.
-        inputs: (N, C, H, W), N at least 1; compared in batches of 256 and a last smaller one.
+        inputs: of the network, (N, C, H, W), N at least 1; compared in batches of 256 and a last smaller one.
+        raw: the same examples as the file takes them, where it normalises them itself; None: `inputs`.
 
     Returns:
         The maximum over all N outputs; 0 is equality to the bit.
 
     Raises:
         RunDirectoryError: there is no file at `path`.
-        ShapeError: `inputs` is empty, or the outputs differ in shape.
+        ShapeError: `inputs` is empty, `raw` are not as many, or the outputs differ in shape.
         UserError: an output is not finite.
     """
     session = _session(path, threads=torch.get_num_threads())
@@ -44,37 +47,48 @@ def onnx_max_abs_error(model: nn.Module, path: str | Path, inputs: Tensor) -> fl
         (output,) = session.run(None, {entry.name: np.ascontiguousarray(batch.numpy())})
         return torch.from_numpy(output)
 
-    return _max_abs_error(model, run, inputs)
+    return _max_abs_error(model, run, inputs, raw)
 
 
-def program_max_abs_error(model: nn.Module, path: str | Path, inputs: Tensor) -> float:
+def program_max_abs_error(
+    model: nn.Module, path: str | Path, inputs: Tensor, *, raw: Tensor | None = None
+) -> float:
     """The largest absolute difference between the network's outputs and those of the reloaded torch.export
     archive.
 
     Args:
         model: compared in eval mode on the CPU; not changed.
         path: what `export_program` wrote. Loaded afresh; load only archives of your own.
-        inputs: (N, C, H, W), N at least 1; compared in batches of 256 and a last smaller one.
+        inputs: of the network, (N, C, H, W), N at least 1; compared in batches of 256 and a last smaller one.
+        raw: the same examples as the file takes them, where it normalises them itself; None: `inputs`.
 
     Returns:
         The maximum over all N outputs; 0 is equality to the bit.
 
     Raises:
         RunDirectoryError: there is no file at `path`.
-        ShapeError: `inputs` is empty, or the outputs differ in shape.
+        ShapeError: `inputs` is empty, `raw` are not as many, or the outputs differ in shape.
         UserError: an output is not finite.
     """
-    return _max_abs_error(model, torch.export.load(_existing(path)).module(), inputs)
+    return _max_abs_error(model, torch.export.load(_existing(path)).module(), inputs, raw)
 
 
-def _max_abs_error(model: nn.Module, run: Callable[[Tensor], Tensor], inputs: Tensor) -> float:
+def _max_abs_error(
+    model: nn.Module, run: Callable[[Tensor], Tensor], inputs: Tensor, raw: Tensor | None
+) -> float:
     if inputs.ndim < 1 or len(inputs) == 0:
         raise ShapeError(
             f"a comparison needs at least one input, but got shape {tuple(inputs.shape)}; give (N, C, H, W)"
         )
+    raw = inputs if raw is None else raw
+    if len(raw) != len(inputs):
+        raise ShapeError(
+            f"a comparison needs the same examples raw and normalised, but got {len(raw)} and {len(inputs)}; give both"
+        )
     network = standalone_copy(model)
     with torch.no_grad():
-        return max(_difference(network(batch), run(batch)) for batch in _batches(inputs))
+        pairs = zip(_batches(inputs), _batches(raw), strict=True)
+        return max(_difference(network(batch), run(given)) for batch, given in pairs)
 
 
 def _batches(inputs: Tensor) -> Iterator[Tensor]:

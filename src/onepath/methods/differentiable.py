@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from onepath.cost import Constraint
 from onepath.data import Task
 from onepath.errors import ConfigurationError, InfeasibleError
-from onepath.methods.supernet_search import feasible_set
+from onepath.estimate import Estimator, SupernetEstimator
+from onepath.methods.supernet_search import estimated_network, feasible_set
 from onepath.nn import Supernet
 from onepath.nn.relaxations import Relaxation, Rule, derive, option_scores
 from onepath.randomness import generator
@@ -42,6 +44,7 @@ class Derived:
         points: signals, one per epoch.
         curve: of the weights' training.
         stopped: why the guard fired, None where it did not.
+        estimator: scores architectures with the trained weights.
     """
 
     best: Architecture
@@ -49,6 +52,15 @@ class Derived:
     points: tuple[ArchitecturePoint, ...]
     curve: tuple[TrainingPoint, ...]
     stopped: str | None
+    estimator: Estimator | None = field(default=None, repr=False, compare=False)
+
+    def model(self, architecture: Architecture | None = None) -> nn.Module:
+        """The derived network with the weights of the search and recalibrated normalisation; see `Found.model`.
+
+        Args:
+            architecture: of the space searched; None takes `best`.
+        """
+        return estimated_network(self.estimator, self.best if architecture is None else architecture)
 
 
 def search_relaxed(
@@ -95,6 +107,7 @@ def search_relaxed(
         points=tuple(training.points),
         curve=tuple(curve),
         stopped=training.stopped,
+        estimator=SupernetEstimator(supernet, data, device=device),
     )
 
 

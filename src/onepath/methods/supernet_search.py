@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from torch import nn
 
 from onepath.cost import Constraint
 from onepath.data import Task
-from onepath.estimate import AnticipatingEstimator, Estimate, Estimator, SupernetEstimator
+from onepath.errors import ConfigurationError
+from onepath.estimate import (
+    AnticipatingEstimator,
+    BuildingEstimator,
+    Estimate,
+    Estimator,
+    SupernetEstimator,
+)
 from onepath.nn import Supernet
 from onepath.search import Algorithm, FeasibleSet, Limit, Proposal
 from onepath.space import Architecture
@@ -36,9 +45,11 @@ class Found:
 
     Attributes:
         trials: every evaluated architecture once, in the order of evaluation.
+        estimator: what evaluated them, with the supernet and the data; None where no network was evaluated.
     """
 
     trials: tuple[Trial, ...]
+    estimator: Estimator | None = field(default=None, repr=False, compare=False)
 
     @property
     def best_trial(self) -> Trial:
@@ -49,6 +60,24 @@ class Found:
     def best(self) -> Architecture:
         """The architecture of the best trial."""
         return self.best_trial.architecture
+
+    def model(self, architecture: Architecture | None = None) -> nn.Module:
+        """The network that the search scored: its metric on the validation split is that of its trial.
+
+        On a supernet: inherited weights and normalisation recalibrated on the same training images, which `extract`
+        alone leaves as the supernet has it. In a search by a score: fresh weights. The supernet must not have been
+        trained since the search.
+
+        Args:
+            architecture: of the space searched; None takes the best.
+
+        Returns:
+            Plain torch layers in eval mode, on the estimator's device; a new module at every call.
+
+        Raises:
+            ConfigurationError: the estimates came from elsewhere, such as a table, so that there is no network.
+        """
+        return estimated_network(self.estimator, self.best if architecture is None else architecture)
 
 
 def search_supernet(
@@ -74,7 +103,9 @@ def search_supernet(
         InfeasibleError: no architecture, or too few, meet the limits; names the smallest and the median cost.
     """
     feasible = feasible_set(supernet, data.input_shape, constraints)
-    estimator = SupernetEstimator(supernet, data) if estimator is None else estimator
+    own = SupernetEstimator(supernet, data) if estimator is None else None
+    estimator = own if estimator is None else estimator
+    assert estimator is not None
     trials: list[Trial] = []
 
     def evaluate(proposal: Proposal) -> tuple[float, float]:
@@ -89,7 +120,19 @@ def search_supernet(
             estimator.anticipate([proposal.architecture for proposal in proposals])
         scores = [evaluate(proposal) for proposal in proposals]
         algorithm.tell([proposal.architecture for proposal in proposals], scores)
-    return Found(tuple(trials))
+    if own is not None:
+        own.release()  # what was found is kept for long, and needs no second copy of the data
+    return Found(tuple(trials), estimator)
+
+
+def estimated_network(estimator: Estimator | None, architecture: Architecture) -> nn.Module:
+    """The network of an architecture as an estimator scores it; see `Found.model`."""
+    if not isinstance(estimator, BuildingEstimator):
+        raise ConfigurationError(
+            f"the network that was scored comes from an estimator with a method model, but {type(estimator).__name__} "
+            "has none; extract it from the supernet, and recalibrate it with onepath.estimate.recalibrate_on_task"
+        )
+    return estimator.model(architecture)
 
 
 def score(estimate: Estimate) -> tuple[float, float]:

@@ -34,7 +34,7 @@ class Scored:
     Attributes:
         found: every scored architecture; the `accuracy` of its estimates is the score, which has no unit, minus
             infinity for a degenerate network.
-        model: the best one, trained: plain torch layers.
+        model: the best one, trained: plain torch layers. Others, untrained, are `found.model(architecture)`.
         num_degenerate: networks about which the score could tell nothing.
     """
 

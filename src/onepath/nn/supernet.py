@@ -129,6 +129,10 @@ class Supernet(nn.Module):
         """The stand-alone network of an architecture, made of plain torch layers, sharing no memory with the
         supernet.
 
+        Inherited statistics of batch normalisation are the supernet's, which mix all paths: recalibrate them
+        (`onepath.estimate.recalibrate_on_task`) before the network is used. What a search returns does both:
+        `found.model()`.
+
         Args:
             architecture: of this space.
             inherit: with the supernet's weights and statistics, equal in value to the supernet in evaluation

@@ -2,8 +2,9 @@
 
 from onepath.pipeline.config import RunConfig, make_config, parse_count
 from onepath.pipeline.context import STAGES, Run
+from onepath.pipeline.continuing import continued_config
 from onepath.pipeline.progress import Progress, SilentProgress
-from onepath.pipeline.result import Result
+from onepath.pipeline.result import Result, load_run
 from onepath.pipeline.run import finish, run
 from onepath.pipeline.stages import export, report, retrain, run_stage, search, train
 
@@ -14,8 +15,10 @@ __all__ = [
     "Run",
     "RunConfig",
     "SilentProgress",
+    "continued_config",
     "export",
     "finish",
+    "load_run",
     "make_config",
     "parse_count",
     "report",

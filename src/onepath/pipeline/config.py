@@ -151,6 +151,8 @@ class RunConfig(BaseModel):
         train_on: "cpu" or "cuda".
         precision: "bfloat16" runs forward passes under autocast.
         compile: compile the candidate blocks.
+        normalisation: "inside" lets `model.onnx` and `model.pt2` take raw values, as the data had them;
+            "outside" normalised ones.
         out: the run directory.
     """
 
@@ -201,6 +203,7 @@ class RunConfig(BaseModel):
     train_on: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
+    normalisation: Literal["inside", "outside"] = "inside"
     out: str | None = None
 
     @model_validator(mode="before")

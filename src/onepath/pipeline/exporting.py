@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from onepath.errors import UserError
 from onepath.pipeline.context import Run
 from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, WEIGHTS
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from onepath.data import Normalisation, Preprocessing
 
 _NUM_PARITY_IMAGES = 256
 _Made = TypeVar("_Made")
 LATENCY_DEVICE = "onnxruntime-cpu"
+
+
+class _Given(TypedDict):
+    preprocessing: Preprocessing | None
+    normalisation: Normalisation
 
 
 def export_stage(run: Run) -> None:
@@ -44,29 +51,59 @@ def export_stage(run: Run) -> None:
         )
         run.progress.advance(1, WEIGHTS)
         export.save_weights(
-            model, directory / WEIGHTS, input_shape=run.input_shape, class_names=run.facts["class_names"]
+            model,
+            directory / WEIGHTS,
+            input_shape=run.input_shape,
+            class_names=run.facts["class_names"],
+            preprocessing=run.task.preprocessing,
+            metadata={
+                "architecture": str(architecture),
+                "space": _space_name(run.config.space),
+                "layers": f"those of Supernet.extract(architecture, inherit={start == 'inherited'}); "
+                "onepath.load_run(DIRECTORY).model() gives the module with these weights",
+            },
         )
-        inputs = run.task.example_inputs("test", _NUM_PARITY_IMAGES)
-        clock.record = {"start": start, **_exported(run, model, inputs)}
+        exported = _exported(run, model)
+        clock.record = {"start": start, "preprocessing": _preprocessing_record(run), **exported}
 
 
-def _exported(run: Run, model: nn.Module, inputs: Tensor) -> dict[str, Any]:
+def _space_name(space: str) -> str:
+    """Without the folders of one's own file, so that equal runs give equal bytes wherever they are."""
+    return Path(space).name if ".py:" in space else space
+
+
+def _preprocessing_record(run: Run) -> dict[str, Any] | None:
+    """How an input is prepared for the exported graphs, and the lines that do it; None where the task does not say."""
+    preprocessing, normalisation = run.task.preprocessing, run.config.normalisation
+    if preprocessing is None:
+        return None
+    has_onnx = (run.directory.path / ONNX).is_file()
+    snippet = preprocessing.snippet(ONNX, normalisation) if has_onnx else None
+    return {**preprocessing.document(normalisation), "snippet": snippet}
+
+
+def _exported(run: Run, model: nn.Module) -> dict[str, Any]:
     """Both portable forms: the error of each, and the latency of the ONNX one; null where a form is not possible."""
     from onepath import export
 
     record: dict[str, Any] = dict.fromkeys(("onnx_max_abs_error", "pt2_max_abs_error", "latency_ms"))
     exported: Path | None = None
     shape, program, onnx = run.input_shape, run.directory.path / PROGRAM, run.directory.path / ONNX
+    preprocessing, normalisation = run.task.preprocessing, run.config.normalisation
+    inputs = run.task.example_inputs("test", _NUM_PARITY_IMAGES)
+    takes_raw = preprocessing is not None and normalisation == "inside"
+    raw = run.task.raw_inputs("test", _NUM_PARITY_IMAGES) if takes_raw else inputs
     for old in (program, onnx):
         old.unlink(missing_ok=True)
     run.progress.advance(2, PROGRAM)
-    traced = _attempt(run, f"{PROGRAM} and {ONNX}", lambda: export.trace(model, shape))
+    given: _Given = {"preprocessing": preprocessing, "normalisation": normalisation}
+    traced = _attempt(run, f"{PROGRAM} and {ONNX}", lambda: export.trace(model, shape, **given))
     if traced is not None:
-        export.export_program(traced, shape, program)
-        record["pt2_max_abs_error"] = export.program_max_abs_error(model, program, inputs)
+        export.export_program(traced, shape, program, **given)
+        record["pt2_max_abs_error"] = export.program_max_abs_error(model, program, inputs, raw=raw)
         run.progress.advance(3, ONNX)
-        if _attempt(run, ONNX, lambda: export.export_onnx(traced, shape, onnx)) is not None:
-            record["onnx_max_abs_error"] = export.onnx_max_abs_error(model, onnx, inputs)
+        if _attempt(run, ONNX, lambda: export.export_onnx(traced, shape, onnx, **given)) is not None:
+            record["onnx_max_abs_error"] = export.onnx_max_abs_error(model, onnx, inputs, raw=raw)
             exported = onnx
     run.progress.advance(4)
     return record | _measured(run, model, exported)
@@ -75,7 +112,9 @@ def _exported(run: Run, model: nn.Module, inputs: Tensor) -> dict[str, Any]:
 def _measured(run: Run, model: nn.Module, onnx: Path | None) -> dict[str, Any]:
     """The latency on the device of what is handed over; a noisy one is said to be.
 
-    Under a limit the figure that counts is the one that the winner was chosen by; this one stands beside it.
+    A runtime of ONNX files is given the file itself, with its normalisation; any other the network alone, which a limit
+    is about too. Under a limit the figure that counts is the one that the winner was chosen by; this one stands beside
+    it.
     """
     from onepath import latency
 

@@ -105,7 +105,7 @@ class Materials:
         supernet = self.build_supernet()
         fingerprint = supernet.space.fingerprint
         if self.facts.get("space_fingerprint", fingerprint) != fingerprint:
-            raise self._changed_space()
+            raise self.changed_space()
         return supernet
 
     @cached_property
@@ -115,10 +115,11 @@ class Materials:
         try:
             supernet.load_state_dict(self.weights(SUPERNET))
         except RuntimeError as error:
-            raise self._changed_space() from error
+            raise self.changed_space() from error
         return supernet.eval()
 
-    def _changed_space(self) -> RunDirectoryError:
+    def changed_space(self) -> RunDirectoryError:
+        """The one line for a space that is not the one the run began with."""
         return RunDirectoryError(
             f"a run continues with the space it began with, but {self.config.space} has changed since; "
             "give another --out, or start over with --fresh"
@@ -163,7 +164,7 @@ class Materials:
             try:
                 model.load_state_dict(self.weights(name))
             except RuntimeError as error:
-                raise self._changed_space() from error
+                raise self.changed_space() from error
         if len(self.input_shape) == 3:
             model.to(memory_format=torch.channels_last)
         return model.eval()

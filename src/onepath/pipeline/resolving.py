@@ -191,10 +191,7 @@ def confirmed(
         stored = getattr(config, name)
         if given is None:
             if is_own(stored):
-                raise ConfigurationError(
-                    f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
-                    f"--{name} {shown(stored, _LONGEST)} (in Python {name}=...)"
-                )
+                raise unnamed_code(path, name, stored)
         elif stored is None or not same_code(name, stored, absolute(given) or given, facts or {}):
             raise ConfigurationError(
                 f"{name} must be the one that the run began with, but got {shown(given)} and {path} has "
@@ -203,6 +200,14 @@ def confirmed(
         elif is_own(given):
             taken[name] = absolute(given) or given
     return config.model_copy(update=taken)
+
+
+def unnamed_code(path: Path, name: str, code: str | None) -> ConfigurationError:
+    """The one line where a file names code that only whoever runs it may choose."""
+    return ConfigurationError(
+        f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
+        f"--{name} {shown(code, _LONGEST)} (in Python {name}=...)"
+    )
 
 
 def same_code(name: str, stored: str, given: str, facts: Mapping[str, Any]) -> bool:

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onepath import __version__
-from onepath.errors import RunDirectoryError
+from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
 from onepath.pipeline.fronts import front_result
 from onepath.pipeline.latencies import MEASURED
-from onepath.pipeline.resolving import build_supernet, check_sources, confirmed
+from onepath.pipeline.materials import Materials
+from onepath.pipeline.methods import METHODS
+from onepath.pipeline.resolving import check_sources, confirmed
 from onepath.pipeline.scored import score_result
 from onepath.pipeline.several import winners
 from onepath.rank_correlation import rank_correlation
-from onepath.record import NetworkRow, RunRecord, load_tensors
-from onepath.record.atomic import damaged_error
-from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
+from onepath.record import NetworkRow, RunRecord, TrialRow, load_tensors
+from onepath.record.directory import ONNX, PROGRAM, REPORT, WEIGHTS
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from onepath.data import Preprocessing
+    from onepath.nn import Supernet
     from onepath.space import Architecture
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run.
+    """A run directory as Python sees it, finished or not; what takes time is read when it is asked for.
 
     Attributes:
         path: the run directory.
-        result: the content of `result.json`.
-        space: path/to/file.py:function of a run in a space of the user's own, which the run directory may confirm, but
-            not choose.
+        result: the content of `result.json`; empty before the run has finished.
+        space: the run's own code, `path/to/file.py:function`, where its space is that; None: nothing of one's own is
+            run.
     """
 
     path: Path
@@ -42,31 +46,122 @@ class Result:
     space: str | None = None
 
     @property
+    def config(self) -> dict[str, Any]:
+        """Every option of the run, by name."""
+        return self._record.config
+
+    @property
+    def trials(self) -> tuple[TrialRow, ...]:
+        """Every evaluated architecture with its accuracy, loss and costs, in the order of evaluation.
+
+        `supernet().space.parse(trial.architecture)` is the architecture itself.
+        """
+        return tuple(self._record.trials)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What turns a raw example into an input of `model()`; None where the data did not say.
+
+        Raises:
+            RunDirectoryError: nothing is exported yet.
+        """
+        from onepath.data import Preprocessing
+
+        document = self._stage("export", "preprocessing").get("preprocessing")
+        if document is None:
+            return None
+        names = tuple(self._stage("data", "preprocessing")["class_names"])
+        return Preprocessing.from_document(document, names)
+
+    @property
     def architecture(self) -> Architecture:
-        """The architecture found."""
-        return self._network()[1]
+        """The architecture found.
+
+        Raises:
+            RunDirectoryError: the search has not ended.
+        """
+        winner = self._stage("search", "the architecture found")["winner"]
+        return self._materials.blank.space.parse(winner)
 
     def model(self) -> nn.Module:
-        """The retrained network: plain torch layers, on the CPU, in eval mode."""
-        return self._network()[0].eval()
+        """The retrained network as a module that can be trained further: plain torch layers, on the CPU, in eval mode.
 
-    def _network(self) -> tuple[nn.Module, Architecture]:
-        record = RunRecord.load(self.path)
-        if not record.stages.get("export", {}).get("done"):
-            raise RunDirectoryError(
-                f"{self.path} must hold an exported network, but it does not; run `onepath export --out {self.path}`"
+        Its inputs are normalised, see `preprocessing`, whatever the exported graphs take.
+
+        Raises:
+            RunDirectoryError: nothing is exported yet.
+        """
+        start = self._stage("export", "the retrained network")["start"]
+        model = self._materials.blank.extract(self.architecture, inherit=start == "inherited")
+        try:
+            model.load_state_dict(load_tensors(self.path / WEIGHTS, self._record.digests.get(WEIGHTS)))
+        except RuntimeError as error:
+            raise self._materials.changed_space() from error
+        return model.eval()
+
+    def supernet(self) -> Supernet:
+        """The trained supernet, on the CPU, in eval mode.
+
+        Raises:
+            ConfigurationError: the method trains none.
+            RunDirectoryError: its training has not ended.
+        """
+        if METHODS[self.config["method"]].sampler is None:
+            raise ConfigurationError(
+                f"a supernet needs a method that trains one, but {self.path} is of method {self.config['method']}; "
+                "take model()"
             )
-        facts, config = record.stages.get("data", {}).get("record"), make_config(record.config)
-        if not facts:
-            raise damaged_error(self.path / TRIALS)
+        self._stage("train", "the trained supernet")
+        return self._materials.trained
+
+    @cached_property
+    def _record(self) -> RunRecord:
+        return RunRecord.load(self.path)
+
+    @property
+    def _materials(self) -> Materials:
+        """What networks are built from; new ones at every call, so that the caller may change them."""
+        facts = self._stage("data", "a network")
+        try:
+            config = make_config(self.config)
+        except ConfigurationError as error:
+            raise RunDirectoryError(
+                f"{self.path} must hold a configuration of this onepath, but {error}"
+            ) from error
         config = confirmed(config, self.path, self.space, config.device, facts)
         check_sources(config, facts)
-        supernet = build_supernet(config, facts)
-        architecture = supernet.space.parse(record.stages["search"]["record"]["winner"])
-        start = record.stages["export"]["record"]["start"]
-        model = supernet.extract(architecture, inherit=start == "inherited")
-        model.load_state_dict(load_tensors(self.path / WEIGHTS, record.digests.get(WEIGHTS)))
-        return model, architecture
+        return Materials(self.path, config, facts, digests=self._record.digests)
+
+    def _stage(self, name: str, what: str) -> dict[str, Any]:
+        """The record of a finished stage."""
+        stage = self._record.stages.get(name)
+        if stage is None or not stage["done"]:
+            raise RunDirectoryError(
+                f"{what} needs a run whose stage {name} has ended, but in {self.path} it has not; "
+                f"run `onepath run --out {self.path}`"
+            )
+        found: dict[str, Any] = stage["record"]
+        return found
+
+
+def load_run(path: str | Path, *, space: str | Path | None = None) -> Result:
+    """A run directory, finished or not: its result, trials, architecture, model and supernet.
+
+    Nothing is locked and nothing is changed.
+
+    Args:
+        path: the run directory; for a further limit on latency the folder `limit-...` in it.
+        space: where the run's space is a function of one's own, `path/to/file.py:function` again: a directory may not
+            choose what code is run. Needed for networks and architectures alone.
+
+    Raises:
+        RunDirectoryError: no run has begun in `path`, or a file of it is damaged.
+
+    Example:
+        ``model = onepath.load_run("runs/digits-shufflenet-spos").model().train()``
+    """
+    found = Result(Path(path), {}, None if space is None else str(space))
+    return replace(found, result=found._record.result)
 
 
 def make_result(run: Run) -> dict[str, Any]:
@@ -116,6 +211,7 @@ def make_result(run: Run) -> dict[str, Any]:
             **seconds,
             "total": sum(stages[name].seconds for name in ("profile", *seconds, "export") if name in stages),
         },
+        "preprocessing": preprocessing_result(facts, exported),
         "parity": {key: exported[key] for key in ("onnx_max_abs_error", "pt2_max_abs_error")},
         "files": {
             "onnx": ONNX if has[ONNX] else None,
@@ -127,6 +223,15 @@ def make_result(run: Run) -> dict[str, Any]:
     front = front_result(stages["search"].record, trials)
     score = score_result(stages["search"].record, searched)
     return {**result, "winners": winners(run, result), "front": front, "score": score}
+
+
+def preprocessing_result(facts: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any] | None:
+    """How an input is prepared; a vocabulary stays in the metadata of the files, as it may have 50,000 words."""
+    found: dict[str, Any] | None = exported.get("preprocessing")
+    if found is None:
+        return None
+    names = "class_names in the metadata of the files" if found["kind"] == "text" else facts["class_names"]
+    return {**found, "class_names": names}
 
 
 def _latency(run: Run, architecture: str) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from onepath.own_code import is_own
 from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
+from onepath.pipeline.continuing import continued_config
 from onepath.pipeline.progress import Progress
 from onepath.pipeline.resolving import GIVEN_IN_PYTHON
 from onepath.pipeline.result import Result
@@ -60,10 +62,11 @@ class RunOptions(TypedDict, total=False):
     train_on: str
     precision: str
     compile: bool
+    normalisation: str
 
 
 def run(
-    data: Any = "digits",
+    data: Any = None,
     *,
     test_data: Any = None,
     space: str | Path | None = None,
@@ -75,11 +78,12 @@ def run(
 ) -> Result:
     """Train a supernet, search it under the limits, retrain the winner and a random baseline, export, report.
 
-    Called again with the same arguments after an interruption or a kill, it continues where it stopped and ends
-    with the same result; a finished run returns at once.
+    Called again with the same arguments, or with `out` alone, after an interruption or a kill, it continues where it
+    stopped and ends with the same result; a finished run returns at once. What is given besides `out` must be as the
+    run began.
 
     Args:
-        data: what `load_data` reads, or a task.
+        data: what `load_data` reads, or a task; None takes what the run in `out` began with, else the bundled digits.
         test_data: the test set, where it is not in `data`.
         space: a ready-made space, or path/to/file.py:function for a function that returns a module; None takes
             zennas for method zen, else shufflenet.
@@ -98,21 +102,21 @@ def run(
         InfeasibleError: no architecture meets the limits.
         RunDirectoryError: `out` cannot be written, is in use, or holds a run of another configuration or data.
     """
-    given: dict[str, Any] = {**options, "out": None if out is None else str(out)}
+    given: dict[str, Any] = dict(options)
     if test_data is not None and not isinstance(test_data, str | Path):
         from onepath.data import load_data
 
-        data, test_data = load_data(data, test=test_data), None
-    given["test_data"] = None if test_data is None else str(test_data)
+        data, test_data = load_data("digits" if data is None else data, test=test_data), None
     for name in ("data_root", "latency_table"):
         if given.get(name) is not None:
             given[name] = str(given[name])
-    data_object = None if isinstance(data, str | Path) else data
-    given["data"] = str(data) if data_object is None else GIVEN_IN_PYTHON + getattr(data, "name", "arrays")
-    if space is not None:
-        given["space"] = str(space)
+    data_object = None if data is None or isinstance(data, str | Path) else data
+    if data_object is not None:
+        data = GIVEN_IN_PYTHON + getattr(data, "name", "arrays")
+    named = {"data": data, "test_data": test_data, "space": space, "out": out}
+    given |= {name: str(value) for name, value in named.items() if value is not None}
     with Run(
-        make_config(given),
+        make_config(given) if fresh else continued_config(given),
         data=data_object,
         fresh=fresh,
         progress=progress,
@@ -126,4 +130,5 @@ def finish(opened: Run) -> Result:
     run_all(opened)
     result = opened.directory.read_json(RESULT)
     assert result is not None, "the stage report writes it"
-    return Result(opened.directory.path, result, opened.config.space)
+    space = opened.config.space
+    return Result(opened.directory.path, result, space if is_own(space) else None)

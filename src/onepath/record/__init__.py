@@ -6,6 +6,7 @@ from onepath.record.atomic import (
     atomic_write_text,
     load_tensors,
     save_tensors,
+    tensor_bytes,
 )
 from onepath.record.checkpoint import TrainingCheckpoint
 from onepath.record.directory import RunDirectory
@@ -29,4 +30,5 @@ __all__ = [
     "atomic_write_text",
     "load_tensors",
     "save_tensors",
+    "tensor_bytes",
 ]

@@ -102,11 +102,34 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     Returns:
         The file's digest, for `load_tensors`.
     """
-    from safetensors.torch import save
-
-    content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+    content = tensor_bytes(tensors)
     atomic_write_bytes(path, content)
     return content_digest(content)
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> bytes:
+    """Named tensors as safetensors, each whole and contiguous; the same ones give the same bytes.
+
+    Args:
+        tensors: may share storage or have any strides; not changed.
+        notes: texts for the file's metadata.
+    """
+    import torch
+    from safetensors.torch import save
+
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    content = save(plain)
+    if not notes:
+        return content
+    # The library writes metadata in an order that differs from process to process.
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(notes), **json.loads(content[8:start])}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ from onepath.report.latency import figures_of, latency_section, limit_ms, winner
 from onepath.report.ranking import ranking_figures, ranking_sections, stored_studies
 from onepath.report.relaxed import relaxed_figures, relaxed_section
 from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
+from onepath.report.usage import usage
 
 REPORT_NAME = "report.html"
 _STAGES = ("train", "search", "retrain", "export")
@@ -131,6 +132,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "verdict": verdict(record),
         "tone": tone,
         "cards": cards(record),
+        "usage": usage(record),
         "files": record.result.get("files") or {},
         "seconds": {stage: record.stages[stage]["seconds"] for stage in _STAGES if stage in record.stages},
         "limits": limits_text(record),

@@ -137,6 +137,10 @@ class ScoreEstimator:
         score = self.score(architecture)
         return Estimate(score.value, 0.0, score.seconds, self.num_examples)
 
+    def model(self, architecture: Architecture) -> nn.Module:
+        """The stand-alone network of an architecture with fresh weights of the estimator's seed, in eval mode."""
+        return self._placed(self._supernet.extract(architecture, inherit=False, seed=self._seed)).eval()
+
     def value(self, architecture: Architecture) -> float:
         """The score as a number; higher is better."""
         return self.score(architecture).value

@@ -1,0 +1,224 @@
+"""What must be done to an input before the network takes it, for those who run the network elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from onepath.errors import ConfigurationError, shown
+
+Normalisation = Literal["inside", "outside"]
+"""Whether an exported graph normalises its input itself, or takes inputs that are normalised already."""
+
+UNKNOWN = "<unk>"
+END_OF_LINE = "<eos>"
+FORMULA = "(raw / full_scale - mean) / std"
+_LAYOUTS = {1: "N, T", 2: "N, C, T", 3: "N, C, H, W"}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a raw example, as the data had it, to an input of the network: `(raw / full_scale - mean) / std`.
+
+    Attributes:
+        input_shape: of one example, without the batch: (C, H, W), (C, T), or (T,) for words.
+        class_names: in the order of the outputs; for text the vocabulary.
+        mean: one number per channel, in units of the full scale; empty where nothing is normalised, as in text.
+        std: the same.
+        full_scale: the raw value that counts as 1.
+        raw_dtype: of the raw values, for example "uint8".
+    """
+
+    input_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    full_scale: float = 1.0
+    raw_dtype: str = "float32"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether inputs are indices of words."""
+        return not self.mean
+
+    @property
+    def raw_range(self) -> tuple[float, float] | None:
+        """The least and the largest raw value; None where the data set no bounds, as floats do."""
+        return (0.0, self.full_scale) if self.raw_dtype.startswith("uint") else None
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """The network's inputs.
+
+        Args:
+            raw: (N, C, ...), of any type; words are returned as they are.
+        """
+        if self.is_text:
+            return raw
+        shape = (-1, *(1 for _ in self.input_shape[1:]))
+        mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64)
+        # In the arithmetic of training, so that both agree to rounding.
+        factor, offset = (1 / (self.full_scale * std)).float(), (-mean / std).float()
+        inputs: Tensor = raw * factor.view(shape) + offset.view(shape)
+        return inputs
+
+    def document(self, normalisation: Normalisation = "inside") -> dict[str, Any]:
+        """Everything but the class names, as JSON values.
+
+        Args:
+            normalisation: whether the graph that takes the input normalises it.
+
+        Raises:
+            ConfigurationError: `normalisation` is neither "inside" nor "outside".
+        """
+        check_normalisation(normalisation)
+        size = list(self.input_shape)
+        described: dict[str, Any] = {
+            "kind": "text" if self.is_text else "image" if len(size) == 3 else "array",
+            "input": {
+                "name": "input",
+                "dtype": "int64" if self.is_text else "float32",
+                "shape": ["N", *size],
+                "layout": _LAYOUTS.get(len(size), ", ".join(("N", "C", *("D" for _ in size[1:])))),
+            },
+        }
+        if self.is_text:
+            described["values"] = "indices of words in class_names"
+            described["summary"] = f"int64 (N, {size[0]}), the place of each word in class_names"
+            described["words"] = {
+                "separator": "white space",
+                "end_of_line": END_OF_LINE if END_OF_LINE in self.class_names else None,
+                "unknown": UNKNOWN if UNKNOWN in self.class_names else None,
+            }
+            return described
+        inside = normalisation == "inside"
+        described |= {
+            "summary": self._summary(normalisation),
+            "values": "raw, as the data had them" if inside else f"normalised: {FORMULA}",
+            "normalisation": normalisation,
+            "formula": FORMULA,
+            "full_scale": self.full_scale,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "raw_dtype": self.raw_dtype,
+            "raw_range": None if self.raw_range is None else list(self.raw_range),
+        }
+        if len(size) == 3:
+            channels, height, width = size
+            described["channels"] = {
+                1: "grey",
+                3: "red, green, blue; of arrays as they came",
+            }.get(channels, "as they came")
+            described["resize"] = (
+                f"images of another size: cover {height} x {width} (height x width), aspect ratio kept, bilinear and "
+                "antialiased, then cut the centre"
+            )
+        return described
+
+    def _summary(self, normalisation: Normalisation) -> str:
+        """One sentence for people."""
+        shape = f"float32 ({', '.join(('N', *map(str, self.input_shape)))})"
+        bounds = "" if self.raw_range is None else f" {self.raw_range[0]:g} ... {self.raw_range[1]:g}"
+        mean, std = (", ".join(str(round(value, 4)) for value in values) for values in (self.mean, self.std))
+        if len(self.mean) > 1:
+            mean, std = f"[{mean}]", f"[{std}]"
+        formula = f"(raw / {self.full_scale:g} - {mean}) / {std}"
+        if normalisation == "inside":
+            return f"{shape}, raw values{bounds} as the data had them; the graph itself computes {formula}"
+        return f"{shape}, normalised: {formula} of raw values{bounds}"
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], class_names: tuple[str, ...]) -> Preprocessing:
+        """What `document` described."""
+        return cls(
+            tuple(document["input"]["shape"][1:]),
+            class_names,
+            tuple(document.get("mean", ())),
+            tuple(document.get("std", ())),
+            document.get("full_scale", 1.0),
+            document.get("raw_dtype", document["input"]["dtype"]),
+        )
+
+    def snippet(self, file: str = "model.onnx", normalisation: Normalisation = "inside") -> str:
+        """At most six lines of Python that run an exported .onnx with numpy and onnxruntime, and for ordinary images
+        Pillow, alone.
+
+        Args:
+            file: the .onnx.
+            normalisation: as it was exported.
+        """
+        is_picture = self._is_picture
+        imports = "import json, numpy, onnxruntime" + (", PIL.Image, PIL.ImageOps" if is_picture else "")
+        lines = [
+            imports,
+            f"session = onnxruntime.InferenceSession({file!r})",
+            "notes = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}",
+        ]
+        if self.is_text:
+            return "\n".join((*lines, *self._word_lines()))
+        scores = 'session.run(None, {"input": x.astype("float32")})[0]'
+        if is_picture:
+            lines += self._picture_lines(normalisation)
+            lines.append(f'print(notes["class_names"][{scores}.argmax()])')
+            return "\n".join(lines)
+        shape = ", ".join(("N", *map(str, self.input_shape)))
+        bounds = "" if self.raw_range is None else f" {self.raw_range[0]:g} ... {self.raw_range[1]:g}"
+        array = self._scaled('numpy.load("inputs.npy")', normalisation)
+        lines.append(f"x = {array}  # raw values{bounds}, shape ({shape})")
+        lines.append(f'print([notes["class_names"][index] for index in {scores}.argmax(1)])')
+        return "\n".join(lines)
+
+    @property
+    def _is_picture(self) -> bool:
+        """Whether Pillow gives such inputs: grey or colours of 8 bits."""
+        is_image = len(self.input_shape) == 3 and self.input_shape[0] in (1, 3)
+        return is_image and self.raw_dtype == "uint8" and self.full_scale == 255
+
+    def _picture_lines(self, normalisation: Normalisation) -> list[str]:
+        channels, height, width = self.input_shape
+        mode = "L" if channels == 1 else "RGB"
+        opened = f'PIL.ImageOps.exif_transpose(PIL.Image.open("image.png")).convert("{mode}")'
+        array = (
+            f'numpy.asarray(image, "float32").reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2)'
+        )
+        return [
+            f"image = PIL.ImageOps.fit({opened}, ({width}, {height}), PIL.Image.Resampling.BILINEAR)",
+            f"x = {self._scaled(array, normalisation)}",
+        ]
+
+    def _word_lines(self) -> list[str]:
+        (length,) = self.input_shape
+        unknown = f', index["{UNKNOWN}"]' if UNKNOWN in self.class_names else ""
+        find = f"index.get(word{unknown})" if unknown else "index[word]"
+        text = f'open("text.txt", encoding="utf-8").read().replace("\\n", " {END_OF_LINE} ").split()'
+        return [
+            'index = {word: place for place, word in enumerate(notes["class_names"])}',
+            f"x = numpy.array([[{find} for word in {text}[:{length}]]])  # {length} words",
+            'print(notes["class_names"][session.run(None, {"input": x})[0][0, -1].argmax()])',
+        ]
+
+    def _scaled(self, raw: str, normalisation: Normalisation) -> str:
+        check_normalisation(normalisation)
+        if normalisation == "inside":
+            return raw
+        shape = ", ".join(("-1", *("1" for _ in self.input_shape[1:])))
+        mean, std = (
+            f'numpy.reshape(notes["preprocessing"]["{name}"], ({shape}))' for name in ("mean", "std")
+        )
+        return f"({raw} / {self.full_scale!r} - {mean}) / {std}"
+
+
+def check_normalisation(normalisation: str) -> None:
+    """Raise unless it is "inside" or "outside".
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    if normalisation not in ("inside", "outside"):
+        raise ConfigurationError(
+            f"normalisation must be 'inside' or 'outside' the exported graph, but got {shown(normalisation)}; use "
+            "one of them"
+        )
