@@ -57,5 +57,7 @@ def test_a_run_directory_is_read_where_there_are_no_file_locks(tmp_path: Path) -
 
 def test_every_module_is_imported_where_there_is_no_posix(tmp_path: Path) -> None:
     """Third parties are imported before: they are not ours to check."""
-    first = "import torch, torchvision.transforms.v2, numpy, yaml, pydantic, typer, jinja2, plotly, onnxruntime"
+    first = (
+        "import torch, torchvision.transforms.v2, numpy, yaml, pydantic, typer, jinja2, plotly, onnxruntime"
+    )
     run(tmp_path, f"{first}\n{SCRIPT}{OURS}")
