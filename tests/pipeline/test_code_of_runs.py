@@ -235,6 +235,7 @@ IMPORT
     ("statement", "message"),
     [
         ("raise KeyError('no')", "raised KeyError: 'no'"),
+        ("raise ValueError('no')", "raised ValueError: no"),
         ("import sys; sys.exit(0)", "called sys.exit(0)"),
         ("assert 1 == 2", "raised AssertionError"),
         ("undefined", "raised NameError"),
