@@ -49,7 +49,7 @@ def test_a_directory_chooses_no_code(
     assert main([stage, "--out", str(begun)]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
-    assert f"add --space '{own}:build'" in said.err
+    assert f"add --space {own}:build " in said.err
     assert not own.with_name("witness").exists()
 
 

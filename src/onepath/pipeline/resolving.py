@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -191,9 +192,10 @@ def confirmed(
         stored = getattr(config, name)
         if given is None:
             if is_own(stored):
+                again = shlex.quote(stored) if stored.isprintable() else shown(stored, _LONGEST)
                 raise ConfigurationError(
                     f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
-                    f"--{name} {shown(stored, _LONGEST)} (in Python {name}=...)"
+                    f"--{name} {again} (in Python {name}=...)"
                 )
         elif stored is None or not same_code(name, stored, absolute(given) or given, facts or {}):
             raise ConfigurationError(
