@@ -83,6 +83,23 @@ def test_an_error_in_own_code_names_its_line(
         run_own(tmp_path / "mine.py", f"def build():\n    {body}\n")
 
 
+def test_an_error_of_ours_names_the_line_that_caused_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def forward():\n    raise ValueError('no')\n")
+    forward = load(f"{tmp_path / 'mine.py'}:forward")
+    assert callable(forward)
+
+    def call() -> None:
+        try:
+            forward()
+        except ValueError as error:
+            raise ShapeError("the network must accept this. Change it.") from error
+
+    with pytest.raises(ShapeError) as caught, blaming_own_code(), blaming_own_code():
+        call()
+    place = f"({tmp_path / 'mine.py'}, line 2, in forward, raised ValueError: no)"
+    assert str(caught.value) == f"the network must accept this. Change it. {place}"
+
+
 def test_errors_of_others_stay_what_they_are(tmp_path: Path) -> None:
     run_own(tmp_path / "mine.py", "def build(): ...\n")
     with pytest.raises(ZeroDivisionError), blaming_own_code():

@@ -135,11 +135,18 @@ def blaming_own_code() -> Iterator[None]:
 
     Raises:
         ConfigurationError: an exception passed through a file of the user's, or something asked Python to exit, which
-            must not look like success. Errors of ours, which are one line already, pass as they are.
+            must not look like success.
+        UserError: ours, which is one line already; the place is added where such an exception is its cause.
     """
     try:
         yield
-    except (UserError, KeyboardInterrupt, GeneratorExit):
+    except UserError as error:
+        cause = error.__cause__
+        place = None if cause is None or isinstance(cause, UserError) else _own_place(cause)
+        if cause is None or place is None or place.partition(",")[0] in str(error):
+            raise
+        raise type(error)(f"{error} ({place} {_raised(cause)})") from cause
+    except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
         place = _own_place(error)

@@ -171,3 +171,25 @@ def test_train_with_the_directory_alone_continues_and_otherwise_begins(
     ((_, _, _, *new),) = calls
     assert bool(new) == begins_anew
     assert new[1:] == ([("--fresh" in options)] if begins_anew else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"out": "{run}"}, True),
+        ({"out": "{new}"}, True),
+        ({"out": "{run}", "space": "x.py:build"}, True),
+        ({"out": "{run}", "space": "x.py:build", "device": "exec:x"}, True),
+        ({"out": "{new}", "space": "x.py:build"}, False),
+        ({"out": "{run}", "space": "x.py:build", "epochs": 3}, False),
+        ({"space": "x.py:build"}, False),
+        ({"out": "{run}", "fresh": True}, False),
+        ({"out": "{run}", "config": "x.yaml"}, False),
+    ],
+)
+def test_what_continues_a_run_directory(tmp_path: Path, given: dict[str, object], expected: bool) -> None:
+    from onepath.cli.run import continues
+
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    out = str(given.get("out", "")).format(run=tmp_path, new=tmp_path / "new") or None
+    assert continues({"fresh": False, "json": True, **given, "out": out}) == expected

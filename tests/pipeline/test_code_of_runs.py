@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -14,8 +15,8 @@ from onepath import pipeline
 from onepath.cli import main
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.pipeline import Result, Run, make_config
-from onepath.pipeline.resolving import confirmed
-from onepath.record import RunDirectory, RunRecord
+from onepath.pipeline.resolving import check_sources, confirmed, sources
+from onepath.record import RunDirectory, RunRecord, StageRow
 
 STAGES = ("train", "search", "retrain", "export")
 WITNESS = "\nfrom pathlib import Path as _Path\n_Path(__file__).with_name('witness').touch()\n"
@@ -48,13 +49,13 @@ def test_a_directory_chooses_no_code(
     assert main([stage, "--out", str(begun)]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
-    assert f"add --space '{own}:build'" in said.err
+    assert f"add --space {own}:build " in said.err
     assert not own.with_name("witness").exists()
 
 
 def test_neither_does_a_result_or_a_rank(begun: Path, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with RunDirectory(begun) as directory:
-        directory.store.put_stage(pipeline.stages.StageRow("export", 1.0, True, {"start": "scratch"}))  # type: ignore[attr-defined]
+        directory.store.put_stage(StageRow("export", 1.0, True, {"start": "scratch"}))
     with pytest.raises(ConfigurationError, match="add --space"):
         Result(begun, {}).model()
     assert main(["rank", str(begun), "--standalone", "2"]) == 2
@@ -171,6 +172,36 @@ def test_a_report_needs_no_code_and_no_lock(
     assert not own.with_name("witness").exists()
 
 
+def test_a_report_runs_no_code_whatever_the_directory_says(begun: Path, own: Path) -> None:
+    """One that was made to deceive: every stage is done, and an option is left to be filled in with the space."""
+    with RunDirectory(begun) as directory:
+        config, facts = directory.read_config(), directory.facts()
+        assert config is not None
+        directory.write_config(
+            {**config, "method": "fairnas", "sampler": None, "epochs": None, "width": None}
+        )
+        for stage in (*STAGES, "data"):
+            record = facts if stage == "data" else {}
+            directory.store.put_stage(StageRow(stage, 1.0, True, record))
+    with contextlib.suppress(Exception):  # its records are not those of a run
+        pipeline.report(begun)
+    assert not own.with_name("witness").exists()
+
+
+def test_a_device_whose_source_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("speed = 1\n")
+    config = make_config({"device": f"{tmp_path / 'mine.py'}:Device"})
+    facts = {"sources": sources(config)}
+    assert set(facts["sources"]) == {"device"}
+    check_sources(config, facts)
+    (tmp_path / "mine.py").write_text("speed = 2\n")
+    with pytest.raises(
+        RunDirectoryError, match=r"the device it began with, but the code of .*mine\.py:Device has"
+    ):
+        check_sources(config, facts)
+    check_sources(config, {})  # of a run from before this was kept
+
+
 def test_what_a_configuration_confirms() -> None:
     config = make_config({})
     assert confirmed(config, Path("x")) == config
@@ -204,6 +235,7 @@ IMPORT
     ("statement", "message"),
     [
         ("raise KeyError('no')", "raised KeyError: 'no'"),
+        ("raise ValueError('no')", "raised ValueError: no"),
         ("import sys; sys.exit(0)", "called sys.exit(0)"),
         ("assert 1 == 2", "raised AssertionError"),
         ("undefined", "raised NameError"),

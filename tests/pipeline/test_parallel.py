@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rewinding import rewound
+from rewinding import rewound, without_digests
 from run_processes import TINY, Runner, without_times
 
 from onepath import pipeline
@@ -79,6 +79,7 @@ def test_killed_and_continued_it_ends_as_one_by_one_whoever_is_first(
         with directory.store._connection as connection:
             for curve in directory.store.curves().keys() - kept:
                 connection.execute("DELETE FROM curves WHERE curve = ?", (curve,))
+    without_digests(out)
     held = popen(1, signal.SIGSTOP)
     progress = Telling(lambda: held.started[0].send_signal(signal.SIGCONT))
     pipeline.retrain(out, space=TINY, progress=progress)

@@ -73,8 +73,18 @@ def test_it_leaves_when_its_run_has_ended() -> None:
         assert worker.wait(20) == 0
 
 
-def test_it_tells_what_went_wrong(tmp_path: Path) -> None:
-    config = make_config({"space": f"{tmp_path / 'absent.py'}:build"}).model_dump(mode="json")
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "own.py"),
+        ("import sys\ndef build(num_classes): sys.exit(0)", "own.py, line 2, in build, called sys.exit(0)"),
+        ("def build(num_classes): return {}['x']", "own.py, line 1, in build, raised KeyError: 'x'"),
+    ],
+)
+def test_it_tells_what_went_wrong(tmp_path: Path, source: str | None, message: str) -> None:
+    if source is not None:
+        (tmp_path / "own.py").write_text(source)
+    config = make_config({"space": f"{tmp_path / 'own.py'}:build"}).model_dump(mode="json")
     facts = {"classes": 10, "input_shape": [1, 8, 8]}
     network = {
         "role": "winner",
@@ -93,11 +103,11 @@ def test_it_tells_what_went_wrong(tmp_path: Path) -> None:
         )
         worker.stdin.write(encode("train", network=network))
         worker.stdin.flush()
-        message = decode(worker.stdout.readline())
+        answer = decode(worker.stdout.readline())
     assert worker.returncode == 0
-    error = decode_error(message)
+    error = decode_error(answer)
     assert isinstance(error, errors.ConfigurationError)
-    assert "absent.py" in str(error)
+    assert message in str(error)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel does it on Linux")

@@ -6,6 +6,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -205,6 +207,30 @@ def test_a_reader_undoes_what_a_killed_writer_began(run: Path, tmp_path: Path) -
     connection.close()
     assert (tmp_path / "killed" / "trials.sqlite-journal").stat().st_size > 0
     assert len(RunRecord.load(tmp_path / "killed").trials) == 2
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from onepath.record import RunDirectory, TrialRow
+with RunDirectory(Path(sys.argv[1])) as directory:
+    for number in range(2, 100_000):
+        directory.store.add_trial(TrialRow(number, str(number), 0, "random", 0.5, 0.5, 1, 1, 0.0))
+        if number == 3:
+            print("at work", flush=True)
+"""
+
+
+def test_a_run_at_work_is_read(run: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(run)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"at work\n"
+            seen = [len(RunRecord.load(run).trials) for _ in range(20)]
+        finally:
+            process.kill()
+    assert 4 <= seen[0] < seen[-1]
+    assert seen == sorted(seen)
 
 
 def flips(content: bytes) -> Iterator[bytes]:

@@ -169,6 +169,41 @@ def test_a_checkpoint_on_disk_is_resumed_bit_exactly(toys: Any, tmp_path: Any) -
     assert_identical(whole, resumed)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: {"a": 1},
+        lambda state: {},
+        lambda state: {key: value for key, value in state.items() if key != "model"},
+        lambda state: {key: value for key, value in state.items() if key != "curve"},
+        lambda state: {**state, "settings": None},
+        lambda state: {**state, "settings": [1]},
+        lambda state: {**state, "model": {name: torch.zeros(1) for name in state["model"]}},
+        lambda state: {**state, "model": {"x": torch.zeros(1)}},
+        lambda state: {**state, "model": 3},
+        lambda state: {**state, "momentum": {"x": torch.zeros(1)}},
+        lambda state: {**state, "momentum": {name: torch.zeros(1) for name in state["momentum"]}},
+        lambda state: {**state, "momentum": [1]},
+        lambda state: {**state, "update": "3"},
+        lambda state: {**state, "update": -1},
+        lambda state: {**state, "update": 10**9},
+        lambda state: {**state, "seconds": "long"},
+        lambda state: {**state, "sums": None},
+        lambda state: {**state, "curve": [[1]]},
+        lambda state: {**state, "curve": 5},
+        lambda state: {**state, "counts": 5},
+    ],
+)
+def test_a_checkpoint_of_other_content_is_one_line(toys: Any, change: Any) -> None:
+    checkpoint = toys.MemoryCheckpoint()
+    train(toys, toys.supernet(), checkpoint=checkpoint)
+    assert checkpoint.state is not None
+    checkpoint.state = change(checkpoint.state)
+    with pytest.raises(ConfigurationError, match="a checkpoint") as caught:
+        train(toys, toys.supernet(), checkpoint=checkpoint)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_finished_training_does_nothing_when_run_again(toys: Any) -> None:
     supernet, checkpoint = toys.supernet(), toys.MemoryCheckpoint()
     curve = train(toys, supernet, checkpoint=checkpoint)

@@ -12,6 +12,7 @@ from onepath.cli import options as o
 from onepath.cli.output import print_json, print_table, write
 from onepath.cli.scored_space import BatchSize, count_limits, open_scored_space, page_path, score_names
 from onepath.errors import ConfigurationError
+from onepath.own_code import is_own
 
 _SCORES = {"accuracy": ("accuracy",), "loss": ("loss",), "both": ("accuracy", "loss")}
 
@@ -128,6 +129,7 @@ def rank(
         )
     else:
         others = {
+            "--space": None if is_own(space) else space,
             "--data": data,
             "--data-root": data_root,
             "--out": out,

@@ -132,8 +132,9 @@ class Run(Materials):
 
     def _settle(self, stored: Mapping[str, Any] | None, fresh: bool) -> None:
         """Fix the configuration and the facts about the data, or compare them with those of the directory."""
-        if not self.reads_only:
-            check_early(self.config, is_new=stored is None)
+        if self.reads_only:
+            return
+        check_early(self.config, is_new=stored is None)
         facts = self.facts or describe(self.task)
         self.config, facts = resolve(self.config, facts)
         if stored is not None:
@@ -173,8 +174,7 @@ class Run(Materials):
                 f"a run continues with the configuration it began with, but {self.directory.path} has another "
                 f"({'; '.join(changed)}); give another --out, or start over with --fresh"
             )
-        if not self.reads_only:
-            check_sources(self.config, self.facts)
+        check_sources(self.config, self.facts)
 
     def _kept_table(self) -> tuple[str, ...]:
         """The table of the old run, if it took minutes to measure and fits the new one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -204,9 +205,11 @@ def confirmed(
 
 def unnamed_code(path: Path, name: str, code: str | None) -> ConfigurationError:
     """The one line where a file names code that only whoever runs it may choose."""
+    code = str(code)
+    again = shlex.quote(code) if code.isprintable() else shown(code, _LONGEST)
     return ConfigurationError(
         f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
-        f"--{name} {shown(code, _LONGEST)} (in Python {name}=...)"
+        f"--{name} {again} (in Python {name}=...)"
     )
 
 

@@ -40,12 +40,12 @@ class TrainedNetwork:
     Attributes:
         validation: accuracy on the validation split, of the weights on the disk.
         curve: the whole curve, over all processes.
-        weights: digest of the file of the weights.
+        weights: digest of the file of the weights; None where it is not known.
     """
 
     validation: float
     curve: list[TrainingPoint]
-    weights: str
+    weights: str | None = None
 
     @property
     def seconds(self) -> float:

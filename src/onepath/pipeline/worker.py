@@ -57,7 +57,7 @@ def _work(inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> NoReturn:
     setup = inbox.get()
     torch.set_num_threads(setup["threads"])
     materials = Materials(
-        Path(setup["path"]), RunConfig(**setup["config"]), setup["facts"], digests=setup["digests"]
+        Path(setup["path"]), RunConfig(**setup["config"]), setup["facts"], digests=setup.get("digests")
     )
     if "score" in setup:
         _score(inbox, send, materials, setup["score"])

@@ -138,9 +138,13 @@ class Store(SqliteFile):
         Raises:
             RunDirectoryError: rows were changed, added or deleted by something else, or are none of ours.
         """
-        rows = self._read(f"SELECT * FROM {table} ORDER BY {order}")
+        with self._errors(), self._connection:
+            # Both of one moment, for another process may be writing.
+            self._connection.execute("BEGIN")
+            rows = self._connection.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+            total = self._sum(table) if self._has_digests else None
         try:
-            if self._has_digests and self._sum(table) != _row_sum(rows):
+            if total is not None and total != _row_sum(rows):
                 raise damaged_error(self.path)
             return [checked(kind, _with_record(row) if kind is StageRow else row) for row in rows]
         except UserError:
@@ -150,7 +154,10 @@ class Store(SqliteFile):
 
     def _sum(self, table: str) -> int:
         found = self._read("SELECT digest FROM digests WHERE part = ?", (table,))
-        return int(found[0][0], 16) if found else 0
+        try:
+            return int(found[0][0], 16) if found else 0
+        except (ValueError, TypeError) as error:
+            raise damaged_error(self.path) from error
 
     def _prepare(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]

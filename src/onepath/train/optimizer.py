@@ -98,6 +98,8 @@ class ActiveSGD:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over momentum buffers; the values are copied into the parameters' own memory layout."""
         parameters = {name: p for p, name in self._names.items()}
+        if any(b.shape != parameters[name].shape for name, b in state.items()):
+            raise ValueError("a momentum buffer is of another shape than its parameter")
         self._momentum = {
             parameters[name]: torch.zeros_like(parameters[name]).copy_(b) for name, b in state.items()
         }
