@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +98,39 @@ def test_every_space_has_its_papers_setting() -> None:
     assert all(spaces.paper_setting(name)[1] in (32, 35, 224) for name in spaces.names())
     assert set(spaces.names()) == set(spaces.catalogue.PAPER_SETTINGS)
     assert spaces.paper_setting("own.py:build") == (1000, 224)
+
+
+SPECTRAL = """
+import torch
+from torch import nn
+from onepath.nn import ChoiceBlock
+
+class Spectrum(nn.Module):
+    def forward(self, x):
+        return torch.fft.irfft(torch.fft.rfft(x), n=x.shape[-1])
+
+def build(num_classes, input_size, in_channels=3):
+    block = ChoiceBlock({"linear": nn.Linear(input_size, input_size), "spectrum": Spectrum()})
+    features = in_channels * input_size**2
+    return nn.Sequential(block, nn.Flatten(), nn.Linear(features, num_classes))
+"""
+
+
+def test_what_cannot_be_counted_is_said_beside_the_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "spectral.py"
+    path.write_text(SPECTRAL)
+    asked = ["cost", f"{path}:build", "--num-classes", "2", "--input-size", "4", "--architecture"]
+    assert main([*asked, "1"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1] == "96 MACs, 98 parameters"
+    assert err == "MACs leave out what has no counter: aten::_fft_r2c in 0, aten::_fft_c2r in 0\n"
+    assert main([*asked, "1", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["uncounted"] == {"aten::_fft_r2c": "0", "aten::_fft_c2r": "0"}
+    assert err
+    assert main([*asked, "0", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "uncounted" not in json.loads(out)
+    assert not err

@@ -57,8 +57,8 @@ def test_a_choice_of_the_name_of_a_key_is_a_choice() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("22212229", r"8 digits, one a block: .*; got 9 at position 7 of '22212229'"),
-        ("2221222", r"8 digits, one a block: .*; got 7 digits of '2221222'"),
+        ("22212229", r"8 option indices, here one digit a block: .*; got 9 at position 7 of '22212229'"),
+        ("2221222", r"8 option indices, here one digit a block: .*; got 7 digits of '2221222'"),
         ("222122222", "got 9 digits"),
         ("2" * 5000, r"got 5000 digits of .*\(5,000 characters\)"),
         ("2,2,2,1,2,2,2,9", r"for choice 'stages.2.2' \(position 7\); got 9"),
