@@ -45,8 +45,8 @@ class NasBenchMacroNotation:
         if wrong or len(text) != len(BLOCKS):
             came = f"{wrong[0]} at position {wrong.start()}" if wrong else f"{len(text)} digits"
             raise SpaceError(
-                f"an architecture is {len(BLOCKS)} option indices, here one digit a block: 0 for identity, 1 for k3_e3, "
-                f"2 for k5_e6; got {came} of {shown(text)}; correct it"
+                f"an architecture is {len(BLOCKS)} option indices, here one digit a block: 0 for identity, 1 for "
+                f"k3_e3, 2 for k5_e6; got {came} of {shown(text)}; correct it"
             )
         return {_name(*block): CANDIDATES[int(digit)] for block, digit in zip(BLOCKS, text, strict=True)}
 
