@@ -117,8 +117,8 @@ def test_the_implicit_term_has_the_clip_factor_of_the_training_gradient(
     w = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
     a = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
     found = second_order(
-        lambda: (train_scale * w * a).sum(),
-        lambda: (validation_scale * w).sum(),
+        lambda: torch.sum(train_scale * w * a),
+        lambda: torch.sum(validation_scale * w),
         [w],
         [a],
         VirtualStep(0.1, clip_norm=1.0),

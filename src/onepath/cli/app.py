@@ -209,7 +209,8 @@ def cost(
     assert architecture is not None
     found = describe_architecture(space, architecture, sizes=sizes, arguments=arguments)
     if "uncounted" in found:
-        typer.echo(f"MACs leave out what has no counter: {', '.join(found['uncounted'])}", err=True)
+        named = ", ".join(f"{name} in {path or 'the network'}" for name, path in found["uncounted"].items())
+        typer.echo(f"MACs leave out what has no counter: {named}", err=True)
     if device is not None:
         found |= latency.measured_latency(space, architecture, device, **common)
     if json:

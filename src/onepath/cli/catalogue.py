@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onepath.cost.table import Kind
 
 PAPER_CHANNELS = 3
+FIGURES = "spaces/figures.json"
 
 
 def describe_spaces() -> list[dict[str, Any]]:
-    """Name, size, choices, and min / median / max of MACs and params of every space in its paper's setting."""
+    """Name, size, choices, and min / median / max of MACs and params of every space in its paper's setting.
+
+    Read from a file of the package, without torch; `measure_space` computes an entry, which takes seconds, and
+    `python scripts/space_figures.py` writes the file.
+    """
+    found: list[dict[str, Any]] = json.loads((files("onepath") / FIGURES).read_text())
+    return found
+
+
+def measure_space(name: str) -> dict[str, Any]:
+    """The entry of one space in `describe_spaces`, computed."""
     from onepath import cost, spaces
 
-    found = []
-    for name in spaces.names():
-        num_classes, size = spaces.paper_setting(name)
-        supernet = spaces.build(name, num_classes, input_size=size, in_channels=PAPER_CHANNELS)
-        shape = spaces.example_shape(supernet, size, PAPER_CHANNELS)
-        space = supernet.space
-        described: dict[str, Any] = {
-            "name": name,
-            "size": space.size,
-            "num_choices": space.num_choices,
-            "num_classes": num_classes,
-            "input_shape": list(shape),
-        }
-        for kind in ("macs", "params"):
-            sampler = space.window_sampler(cost.table(supernet, shape, kind))
-            lowest, highest = sampler.extremes()
-            described[kind] = {"min": lowest, "median": sampler.quantile(0.5), "max": highest}
-        found.append(described)
-    return found
+    num_classes, size = spaces.paper_setting(name)
+    supernet = spaces.build(name, num_classes, input_size=size, in_channels=PAPER_CHANNELS)
+    shape = spaces.example_shape(supernet, size, PAPER_CHANNELS)
+    space = supernet.space
+    described: dict[str, Any] = {
+        "name": name,
+        "size": space.size,
+        "num_choices": space.num_choices,
+        "num_classes": num_classes,
+        "input_shape": list(shape),
+    }
+    kinds: tuple[Kind, ...] = ("macs", "params")
+    for kind in kinds:
+        sampler = space.window_sampler(cost.table(supernet, shape, kind))
+        lowest, highest = sampler.extremes()
+        described[kind] = {"min": lowest, "median": sampler.quantile(0.5), "max": highest}
+    return described
 
 
 def network_sizes(

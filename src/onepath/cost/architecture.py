@@ -83,7 +83,7 @@ def refuse_uncounted(uncounted: Mapping[str, str]) -> None:
     raise ConfigurationError(
         "multiply-accumulates can be limited or compared only where every operation has a counter, but there is none "
         f"for {name_uncounted(uncounted)}. Limit parameters or latency instead, or compute it by convolutions and "
-        "matrix products."
+        "matrix products"
     )
 
 

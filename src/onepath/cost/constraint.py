@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from onepath.cost.architecture import Refuse, architecture_cost, layers, params, refuse_uncounted
 from onepath.cost.table import Kind, sweep, table
-from onepath.errors import ConfigurationError, SpaceError
+from onepath.errors import ConfigurationError, SpaceError, shown
 from onepath.nn import Supernet
 from onepath.space import CostTable
+from onepath.space.choice import plain_number
 
 Costs = Callable[[npt.NDArray[np.integer]], npt.NDArray[np.generic]]
 
@@ -61,9 +62,10 @@ class _CountedConstraint(Constraint):
     kind: Kind
 
     def __init__(self, maximum: float) -> None:
-        if not maximum > 0:
-            raise ConfigurationError(f"{self.name} > 0 must hold, but got {maximum}. Raise it.")
-        self.maximum = maximum
+        number = plain_number(maximum)
+        if number is None or not number > 0:
+            raise ConfigurationError(f"{self.name} > 0 must hold, but got {shown(maximum)}. Raise it.")
+        self.maximum = number
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.maximum:_})"

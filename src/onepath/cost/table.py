@@ -116,7 +116,7 @@ class _Measured:
             if module not in origins:
                 raise SpaceError(
                     f"a cost table needs modules that come from the supernet's, but a {type(module).__name__} with "
-                    f"{own} {self.kind} does not. Count each architecture instead."
+                    f"{own} {self.kind} does not. Count each architecture instead"
                 )
             if own:
                 names = self.choices_of[origins[module]]
@@ -136,7 +136,7 @@ class _Measured:
                     raise SpaceError(
                         "a cost table needs shared parameters whose modules depend on the same choices, but one at "
                         f"{path} depends on {', '.join(names)} and elsewhere on {', '.join(other)}. Count each "
-                        "architecture instead."
+                        "architecture instead"
                     )
         result: dict[tuple[str, ...], int] = {}
         for parameter, names in owners.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from onepath.errors import SpaceError
 from onepath.space.choice import Option
 
 if TYPE_CHECKING:
@@ -57,17 +56,9 @@ class Architecture:
     @classmethod
     def from_json(cls, space: SearchSpace, text: str) -> Architecture:
         """The architecture that `to_json` wrote; SpaceError where the text does not fit the space."""
-        try:
-            options = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SpaceError(
-                f"an architecture must be a JSON object; got {text!r} ({error}); write {{...}}"
-            ) from error
-        if not isinstance(options, dict):
-            raise SpaceError(
-                f'an architecture must be a JSON object; got {text!r}; write {{"name": option, ...}}'
-            )
-        return space.architecture(options)
+        from onepath.space.parsing import parse_json
+
+        return parse_json(space, text)
 
     def __str__(self) -> str:
         return ",".join(map(str, self.indices))

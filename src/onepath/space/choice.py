@@ -8,6 +8,10 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from onepath.errors import SpaceError
 
@@ -63,7 +67,7 @@ class Choice(_Arithmetic):
     Args:
         name: not empty; unique inside a search space.
         options: at least one; distinct (`1`, `1.0` and `True` are the same); strings, finite numbers or
-            booleans.
+            booleans. Those of numpy become Python's own.
 
     Raises:
         SpaceError: the name or the options are not as above.
@@ -72,9 +76,11 @@ class Choice(_Arithmetic):
     name: str
     options: tuple[Option, ...]
 
-    def __init__(self, name: str, options: Sequence[Option]) -> None:
+    def __init__(self, name: str, options: Sequence[Option] | npt.NDArray[Any]) -> None:
         if not isinstance(name, str) or not name:
             raise SpaceError(f"a choice needs a name; got {name!r}; give a string that is not empty")
+        if isinstance(options, np.ndarray):
+            options = options.tolist()
         if isinstance(options, str) or not isinstance(options, Sequence):
             raise SpaceError(
                 f"options of choice {name!r} must be a list; got {options!r}; write [option, ...]"
@@ -83,6 +89,7 @@ class Choice(_Arithmetic):
             raise SpaceError(
                 f"`len(options) >= 1` must hold for choice {name!r}; got none; give at least one"
             )
+        options = [option.item() if isinstance(option, np.generic) else option for option in options]
         for option in options:
             if not isinstance(option, str | int | float | bool) or (
                 isinstance(option, float) and not math.isfinite(option)
@@ -170,12 +177,25 @@ def round_to(x: Operand, divisor: int, minimum: int | None = None) -> Operand:
 
     Halves round up. Of a number the result is an int; of a choice or an expression it is an Expression.
     """
+    divisor, minimum = _plain(divisor), _plain(minimum)
     if divisor < 1:
         raise SpaceError(f"`divisor >= 1` must hold in round_to; got {divisor}; give a positive integer")
     least = divisor if minimum is None else minimum
     if isinstance(x, Choice | Expression):
         return Expression("round_to", (_numeric(x), divisor, least))
-    return _round(x, divisor, least)
+    return _round(_plain(x), divisor, least)
+
+
+def plain_number(value: object) -> Number | None:
+    """A number of Python or numpy as Python's own, which is exact however large sums of it grow; None for all else.
+
+    A bool is no number.
+    """
+    if isinstance(value, bool | np.bool_):
+        return None
+    if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
+        value = float(value) if isinstance(value, np.floating) else value.item()
+    return value if isinstance(value, int | float) else None
 
 
 def size_value(size: Size, options: Mapping[Choice, Option]) -> int:
@@ -225,7 +245,12 @@ def _combine(function: str, left: object, right: object) -> Expression:
     return Expression(function, (_numeric(left), _numeric(right)))
 
 
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _numeric(operand: object) -> Operand:
+    operand = _plain(operand)
     if isinstance(operand, Choice):
         for option in operand.options:
             if isinstance(option, bool | str):

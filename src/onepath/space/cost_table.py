@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from onepath.errors import SpaceError
-from onepath.space.choice import Number, nearest
+from onepath.errors import SpaceError, shown
+from onepath.space.choice import Number, nearest, plain_number
 from onepath.space.layers import build_layers, extremes
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class CostTerm:
                 f" for {names};"
                 " give one dimension per choice"
             )
+        if array.dtype.kind == "O":
+            array = _from_objects(array)
+        if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+            raise SpaceError(_too_large(int(array.max())))
         if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
             raise SpaceError(f"costs must be finite numbers; got {array.dtype} for {names}; check the table")
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
@@ -80,23 +84,18 @@ class CostTable:
     unit: str = ""
 
     def __init__(self, constant: Number, terms: Sequence[CostTerm], unit: str = "") -> None:
-        if isinstance(constant, bool) or not isinstance(constant, int | float | np.integer | np.floating):
+        number = plain_number(constant)
+        if number is None:
             raise SpaceError(
-                f"the constant of a cost table must be a number; got {constant!r}; give an int or a float"
+                f"the constant of a cost table must be a number; got {shown(constant)}; give an int or a float"
             )
-        if not math.isfinite(constant):
-            raise SpaceError(
-                f"the constant of a cost table must be finite; got {constant!r}; check the table"
-            )
-        object.__setattr__(
-            self, "constant", constant.item() if isinstance(constant, np.generic) else constant
-        )
+        if not math.isfinite(number):
+            raise SpaceError(f"the constant of a cost table must be finite; got {number}; check the table")
+        object.__setattr__(self, "constant", number)
         object.__setattr__(self, "terms", tuple(terms))
         object.__setattr__(self, "unit", unit)
         if self.is_integer and self._largest >= 2**_LARGEST_BITS:
-            raise SpaceError(
-                f"sums of costs must stay below 2^48; got up to {self._largest}; count in a larger unit"
-            )
+            raise SpaceError(_too_large(self._largest))
 
     @cached_property
     def is_integer(self) -> bool:
@@ -195,12 +194,12 @@ class CostTable:
         return ticks if self.is_integer else np.ldexp(ticks.astype(np.float64), -self.exponent)
 
     def lowest_tick(self, low: float) -> int:
-        """The smallest tick whose cost is `low` or more."""
-        return math.ceil(Fraction(low) * Fraction(2) ** self.exponent)
+        """The smallest tick whose cost is `low` or more; `low` is finite."""
+        return math.ceil(Fraction(edge(low)) * Fraction(2) ** self.exponent)
 
     def highest_tick(self, high: float) -> int:
-        """The largest tick whose cost is `high` or less."""
-        return math.floor(Fraction(high) * Fraction(2) ** self.exponent)
+        """The largest tick whose cost is `high` or less; `high` is finite."""
+        return math.floor(Fraction(edge(high)) * Fraction(2) ** self.exponent)
 
     def to_json(self) -> str:
         """The table as one JSON object."""
@@ -218,6 +217,32 @@ class CostTable:
             raise SpaceError(
                 f"a cost table must be JSON with constant, terms and unit; got {error!r}; write it anew"
             ) from error
+
+
+def edge(cost: object) -> Number:
+    """An edge of a window as a number of Python.
+
+    Raises:
+        SpaceError: it is no number.
+    """
+    number = plain_number(cost)
+    if number is None or math.isnan(number):
+        raise SpaceError(f"the edges of a window must be numbers; got {shown(cost)}; give numbers or None")
+    return number
+
+
+def _from_objects(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array of numbers from one of objects, where all are numbers; else the array."""
+    numbers = [plain_number(cost) for cost in array.ravel()]
+    found = [number for number in numbers if number is not None]
+    largest = max((abs(number) for number in found if isinstance(number, int)), default=0)
+    if largest >= 2**_LARGEST_BITS:
+        raise SpaceError(_too_large(largest))
+    return np.array(found).reshape(array.shape) if len(found) == len(numbers) else array
+
+
+def _too_large(largest: Number) -> str:
+    return f"sums of costs must stay below 2^48; got up to {shown(largest)}; count in a larger unit"
 
 
 def as_table(space: SearchSpace, table: CostTable | Sequence[Sequence[Number]]) -> CostTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onepath.errors import SpaceError
+from onepath.errors import SpaceError, shown
 from onepath.space.architecture import Architecture
 from onepath.space.choice import Choice, Number, Option, nearest
 from onepath.space.conditions import Alternative, BoolMatrix, Conditions, Matrix
 from onepath.space.cost_table import CostTable, as_table
 from onepath.space.layers import build_layers, num_paths
 from onepath.space.notation import Connectedness, Notation, StandaloneForms
+from onepath.space.parsing import Written, parse_architecture
 from onepath.space.window import WindowSampler
 
 Costs = CostTable | Sequence[Sequence[Number]]
@@ -218,7 +219,7 @@ class SearchSpace:
 
     # Single architectures
 
-    def architecture(self, options: Sequence[int] | Mapping[str, Option]) -> Architecture:
+    def architecture(self, options: Sequence[int] | npt.NDArray[Any] | Mapping[str, Option]) -> Architecture:
         """The architecture of option indices, or of a mapping from name to option.
 
         Indices are in the order of the choices. A mapping may leave out inactive choices; those it gives are
@@ -251,25 +252,18 @@ class SearchSpace:
             return list(range(self.num_choices))
         return np.flatnonzero(self.active(np.array([indices]))[0]).tolist()
 
-    def parse(self, text: str) -> Architecture:
-        """The architecture written as indices ("2,1,0"), as JSON (name -> option) or in the paper's notation.
+    def parse(self, written: Written) -> Architecture:
+        """The architecture that is written in one of these ways.
+
+        Args:
+            written: indices ("2,1,0" or a sequence of integers), a mapping from name to option or the same as JSON,
+                the paper's own notation, or the path of a run's `architecture.json` (or its content, or the directory
+                as a `Path`). An architecture of another space is taken by its options.
 
         Raises:
-            SpaceError: the text is none of these, or does not fit the space.
+            SpaceError: it is none of these, or does not fit the space.
         """
-        stripped = text.strip()
-        if stripped.startswith("{"):
-            return Architecture.from_json(self, stripped)
-        options = self.notation.parse(stripped) if self.notation is not None else None
-        if options is not None:
-            return self.architecture(options)
-        if re.fullmatch(r"[\[(]?\s*\d+(\s*[,\s]\s*\d+)*\s*,?\s*[\])]?", stripped):
-            return self.architecture([int(number) for number in re.findall(r"\d+", stripped)])
-        own = f", a text like {self.format(self._first)!r}" if self.notation is not None else ""
-        raise SpaceError(
-            f'an architecture is {self.num_choices} option indices "0,1,..."{own}, or a JSON object; got'
-            f" {text!r}; write one of these"
-        )
+        return parse_architecture(self, written)
 
     def format(self, architecture: Architecture) -> str:
         """The paper's notation where the space has one, else the indices; `parse` reads both."""
@@ -290,10 +284,6 @@ class SearchSpace:
         """Whether the output depends on the input, as the space's notation has it; True where it has nothing to say."""
         notation: object = self.notation
         return not isinstance(notation, Connectedness) or notation.is_connected(architecture.options)
-
-    @property
-    def _first(self) -> Architecture:
-        return self.architecture([0] * self.num_choices)
 
     def enumerate(self) -> Iterator[Architecture]:
         """All distinct architectures, in lexicographic order of their indices."""
@@ -340,15 +330,25 @@ class SearchSpace:
         """
         return self.window_sampler(table).sample(low, high, num, rng)
 
-    def _from_indices(self, indices: Sequence[int]) -> tuple[int, ...]:
-        if len(indices) != self.num_choices:
+    def _from_indices(self, indices: Sequence[int] | npt.NDArray[Any]) -> tuple[int, ...]:
+        try:
+            given = list(indices)
+            if any(isinstance(index, bool | np.bool_) for index in given):
+                raise TypeError
+            numbers = [operator.index(index) for index in given]
+        except TypeError:
             raise SpaceError(
-                f"an architecture needs {self.num_choices} option indices; got {len(indices)}; give one"
+                f"option indices must be a sequence of {self.num_choices} integers; got {shown(indices)}; give one per"
+                " choice"
+            ) from None
+        if len(numbers) != self.num_choices:
+            raise SpaceError(
+                f"an architecture needs {self.num_choices} option indices; got {len(numbers)}; give one"
                 " per choice"
             )
-        for column, index in enumerate(indices):
-            self._check_index(column, int(index))
-        row = np.array([indices], dtype=self.dtype)
+        for column, index in enumerate(numbers):
+            self._check_index(column, index)
+        row = np.array([numbers], dtype=self.dtype)
         return tuple(self._canonical(row)[0].tolist())
 
     def _check_index(self, column: int, index: int) -> None:
@@ -356,7 +356,7 @@ class SearchSpace:
         if not 0 <= index < choice.num_options:
             raise SpaceError(
                 f"`0 <= index < {choice.num_options}` must hold for choice {choice.name!r} (position"
-                f" {column}); got {index};"
+                f" {column}); got {shown(index)};"
                 f" its options are {list(choice.options)!r}"
             )
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from onepath.errors import InfeasibleError, SpaceError
+from onepath.errors import InfeasibleError, SpaceError, shown
 from onepath.space.buckets import Buckets
-from onepath.space.choice import Number
-from onepath.space.cost_table import CostTable, as_table
+from onepath.space.choice import Number, plain_number
+from onepath.space.cost_table import CostTable, as_table, edge
 from onepath.space.halves import Halves
 from onepath.space.layers import Layer, build_layers, extremes, num_paths
 from onepath.space.merged import Merged
@@ -131,22 +131,19 @@ class WindowSampler:
 
         Exact where `method` is "merged", else that of 2^16 uniform draws.
         """
-        if not 0 <= fraction <= 1:
-            raise SpaceError(f"`0 <= fraction <= 1` must hold; got {fraction}; 0.5 is the median")
+        number = plain_number(fraction)
+        if number is None or not 0 <= number <= 1:
+            raise SpaceError(f"`0 <= fraction <= 1` must hold; got {shown(fraction)}; 0.5 is the median")
         if isinstance(self._counter, Merged):
-            return self._cost(self._counter.quantile(fraction))
+            return self._cost(self._counter.quantile(number))
         rows = np.zeros((_NUM_DRAWS, self.space.num_choices), dtype=self.space.dtype)
         self._counter.sample(self._lowest, self._highest, rows, np.random.default_rng(0))
         ticks = self.table.ticks(self.space, rows)
-        return self.table.in_unit(int(np.quantile(ticks, fraction, method="inverted_cdf")))
+        return self.table.in_unit(int(np.quantile(ticks, number, method="inverted_cdf")))
 
     def _window(self, low: float | None, high: float | None) -> tuple[int, int] | None:
         """The window in steps, cut to the costs there are; None where nothing is left."""
-        for edge in (low, high):
-            if edge is not None and math.isnan(edge):
-                raise SpaceError(
-                    f"the edges of a window must be numbers; got [{low}, {high}]; give numbers or None"
-                )
+        low, high = (None if given is None else edge(given) for given in (low, high))
         if low == math.inf or high == -math.inf:
             return None
         first, last = self._lowest, self._highest
@@ -160,6 +157,7 @@ class WindowSampler:
         return self.table.in_unit(self._offset + steps * self._step)
 
     def _show(self, cost: Number | None) -> str:
+        cost = plain_number(cost)
         if cost is None:
             return "any cost"
         text = f"{cost:,}" if isinstance(cost, int) else f"{cost:,.7g}"

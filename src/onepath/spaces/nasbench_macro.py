@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from onepath.errors import SpaceError, shown
 from onepath.nn import ChoiceBlock
 from onepath.space import Option
 from onepath.spaces.bottleneck import InvertedBottleneck, pooled_head, reset_as_mobilenet
@@ -33,9 +34,20 @@ class NasBenchMacroNotation:
     """One digit a block: 0 for identity, 1 for kernel 3 and expansion 3, 2 for kernel 5 and expansion 6."""
 
     def parse(self, text: str) -> Mapping[str, Option] | None:
-        """The options of a text like "22212220"; None for any other text."""
-        if not re.fullmatch(rf"[0-2]{{{len(BLOCKS)}}}", text):
+        """The options of a text like "22212220"; None for a text of another form.
+
+        Raises:
+            SpaceError: other digits, or another number of them.
+        """
+        if not re.fullmatch(r"[0-9]+", text):
             return None
+        wrong = re.search("[3-9]", text)
+        if wrong or len(text) != len(BLOCKS):
+            came = f"{wrong[0]} at position {wrong.start()}" if wrong else f"{len(text)} digits"
+            raise SpaceError(
+                f"an architecture is {len(BLOCKS)} option indices, here one digit a block: 0 for identity, 1 for "
+                f"k3_e3, 2 for k5_e6; got {came} of {shown(text)}; correct it"
+            )
         return {_name(*block): CANDIDATES[int(digit)] for block, digit in zip(BLOCKS, text, strict=True)}
 
     def format(self, options: Mapping[str, Option]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from onepath.errors import ConfigurationError, InfeasibleError
+from onepath.space.cost_table import edge
 
 if TYPE_CHECKING:
     from onepath.nn import Path
@@ -58,8 +60,8 @@ class ConstrainedSampler:
     Args:
         space: whose architectures are drawn.
         table: their additive cost.
-        low: smallest cost, in the table's unit.
-        high: largest cost.
+        low: smallest cost, in the table's unit; None leaves the side open.
+        high: largest cost; None likewise.
         bins: None, or the rising edges of the bins; `[290, 300, 310]` is two. Bins are half-open, the last
             one closed. They must lie in [low, high].
 
@@ -75,11 +77,13 @@ class ConstrainedSampler:
         self,
         space: SearchSpace,
         table: CostTable,
-        low: float,
-        high: float,
+        low: float | None,
+        high: float | None,
         bins: Sequence[float] | None = None,
     ) -> None:
-        edges = [low, high] if bins is None else list(bins)
+        low = -math.inf if low is None else edge(low)
+        high = math.inf if high is None else edge(high)
+        edges = [low, high] if bins is None else [edge(given) for given in bins]
         if bins is not None and (len(edges) < 2 or any(a >= b for a, b in itertools.pairwise(edges))):
             raise ConfigurationError(f"`bins` must be two or more rising edges, but got {edges}. Sort them.")
         if edges[0] < low or edges[-1] > high:
@@ -95,7 +99,7 @@ class ConstrainedSampler:
             if self._sampler.count(*window) == 0:
                 raise InfeasibleError(
                     f"every bin must hold an architecture, but none costs between {window[0]} and "
-                    f"{window[1]} {table.unit}. Move the window."
+                    f"{window[1]} {self._sampler.table.unit}. Move the window."
                 )
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
