@@ -12,6 +12,7 @@ import numpy as np
 from onepath.errors import UserError
 from onepath.latency.device import Device, Network, Prepared
 from onepath.randomness import generator
+from onepath.record import latency_rule
 
 MAX_RELATIVE_IQR = 0.1
 """An interquartile range over this share of the median is not to be trusted."""
@@ -43,6 +44,15 @@ class Latency:
     repeats: int
     threads: int
     is_noisy: bool
+
+    @property
+    def held_ms(self) -> float:
+        """What is held against a limit: the median and its spread."""
+        return latency_rule.held_ms(self.median_ms, self.iqr_ms)
+
+    def is_within(self, limit_ms: float) -> bool:
+        """Whether it meets a limit with its spread to spare; a noisy one does not."""
+        return latency_rule.is_within(limit_ms, self.median_ms, self.iqr_ms, self.is_noisy)
 
 
 def measure(

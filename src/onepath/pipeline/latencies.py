@@ -140,13 +140,10 @@ class Latencies:
         store.put_stage(StageRow(MEASURED, row.seconds, True, {**row.record, "measured": kept}))
 
     def is_within(self, latency: Latency) -> bool:
-        """Whether a measured latency meets the limit with its spread to spare; a noisy one does not.
-
-        The spread keeps another measurement, by another process, within the limit too.
-        """
+        """Whether a measured latency meets the limit of the run; see `Latency.is_within`."""
         limit_ms = self._run.config.limit_ms
         assert limit_ms is not None, "there is a limit"
-        return not latency.is_noisy and latency.median_ms + latency.iqr_ms <= limit_ms
+        return latency.is_within(limit_ms)
 
     @cached_property
     def _given(self) -> LatencyPredictor:
