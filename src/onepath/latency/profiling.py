@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from onepath.errors import ConfigurationError, DataError, UserError
+from onepath.errors import ConfigurationError, DataError, UserError, shown
 from onepath.latency.device import Device, Prepared
+from onepath.latency.device_errors import check_count, prepare
 from onepath.latency.evidence import errors_of, table_page
 from onepath.latency.keys import shape_text, structure_digest
 from onepath.latency.parts import Layout, find_layout
@@ -29,6 +30,8 @@ from onepath.space import SearchSpace
 FEWEST_VALIDATED = 19
 FEWEST_CALIBRATED = 3
 PARTIAL_FORMAT = "onepath latency profile in progress, 1"
+_MOST_NETWORKS = 10_000
+_MOST_SECONDS = 7 * 24 * 3600
 _SAVE_SECONDS = 5.0
 _FEWEST_ROUNDS_SHOWN = 20
 
@@ -97,14 +100,9 @@ def profile(
         UserError: too many whole networks were too noisy to be used.
     """
     path, shape = Path(path), tuple(int(size) for size in input_shape)
-    for what, number, fewest in (
-        ("num_validation", num_validation, FEWEST_VALIDATED),
-        ("num_calibration", num_calibration, FEWEST_CALIBRATED),
-    ):
-        if number < fewest:
-            raise ConfigurationError(
-                f"{what} must be {fewest} or more, but got {number}. Give at least {fewest}."
-            )
+    check_count("num_validation", num_validation, FEWEST_VALIDATED, _MOST_NETWORKS)
+    check_count("num_calibration", num_calibration, FEWEST_CALIBRATED, _MOST_NETWORKS)
+    check_seconds(max_seconds)
     device.check_usable()
     header = {
         "space": {
@@ -139,6 +137,14 @@ def profile(
     table.save(path)
     partial.unlink(missing_ok=True)
     return table
+
+
+def check_seconds(max_seconds: float) -> None:
+    """Raise ConfigurationError unless a time of measuring is from 0 s to a week."""
+    if not 0 <= max_seconds <= _MOST_SECONDS:
+        raise ConfigurationError(
+            f"max_seconds must be from 0 to {_MOST_SECONDS:,}, a week, but got {shown(max_seconds)}; change it"
+        )
 
 
 def draw_networks(space: SearchSpace, num: int, seed: int) -> npt.NDArray[Any]:
@@ -212,7 +218,7 @@ def _timed(
         networks: list[Prepared] = []
         for number, item in enumerate(items):
             tell("prepare", number / len(items), item.name)
-            networks.append(device.prepare(item.module(), item.input_shape))
+            networks.append(prepare(device, item.module(), item.input_shape))
             stack.callback(networks[-1].close)
         found = run_rounds(
             device,
