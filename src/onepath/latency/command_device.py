@@ -179,7 +179,8 @@ def _spoken(process: subprocess.Popen[bytes], program: str, timeout_seconds: flo
                     if sizes[index] > _MOST_PRINTED[index]:
                         raise UserError(
                             f"the command of a device must print milliseconds and little else, but {program} printed "
-                            f"over {_MOST_PRINTED[index]:,} bytes on {('stdout', 'stderr')[index]}; print a number a line"
+                            f"over {_MOST_PRINTED[index]:,} bytes on {('stdout', 'stderr')[index]}; print a number "
+                            "a line"
                         )
                 del texts[1][:-_KEPT_OF_STDERR]
                 if not selector.get_map() and is_running:

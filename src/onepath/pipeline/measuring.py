@@ -58,9 +58,7 @@ def choose_within(run: Run, search: Search) -> Chosen:
         if found is not None:
             return Chosen(found, screen_ms)
         ratios = [
-            latency.held_ms / ms
-            for ms, latency in measured.values()
-            if not latency.is_noisy and ms > 0
+            latency.held_ms / ms for ms, latency in measured.values() if not latency.is_noisy and ms > 0
         ]
         if not ratios:
             break

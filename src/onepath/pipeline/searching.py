@@ -60,8 +60,8 @@ def search_stage(run: Run) -> None:
     if screen_ms is not None:
         latency = run.latencies.measure(run.blank.space.parse(winner.architecture))
         run.progress.note(
-            f"measured {latency.median_ms:.3f} ms (IQR {latency.iqr_ms:.3f} ms) on {run.latencies.device.name}, with its "
-            f"spread within {run.config.limit_ms:g} ms"
+            f"measured {latency.median_ms:.3f} ms (IQR {latency.iqr_ms:.3f} ms) on {run.latencies.device.name}, with "
+            f"its spread within {run.config.limit_ms:g} ms"
         )
 
 

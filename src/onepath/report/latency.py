@@ -165,7 +165,9 @@ def front_of_limits(record: RunRecord) -> Figure | None:
         (winner["max_latency_ms"], ms, accuracy)
         for winner in winners
         for ms, accuracy in zip(
-            winner["random_baseline"].get("latency_ms", ()), winner["random_baseline"]["retrained_test"], strict=False
+            winner["random_baseline"].get("latency_ms", ()),
+            winner["random_baseline"]["retrained_test"],
+            strict=False,
         )
         if accuracy is not None and ms is not None
     ]
