@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +23,10 @@ def one_line(text: object, most: int = 200) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
-def is_time_ms(value: object) -> bool:
+def is_time_ms(value: Any) -> bool:
     """Whether a value is a number of milliseconds that an inference can take."""
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(LEAST_MS <= value <= MOST_MS)
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return is_number and bool(LEAST_MS <= value <= MOST_MS)
 
 
 def check_count(what: str, value: object, least: int, most: int) -> None:
