@@ -61,7 +61,7 @@ def naming(device: Device | str, must: str, kind: type[UserError] = UserError) -
         name = device if isinstance(device, str) else name_of(device)
         said = one_line(error)
         raise kind(
-            f"the device {one_line(name)} must {must}, but it raised {type(error).__name__}"
+            f"the device {one_line(name)} must {must}, but it raised {one_line(type(error).__name__)}"
             f"{f': {said}' if said else ''}; fix its code, or use another device"
         ) from error
 

@@ -97,9 +97,17 @@ class NetworkPredictor:
 
         Raises:
             ConfigurationError: another space than the predictor's.
+            DataError: its numbers give no finite latency.
         """
         self._check_space(space)
-        return self.model.predict(self.features.values(space, matrix))
+        with np.errstate(over="ignore", invalid="ignore"):
+            latencies_ms = self.model.predict(self.features.values(space, matrix))
+        if not np.isfinite(latencies_ms).all():
+            raise DataError(
+                f"a latency predictor must predict finite latencies, but that of {self.space_name} does not; make it "
+                "again with `onepath profile`"
+            )
+        return latencies_ms
 
     def check(
         self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
