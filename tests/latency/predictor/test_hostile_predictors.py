@@ -108,7 +108,7 @@ def predictor(request: pytest.FixtureRequest) -> NetworkPredictor:
 
 
 def test_every_array_of_every_model_is_checked(predictor: NetworkPredictor, tmp_path: Path) -> None:
-    """What is loaded predicts finite latencies, whatever the arrays are; numbers and places that are none are refused."""
+    """What is loaded predicts finite latencies; what no prediction can use is refused."""
     path, header = tmp_path / "p.safetensors", plain({**HEADER, "comparison": predictor.comparison})
     good = {name: np.asarray(array) for name, array in predictor.model.tensors().items()}
     used(written(path, good, header))
@@ -117,7 +117,6 @@ def test_every_array_of_every_model_is_checked(predictor: NetworkPredictor, tmp_
         try:
             used(written(path, arrays, header))
         except UserError as error:
-            assert str(error).isprintable()
             return str(error)
         return None
 
