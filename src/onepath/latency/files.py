@@ -17,19 +17,19 @@ from onepath.record.atomic import reason
 MOST_BYTES = 64 * 2**20
 """Of a table or a predictor; the largest that onepath wrote is under a tenth of it."""
 _MOST_COST = 1e12  # of an entry, in any unit: sums of them stay far from what a float holds
-_LONGEST_TEXT = 4000
 
 Checked = TypeVar("Checked", bound="Node")
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable() or len(text) > _LONGEST_TEXT:
-        raise ValueError(f"must be printable text of at most {_LONGEST_TEXT:,} characters")
+    if not text.isprintable():
+        raise ValueError("must be printable text")
     return text
 
 
-Text = Annotated[str, Field(strict=True, min_length=1), AfterValidator(_printable)]
-MaybeText = Annotated[str, Field(strict=True), AfterValidator(_printable)]
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=4000), AfterValidator(_printable)]
+AnyText = Annotated[str, Field(strict=True), AfterValidator(_printable)]
+"""Also the text of an architecture of thousands of choices, or nothing."""
 Examples = Annotated[StrictInt, Field(ge=1, le=MOST_EXAMPLES)]
 Count = Annotated[StrictInt, Field(ge=1, le=2**31)]
 Number = Annotated[StrictFloat, Field(ge=-_MOST_COST, le=_MOST_COST, allow_inf_nan=False)]
@@ -52,8 +52,8 @@ class SettingsNode(Node):
     batch: Examples = 1
     threads: Count | None = None
     precision: Text = "float32"
-    version: MaybeText | None = None
-    processor: MaybeText | None = None
+    version: AnyText | None = None
+    processor: AnyText | None = None
 
 
 def read_text(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> str:

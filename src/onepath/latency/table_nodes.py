@@ -1,13 +1,13 @@
-"""What stands where in the file of a latency table, and in that of one that is being measured."""
+"""What stands where in a latency table, in one that is being measured, and in what a run keeps of its measurements."""
 
 from __future__ import annotations
 
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import ConfigDict, Field, StrictBool, StrictInt, model_validator
 
-from onepath.latency.files import Cost, Count, Examples, MaybeText, Node, Number, Shape, Slope, Text, TimeMs
+from onepath.latency.files import AnyText, Cost, Count, Examples, Node, Number, Shape, Slope, Text, TimeMs
 
 FORMAT = "onepath latency table, 1"
 PARTIAL_FORMAT = "onepath latency profile in progress, 1"
@@ -67,7 +67,7 @@ class ErrorsNode(Node):
 class NetworkNode(Node):
     """A whole network that was measured."""
 
-    architecture: MaybeText
+    architecture: AnyText
     measured_ms: TimeMs
     is_noisy: StrictBool
     use: Literal["calibration", "validation"] = "validation"
@@ -96,8 +96,8 @@ class TableNode(Node):
     batch: Examples
     dtype: Text
     threads: Count
-    runtime_version: MaybeText | None
-    processor: MaybeText | None
+    runtime_version: AnyText | None
+    processor: AnyText | None
     unit: Text
     calibration: CalibrationNode
     errors: ErrorsNode
@@ -131,3 +131,21 @@ class PartialNode(Node):
     format: Literal["onepath latency profile in progress, 1"]
     items: list[Text]
     rounds: RoundsNode
+
+
+class LatencyNode(Node):
+    """See `Latency`; nothing else may stand in it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    median_ms: TimeMs
+    iqr_ms: Cost
+    repeats: Count
+    threads: Count
+    is_noisy: StrictBool
+
+
+class MeasuredNode(Node):
+    """What the store of a run keeps of its measurements."""
+
+    measured: Annotated[dict[AnyText, LatencyNode], Field(default_factory=dict)]

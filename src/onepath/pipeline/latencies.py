@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
 from onepath.record import StageRow
-from onepath.record.directory import LATENCY_PREDICTOR, LATENCY_TABLE
+from onepath.record.atomic import damaged_error
+from onepath.record.directory import LATENCY_PREDICTOR, LATENCY_TABLE, TRIALS
 
 if TYPE_CHECKING:
     from onepath.latency import Device, Latency, LatencyPredictor, MaxLatency, Reference
@@ -109,8 +110,7 @@ class Latencies:
         from onepath.latency import Latency, confirm
 
         run, store = self._run, self._run.directory.store
-        row = store.stage(MEASURED)
-        known = row.record.get("measured", {})
+        row, known = self._stored()
         if str(architecture) not in known:
             model = run.blank.extract(architecture, inherit=False)
             latency = confirm(
@@ -134,10 +134,25 @@ class Latencies:
     def forget_noisy(self) -> None:
         """Drop the measurements that nothing can rest on, so that they are made again."""
         store = self._run.directory.store
-        row = store.stage(MEASURED)
-        known = row.record.get("measured", {})
+        row, known = self._stored()
         kept = {name: latency for name, latency in known.items() if not latency["is_noisy"]}
         store.put_stage(StageRow(MEASURED, row.seconds, True, {**row.record, "measured": kept}))
+
+    def _stored(self) -> tuple[StageRow, dict[str, Any]]:
+        """The stage of what was measured, and the latency of each architecture that was, as plain values.
+
+        Raises:
+            RunDirectoryError: the store holds something else.
+        """
+        from onepath.latency.files import check_nodes
+        from onepath.latency.table_nodes import MeasuredNode
+
+        row = self._run.directory.store.stage(MEASURED)
+        try:
+            check_nodes(MeasuredNode, row.record)
+        except ValueError as error:
+            raise damaged_error(self._run.path / TRIALS) from error
+        return row, row.record.get("measured", {})
 
     def is_within(self, latency: Latency) -> bool:
         """Whether a measured latency meets the limit of the run; see `Latency.is_within`."""

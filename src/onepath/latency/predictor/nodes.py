@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import StrictBool, model_validator
 
-from onepath.latency.files import Cost, Count, MaybeText, Node, Number, SettingsNode, Shape, Text, TimeMs
+from onepath.latency.files import AnyText, Cost, Count, Node, Number, SettingsNode, Shape, Text, TimeMs
 
 FORMAT = "onepath latency predictor, 1"
 
@@ -22,7 +22,7 @@ class SpaceNode(Node):
 class TestPairsNode(Node):
     """What it is judged by."""
 
-    architecture: list[MaybeText]
+    architecture: list[AnyText]
     measured_ms: list[TimeMs]
     predicted_ms: dict[Text, list[Number]]
 
@@ -58,7 +58,7 @@ class PredictorNode(Node):
 class PairNode(Node):
     """A network that was measured."""
 
-    architecture: Text
+    architecture: AnyText
     latency_ms: TimeMs
     iqr_ms: Cost
     repeats: Count
