@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +196,69 @@ def test_evolution_beats_random_search_on_a_partial_table(shared_data: Path) -> 
     )
     assert max(random, evolved, aged) <= truth.accuracies.max()
     assert min(evolved, aged) > random
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "-1",
+        "100.5",
+        "1e13",
+        "",
+        "x",
+        "1_0",
+        "١",
+        "0x5",
+        "\x1b[31m",
+        "9" * 400,
+        "true",
+    ],
+)
+def test_an_accuracy_that_is_none_is_refused_with_its_row(tmp_path: Path, value: str) -> None:
+    path = written(tmp_path, f'arch,accuracy\n"0,0",91\n"1,1",{value}\n')
+    with pytest.raises(DataError, match=r"accuracy.*but row 1 has") as error:
+        TableEstimator(SPACE, path)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "values", [[True, False], [[1.0], [2.0]], [b"1", b"2"], [None, 1.0], [10**18, 1], [-0.1, 1.0]]
+)
+def test_a_column_of_something_else_is_refused(tmp_path: Path, values: list) -> None:
+    with pytest.raises(DataError, match=r"accuracy.*but row 0 has"):
+        TableEstimator(SPACE, parquet(tmp_path, arch=["0,0", "1,1"], accuracy=values))
+
+
+def test_another_column_may_be_of_any_numbers(tmp_path: Path) -> None:
+    truth = TableEstimator(
+        SPACE, written(tmp_path, 'arch,minus_ms\n"0,0",-5e2\n'), accuracy_column="minus_ms"
+    )
+    assert truth.accuracies.tolist() == [-500.0]
+
+
+def test_a_name_of_two_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="several are accuracy"):
+        TableEstimator(SPACE, written(tmp_path, 'arch,accuracy,accuracy\n"0,0",91,92\n'))
+
+
+@pytest.mark.parametrize(
+    "name", ["pipe.csv", "pipe.parquet", "folder.csv", "large.csv", "large.parquet", "null.csv"]
+)
+def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.startswith("pipe"):
+        os.mkfifo(path)
+    elif name.startswith("folder"):
+        path.mkdir()
+    elif name.startswith("large"):
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"must be a file|must have at most"):
+        TableEstimator(SPACE, path)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -77,12 +79,74 @@ def test_an_exported_file_is_passed_on_as_it_is_and_an_own_one_is_removed(tmp_pa
         ("echo nan", "printed 'nan'"),
         ("echo 0", "printed '0'"),
         ("echo -1", "printed '-1'"),
+        ("echo 1e400", "printed '1e400'"),
+        ("echo 1e300", "printed '1e300'"),
+        ("echo 1e-300", "printed '1e-300'"),
+        ("echo inf", "printed 'inf'"),
+        ("echo 1_000", "printed '1_000'"),
+        ("echo ١", "printed '"),
+        ("echo 0x10", "printed '0x10'"),
+        ("printf '\\033[31m5\\n'", r"printed '\\x1b\[31m5'"),
+        ("printf '\\377\\376\\n'", "printed '\ufffd\ufffd'"),
+        ("printf '5\\0006\\n'", r"printed '5\\x006'"),
+        ("printf '\\033]0;title\\007 lost\\n' >&2; exit 3", r"exited with 3: \\x1b\]0;title\\x07 lost$"),
+        ("printf '%0200d\\n' 0 >&2; exit 3", "exited with 3: 0+$"),
+        ("yes 5", "over 1,000,000 bytes on stdout"),
+        ("yes 5 >&2", "over 100,000,000 bytes on stderr"),
+        ("head -c 3000000 /dev/zero", "over 1,000,000 bytes on stdout"),
+        ("kill -9 $$", "exited with -9"),
     ],
 )
 def test_what_is_not_milliseconds_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         measure(device(f"exec:{script(tmp_path, text)}"), [network()], SHAPE)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("start", ["", "setsid "])
+@pytest.mark.parametrize("left", ["sleep 30", "(while true; do echo x >&2; sleep 0.01; done)"])
+def test_what_a_command_leaves_behind_does_not_hold_it_up(tmp_path: Path, left: str, start: str) -> None:
+    """A process that the command started and did not wait for holds its pipes, in its session or in one of its own."""
+    program = script(tmp_path, f"{start}sh -c '{left} & echo $! >> {tmp_path}/left' & sleep 0.1; echo 5")
+    began = time.monotonic()
+    (latency,) = measure(device(f"exec:{program}"), [network()], SHAPE, blocks=2, max_tries=1)
+    assert latency.median_ms == 5.0
+    assert time.monotonic() - began < 10
+    for process in map(int, (tmp_path / "left").read_text().split()):
+        state = Path(f"/proc/{process}/stat")
+        is_alive = state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+        assert not is_alive or start, "what stays in the session of the command ends with it"
+        if is_alive:
+            os.kill(process, signal.SIGKILL)
+
+
+def test_a_command_that_closes_its_pipes_and_goes_on_is_ended(tmp_path: Path) -> None:
+    phone = CommandDevice(script(tmp_path, "echo 5; exec >&- 2>&-; sleep 30"), timeout_seconds=0.3)
+    with pytest.raises(UserError, match=r"must end within 0\.3 s"):
+        measure(phone, [network()], SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "message"),
+    [
+        ("./measure.sh \x1b[31m", {}, r"printable characters on one line, but got './measure.sh \\x1b"),
+        ("./measure.sh\n--fast", {}, "printable characters on one line"),
+        ("a\x00b", {}, "printable characters on one line"),
+        ("true", {"timeout_seconds": 0.0}, "timeout_seconds must be over 0"),
+        ("true", {"timeout_seconds": float("nan")}, "timeout_seconds must be over 0"),
+        ("true", {"timeout_seconds": float("inf")}, "timeout_seconds must be over 0"),
+        ("true", {"threads": 10**6}, "threads must be .* or less, but got 1000000"),
+        ("true", {"threads": 10**5000}, "threads must be .* or less, but got a number of about 5,000 digits"),
+        ("true", {"threads": True}, "threads must be a whole number, but got True"),
+        ("true", {"threads": 1.5}, "threads must be a whole number"),
+        ("true", {"batch": 10**9}, "batch must be 65,536 or less"),
+    ],
+)
+def test_a_command_or_setting_that_cannot_be_used(command: str, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        CommandDevice(command, **more)
+    assert str(caught.value).isprintable()
 
 
 def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from onepath.errors import ShapeError
+from onepath.errors import ShapeError, UserError
 from onepath.latency.conditioning import conditioned, example
 
 
@@ -108,3 +108,9 @@ def test_the_example_is_the_same_every_time_and_standard_normal() -> None:
     assert torch.equal(values, example((3, 32, 32), 4))
     assert abs(float(values.mean())) < 0.05
     assert abs(float(values.std()) - 1) < 0.05
+
+
+@pytest.mark.parametrize("shape", [(3, 20_000, 20_000), (10**12,)])
+def test_a_batch_of_many_gigabytes_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="a batch must have at most"):
+        example(shape, 65_536)

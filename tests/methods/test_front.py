@@ -39,6 +39,15 @@ def test_a_cost_that_is_equal_for_all_changes_nothing() -> None:
     assert front.hypervolume == pytest.approx((0.5 * 0.8 + 0.3 * 0.4 + 0.1 * 0.2) / 2)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e308])
+def test_costs_of_any_size_make_a_front(odd: float) -> None:
+    """A cost that is NaN is on no front; one that is infinite or huge is on it for what else it has."""
+    front = front_of(found(), [lambda matrix: np.where(matrix[:, 0] == 2, odd, size(matrix))])
+    names = [str(trial.architecture) for trial in front.trials]
+    assert names == (["2,0", "3,1"] if odd == -np.inf else ["0,0", "3,1"])
+    assert np.isfinite(front.hypervolume)
+
+
 def test_what_does_not_fit_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="at least one cost"):
         front_of(found(), [])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
+from onepath.latency import Latency
 from onepath.record import RunRecord
 from onepath.report.command import reproduce
 from onepath.report.latency import (
@@ -71,16 +72,20 @@ def limited(finished_record: RunRecord) -> RunRecord:
 
 
 def with_winners(record: RunRecord) -> RunRecord:
-    def winner(limit: float, ms: float, test: float | None) -> dict[str, Any]:
+    def winner(limit: float, ms: float, test: float | None, random_ms: float) -> dict[str, Any]:
         return {
             "max_latency_ms": limit,
             "path": f"limit-{limit:g}ms",
             "cost": {"macs": 1, "params": 2, "latency_ms": ms},
             "accuracy": {"retrained_test": test},
-            "random_baseline": {"num": 2, "retrained_test": [0.5, None]},
+            "random_baseline": {
+                "num": 2,
+                "retrained_test": [0.5, None],
+                "latency_ms": [random_ms, 1.0],
+            },
         }
 
-    found = [winner(1.5, 1.45, 0.98), winner(1.2, 1.15, 0.97), winner(2.0, 1.9, None)]
+    found = [winner(1.5, 1.45, 0.98, 1.31), winner(1.2, 1.15, 0.97, 1.07), winner(2.0, 1.9, None, 1.8)]
     return replace(record, result={**record.result, "winners": found})
 
 
@@ -135,11 +140,52 @@ def test_the_front_of_several_limits_is_in_the_order_of_latency(limited: RunReco
     winners, random = figure["data"]
     assert (winners["x"], winners["y"]) == ([1.15, 1.45], [97.0, 98.0])
     assert winners["text"] == ["≤ 1.2 ms", "≤ 1.5 ms"]
-    assert (random["x"], random["y"]) == ([1.2, 1.5], [50.0, 50.0])
+    # At their own measured latency, as the axis says; not at the limit that they meet.
+    assert (random["x"], random["y"]) == ([1.07, 1.31], [50.0, 50.0])
+    assert random["text"] == ["≤ 1.2 ms", "≤ 1.5 ms"]
+    assert figure["layout"]["xaxis"]["title"]["text"] == "measured latency (ms)"
     assert [found["id"] for found in content(with_winners(limited))["figures"]][-2:] == [
         "accuracy-against-latency",
         "front-of-limits",
     ]
+
+
+def test_random_networks_without_a_kept_latency_are_not_drawn(limited: RunRecord) -> None:
+    record = with_winners(limited)
+    for winner in record.result["winners"]:
+        del winner["random_baseline"]["latency_ms"]
+    figure = front_of_limits(record)
+    assert figure is not None
+    assert [trace["name"] for trace in figure["data"]] == ["winners"]
+
+
+@pytest.mark.parametrize(
+    ("median_ms", "iqr_ms", "is_noisy", "is_within", "words"),
+    [
+        (1.45, 0.05, False, True, "within the limit"),
+        (1.45, 0.051, False, False, "over the limit with its spread"),
+        (1.5, 0.0, False, True, "within the limit"),
+        (1.51, 0.0, False, False, "over the limit"),
+        (1.0, 0.2, True, False, "too noisy to be used"),
+    ],
+)
+def test_run_and_report_hold_a_latency_to_a_limit_by_one_rule(
+    limited: RunRecord, median_ms: float, iqr_ms: float, is_noisy: bool, is_within: bool, words: str
+) -> None:
+    found = Latency(median_ms, iqr_ms, 20, 1, is_noisy)
+    assert found.is_within(1.5) is is_within
+    measured_now = {"unknown": asdict(found)}
+    stage = limited.stages["latency"]
+    record = replace(
+        limited,
+        stages={
+            **limited.stages,
+            "latency": {**stage, "record": {**stage["record"], "measured": measured_now}},
+        },
+    )
+    (row,) = measured_rows(record)
+    assert row.is_within is is_within
+    assert f'<td class="text">{words}</td>' in render(record)
 
 
 def test_the_page_and_the_card(limited: RunRecord) -> None:

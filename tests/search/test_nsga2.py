@@ -120,6 +120,36 @@ def test_numbers_are_in_range() -> None:
         NSGA2(SPACE, mutation_rate=1.5)
 
 
+EXTREME = st.sampled_from([-np.inf, np.inf, 1e308, -1e308, 1.7e308, 5e-324, 0.0, 1.0])
+
+
+@given(arrays(float, st.tuples(st.integers(1, 10), st.integers(1, 3)), elements=EXTREME))
+def test_no_number_is_too_large_for_ranks_and_distances(points) -> None:
+    test_ranks_are_the_fronts_peeled_off_one_by_one.hypothesis.inner_test(points)
+    assert not np.isnan(crowding_distances(points)).any()
+
+
+def test_a_nan_is_the_worst_rank() -> None:
+    points = np.array([[np.nan, 1.0], [0.0, 1.0], [-np.inf, 1.0]])
+    assert nondomination_ranks(points).tolist() == [1, 0, 1]
+    assert nondomination_ranks(np.zeros((0, 2))).tolist() == []
+
+
+@pytest.mark.parametrize("cost", [np.nan, np.inf, -np.inf, 1e308])
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf"), 1e308, -1e308])
+def test_a_search_survives_scores_and_costs_of_any_size(score, cost) -> None:
+    algorithm = NSGA2(
+        SPACE, population=8, generations=3, costs=[lambda rows: np.where(rows[:, 0] > 0, cost, 1.0)]
+    )
+    feasible = FeasibleSet(SPACE)
+    while proposals := algorithm.ask(feasible):
+        asked = [proposal.architecture for proposal in proposals]
+        algorithm.tell(asked, [score if index % 2 else known_score(one) for index, one in enumerate(asked)])
+    assert len(algorithm.best) == 8
+    if np.isnan(score) or score == -np.inf:
+        assert all(np.isfinite(found) for _, found in algorithm.best[:4])
+
+
 def test_an_infinite_cost_is_the_worst_and_crowds_nobody() -> None:
     points = np.array([[0.0, -np.inf], [1.0, -2.0], [2.0, -3.0], [3.0, -np.inf]])
     assert crowding_distances(points)[1:3].tolist() == [np.inf, pytest.approx(2 / 3)]

@@ -35,6 +35,46 @@ def test_agrees_with_the_definition(points) -> None:
     assert pareto_front(points).tolist() == [not is_dominated for is_dominated in dominated]
 
 
+EXTREME = st.sampled_from(
+    [float("nan"), -np.inf, np.inf, 1e308, -1e308, 1.7e308, 5e-324, 0.0, -0.0, 1.0, 2.0]
+)
+
+
+@given(
+    arrays(float, st.tuples(st.integers(1, 10), st.integers(1, 4)), elements=EXTREME),
+    st.lists(st.booleans(), min_size=4, max_size=4),
+)
+def test_no_number_is_too_large_for_the_front(points, maximise) -> None:
+    """By the definition on the numbers as they are; a point with a NaN is never on it."""
+    directions = maximise[: points.shape[1]]
+    gains = np.where(directions, points, -points)
+    dominated = [
+        np.isnan(point).any() or any((other >= point).all() and (other > point).any() for other in gains)
+        for point in gains
+    ]
+    assert pareto_front(points, maximise=directions).tolist() == [not one for one in dominated]
+
+
+@given(arrays(float, st.tuples(st.integers(0, 8), st.just(3)), elements=EXTREME))
+def test_no_number_is_too_large_for_the_hypervolume(points) -> None:
+    """What is not finite adds nothing; the rest has the volume of the same points, smaller by powers of two."""
+    finite = points[np.isfinite(points).all(axis=1)]
+    for worst in (0.0, -1.7e308):
+        found = hypervolume(points, [worst] * 3)
+        assert found >= 0
+        assert found == hypervolume(finite, [worst] * 3)
+    small = hypervolume(np.ldexp(finite, -1000), [0.0] * 3)
+    assert hypervolume(finite, [0.0] * 3) >= small
+
+
+def test_hypervolume_of_large_numbers_worked_out() -> None:
+    assert hypervolume([[1e308, 1e-308]], [-1e308, 0.0]) == pytest.approx(2.0)
+    assert hypervolume([[8e307, 1.0], [1.0, 8e307]], [0.0, 0.0]) == pytest.approx(1.6e308)
+    assert hypervolume([[1e308, 1e308]], [0.0, 0.0]) == np.inf
+    assert hypervolume([[np.inf, 1.0], [2.0, 3.0]], [0.0, 0.0]) == 6.0
+    assert hypervolume([[-np.inf, 1.0], [2.0, 3.0]], [5.0, 0.0], maximise=[False, True]) == 9.0
+
+
 def test_malformed_objectives() -> None:
     assert pareto_front(np.zeros((0, 2))).tolist() == []
     assert pareto_front([]).tolist() == pareto_front([], maximise=[True, False]).tolist() == []

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onepath.errors import ConfigurationError, DataError, SpaceError
+from onepath.errors import ConfigurationError, DataError, SpaceError, shown
 from onepath.estimate.estimator import Estimate
 from onepath.search import Limit
 from onepath.space import Architecture, SearchSpace, StandaloneForms
@@ -22,6 +24,11 @@ ACCURACY_COLUMNS = (
     *("valid_accuracy", "validation_accuracy", "val_accuracy", "valid_acc", "val_acc"),
 )
 _MOST_LISTED = 100_000
+_MOST_ROWS = 10_000_000
+_MOST_BYTES = 2**30
+_LARGEST = 1e12
+_LONGEST_SHOWN = 80
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 
 
 class TableEstimator:
@@ -46,8 +53,9 @@ class TableEstimator:
         accuracy_column: the column read.
 
     Raises:
-        DataError: the file cannot be read; a row is no architecture of the space or has no finite accuracy; rows
-            of one architecture have different accuracies.
+        DataError: the file cannot be read, is too large; a row is no architecture of the space, or has no
+            finite number, or in a column of accuracies one outside 0 to 100; rows of one architecture have different
+            accuracies.
         ConfigurationError: a column that is not there, or none that is known.
 
     Example, with any algorithm; `feasible_set` adds other limits:
@@ -88,7 +96,7 @@ class TableEstimator:
             if self.accuracies[first] != self.accuracies[row]:
                 raise DataError(
                     f"rows of {path} that are one architecture must have one {self.accuracy_column}, but row {first} "
-                    f"({texts[first]}) has {self.accuracies[first]} and row {row} ({texts[row]}) "
+                    f"({_brief(texts[first])}) has {self.accuracies[first]} and row {row} ({_brief(texts[row])}) "
                     f"{self.accuracies[row]}; keep one of them, or their mean"
                 )
 
@@ -148,7 +156,7 @@ class TableEstimator:
         if not isinstance(text, str | list):
             raise DataError(
                 f"{self.architecture_column} of {self._path} must be text or lists of option indices, but row {row} "
-                f"has {text!r}; write it as text, with all its zeros"
+                f"has {shown(text)}; write it as text, with all its zeros"
             )
         try:
             return self._space.parse(str(text))
@@ -158,16 +166,26 @@ class TableEstimator:
             ) from error
 
     def _number(self, row: int, value: Any) -> float:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
+        is_text = isinstance(value, str) and _NUMBER.fullmatch(value.strip())
+        is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        number = float(value) if is_text or (is_number and abs(value) <= _LARGEST) else math.nan
+        if not abs(number) <= _LARGEST:
             raise DataError(
-                f"every row of {self._path} must have a finite {self.accuracy_column}, but row {row} has {value!r}; "
-                "remove the row, or choose another accuracy_column"
+                f"every row of {self._path} must have a finite {self.accuracy_column}, but row {row} has {shown(value)}"
+                "; remove the row, or choose another accuracy_column"
+            )
+        if self.accuracy_column in ACCURACY_COLUMNS and not 0 <= number <= 100:
+            raise DataError(
+                f"every {self.accuracy_column} of {self._path} must be from 0 to 100, but row {row} has {shown(value)}"
+                "; remove the row, or rename a column of something else"
             )
         return number
+
+
+def _brief(text: Any) -> str:
+    """As it stands in the file, where that is short and printable."""
+    text = str(text)
+    return text if len(text) <= _LONGEST_SHOWN and text.isprintable() else shown(text)
 
 
 def _column(
@@ -179,19 +197,36 @@ def _column(
         what = f"{argument} must be a column of {path}" if asked else f"{argument} must be given for {path}"
         came = f"{asked!r} is not" if asked else f"none is called {' or '.join(known)}"
         raise ConfigurationError(f"{what}, but {came}. Its columns are: {', '.join(names) or 'none'}.")
+    if list(names).count(found) > 1:
+        raise DataError(
+            f"the columns of {path} must have names of their own, but several are {found}; rename them"
+        )
     return found
 
 
 def _column_names(path: Path) -> Sequence[str]:
     if path.suffix not in (".parquet", ".csv"):
         raise ConfigurationError(f"a table must be a .parquet or a .csv, but got {path}. Convert it.")
+    if path.exists() and not path.is_file():
+        raise DataError(f"a table must be a file, but {path} is none; give the path of a file")
+    if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        raise DataError(
+            f"a table must have at most {_MOST_BYTES:,} bytes, but {path} has {path.stat().st_size:,}; give fewer rows"
+        )
     if path.suffix == ".csv":
         return next(iter(_csv_rows(path)), [])
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return list(pq.read_schema(path).names)
+        metadata = pq.read_metadata(path)
+        num_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+        if metadata.num_rows > _MOST_ROWS or num_bytes > 4 * _MOST_BYTES:
+            raise DataError(
+                f"a table must have at most {_MOST_ROWS:,} rows of {4 * _MOST_BYTES:,} bytes in all, but {path} has "
+                f"{metadata.num_rows:,} of {num_bytes:,}; give fewer rows"
+            )
+        return list(metadata.schema.to_arrow_schema().names)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, shown
 from onepath.latency.command_device import PREFIX, CommandDevice
 from onepath.latency.device import Device
+from onepath.latency.device_errors import naming
 from onepath.latency.onnx_device import OnnxRuntimeCpu, OnnxRuntimeCuda
 from onepath.latency.openvino_device import OpenVinoCpu
 from onepath.latency.torch_device import TorchCpu, TorchCuda
@@ -52,16 +53,33 @@ def device(name: str, *, threads: int | None = None, batch: int = 1, precision: 
         )
     else:
         kind = DEVICES[name] if name in DEVICES else _own_class(name)
-        try:
+        must = f"be made by {kind.__name__}(threads=, batch=, precision=) and have `prepare`"
+        with naming(name, must, ConfigurationError):
             found = kind(threads=threads, batch=batch, precision=precision)
-        except TypeError as error:
-            raise ConfigurationError(
-                f"a device must be made by {kind.__name__}(threads=, batch=, precision=) and have `prepare`, "
-                f"but {error}. Mend the class."
-            ) from error
-        found.name = found.name or name
+            found.name = found.name or name
     found.check_usable()
     return found
+
+
+def device_of_file(name: str, path: object) -> str:
+    """The name of the device that a file is of, to be used where nobody has named another; one of onepath's own.
+
+    A file chooses no code: a command or a class of your own is named with `--device` or in Python, and then the file
+    is compared with it.
+
+    Args:
+        name: as the file has it.
+        path: of the file, for the message.
+
+    Raises:
+        ConfigurationError: it is not one of `devices()`.
+    """
+    if name not in DEVICES:
+        raise ConfigurationError(
+            f"a file can name a device of onepath's own alone ({', '.join(DEVICES)}), but {path} is of {shown(name)}; "
+            "name the device with --device, if you trust it"
+        )
+    return name
 
 
 def _own_class(name: str) -> type[Device]:

@@ -6,6 +6,7 @@ deep network in eval mode can shrink its activations into them, layer by layer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from onepath.errors import ShapeError
+from onepath.errors import ShapeError, UserError, shown
 from onepath.export.files import standalone_copy
 from onepath.nn.inputs import input_dtype
 from onepath.randomness import generator
 
 # A layer whose outputs spread less or more than this is scaled to a spread of 1.
 _SPREAD = (1e-3, 1e3)
+_MOST_NUMBERS = 2**28
 
 
 def conditioned(model: nn.Module, input_shape: Sequence[int]) -> nn.Module:
@@ -66,7 +68,15 @@ def example(input_shape: Sequence[int], batch: int, dtype: torch.dtype = torch.f
         input_shape: of one example.
         batch: examples.
         dtype: of a network's inputs; a whole-number type stands for indices, such as words.
+
+    Raises:
+        UserError: there would be over a gigabyte of them.
     """
+    if batch * math.prod(input_shape) > _MOST_NUMBERS:
+        raise UserError(
+            f"a batch must have at most {_MOST_NUMBERS:,} numbers, but {batch:,} inputs of shape "
+            f"{shown(tuple(input_shape))} have {batch * math.prod(input_shape):,}; give a smaller batch"
+        )
     if not dtype.is_floating_point:
         return torch.zeros((batch, *input_shape), dtype=dtype)
     draws = generator(0, "latency").standard_normal((batch, *input_shape), dtype=np.float32)

@@ -14,6 +14,7 @@ from onepath.errors import UserError
 from onepath.export import export_onnx
 from onepath.latency.conditioning import conditioned
 from onepath.latency.device import Device, Network
+from onepath.latency.device_errors import check_count
 from onepath.latency.measure import Latency, measure
 from onepath.latency.onnx_device import OnnxDevice
 from onepath.latency.onnx_file import write_for_timing
@@ -24,6 +25,7 @@ MAX_SLOWNESS = 1.1
 PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Waits for the machine to be as fast as before; after the last it is an error."""
 _MOST_NOISY = 3
+_MOST_SESSIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def confirm(
         ShapeError: the network rejects `input_shape`.
         UserError: the runtime cannot take the network; or the machine stayed slow for two minutes.
     """
+    check_count("num_sessions", num_sessions, 1, _MOST_SESSIONS)
     steady: list[Latency] = []
     noisy: list[Latency] = []
     pauses = iter(PAUSES_SECONDS)

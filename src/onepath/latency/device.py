@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,7 +15,14 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import nn
 
-from onepath.errors import ConfigurationError, UserError
+from onepath.errors import ConfigurationError, UserError, shown
+from onepath.latency.device_errors import check_count, naming, one_line
+
+MOST_THREADS = max(64, 4 * (os.cpu_count() or 1))
+MOST_EXAMPLES = 65_536
+_MOST_BLOCKS, _MOST_RUNS = 10_000, 1_000_000
+_LONGEST_NAME = 1000
+_SETTINGS = ("name", "batch", "threads", "precision", "version", "processor")
 
 Network = nn.Module | Path
 """What can be measured: a module, or the path of an ONNX file where the device runs those."""
@@ -40,11 +49,20 @@ class Schedule:
         num_runs: of one block; None: as many as fill 2 to 25 ms.
         num_warm_up: runs before the first block, not counted. Where it is positive, so is one more run before
             each block, which brings the network back into the caches.
+
+    Raises:
+        ConfigurationError: a number is out of its range.
     """
 
     num_blocks: int = 20
     num_runs: int | None = None
     num_warm_up: int = 5
+
+    def __post_init__(self) -> None:
+        check_count("num_blocks", self.num_blocks, 1, _MOST_BLOCKS)
+        if self.num_runs is not None:
+            check_count("num_runs", self.num_runs, 1, _MOST_RUNS)
+        check_count("num_warm_up", self.num_warm_up, 0, _MOST_RUNS)
 
 
 class Device(ABC):
@@ -69,19 +87,18 @@ class Device(ABC):
             precision: of weights and activations, one of the class's `precisions`.
 
         Raises:
-            ConfigurationError: `threads` or `batch` is under 1, or the runtime has no such precision.
+            ConfigurationError: `threads` or `batch` is under 1 or beyond any use, or the runtime has no such precision.
         """
         threads = torch.get_num_threads() if threads is None else threads
-        for what, value in (("threads", threads), ("batch", batch)):
-            if value < 1:
-                raise ConfigurationError(f"{what} must be 1 or more, but got {value}. Give at least 1.")
+        check_count("threads", threads, 1, MOST_THREADS)
+        check_count("batch", batch, 1, MOST_EXAMPLES)
         if precision not in self.precisions:
             raise ConfigurationError(
                 f"the precision of {self.name or type(self).__name__} must be one of "
-                f"{', '.join(self.precisions)}, but got {precision!r}. Take one of them."
+                f"{', '.join(self.precisions)}, but got {shown(precision)}; take one of them"
             )
-        self.threads: int = threads
-        self.batch: int = batch
+        self.threads: int = int(threads)
+        self.batch: int = int(batch)
         self.precision: str = precision
 
     @abstractmethod
@@ -110,31 +127,50 @@ class Device(ABC):
         Returns:
             "name", "batch", "threads", "precision", "version" of the runtime, "processor".
         """
-        return {
-            "name": self.name,
-            "batch": self.batch,
-            "threads": self.threads,
-            "precision": self.precision,
-            "version": self.version(),
-            "processor": self.processor(),
-        }
+        with naming(self, "tell its settings"):
+            version, processor = self.version(), self.processor()
+            return {
+                "name": self.name,
+                "batch": self.batch,
+                "threads": self.threads,
+                "precision": self.precision,
+                "version": None if version is None else one_line(version),
+                "processor": None if processor is None else one_line(processor),
+            }
 
     def processor(self) -> str | None:
         """The model of what computes; None where it is not known."""
         return processor_name()
 
     def check_usable(self) -> None:
-        """Nothing, where the device can be used here.
+        """Raise unless the device can be used here and is well formed.
 
         Raises:
-            ConfigurationError: it cannot, with the reason.
+            ConfigurationError: it cannot, with the reason; its name cannot be shown, or its schedule is none.
+            UserError: a method of it raises.
         """
-        reason = self.missing()
+        name: object = self.name
+        if not (isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()):
+            raise ConfigurationError(
+                f"the name of a device must be 1 to {_LONGEST_NAME} printable characters, but it is {shown(name)}; "
+                "rename it"
+            )
+        with naming(self, "tell whether it can be used"):
+            reason = self.missing()
         if reason is not None:
             raise ConfigurationError(
-                f"the device must be usable on this machine, but {self.name} is not: {reason}. "
-                "`onepath devices` lists those that are."
+                f"the device must be usable on this machine, but {name} is not: {one_line(reason)}; "
+                "`onepath devices` lists those that are"
             )
+        schedule: object = self.schedule
+        if not isinstance(schedule, Schedule):
+            raise ConfigurationError(
+                f"`schedule` of the device {name} must be an onepath.latency.Schedule, but it is {shown(schedule)}; "
+                "fix its class"
+            )
+        with naming(self, "tell its settings as plain values"):
+            settings = self.settings()
+            json.dumps([settings[name] for name in _SETTINGS], allow_nan=False)
 
 
 @cache

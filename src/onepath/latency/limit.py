@@ -100,7 +100,7 @@ def known_network(predictor: LatencyPredictor) -> tuple[str, float] | None:
         rows = predictor.evidence.get("networks", ())
         pairs = [(str(row["architecture"]), float(row["measured_ms"])) for row in rows if not row["is_noisy"]]
     elif isinstance(predictor, NetworkPredictor):
-        tested = predictor.comparison.get("test_pairs", {"architecture": (), "measured_ms": ()})
+        tested = predictor.comparison.get("test_pairs") or {"architecture": (), "measured_ms": ()}
         pairs = list(zip(tested["architecture"], tested["measured_ms"], strict=True))
     else:
         pairs = []

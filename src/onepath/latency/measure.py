@@ -11,7 +11,9 @@ import numpy as np
 
 from onepath.errors import UserError
 from onepath.latency.device import Device, Network, Prepared
+from onepath.latency.device_errors import check_count, prepare
 from onepath.randomness import generator
+from onepath.record import latency_rule
 
 MAX_RELATIVE_IQR = 0.1
 """An interquartile range over this share of the median is not to be trusted."""
@@ -43,6 +45,15 @@ class Latency:
     repeats: int
     threads: int
     is_noisy: bool
+
+    @property
+    def held_ms(self) -> float:
+        """What is held against a limit: the median and its spread."""
+        return latency_rule.held_ms(self.median_ms, self.iqr_ms)
+
+    def is_within(self, limit_ms: float) -> bool:
+        """Whether it meets a limit with its spread to spare; a noisy one does not."""
+        return latency_rule.is_within(limit_ms, self.median_ms, self.iqr_ms, self.is_noisy)
 
 
 def measure(
@@ -83,14 +94,12 @@ def measure(
     schedule = device.schedule
     blocks = schedule.num_blocks if blocks is None else blocks
     repeats = schedule.num_runs if repeats is None else repeats
-    limits = (
-        ("blocks", blocks, 2),
-        ("repeats", 1 if repeats is None else repeats, 1),
-        ("max_tries", max_tries, 1),
-    )
-    for name, value, least in limits:
-        if value < least:
-            raise UserError(f"{name} must be {least} or more, but got {value}; give at least {least}")
+    for name, value, least, most in (
+        ("blocks", blocks, 2, 10_000),
+        ("repeats", 1 if repeats is None else repeats, 1, 1_000_000),
+        ("max_tries", max_tries, 1, 100),
+    ):
+        check_count(name, value, least, most)
     device.check_usable()
     shapes = _shapes(input_shape, len(models))
     best: list[Latency | None] = [None] * len(models)
@@ -131,25 +140,18 @@ def _prepared(
     with contextlib.ExitStack() as stack:
         networks = []
         for model, shape in zip(models, shapes, strict=True):
-            networks.append(device.prepare(model, shape))
+            networks.append(prepare(device, model, shape))
             stack.callback(networks[-1].close)
         yield networks
 
 
 def _runs(network: Prepared, repeats: int | None, num_warm_up: int, block_ms: float) -> int:
     """Warm the network up; the number of runs in its blocks."""
-    times_ms = [_run(network) for _ in range(num_warm_up)]
+    times_ms = [network.run() for _ in range(num_warm_up)]
     if repeats is not None:
         return repeats
-    fastest_ms = min(times_ms or [_run(network)])
+    fastest_ms = min(times_ms or [network.run()])
     return max(1, min(_MAX_RUNS, math.ceil(block_ms / fastest_ms)))
-
-
-def _run(network: Prepared) -> float:
-    time_ms = network.run()
-    if not (math.isfinite(time_ms) and time_ms > 0):
-        raise UserError(f"a time must be finite and over 0 ms, but the device gave {time_ms}; mend its `run`")
-    return time_ms
 
 
 def _rounds(
@@ -168,7 +170,7 @@ def _rounds(
             index = pending[position]
             if is_warmed:
                 networks[index].run()
-            block = [_run(networks[index]) for _ in range(num_runs[index])]
+            block = [networks[index].run() for _ in range(num_runs[index])]
             times_ms[index].append(float(np.median(block)))
     yield from times_ms.items()
 

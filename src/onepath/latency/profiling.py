@@ -14,13 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from onepath.errors import ConfigurationError, DataError, UserError
+from onepath.errors import ConfigurationError, DataError, UserError, shown
 from onepath.latency.device import Device, Prepared
+from onepath.latency.device_errors import check_count, one_line, prepare
 from onepath.latency.evidence import errors_of, table_page
+from onepath.latency.files import check_nodes, not_as_written, parse_json, read_text
 from onepath.latency.keys import shape_text, structure_digest
 from onepath.latency.parts import Layout, find_layout
 from onepath.latency.rounds import Levels, Rounds, run_rounds
 from onepath.latency.table import Calibration, Entry, LatencyTable
+from onepath.latency.table_nodes import PARTIAL_FORMAT, PartialNode
 from onepath.nn import Supernet
 from onepath.randomness import generator
 from onepath.record import atomic_write_json, atomic_write_text
@@ -28,7 +31,8 @@ from onepath.space import SearchSpace
 
 FEWEST_VALIDATED = 19
 FEWEST_CALIBRATED = 3
-PARTIAL_FORMAT = "onepath latency profile in progress, 1"
+_MOST_NETWORKS = 10_000
+_MOST_SECONDS = 7 * 24 * 3600
 _SAVE_SECONDS = 5.0
 _FEWEST_ROUNDS_SHOWN = 20
 
@@ -97,14 +101,9 @@ def profile(
         UserError: too many whole networks were too noisy to be used.
     """
     path, shape = Path(path), tuple(int(size) for size in input_shape)
-    for what, number, fewest in (
-        ("num_validation", num_validation, FEWEST_VALIDATED),
-        ("num_calibration", num_calibration, FEWEST_CALIBRATED),
-    ):
-        if number < fewest:
-            raise ConfigurationError(
-                f"{what} must be {fewest} or more, but got {number}. Give at least {fewest}."
-            )
+    check_count("num_validation", num_validation, FEWEST_VALIDATED, _MOST_NETWORKS)
+    check_count("num_calibration", num_calibration, FEWEST_CALIBRATED, _MOST_NETWORKS)
+    check_seconds(max_seconds)
     device.check_usable()
     header = {
         "space": {
@@ -139,6 +138,14 @@ def profile(
     table.save(path)
     partial.unlink(missing_ok=True)
     return table
+
+
+def check_seconds(max_seconds: float) -> None:
+    """Raise ConfigurationError unless a time of measuring is from 0 s to a week."""
+    if not 0 <= max_seconds <= _MOST_SECONDS:
+        raise ConfigurationError(
+            f"max_seconds must be from 0 to {_MOST_SECONDS:,}, a week, but got {shown(max_seconds)}; change it"
+        )
 
 
 def draw_networks(space: SearchSpace, num: int, seed: int) -> npt.NDArray[Any]:
@@ -212,7 +219,7 @@ def _timed(
         networks: list[Prepared] = []
         for number, item in enumerate(items):
             tell("prepare", number / len(items), item.name)
-            networks.append(device.prepare(item.module(), item.input_shape))
+            networks.append(prepare(device, item.module(), item.input_shape))
             stack.callback(networks[-1].close)
         found = run_rounds(
             device,
@@ -309,12 +316,18 @@ def _entries(layout: Layout, names: Sequence[str], found: Levels) -> dict[str, E
 
 
 def calibrated(sums: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> Calibration:
-    """The least-squares line; a shift alone where the sums are all the same or the line would fall."""
+    """The least-squares line that neither falls nor begins under 0.
+
+    A shift alone where the sums are all the same or the line would fall; a factor alone where it would begin under 0.
+    """
     centred = sums - sums.mean()
     spread = float(centred @ centred)
     slope = float(centred @ measured) / spread if spread > 1e-12 * float(sums @ sums) else 1.0
     slope = slope if slope > 0 else 1.0
-    return Calibration(slope, float(measured.mean() - slope * sums.mean()))
+    intercept = float(measured.mean() - slope * sums.mean())
+    if intercept < 0:
+        return Calibration(float(sums @ measured) / float(sums @ sums), 0.0)
+    return Calibration(slope, intercept)
 
 
 def _stored(partial: Path, header: Mapping[str, Any], names: Sequence[str]) -> Rounds:
@@ -326,16 +339,15 @@ def _stored(partial: Path, header: Mapping[str, Any], names: Sequence[str]) -> R
     """
     if not partial.exists():
         return Rounds(len(names))
+    text = read_text(partial, "a measurement in progress")
     try:
-        data = json.loads(partial.read_text(encoding="utf-8"))
-        rounds = Rounds.from_data(data["rounds"])
-        is_ours = data["format"] == PARTIAL_FORMAT and isinstance(data["items"], list)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{partial} must be a measurement in progress, but it is not ({error!r}); delete it"
-        ) from error
+        data = parse_json(text)
+        node = check_nodes(PartialNode, data)
+    except ValueError as error:
+        raise not_as_written(partial, "a measurement in progress", error, "delete it") from error
+    rounds = Rounds.from_data(node.rounds.model_dump())
     _check_same(partial, data, header)
-    if not is_ours or data["items"] != list(names):
+    if node.items != list(names) or rounds.num_items != len(names):
         raise DataError(
             f"{partial} must be of the same candidates and networks, but it is of others; delete it"
         )
@@ -356,4 +368,4 @@ def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> N
 
 
 def _short(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return one_line(json.dumps(value, ensure_ascii=False))

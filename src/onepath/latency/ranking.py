@@ -12,6 +12,7 @@ from torch import nn
 from onepath import cost
 from onepath.errors import ConfigurationError
 from onepath.latency.device import Device
+from onepath.latency.device_errors import check_count, prepare
 from onepath.latency.keys import shape_text
 from onepath.latency.rounds import Levels, Rounds, run_rounds
 from onepath.nn import Supernet
@@ -19,6 +20,7 @@ from onepath.randomness import generator
 from onepath.rank_correlation import rank_correlation
 
 FEWEST_COMPARED = 3
+_MOST_COMPARED = 10_000
 _AXES = {"macs": "multiply-accumulates", "params": "parameters"}
 
 
@@ -47,7 +49,7 @@ def measure_levels(
         for number, model in enumerate(models):
             if progress is not None:
                 progress(number, len(models))
-            networks.append(device.prepare(model, input_shape))
+            networks.append(prepare(device, model, input_shape))
             stack.callback(networks[-1].close)
         return run_rounds(
             device, networks, Rounds(len(networks)), precision=precision, max_seconds=max_seconds
@@ -85,8 +87,9 @@ def compare(
     """
     if num < FEWEST_COMPARED:
         raise ConfigurationError(
-            f"a comparison needs {FEWEST_COMPARED} architectures or more, but got {num}. Compare more."
+            f"a comparison needs {FEWEST_COMPARED} architectures or more, but got {num}; compare more"
         )
+    check_count("the number of architectures of a comparison", num, FEWEST_COMPARED, _MOST_COMPARED)
     shape = tuple(int(size) for size in input_shape)
     space = supernet.space
     found = space.architectures(space.sample(num, generator(seed, "compared networks")))

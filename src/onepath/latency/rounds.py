@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onepath.errors import UserError
 from onepath.latency.device import Device, Prepared
+from onepath.latency.device_errors import checked
 from onepath.latency.measure import MAX_RELATIVE_IQR
 from onepath.randomness import generator
 
@@ -124,8 +124,9 @@ def run_rounds(
         on_round: called after each round, for a progress bar or to save.
 
     Raises:
-        UserError: the device gives a time that is not finite and positive.
+        UserError: the device raises, or gives a time that is not finite and positive.
     """
+    networks = [checked(device, network) for network in networks]
     schedule = device.schedule
     num_warm_up = max(_NUM_WARM_UP, 1) if schedule.num_warm_up else 0
     fewest = _FEWEST_ROUNDS if schedule.num_runs is None else min(_FEWEST_ROUNDS, schedule.num_blocks)
@@ -149,21 +150,14 @@ def run_rounds(
 
 def _num_runs(network: Prepared) -> int:
     """As many as fill a few milliseconds."""
-    fastest_ms = min(_run(network) for _ in range(_NUM_WARM_UP))
+    fastest_ms = min(network.run() for _ in range(_NUM_WARM_UP))
     return min(_MOST_RUNS, max(_FEWEST_RUNS, math.ceil(_BLOCK_MS / fastest_ms)))
 
 
 def _block(network: Prepared, num_warm_up: int, num_runs: int) -> float:
     for _ in range(num_warm_up):
         network.run()
-    return float(np.median([_run(network) for _ in range(num_runs)]))
-
-
-def _run(network: Prepared) -> float:
-    time_ms = network.run()
-    if not (math.isfinite(time_ms) and time_ms > 0):
-        raise UserError(f"a time must be finite and over 0 ms, but the device gave {time_ms}; mend its `run`")
-    return time_ms
+    return float(np.median([network.run() for _ in range(num_runs)]))
 
 
 def levels(rounds: Rounds) -> Levels:

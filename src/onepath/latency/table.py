@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,15 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from onepath.errors import ConfigurationError, DataError, RunDirectoryError
+from onepath.errors import ConfigurationError
 from onepath.latency.device import Device
+from onepath.latency.device_errors import one_line
+from onepath.latency.files import check_nodes, not_as_written, parse_json, read_text
 from onepath.latency.keys import find_entry, shape_text, structure_digest
 from onepath.latency.parts import Term
+from onepath.latency.table_nodes import FORMAT, TableNode
 from onepath.nn import Supernet
 from onepath.record import atomic_write_json
 from onepath.space import CostTable, CostTerm, SearchSpace
 
-FORMAT = "onepath latency table, 1"
+_WHAT = "a latency table"
 _SETTINGS = ("batch", "threads", "precision", "processor")
 
 
@@ -235,42 +237,35 @@ class LatencyTable:
         """The table that `to_data` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            ValueError: it is something else; names the first node that is amiss.
+            ConfigurationError: a candidate has no entry.
         """
-        if data["format"] != FORMAT:
-            raise ValueError(f"format {data['format']!r}")
-        return cls(
-            entries={
-                key: Entry(
-                    float(entry["mean"]),
-                    float(entry["std"]),
-                    int(entry["n"]),
-                    bool(entry.get("is_noisy", False)),
-                )
-                for key, entry in data["entries"].items()
-            },
-            constant=tuple(data["constant"]),
+        node = check_nodes(TableNode, data)
+        table = cls(
+            entries={key: Entry(**entry.model_dump()) for key, entry in node.entries.items()},
+            constant=tuple(node.constant),
             terms=tuple(
-                Term(
-                    tuple(term["choices"]), tuple(term["shape"]), tuple(tuple(cell) for cell in term["keys"])
-                )
-                for term in data["terms"]
+                Term(tuple(term.choices), tuple(term.shape), tuple(tuple(cell) for cell in term.keys))
+                for term in node.terms
             ),
-            calibration=Calibration(**data["calibration"]),
+            calibration=Calibration(node.calibration.slope, node.calibration.intercept),
             space=dict(data["space"]),
             device={
-                "name": data["device"],
-                "batch": data["batch"],
-                "threads": data["threads"],
-                "precision": data["dtype"],
-                "version": data["runtime_version"],
-                "processor": data["processor"],
+                "name": node.device,
+                "batch": node.batch,
+                "threads": node.threads,
+                "precision": node.dtype,
+                "version": node.runtime_version,
+                "processor": node.processor,
             },
-            input_shape=tuple(data["input_shape"]),
-            unit=data["unit"],
+            input_shape=tuple(node.input_shape),
+            unit=node.unit,
             errors=dict(data["errors"]),
             evidence=dict(data["evidence"]),
         )
+        for key in {*table.constant, *(key for term in table.terms for cell in term.keys for key in cell)}:
+            find_entry(table.entries, key)
+        return table
 
     @classmethod
     def load(cls, path: Path | str) -> LatencyTable:
@@ -278,22 +273,16 @@ class LatencyTable:
 
         Raises:
             RunDirectoryError: the file is absent.
-            DataError: it is damaged or something else.
+            DataError: it is damaged or something else; names the first entry that is amiss.
         """
+        text = read_text(path, _WHAT)
         try:
-            return cls.from_data(json.loads(Path(path).read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise RunDirectoryError(
-                f"{path} must be a latency table, but there is no such file; make it with `onepath profile`"
-            ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} must be a latency table as onepath wrote it, but it is not ({error!r}); make it again with "
-                "`onepath profile`"
-            ) from error
+            return cls.from_data(parse_json(text))
+        except ValueError as error:
+            raise not_as_written(path, _WHAT, error, "make it again with `onepath profile`") from error
 
 
 def space_text(space: Mapping[str, Any]) -> str:
     """A space with the arguments it was built with: "shufflenet(num_classes=10, width=0.5)"."""
-    arguments = ", ".join(f"{name}={value}" for name, value in space["arguments"].items())
+    arguments = ", ".join(f"{name}={one_line(value)}" for name, value in space["arguments"].items())
     return f"{space['name']}({arguments})" if arguments else str(space["name"])

@@ -11,16 +11,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from onepath.errors import ConfigurationError, DataError, RunDirectoryError
+from pydantic import BeforeValidator
+
+from onepath.errors import ConfigurationError, DataError, shown
+from onepath.latency.device_errors import one_line
+from onepath.latency.files import Cost, Count, Node, check_nodes, read_text
 from onepath.latency.keys import find_entry, shape_text
 from onepath.latency.table import Entry
 
 Expand = Literal["ratio", "channels"]
 
 _BLOCK = re.compile(r"input:\d+x\d+x(?P<channels>\d+)-.*-expand:(?P<expand>\d+)")
+_NUMBER = re.compile(r"[+-]?\d{1,30}[eE][+-]?\d{1,3}", re.ASCII)
 _LARGEST_RATIO = 12
+_LONGEST_KEY = 1000
+_MOST_BYTES = 8 * 2**20  # YAML is read at about a megabyte in four seconds
+_WHAT = "a latency table"
 
 
 @dataclass(frozen=True)
@@ -51,19 +59,16 @@ class PublishedTable:
             DataError: it is something else.
             ConfigurationError: the keys leave open what `expand` means.
         """
-        import yaml
-
+        text = read_text(path, _WHAT, _MOST_BYTES)
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-            entries = {str(key): _entry(value) for key, value in data.items()}
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{path} must be a latency table, but it cannot be read; check the path"
-            ) from error
-        except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+            data = _parsed(text)
+            if not isinstance(data, dict) or not data:
+                raise ValueError(f"it must be a mapping of keys, but got {shown(data)}")
+            entries = {one_line(key): _entry(str(key), value) for key, value in data.items()}
+        except ValueError as error:
             raise DataError(
                 f"{path} must be a latency table in YAML, one {{mean, count, var}} for each key, but it is not "
-                f"({str(error).splitlines()[0]}); mend the file"
+                f"({one_line(error)}); fix the file"
             ) from error
         return cls(entries, expand or _told_expand(entries, path), Path(path).name)
 
@@ -153,10 +158,63 @@ class PublishedTable:
         return "-".join(["expanded_conv", shapes, *(f"{name}:{value}" for name, value in settings.items())])
 
 
-def _entry(value: Mapping[str, Any]) -> Entry:
-    """A missing spread is 0 and a missing count 1."""
-    std = float(value["std"]) if "std" in value else math.sqrt(float(value.get("var", 0.0)))
-    return Entry(float(value["mean"]), std, int(value.get("count", 1)))
+def _number(value: Any) -> Any:
+    """YAML takes 1e-05, which has no point, for text."""
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+_Cost = Annotated[Cost, BeforeValidator(_number)]
+
+
+class _Published(Node):
+    """One entry of a file."""
+
+    mean: _Cost
+    std: _Cost | None = None
+    var: _Cost = 0.0
+    count: Count = 1
+
+
+def _entry(key: str, value: Any) -> Entry:
+    """A missing spread is 0 and a missing count 1; ValueError names what is amiss."""
+    if len(key) > _LONGEST_KEY:
+        raise ValueError(f"a key must have at most {_LONGEST_KEY} characters, but got {shown(key)}")
+    try:
+        node = check_nodes(_Published, value)
+    except ValueError as error:
+        raise ValueError(f"{one_line(key)}: {error}") from None
+    return Entry(float(node.mean), math.sqrt(node.var) if node.std is None else float(node.std), node.count)
+
+
+def _parsed(text: str) -> Any:
+    """Plain data without aliases, in which a few lines could stand for millions, and without a key twice.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Of plain data, each key once."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            if self.check_event(yaml.AliasEvent):
+                raise ValueError("aliases are not read")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            found = super().construct_mapping(node, deep)
+            if len(found) < len(node.value):
+                names = [getattr(name, "value", "") for name, _ in node.value]
+                twice = next((name for name in names if names.count(name) > 1), names[0])
+                raise ValueError(f"the key {shown(twice)} stands there twice")
+            return found
+
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, RecursionError, TypeError, AttributeError, OverflowError) as error:
+        said = type(error).__name__ if isinstance(error, RecursionError) else str(error)
+        raise ValueError(said or type(error).__name__) from error
 
 
 def _told_expand(entries: Mapping[str, Entry], path: Path | str) -> Expand:

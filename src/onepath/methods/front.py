@@ -49,10 +49,11 @@ def front_of(found: Found, costs: Sequence[Costs], reference: Sequence[float] | 
     architectures = [trial.architecture for trial in found.trials]
     matrix = architectures[0].space.matrix(architectures)
     columns = np.column_stack([np.asarray(cost(matrix), dtype=np.float64) for cost in costs])
-    largest = columns.max(axis=0) if reference is None else np.asarray(reference, dtype=np.float64)
-    if largest.shape != (len(costs),) or not (largest > 0).all():
+    largest = _largest(columns) if reference is None else np.asarray(reference, dtype=np.float64)
+    if largest.shape != (len(costs),) or not ((largest > 0) & (largest < np.inf)).all():
         raise ConfigurationError(
-            f"the reference must be {len(costs)} costs above 0, but got {largest.tolist()}. Give one per cost."
+            f"the reference must be {len(costs)} costs above 0 and finite, but got {largest.tolist()}; give one per "
+            "cost"
         )
     accuracies = np.array([trial.estimate.accuracy for trial in found.trials])
     points = np.column_stack([accuracies, columns / largest])
@@ -61,3 +62,9 @@ def front_of(found: Found, costs: Sequence[Costs], reference: Sequence[float] | 
     order = on_front[np.lexsort(columns[on_front].T[::-1])]
     volume = hypervolume(points[order], [0.0] + [1.0] * len(costs), maximise=directions)
     return Front(tuple(found.trials[index] for index in order), columns[order], volume)
+
+
+def _largest(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(costs,) the largest finite one of each column; 1 where there is none."""
+    known = np.where(np.isfinite(columns), columns, -np.inf).max(axis=0)
+    return np.where(np.isfinite(known), known, 1.0)

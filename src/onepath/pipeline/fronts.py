@@ -94,4 +94,4 @@ def _stored(trials: Sequence[TrialRow], name: str) -> Costs:
 
 def _reference(run: Run, trials: Sequence[TrialRow]) -> dict[str, int]:
     limits = {"macs": run.config.max_macs, "params": run.config.max_params}
-    return {name: limits[name] or max(1, *(getattr(row, name) for row in trials)) for name in OBJECTIVES}
+    return {name: limits[name] or max(1, *(getattr(row, name) or 0 for row in trials)) for name in OBJECTIVES}

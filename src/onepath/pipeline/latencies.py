@@ -119,8 +119,7 @@ class Latencies:
         from onepath.latency import Latency, confirm
 
         run, store = self._run, self._run.directory.store
-        row = store.stage(MEASURED)
-        known = row.record.get("measured", {})
+        row, known = self._stored()
         if str(architecture) not in known:
             model = run.blank.extract(architecture, inherit=False)
             latency = confirm(
@@ -144,19 +143,31 @@ class Latencies:
     def forget_noisy(self) -> None:
         """Drop the measurements that nothing can rest on, so that they are made again."""
         store = self._run.directory.store
-        row = store.stage(MEASURED)
-        known = row.record.get("measured", {})
+        row, known = self._stored()
         kept = {name: latency for name, latency in known.items() if not latency["is_noisy"]}
         store.put_stage(StageRow(MEASURED, row.seconds, True, {**row.record, "measured": kept}))
 
-    def is_within(self, latency: Latency) -> bool:
-        """Whether a measured latency meets the limit with its spread to spare; a noisy one does not.
+    def _stored(self) -> tuple[StageRow, dict[str, Any]]:
+        """The stage of what was measured, and the latency of each architecture that was, as plain values.
 
-        The spread keeps another measurement, by another process, within the limit too.
+        Raises:
+            RunDirectoryError: the store holds something else.
         """
+        from onepath.latency.files import check_nodes
+        from onepath.latency.table_nodes import MeasuredNode
+
+        row = self._run.directory.store.stage(MEASURED)
+        try:
+            check_nodes(MeasuredNode, row.record)
+        except ValueError as error:
+            raise damaged_error(self._run.path / TRIALS) from error
+        return row, row.record.get("measured", {})
+
+    def is_within(self, latency: Latency) -> bool:
+        """Whether a measured latency meets the limit of the run; see `Latency.is_within`."""
         limit_ms = self._run.config.limit_ms
         assert limit_ms is not None, "there is a limit"
-        return not latency.is_noisy and latency.median_ms + latency.iqr_ms <= limit_ms
+        return latency.is_within(limit_ms)
 
     @cached_property
     def _given(self) -> LatencyPredictor:

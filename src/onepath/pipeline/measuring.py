@@ -58,9 +58,7 @@ def choose_within(run: Run, search: Search) -> Chosen:
         if found is not None:
             return Chosen(found, screen_ms)
         ratios = [
-            (latency.median_ms + latency.iqr_ms) / ms
-            for ms, latency in measured.values()
-            if not latency.is_noisy and ms > 0
+            latency.held_ms / ms for ms, latency in measured.values() if not latency.is_noisy and ms > 0
         ]
         if not ratios:
             break
@@ -93,7 +91,7 @@ def _first_within(
 
 
 def _none_within(run: Run, measured: Mapping[str, tuple[float, Latency]]) -> UserError:
-    steady = [latency.median_ms + latency.iqr_ms for _, latency in measured.values() if not latency.is_noisy]
+    steady = [latency.held_ms for _, latency in measured.values() if not latency.is_noisy]
     device = run.latencies.device.name
     if not steady:
         run.latencies.forget_noisy()

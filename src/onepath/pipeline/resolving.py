@@ -131,10 +131,11 @@ def _num_workers(config: RunConfig) -> int:
 
 
 def _device(config: RunConfig) -> dict[str, Any]:
-    """Where latency is measured: as asked for, else as the table has it."""
+    """Where latency is measured: as asked for, else as the table has it, which can name none but onepath's devices."""
     import torch
 
     from onepath.latency import load_predictor
+    from onepath.latency.catalogue import device_of_file
 
     if config.device is None and config.latency_table is None:
         return {}
@@ -142,7 +143,7 @@ def _device(config: RunConfig) -> dict[str, Any]:
         return {}
     given = {} if config.latency_table is None else load_predictor(config.latency_table).device
     return {
-        "device": config.device or given["name"],
+        "device": config.device or device_of_file(given["name"], config.latency_table),
         "device_threads": config.device_threads or given.get("threads") or torch.get_num_threads(),
     }
 

@@ -204,7 +204,11 @@ def make_result(run: Run) -> dict[str, Any]:
             "retrained_validation": winner.retrained_validation,
             "retrained_test": winner.retrained_test,
         },
-        "random_baseline": {"num": len(baseline), "retrained_test": [row.retrained_test for row in baseline]},
+        "random_baseline": {
+            "num": len(baseline),
+            "retrained_test": [row.retrained_test for row in baseline],
+            **_baseline_latencies(run, baseline),
+        },
         "ranking": ranking(networks),
         "search": {"evaluated": len(trials), "seconds": stages["search"].seconds},
         "seconds": {
@@ -252,6 +256,14 @@ def _latency(run: Run, architecture: str) -> dict[str, Any]:
         "latency_iqr_ms": latency.get("iqr_ms"),
         "latency_predicted_ms": predicted_ms,
     }
+
+
+def _baseline_latencies(run: Run, baseline: list[NetworkRow]) -> dict[str, list[float]]:
+    """Under a limit the latency by which each random network was taken, in their order; else nothing."""
+    if run.config.limit_ms is None:
+        return {}
+    measured = run.directory.store.stage(MEASURED).record["measured"]
+    return {"latency_ms": [measured[row.architecture]["median_ms"] for row in baseline]}
 
 
 def ranking(networks: list[NetworkRow]) -> dict[str, Any]:

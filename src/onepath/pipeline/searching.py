@@ -60,8 +60,8 @@ def search_stage(run: Run) -> None:
     if screen_ms is not None:
         latency = run.latencies.measure(run.blank.space.parse(winner.architecture))
         run.progress.note(
-            f"measured {latency.median_ms:.3f} ms (IQR {latency.iqr_ms:.3f} ms) on {run.latencies.device.name}, within "
-            f"{run.config.limit_ms:g} ms"
+            f"measured {latency.median_ms:.3f} ms (IQR {latency.iqr_ms:.3f} ms) on {run.latencies.device.name}, with "
+            f"its spread within {run.config.limit_ms:g} ms"
         )
 
 
@@ -175,6 +175,7 @@ class Replay:
         self._estimator: Estimator | None = None
         self._team: ScoringTeam | None = None
         self._told: dict[str, TrialRow] = {}
+        self._costs = (0, 0)  # of the architecture that is being evaluated
         self._first = self._first_generation = 0
         self._best = -math.inf
 
@@ -218,6 +219,8 @@ class Replay:
             return Estimate(_accuracy(row), _loss(row), row.seconds, num)
         if self._num < len(self._stored):
             raise self._mismatch()
+        # Before the evaluation: the tables of costs take seconds, and a kill in them would lose what was evaluated.
+        self._costs = self._run.cost(architecture)
         if self._estimator is None:
             self._estimator = make_estimator(self._run)
         return self._estimator.estimate(architecture)
@@ -240,7 +243,7 @@ class Replay:
                 raise self._mismatch()
             self._told[architecture] = row
             return
-        macs, params = self._run.cost(trial.architecture)
+        macs, params = self._costs
         estimate, generation = trial.estimate, self._first_generation + trial.generation
         costs = (estimate.accuracy, estimate.loss, macs, params, estimate.seconds)
         row = TrialRow(self._num, architecture, generation, trial.origin, *costs)

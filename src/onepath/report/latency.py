@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from onepath.record import RunRecord, TrialRow
+from onepath.record.latency_rule import is_within
 from onepath.report.figures import (
     OUTLINE,
     Figure,
@@ -27,7 +28,7 @@ class MeasuredRow(NamedTuple):
     Attributes:
         name: "Winner", "Random 1", "Trial 12".
         predicted_ms: None where nothing was predicted.
-        is_within: whether it is within the limit; a noisy measurement is not.
+        is_within: whether median and IQR together are within the limit; a noisy measurement is not.
     """
 
     name: str
@@ -45,9 +46,11 @@ def limit_ms(record: RunRecord) -> float | None:
 
 def latency_section(record: RunRecord) -> dict[str, Any] | None:
     """The section of the page; None for a run without a limit on latency."""
-    if limit_ms(record) is None:
+    limit = limit_ms(record)
+    if limit is None:
         return None
     return {
+        "limit_ms": limit,
         "text": _text(record),
         "scatter": accuracy_against_latency(record),
         "front": front_of_limits(record),
@@ -83,7 +86,7 @@ def measured_rows(record: RunRecord) -> list[MeasuredRow]:
             found["median_ms"],
             found["iqr_ms"],
             found["is_noisy"],
-            not found["is_noisy"] and limit is not None and found["median_ms"] <= limit,
+            limit is not None and is_within(limit, found["median_ms"], found["iqr_ms"], found["is_noisy"]),
         )
         for architecture, found in (stage_record(record, "latency").get("measured") or {}).items()
     ]
@@ -146,7 +149,10 @@ def accuracy_against_latency(record: RunRecord) -> Figure | None:
 
 
 def front_of_limits(record: RunRecord) -> Figure | None:
-    """Stand-alone test accuracy against measured latency of the winners of several limits; None for one."""
+    """Stand-alone test accuracy against measured latency, of the winners of several limits and their random networks.
+
+    None for one limit. Random networks whose latency was not kept are left out: a limit is no measurement.
+    """
     winners = [
         winner
         for winner in record.result.get("winners") or []
@@ -156,10 +162,14 @@ def front_of_limits(record: RunRecord) -> Figure | None:
         return None
     winners.sort(key=lambda winner: winner["cost"]["latency_ms"])
     baselines = [
-        (winner["max_latency_ms"], accuracy)
+        (winner["max_latency_ms"], ms, accuracy)
         for winner in winners
-        for accuracy in winner["random_baseline"]["retrained_test"]
-        if accuracy is not None
+        for ms, accuracy in zip(
+            winner["random_baseline"].get("latency_ms", ()),
+            winner["random_baseline"]["retrained_test"],
+            strict=False,
+        )
+        if accuracy is not None and ms is not None
     ]
     data: list[Figure] = [
         {
@@ -181,11 +191,12 @@ def front_of_limits(record: RunRecord) -> Figure | None:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": "random, at the limit they meet",
-                "x": [limit for limit, _ in baselines],
-                "y": [round(100 * accuracy, 4) for _, accuracy in baselines],
+                "name": "random",
+                "x": [ms for _, ms, _ in baselines],
+                "y": [round(100 * accuracy, 4) for _, _, accuracy in baselines],
+                "text": [f"≤ {limit:g} ms" for limit, _, _ in baselines],
                 "marker": {"color": "baseline", "size": 11, "symbol": "diamond", "line": OUTLINE},
-                "hovertemplate": "within %{x:.4~g} ms, %{y:.2f} %<extra></extra>",
+                "hovertemplate": "%{text}<br>%{x:.4~g} ms measured, %{y:.2f} %<extra></extra>",
             }
         )
     layout = layout_of("measured latency (ms)", "stand-alone test accuracy (%)")

@@ -22,6 +22,7 @@ from onepath.errors import ConfigurationError
 from onepath.randomness import generator
 from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
 from onepath.search.feasible import Costs, FeasibleSet, Matrix
+from onepath.search.pareto import nondomination_ranks
 from onepath.space import Architecture, SearchSpace
 
 Floats = npt.NDArray[np.float64]
@@ -109,7 +110,13 @@ class NSGA2:
         if not candidates:
             return
         matrix = self.space.matrix([architecture for architecture, _ in candidates])
-        costs = [-np.asarray(cost(matrix), dtype=np.float64) for cost in self.costs]
+        # A cost that is none is the worst.
+        costs = [
+            -np.nan_to_num(
+                np.asarray(cost(matrix), dtype=np.float64), nan=np.inf, posinf=np.inf, neginf=-np.inf
+            )
+            for cost in self.costs
+        ]
         # What has no finite score is worse than all that have one, whatever it costs.
         failed = np.array([rank(score)[0] == -math.inf for _, score in candidates])
         if not failed.all():
@@ -125,30 +132,20 @@ class NSGA2:
         self.front = [candidates[index] for index in order if ranks[index] == 0]
 
 
-def nondomination_ranks(objectives: Floats) -> npt.NDArray[np.int64]:
-    """The front that each of (points, objectives) is in, all maximised: 0 where no other point dominates.
-
-    Source: section III.A.
-    """
-    from moocore import pareto_rank  # its import takes longer than the rest of this package
-
-    return np.asarray(pareto_rank(objectives, maximise=True), dtype=np.int64)
-
-
 def crowding_distances(objectives: Floats) -> Floats:
     """(points,) how far apart the neighbours of each point of one front are, summed over (points, objectives).
 
     In each objective the distance is in units of the front's range, and infinite at both ends of it. An infinite range
-    tells none of the others apart.
+    tells none of the others apart. There is no NaN in them.
 
     Source: section III.B.
     """
     distances = np.zeros(len(objectives))
-    for values in objectives.T:
+    for values in objectives.T / 2:  # so that a range of two finite numbers is finite
         order = np.argsort(values, kind="stable")
         if values[order[0]] < values[order[-1]]:
             distances[order[[0, -1]]] = np.inf
-            if np.isfinite(width := values[order[-1]] - values[order[0]]):
+            if np.isfinite(values).all() and (width := values[order[-1]] - values[order[0]]) > 0:
                 distances[order[1:-1]] += (values[order[2:]] - values[order[:-2]]) / width
     return distances
 

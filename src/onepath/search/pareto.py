@@ -1,7 +1,12 @@
-"""The Pareto front of a set of points, and its hypervolume."""
+"""The Pareto front of a set of points, its layers and its hypervolume.
+
+The algorithms are moocore's. It is given places in an order, or gains of a size near 1, so that no number, however
+large, reaches it.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +19,7 @@ def pareto_front(objectives: npt.ArrayLike, maximise: bool | Sequence[bool] = Tr
     """Which points no other point dominates.
 
     A point dominates another if it is nowhere worse and somewhere better; of equal points all are on the
-    front. A point with a NaN is never on it.
+    front. A point with a NaN is never on it; an infinity is worse or better than every number.
 
     Args:
         objectives: (points, objectives); may be empty.
@@ -32,8 +37,24 @@ def pareto_front(objectives: npt.ArrayLike, maximise: bool | Sequence[bool] = Tr
     front = np.zeros(len(points), dtype=np.bool_)
     complete = np.flatnonzero(~np.isnan(points).any(axis=1))
     if len(complete):
-        front[complete] = is_nondominated(points[complete], maximise=directions, keep_weakly=True)
+        values = _places(np.where(directions, points[complete], -points[complete]))
+        front[complete] = is_nondominated(values, maximise=True, keep_weakly=True)
     return front
+
+
+def nondomination_ranks(objectives: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The front that each of (points, objectives) is in, all maximised: 0 where no other point dominates.
+
+    A NaN counts as minus infinity.
+
+    Source: Deb et al., NSGA-II, section III.A.
+    """
+    from moocore import pareto_rank  # its import takes longer than the rest of this package
+
+    if not len(objectives):
+        return np.zeros(0, dtype=np.int64)
+    values = np.where(np.isnan(objectives), -np.inf, objectives)
+    return np.asarray(pareto_rank(_places(values), maximise=True), dtype=np.int64)
 
 
 def hypervolume(
@@ -41,8 +62,8 @@ def hypervolume(
 ) -> float:
     """The volume of what the points dominate and that dominates the reference point; higher is better.
 
-    Points that are no better than the reference in some objective, or hold a NaN, add nothing. The value
-    depends on the units of the objectives and on the reference: compare only with equal ones.
+    Points that are no better than the reference in some objective, or hold a NaN or an infinity, add nothing. The
+    value depends on the units of the objectives and on the reference: compare only with equal ones.
 
     Args:
         objectives: (points, objectives).
@@ -50,7 +71,7 @@ def hypervolume(
         maximise: per objective, or for all: whether higher is better.
 
     Returns:
-        In the product of the units of the objectives; 0 without points.
+        In the product of the units of the objectives; 0 without points, infinite where it is over what a float holds.
 
     Raises:
         ConfigurationError: `objectives` is not a matrix, or `maximise` or `reference` has another length or
@@ -64,10 +85,26 @@ def hypervolume(
         raise ConfigurationError(
             f"reference must be {points.shape[1]} finite numbers; got {reference!r}; give one per objective"
         )
-    # As gains over the reference: a point that loses somewhere would otherwise be taken as it is.
-    gains = np.where(directions, points - worst, worst - points)
+    points = points[np.isfinite(points).all(axis=1)]
+    # As gains over the reference: a point that loses somewhere would otherwise be taken as it is. Halved, as the
+    # difference of two numbers may be over what a float holds.
+    gains = np.where(directions, points / 2 - worst / 2, worst / 2 - points / 2)
     gains = gains[(gains > 0).all(axis=1)]
-    return float(moocore.hypervolume(gains, ref=0.0, maximise=True)) if len(gains) else 0.0
+    if not len(gains):
+        return 0.0
+    # By powers of two, which change no digit.
+    exponents = np.frexp(gains.max(axis=0))[1]
+    volume = float(moocore.hypervolume(np.ldexp(gains, -exponents), ref=0.0, maximise=True))
+    try:
+        return math.ldexp(volume, int(exponents.sum()) + len(exponents))
+    except OverflowError:
+        return math.inf
+
+
+def _places(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The place of each value among the distinct ones of its column, lowest 0: nothing else tells who dominates."""
+    columns = [np.unique(column, return_inverse=True)[1] for column in values.T]
+    return np.column_stack(columns).astype(np.float64)
 
 
 def _checked(

@@ -11,9 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from onepath.cost import table
-from onepath.errors import DataError, SpaceError
+from onepath.errors import DataError, SpaceError, shown
+from onepath.latency.device_errors import one_line
+from onepath.latency.files import Count, Node, Text, check_nodes
 from onepath.nn import Supernet
 from onepath.space import CostTable, CostTerm, SearchSpace
+
+_LARGEST = 1e30
+_MOST_OPTIONS = 1_000_000
 
 Encoding = Literal["one_hot", "ordinal"]
 Floats = npt.NDArray[np.float64]
@@ -128,6 +133,15 @@ class EncodedFeatures(Features):
         return CostTable(constant, terms, "ms")
 
 
+def is_finite(values: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
+    """Whether an array is of finite floating-point numbers of a size that sums of them can bear, and of a shape."""
+    return (
+        values.dtype.kind == "f"
+        and values.shape == shape
+        and bool((np.abs(values.astype(np.float64)) <= _LARGEST).all())
+    )
+
+
 def supernet_features(supernet: Supernet, input_shape: tuple[int, ...]) -> EncodedFeatures:
     """The one-hot encoding with multiply-accumulates and parameters, as far as the supernet's are additive.
 
@@ -156,13 +170,23 @@ def features_from_data(data: Mapping[str, Any]) -> Features:
         if data["kind"] == HatFeatures.kind:
             return HatFeatures()
         if data["kind"] == EncodedFeatures.kind:
-            costs = [CostTable.from_json(json.dumps(cost)) for cost in data["costs"]]
-            choices = [(str(name), int(num)) for name, num in data["choices"]]
-            return EncodedFeatures(choices, data["encoding"], costs)
-    except (KeyError, TypeError, ValueError) as error:
+            node = check_nodes(_EncodedNode, data)
+            costs = [CostTable.from_json(json.dumps(cost)) for cost in node.costs]
+            if sum(num for _, num in node.choices) > _MOST_OPTIONS:
+                raise ValueError(f"choices must have at most {_MOST_OPTIONS:,} options in all")
+            return EncodedFeatures(node.choices, node.encoding, costs)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
-            f"features must be as onepath wrote them, but got {error!r}; fit the predictor again"
+            f"features must be as onepath wrote them, but got {one_line(error)}; fit the predictor again"
         ) from error
     raise DataError(
-        f"features must be of kind encoded or hat, but got {data['kind']!r}; fit the predictor again"
+        f"features must be of kind encoded or hat, but got {shown(data['kind'])}; fit the predictor again"
     )
+
+
+class _EncodedNode(Node):
+    """See `EncodedFeatures`."""
+
+    encoding: Encoding
+    choices: list[tuple[Text, Count]]
+    costs: list[dict[str, Any]]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from onepath.latency.predictor.features import Floats
+from onepath.latency.predictor.features import Floats, is_finite
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,27 @@ class Mlp:
             for index in range(num)
         )
         return cls(layers, tensors["feature_norms"], float(tensors["latency_norm_ms"][0]))
+
+    def flaw(self, num_features: int) -> str | None:
+        """Why it cannot predict from so many features, where its numbers came from a file; None where it can."""
+        sizes = [num_features, *[len(weight) for weight, _ in self.layers]]
+        fits = [
+            weight.ndim == 2 and weight.shape[1] == size and bias.shape == weight.shape[:1]
+            for (weight, bias), size in zip(self.layers, sizes, strict=False)
+        ]
+        if not self.layers or not all(fits) or sizes[-1] != 1:
+            return "its layers do not fit together"
+        if any(
+            tensor.dtype != torch.float32 or not bool(tensor.isfinite().all())
+            for layer in self.layers
+            for tensor in layer
+        ):
+            return "weights must be finite float32"
+        if not (is_finite(self.feature_norms, (num_features,)) and (self.feature_norms != 0).all()):
+            return "feature_norms must be one finite number other than 0 for each feature"
+        return (
+            None if 0 < self.latency_norm_ms < float("inf") else "latency_norm_ms must be finite and over 0"
+        )
 
     def details(self) -> dict[str, Any]:
         """What the report says of the fit."""

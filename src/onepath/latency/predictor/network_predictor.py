@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onepath.errors import ConfigurationError, DataError, RunDirectoryError
+from onepath.errors import ConfigurationError, DataError
 from onepath.latency.device import Device
+from onepath.latency.device_errors import one_line
+from onepath.latency.files import check_file, check_nodes, not_as_written, parse_json
 from onepath.latency.keys import structure_digest
 from onepath.latency.predictor.comparison import bound_95_ms, errors
 from onepath.latency.predictor.features import Features, Floats, features_from_data
 from onepath.latency.predictor.mlp import Mlp, MlpRecipe
+from onepath.latency.predictor.nodes import FORMAT, PredictorNode
 from onepath.latency.predictor.pairs import LatencyPairs, space_title
 from onepath.latency.predictor.ridge import Ridge
 from onepath.latency.predictor.trees import Trees
@@ -27,9 +30,10 @@ from onepath.record import atomic_write_bytes
 from onepath.space import CostTable, SearchSpace
 
 MIN_PAIRS = 20
+_SAME_PREDICTION = 1e-3  # another machine rounds a perceptron's float32 otherwise
 Model = Mlp | Ridge | Trees
 _KINDS: Mapping[str, type[Model]] = {"mlp": Mlp, "ridge": Ridge, "trees": Trees}
-_FORMAT = "onepath latency predictor, 1"
+_WHAT = "a latency predictor"
 _KEY = "onepath"
 
 
@@ -93,9 +97,17 @@ class NetworkPredictor:
 
         Raises:
             ConfigurationError: another space than the predictor's.
+            DataError: its numbers give no finite latency.
         """
         self._check_space(space)
-        return self.model.predict(self.features.values(space, matrix))
+        with np.errstate(over="ignore", invalid="ignore"):
+            latencies_ms = self.model.predict(self.features.values(space, matrix))
+        if not np.isfinite(latencies_ms).all():
+            raise DataError(
+                f"a latency predictor must predict finite latencies, but that of {self.space_name} does not; make it "
+                "again with `onepath profile`"
+            )
+        return latencies_ms
 
     def check(
         self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
@@ -131,6 +143,7 @@ class NetworkPredictor:
 
         Raises:
             ConfigurationError: other choices or other layers.
+            DataError: its numbers were changed since it was written.
         """
         self._check_space(supernet.space)
         network = self.comparison["space"].get("network")
@@ -138,6 +151,24 @@ class NetworkPredictor:
             raise ConfigurationError(
                 f"a latency predictor must be of the network it is used for, but it is of {self.space_name}, and "
                 f"{name} has the same choices and other layers. Profile this network."
+            )
+        self._check_predictions(supernet.space)
+
+    def _check_predictions(self, space: SearchSpace) -> None:
+        """Raise DataError unless the model predicts what stands beside its test pairs.
+
+        Its numbers may be of any sign, so that a changed one shows in nothing but the predictions.
+        """
+        pairs = self.comparison.get("test_pairs") or {"architecture": (), "predicted_ms": {}}
+        noted = pairs["predicted_ms"].get(self.winner)
+        if noted is None or not all(pairs["architecture"]) or not pairs["architecture"]:
+            return
+        found = self.predict(space, space.matrix([space.parse(text) for text in pairs["architecture"]]))
+        if not np.allclose(found, noted, rtol=_SAME_PREDICTION, atol=0.0):
+            raise DataError(
+                f"a latency predictor of {self.space_name} must predict what it predicted when it was written, but for "
+                f"{one_line(pairs['architecture'][0])} it was {noted[0]:.6g} ms and is {found[0]:.6g} ms; make it "
+                "again with `onepath profile`"
             )
 
     def _check_space(self, space: SearchSpace) -> None:
@@ -151,7 +182,7 @@ class NetworkPredictor:
         """Write one safetensors file, atomically: arrays of the model, everything else as JSON in its header."""
         from safetensors.numpy import save
 
-        data = {"format": _FORMAT, "features": self.features.to_data(), "comparison": self.comparison}
+        data = {"format": FORMAT, "features": self.features.to_data(), "comparison": self.comparison}
         arrays = {name: np.ascontiguousarray(array) for name, array in self.model.tensors().items()}
         atomic_write_bytes(Path(path), save(arrays, {_KEY: json.dumps(data, allow_nan=False)}))
 
@@ -165,23 +196,20 @@ class NetworkPredictor:
         """
         from safetensors import SafetensorError, safe_open
 
+        check_file(path, _WHAT)
         try:
             with safe_open(str(path), framework="np") as file:
-                data = json.loads((file.metadata() or {})[_KEY])
+                data = parse_json((file.metadata() or {})[_KEY])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if data["format"] != _FORMAT:
-                raise ValueError(f"format {data['format']!r}")
-            model = _KINDS[data["comparison"]["winner"]].from_tensors(arrays)
-            return cls(model, features_from_data(data["features"]), data["comparison"])
-        except FileNotFoundError as error:
-            raise RunDirectoryError(
-                f"{path} must be a latency predictor, but there is no such file; make it with `onepath profile`"
-            ) from error
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} must be a latency predictor as onepath wrote it, but it is not ({error!r}); "
-                "make it again with `onepath profile`"
-            ) from error
+            node = check_nodes(PredictorNode, data)
+            model = _KINDS[node.comparison.winner].from_tensors(arrays)
+            features = features_from_data(data["features"])
+            flaw = model.flaw(len(features.names))
+            if flaw is not None:
+                raise ValueError(flaw)
+            return cls(model, features, data["comparison"])
+        except (OSError, SafetensorError, ValueError, LookupError, TypeError, OverflowError) as error:
+            raise not_as_written(path, _WHAT, error, "make it again with `onepath profile`") from error
 
 
 def fit_predictor(

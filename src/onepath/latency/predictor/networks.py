@@ -9,11 +9,14 @@ from typing import Any
 
 from onepath.errors import ConfigurationError, DataError
 from onepath.latency.device import Device
+from onepath.latency.device_errors import check_count, one_line
+from onepath.latency.files import check_nodes, parse_json, read_text
 from onepath.latency.keys import structure_digest
 from onepath.latency.measure import measure
 from onepath.latency.predictor.comparison import write_report
 from onepath.latency.predictor.features import supernet_features
 from onepath.latency.predictor.network_predictor import MIN_PAIRS, NetworkPredictor, fit_predictor
+from onepath.latency.predictor.nodes import PairsNode
 from onepath.latency.predictor.pairs import PAIRS_FORMAT, LatencyPairs, read_pairs, space_title
 from onepath.nn import Supernet
 from onepath.randomness import generator
@@ -64,6 +67,7 @@ def profile_networks(
         raise ConfigurationError(
             f"a predictor needs {MIN_PAIRS} networks or more, but got {num}. Measure more."
         )
+    check_count("the networks of a predictor", num, MIN_PAIRS, _MOST_LISTED)
     if path.suffix != ".safetensors":
         raise ConfigurationError(
             f"the file of a predictor must end in .safetensors, but got {path.name}. Rename it."
@@ -207,17 +211,18 @@ def _stored(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
+    text = read_text(path, "a file of measured pairs")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        rows: list[dict[str, Any]] = data["pairs"]
-        kept = {name: data[name] for name in header}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data = parse_json(text)
+        rows: list[dict[str, Any]] = [row.model_dump() for row in check_nodes(PairsNode, data).pairs]
+    except ValueError as error:
         raise DataError(
-            f"{path} must hold measured pairs, but it cannot be read ({error}); give another file"
+            f"{path} must hold measured pairs, but it cannot be read ({one_line(error)}); give another file"
         ) from error
+    kept = {name: data.get(name) for name in header}
     for name, value in header.items():
         if name == "space":
-            is_same = all(kept[name].get(key) == value[key] for key in ("fingerprint", "network"))
+            is_same = all((kept[name] or {}).get(key) == value[key] for key in ("fingerprint", "network"))
         else:
             is_same = kept[name] == json.loads(json.dumps(value))
         if not is_same:
@@ -230,5 +235,7 @@ def _stored(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _short(value: Any) -> str:
     if isinstance(value, Mapping) and "fingerprint" in value:
-        return f"{value['name']} (choices {value['fingerprint'][:8]}, network {value.get('network')})"
-    return str(value)
+        return one_line(
+            f"{value.get('name')} (choices {value['fingerprint'][:8]}, network {value.get('network')})"
+        )
+    return one_line(value)

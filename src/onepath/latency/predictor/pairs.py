@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from onepath.errors import DataError, SpaceError
+from onepath.errors import DataError, SpaceError, shown
+from onepath.latency.device_errors import one_line
+from onepath.latency.files import SettingsNode, check_file, check_nodes, parse_json
 from onepath.latency.predictor.features import EncodedFeatures, Features, Floats
 from onepath.latency.predictor.hat import HAT_FEATURES, HatFeatures, hat_space
 from onepath.space import SearchSpace
@@ -101,6 +102,8 @@ def read_pairs(
         SpaceError: an architecture is not of the space.
     """
     path = Path(path)
+    if path.exists():
+        check_file(path, "a file of pairs")
     columns, header = _read(path)
     columns = _filtered(columns, where or {}, path)
     is_noisy = [str(value).lower() in ("true", "1") for value in columns.get("is_noisy", [])]
@@ -110,13 +113,15 @@ def read_pairs(
         device = header.get("device") or next(iter(columns.get("device", [])), None)
     if device is None:
         raise DataError(f"{path} must be of a known device, but it names none; give device")
-    settings = {"name": device} if isinstance(device, str) else dict(device)
+    settings = _settings(device, path)
     shape = input_shape if input_shape is not None else header.get("input_shape")
     if "architecture" in columns:
         latency_column = _needed(columns, latency_column, path)
         if space is None:
             raise DataError(f"{path} holds architectures; got no space to read them in; give space")
-        written = header.get("space", {})
+        written = header.get("space") or {}
+        if not isinstance(written, dict):
+            raise DataError(f"space of {path} must name a space, but it is {shown(written)}; fix the file")
         if written and written.get("fingerprint") != space.fingerprint:
             raise SpaceError(
                 f"pairs must be of the space that they are read for; {path} is of {written.get('name')}, not of"
@@ -142,7 +147,7 @@ def read_pairs(
         space_title(space, name),
         space.fingerprint,
         settings,
-        None if shape is None else tuple(int(size) for size in shape),
+        _shape(shape, path),
         features,
         inputs,
         latencies_ms,
@@ -164,7 +169,7 @@ def _read(path: Path) -> tuple[_Columns, dict[str, Any]]:
             with path.open(newline="", encoding="utf-8") as file:
                 return _columns(list(csv.DictReader(file))), {}
         if path.suffix == ".json":
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = parse_json(path.read_text(encoding="utf-8"))
             if isinstance(data, list):
                 return _columns(data), {}
             if isinstance(data, dict) and data.get("format") == PAIRS_FORMAT:
@@ -172,9 +177,31 @@ def _read(path: Path) -> tuple[_Columns, dict[str, Any]]:
             raise ValueError(f"neither a list of objects nor {PAIRS_FORMAT!r}")
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise DataError(
-            f"{path} must be a table of pairs, but it cannot be read: {error}; check the file"
+            f"{path} must be a table of pairs, but it cannot be read: {one_line(error)}; check the file"
         ) from error
     raise DataError(f"pairs must be in a .parquet, .csv or .json file; got {path}; convert it")
+
+
+def _settings(device: object, path: Path) -> dict[str, Any]:
+    if isinstance(device, str):
+        device = {"name": device}
+    try:
+        check_nodes(SettingsNode, device)
+    except ValueError as error:
+        raise DataError(f"the device of {path} must be its settings, but {error}; fix the file") from error
+    assert isinstance(device, Mapping)
+    return dict(device)
+
+
+def _shape(shape: object, path: Path) -> tuple[int, ...] | None:
+    if shape is None:
+        return None
+    sizes = list(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else [0]
+    if not sizes or not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
+        raise DataError(
+            f"input_shape of {path} must be whole numbers over 0, but it is {shown(shape)}; fix it"
+        )
+    return tuple(int(size) for size in sizes)
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> _Columns:
@@ -216,5 +243,7 @@ def _needed(columns: _Columns, name: str, path: Path) -> str:
 def _numbers(columns: _Columns, name: str, path: Path) -> Floats:
     try:
         return np.array([float(value) for value in columns[name]])
-    except (TypeError, ValueError) as error:
-        raise DataError(f"column {name} of {path} must hold numbers; {error}; mend the file") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"column {name} of {path} must hold numbers, but {one_line(error)}; fix the file"
+        ) from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onepath.latency.predictor.features import Floats
+from onepath.latency.predictor.features import Floats, is_finite
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(-8, 4, 25))
 LEAST_GAIN = 0.01
@@ -67,6 +67,21 @@ class Ridge:
         """The regression that `tensors` describes; KeyError where one is absent."""
         intercept_ms, alpha = float(tensors["intercept_ms"][0]), float(tensors["alpha"][0])
         return cls(tensors["weights_ms"], intercept_ms, alpha, tensors["products"])
+
+    def flaw(self, num_features: int) -> str | None:
+        """Why it cannot predict from so many features, where its numbers came from a file; None where it can."""
+        products = self.products
+        if products.dtype.kind != "i" or products.ndim != 2 or products.shape[1] != 2:
+            return "products must be pairs of columns"
+        if products.size and not (products.min() >= 0 and products.max() < num_features):
+            return f"products must be of columns under {num_features}"
+        if not is_finite(self.weights_ms, (num_features + len(products),)):
+            return f"weights_ms must be {num_features + len(products)} finite numbers"
+        return (
+            None
+            if is_finite(np.array([self.intercept_ms, self.alpha]), (2,))
+            else "intercept_ms must be finite"
+        )
 
     def details(self) -> dict[str, Any]:
         """What the report says of the fit."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onepath.latency.predictor.features import Floats
+from onepath.latency.predictor.features import Floats, is_finite
 
 MAX_TREES = 300
 DEPTH = 2
@@ -17,6 +17,7 @@ LEARNING_RATE = 0.05
 SHARE_OF_PAIRS = 0.5
 NUM_FOLDS = 5
 _ROWS_AT_ONCE = 2048
+_MOST_DEPTH = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +117,31 @@ class Trees:
         arrays = {name: tensors[name] for name in names}
         return cls(**arrays, start_ms=float(tensors["start_ms"][0]), depth=int(tensors["depth"][0]))
 
+    def flaw(self, num_features: int) -> str | None:
+        """Why it cannot predict from so many features, where its numbers came from a file; None where it can."""
+        nodes = (len(self.value_ms),) if self.value_ms.ndim == 1 else (0,)
+        for name, most in (("left", nodes[0]), ("right", nodes[0]), ("feature", num_features)):
+            if not _is_index(getattr(self, name), nodes, most):
+                return f"{name} must be {nodes[0]} whole numbers from 0 to {most - 1}"
+        if not _is_index(self.roots, (len(self.roots),) if self.roots.ndim == 1 else (0,), nodes[0]):
+            return f"roots must be whole numbers from 0 to {nodes[0] - 1}"
+        if not (is_finite(self.threshold, nodes) and is_finite(self.value_ms, nodes)):
+            return "threshold and value_ms must be finite numbers, one for each node"
+        if not 0 <= self.depth <= _MOST_DEPTH:
+            return f"depth must be from 0 to {_MOST_DEPTH}"
+        return None if is_finite(np.array([self.start_ms]), (1,)) else "start_ms must be finite"
+
     def details(self) -> dict[str, Any]:
         """What the report says of the fit."""
         return {"num_trees": len(self.roots)}
+
+
+def _is_index(values: npt.NDArray[Any], shape: tuple[int, ...], most: int) -> bool:
+    return (
+        values.dtype.kind == "i"
+        and values.shape == shape
+        and (not values.size or bool(values.min() >= 0 and values.max() < most))
+    )
 
 
 def _boosting(num_trees: int, num_pairs: int, seed: int) -> Any:
