@@ -11,6 +11,7 @@ from onepath.estimate import AnticipatingEstimator, Estimate, Estimator, Superne
 from onepath.nn import Supernet
 from onepath.search import Algorithm, FeasibleSet, Limit, Proposal
 from onepath.space import Architecture
+from onepath.train.checks import check_supernet
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def search_supernet(
 
     Raises:
         InfeasibleError: no architecture, or too few, meet the limits; names the smallest and the median cost.
+        ShapeError: shapes do not fit, see `check_supernet`.
     """
+    check_supernet(supernet, data)
     feasible = feasible_set(supernet, data.input_shape, constraints)
     estimator = SupernetEstimator(supernet, data) if estimator is None else estimator
     trials: list[Trial] = []

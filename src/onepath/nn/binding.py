@@ -87,6 +87,13 @@ def choices_by_path(root: nn.Module, space: SearchSpace) -> dict[str, tuple[Choi
     }
 
 
+def conditions_by_path(root: nn.Module) -> dict[str, Condition]:
+    """Path of each bound module -> the options under which it is in the network."""
+    sites = _Sites()
+    _collect(root, "", (), sites)
+    return {path: condition for path, (condition, _) in sites.modules.items()}
+
+
 def _not_implied(condition: Condition, own: tuple[Choice, ...], space: SearchSpace) -> Condition:
     """The part of a condition that the activity of the other choices of the condition does not say already."""
     others = {*own, *(choice for choice, _ in condition)}

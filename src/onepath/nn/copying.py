@@ -15,11 +15,11 @@ import types
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from onepath.errors import BindingError
 from onepath.nn.selection import Selection
@@ -30,6 +30,7 @@ _ATOMS = frozenset(
     {type(None), bool, int, float, complex, str, bytes, type, torch.dtype, torch.device, torch.Size, slice}
     | {Choice, Expression, SearchSpace, Architecture, types.BuiltinFunctionType, types.ModuleType}
 )
+M = TypeVar("M", bound=nn.Module)
 _CONTAINERS = frozenset({dict, OrderedDict, list, set})
 _DICTS = ("_parameters", "_buffers", "_modules")
 
@@ -84,11 +85,12 @@ class Copier:
             else:
                 others.append(name)
         values["_compiled_call_impl"] = None
-        for tensors in (clone._parameters, clone._buffers):
+        registries: tuple[dict[str, Any], ...] = (clone._parameters, clone._buffers)
+        for tensors in registries:
             for name, tensor in tensors.items():
                 if tensor is None:
                     continue
-                if isinstance(tensor, UninitializedTensorMixin):
+                if is_lazy(tensor):
                     raise BindingError(
                         f"{self.path(module) or 'root'}: a module must know its shapes to be copied, but {name!r} of "
                         f"{type(module).__name__} has none yet. Run the module once before, or give it its sizes."
@@ -128,8 +130,8 @@ class Copier:
                     clone.__dict__[name] = self._mapped(module.__dict__[name])
                 except (TypeError, AttributeError, RecursionError) as error:
                     raise BindingError(
-                        f"{self.path(module) or 'root'}: what a module of a supernet holds must be possible to copy, but "
-                        f"attribute {name!r} of {type(module).__name__}, which leads to other modules, raised "
+                        f"{self.path(module) or 'root'}: what a module of a supernet holds must be possible to "
+                        f"copy, but attribute {name!r} of {type(module).__name__}, which leads to other modules, raised "
                         f"{type(error).__name__}: {error}. Hold the modules in an nn.ModuleList or nn.ModuleDict."
                     ) from error
 
@@ -290,7 +292,7 @@ def unfilled_copy(module: nn.Module, device: torch.device) -> nn.Module:
     return whole_copy(module, lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype, device=device))
 
 
-def whole_copy(module: nn.Module, tensor: Callable[[Tensor], Tensor]) -> Any:
+def whole_copy(module: M, tensor: Callable[[Tensor], Tensor]) -> M:
     """A copy of a tree of modules, choice blocks and elastic layers included; see `Copier`."""
     copier = Copier(module, tensor)
 
@@ -307,4 +309,4 @@ def whole_copy(module: nn.Module, tensor: Callable[[Tensor], Tensor]) -> Any:
     result = copied(module)
     with torch.no_grad():
         copier.finish(copied)
-    return result
+    return cast(M, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +80,11 @@ class _Extraction:
 
     def share(self, module: nn.Module, plain: nn.Module) -> None:
         """Let a plain layer hold the tensors of a layer before it that came from the same part of the same ones."""
-        for originals, made in ((module._parameters, plain._parameters), (module._buffers, plain._buffers)):
+        pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            (module._parameters, plain._parameters),
+            (module._buffers, plain._buffers),
+        ]
+        for originals, made in pairs:
             for name, tensor in made.items():
                 original = originals.get(name)
                 if original is None or tensor is None:

@@ -120,12 +120,12 @@ def _marked(path: str, module: nn.Module) -> list[_Expected]:
 
 def _reset(module: nn.Module) -> None:
     """The module's own initialisation, whatever its weights are computed from."""
-    if parametrize.is_parametrized(module):
-        _reset_parametrized(module)
-        return
     reset = _reset_of(module)
     assert reset is not None
-    reset()
+    if parametrize.is_parametrized(module):
+        _reset_parametrized(module)
+    else:
+        reset()
     for hook in module._forward_pre_hooks.values():
         _take_over(module, hook)
 
@@ -139,7 +139,9 @@ def _reset_parametrized(module: nn.Module) -> None:
     module.__class__ = parametrized.__bases__[0]
     module._parameters.update(bare)
     try:
-        _reset(module)
+        reset = _reset_of(module)
+        assert reset is not None
+        reset()
     finally:
         for name in bare:
             del module._parameters[name]

@@ -31,7 +31,7 @@ def check_modules(root: nn.Module) -> None:
     owners: dict[int, tuple[str, nn.Module]] = {}
     for path, module in modules.items():
         _check_held(path, module, registered)
-        if has_choices(module) and _is_computed(module):
+        if _is_computed(module) and has_choices(module):
             raise BindingError(
                 f"{path or 'root'}: an elastic layer must hold its weight itself, but that of {type(module).__name__} "
                 "is computed by a weight norm or another parametrisation. Use the plain layer, or none of these."

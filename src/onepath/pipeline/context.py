@@ -121,6 +121,7 @@ class Run(Materials):
                 )
             if (check := METHODS[self.config.method].check) is not None:
                 check(self.blank.space)
+            self._check_network()
             self.check_limits(self.latencies.check_given())
             facts["space_fingerprint"] = self.blank.space.fingerprint
             if fresh:
@@ -131,6 +132,17 @@ class Run(Materials):
         if not self.facts:
             self.directory.store.put_stage(StageRow("data", done=True, record=facts))
             self.facts = facts
+
+    def _check_network(self) -> None:
+        """Run the supernet dry, and draw the fresh weights that the winner and random networks are trained from."""
+        from onepath.train.checks import check_fresh, check_supernet
+
+        config = self.config
+        parts = config.num_ghost_batches or 1
+        size = min(config.batch_size or 2, self.task.num_examples("train")) // parts
+        adds = METHODS[config.method].relaxed is not None or config.method == "one-shot"
+        check_supernet(self.blank, self.task, adds=adds, batch=max(1, min(size, 2)))
+        check_fresh(self.blank)
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         defaults = RunConfig().model_dump(mode="json")
