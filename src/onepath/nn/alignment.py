@@ -8,6 +8,7 @@ with candidates that agree and may then move apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -87,9 +88,12 @@ def copy_centre(target: Tensor, source: Tensor) -> None:
     if not is_kernel or any((ours - theirs) % 2 for ours, theirs in sides):
         return
     common = [min(side) for side in sides]
-    inner = [
-        tuple(slice((kernel[i] - n) // 2, (kernel[i] + n) // 2) for i, n in enumerate(common))
-        for kernel in (target.shape[2:], source.shape[2:])
-    ]
     target.zero_()
-    target[(..., *inner[0])] = source[(..., *inner[1])]
+    _centre(target, common).copy_(_centre(source, common))
+
+
+def _centre(kernel: Tensor, sides: Sequence[int]) -> Tensor:
+    """A view of the middle of a kernel (O, I, *), of these sides."""
+    for dim, side in enumerate(sides, start=2):
+        kernel = kernel.narrow(dim, (kernel.shape[dim] - side) // 2, side)
+    return kernel

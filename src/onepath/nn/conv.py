@@ -84,8 +84,8 @@ class ElasticConv2d(nn.Conv2d):
             )
         except (ValueError, TypeError, RuntimeError) as error:
             raise BindingError(
-                f"ElasticConv2d: sizes and options must be those of an nn.Conv2d, which says: {shown(str(error), 160)}. "
-                "Change them."
+                "ElasticConv2d: sizes and options must be those of an nn.Conv2d, which says: "
+                f"{shown(str(error), 160)}. Change them."
             ) from error
         self.path = ""
         self.selection = Selection()
@@ -104,7 +104,9 @@ class ElasticConv2d(nn.Conv2d):
         """Reject kernels of a side whose centres do not line up, or that have too little padding."""
         if isinstance(kernel, int):
             return
-        sizes = sorted({int(size) for size in (kernel.options if isinstance(kernel, Choice) else kernel.values())})
+        sizes = sorted(
+            {int(size) for size in (kernel.options if isinstance(kernel, Choice) else kernel.values())}
+        )
         most = (sizes[-1] - sizes[0]) // 2 * self.dilation[side]
         padding = 0 if self.padding == "valid" else self.padding
         if len({size % 2 for size in sizes}) > 1 or not (padding == "same" or self._padding[side] >= most):
@@ -169,7 +171,7 @@ class ElasticConv2d(nn.Conv2d):
             (weight.shape[2], weight.shape[3]),
             groups=groups,
             bias=bias is not None,
-            padding_mode=self.padding_mode,  # type: ignore[arg-type]
+            padding_mode=self.padding_mode,
             device="meta",
             **options,
         )

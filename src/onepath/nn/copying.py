@@ -131,7 +131,7 @@ class Copier:
                 except (TypeError, AttributeError, RecursionError) as error:
                     raise BindingError(
                         f"{self.path(module) or 'root'}: what a module of a supernet holds must be possible to "
-                        f"copy, but attribute {name!r} of {type(module).__name__}, which leads to other modules, raised "
+                        f"copy, but attribute {name!r} of {type(module).__name__}, which leads to others, raised "
                         f"{type(error).__name__}: {error}. Hold the modules in an nn.ModuleList or nn.ModuleDict."
                     ) from error
 

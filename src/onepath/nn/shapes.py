@@ -34,18 +34,19 @@ def dry_passes(supernet: Supernet, inputs: Tensor, *, adds: bool) -> Iterator[An
     """Run every candidate and every option of a copy of a supernet that may be thrown away.
 
     Args:
-        supernet: a copy, in the mode to check; its modules are changed.
+        supernet: a copy; its modules are changed.
         inputs: a batch, on its device.
         adds: whether the method adds the outputs of candidates, which must then have one shape. Otherwise a block's
             candidates may return different shapes where what follows accepts each.
 
     Yields:
-        The output of each pass.
+        The output of each pass, all in training mode but the last, in evaluation mode, which runs one path.
 
     Raises:
         ShapeError: a candidate does not accept the input of its block, candidates that are added or edges differ in
             shape, or what follows does not accept an output; names block, candidate and shapes.
     """
+    supernet.train()
     watch = _Watch(supernet, adds)
     varying = watch.varying()
     yield watch.run(inputs, {})
@@ -58,6 +59,9 @@ def dry_passes(supernet: Supernet, inputs: Tensor, *, adds: bool) -> Iterator[An
     for choice in list(watch.differing):
         for option in choice.options[1:]:
             yield watch.run(inputs, {choice: option})
+    watch.release()
+    supernet.eval()
+    yield watch.run(inputs, {})
 
 
 def _some_options(choice: Choice, rng: np.random.Generator) -> list[Option]:
@@ -94,6 +98,12 @@ class _Watch:
             if forward is not None:
                 module.__dict__["forward"] = forward
 
+    def release(self) -> None:
+        """Let modules run one path again."""
+        for module in self.root.modules():
+            if has_choices(module):
+                module.__dict__.pop("forward", None)
+
     def note(self, choice: Choice | None) -> None:
         """A choice whose module runs all of its options in every pass."""
         if choice is not None and (self.adds or self.readers[choice] == 1):
@@ -119,7 +129,11 @@ class _Watch:
         found = explained(error, self.root)
         if not self.differing:
             return found
-        return ShapeError(f"{found}. Candidates differ: {'; '.join(self.differing.values())}")
+        return ShapeError(f"{found}. {self.differences()}")
+
+    def differences(self) -> str:
+        """The candidates met so far that return different shapes, in words."""
+        return f"Shapes differ: {'; '.join(self.differing.values())}"
 
     def block(self, block: ChoiceBlock, *inputs: Any, **named: Any) -> Any:
         """Every candidate of a block; the output of the active one."""
@@ -148,7 +162,7 @@ class _Watch:
             raise ShapeError(
                 f"{block.path or 'root'}: every candidate must accept the block's input, but candidate "
                 f"{block.gate_names[index]!r} does not accept {described(inputs)}{where}"
-                + (f". Candidates differ: {'; '.join(self.differing.values())}" if self.differing else "")
+                + (f". {self.differences()}" if self.differing else "")
             ) from error
 
     def edges(self, node: EdgeSum, states: Any) -> Tensor:
@@ -174,9 +188,8 @@ class _Watch:
         """Note a choice whose options return different shapes."""
         words = {name: described(output) for name, output in outputs.items()}
         if len(set(words.values())) > 1:
-            self.differing[choice] = f"of {path or 'root'} " + ", ".join(
-                f"{name} returns {word}" for name, word in words.items()
-            )
+            returned = ", ".join(f"{name} returns {word}" for name, word in words.items())
+            self.differing[choice] = f"in {path or 'root'} {returned}"
 
     def check_sum(self, path: str, outputs: dict[str, Any], inputs: Any, why: str) -> None:
         """Reject outputs that cannot be added, or that would be broadcast."""
@@ -189,8 +202,9 @@ class _Watch:
                 )
             if output.shape != expected.shape:
                 raise ShapeError(
-                    f"{path or 'root'}: all outputs must have one shape, since {why}, but for {described(inputs)} "
-                    f"{first} returns {described(expected)} and {name} {described(output)}. Make them equal."
+                    f"{path or 'root'}: all outputs must have one shape, since {why}, but for an input of "
+                    f"{described(inputs)} {first} returns {described(expected)} and {name} {described(output)}. Make "
+                    "them equal."
                 )
 
 
@@ -201,7 +215,7 @@ def _is_on_meta(module: nn.Module) -> bool:
 
 def _normalised(layer: _BatchNorm, x: Tensor) -> Tensor:
     """In the place of a normalisation on the meta device, where it takes most of the time otherwise."""
-    layer._check_input_dim(x)
+    layer._check_input_dim(x)  # type: ignore[no-untyped-call]
     if x.shape[1] != layer.num_features:
         raise ValueError(f"num_features is {layer.num_features}, but the input has {x.shape[1]} channels")
     if layer.training and x.numel() == x.shape[1]:

@@ -79,7 +79,9 @@ class _Arithmetic:
                 left.extend(item)
             elif isinstance(item, dict):
                 left.extend(item.values())
-        raise SpaceError("a choice must not be given to a function of torch; use an elastic layer or a ChoiceBlock")
+        raise SpaceError(
+            "a choice must not be given to a function of torch; use an elastic layer or a ChoiceBlock"
+        )
 
 
 @dataclass(frozen=True, eq=False)
