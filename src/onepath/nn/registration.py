@@ -53,7 +53,7 @@ def _check_held(path: str, module: nn.Module, registered: set[int]) -> None:
         if name in _REGISTRIES or not isinstance(value, (list, tuple, dict, set)) or not value:
             continue
         for held in _modules_in(value, 0):
-            if id(held) not in registered and any(has_choices(part) for part in held.modules()):
+            if any(has_choices(part) and id(part) not in registered for part in held.modules()):
                 raise BindingError(
                     f"{path or 'root'}: modules with choices must be submodules, but attribute {name!r} of "
                     f"{type(module).__name__} holds {type(held).__name__} in a plain {type(value).__name__}. Use "
