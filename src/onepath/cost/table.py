@@ -76,25 +76,16 @@ class _Measured:
         self.supernet, self.input_shape, self.kind = supernet, input_shape, kind
         self.space = supernet.space
         self.choices_of = dependencies(supernet)
-        self.choices_of_shared = _choices_of_shared(supernet, self.choices_of) if kind == "params" else {}
 
     def cost_by_choices(self, indices: Sequence[int]) -> dict[tuple[str, ...], int]:
         """Names of choices -> summed cost of the layers that depend on just these."""
         architecture = self.space.architecture(indices)
         cost, origins = architecture_cost(self.supernet, architecture, self.input_shape)
         result: dict[tuple[str, ...], int] = {}
-        counted: set[int] = set()  # parameters that several modules share
         for module, path in origins.items():
             own = cost.macs_by_module.get(module, 0)
             if self.kind == "params":
-                own = 0
-                for name, parameter in module.named_parameters(recurse=False):
-                    shared = self.choices_of_shared.get((path, name))
-                    if shared is None:
-                        own += parameter.numel()
-                    elif id(parameter) not in counted:
-                        counted.add(id(parameter))
-                        result[shared] = result.get(shared, 0) + parameter.numel()
+                own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
             elif self.kind == "layers":
                 own = int(is_layer(module))
             if own:
@@ -113,27 +104,9 @@ def dependencies(supernet: Supernet) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _choices_of_shared(
-    supernet: Supernet, choices_of: dict[str, tuple[str, ...]]
-) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Path and name of each parameter that several modules share -> all the choices that these depend on."""
-    owners: dict[int, list[tuple[str, str]]] = {}
-    for path, module in supernet.module.named_modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None and path in choices_of:
-                owners.setdefault(id(parameter), []).append((path, name))
-    result: dict[tuple[str, str], tuple[str, ...]] = {}
-    for places in owners.values():
-        if len(places) > 1:
-            names = {name for path, _ in places for name in choices_of[path]}
-            result |= dict.fromkeys(places, tuple(sorted(names, key=supernet.space.column)))
-    return result
-
-
 def _groups(twins: _Measured) -> list[tuple[str, ...]]:
-    """The distinct non-empty sets of choices that some layer, or a parameter that several share, depends on."""
-    groups = (*twins.choices_of.values(), *twins.choices_of_shared.values())
-    return [names for names in dict.fromkeys(groups) if names]
+    """The distinct non-empty sets of choices that some layer depends on."""
+    return [names for names in dict.fromkeys(twins.choices_of.values()) if names]
 
 
 def _terms(space: SearchSpace, groups: list[tuple[str, ...]], twins: _Measured) -> list[CostTerm]:

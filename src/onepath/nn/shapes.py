@@ -2,7 +2,8 @@
 
 In one pass every candidate of every choice block runs once, on the input that the block gets along the path at hand;
 nested blocks do the same, so that the work grows with the number of candidates and not with that of paths. Where
-shapes depend on sizes that are choices, or on a choice that several layers share, a few passes take every option.
+shapes depend on sizes that are choices, or on a choice that several layers share, a few such passes take options of
+them, and paths the other options.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
 from onepath.errors import ShapeError, UserError
 from onepath.nn.choice_block import ChoiceBlock
@@ -26,8 +26,10 @@ from onepath.nn.selection import has_choices
 from onepath.nn.supernet import Supernet, bound_selection
 from onepath.space import Choice, Option
 
-_MOST_PASSES = 16
-_LEAST_PASSES = 4  # so that sizes that must agree meet different options
+_NUM_FULL = (
+    4  # passes of all candidates under other sizes, so that sizes that must agree meet different options
+)
+_MOST_OPTIONS = 32
 
 
 def dry_passes(supernet: Supernet, inputs: Tensor, *, adds: bool) -> Iterator[Any]:
@@ -49,24 +51,27 @@ def dry_passes(supernet: Supernet, inputs: Tensor, *, adds: bool) -> Iterator[An
     supernet.train()
     watch = _Watch(supernet, adds)
     varying = watch.varying()
+    rng = np.random.default_rng(0)
+    orders = {choice: _some_options(choice, rng) for choice in watch.first}
+    num = max((len(orders[choice]) for choice in varying), default=0)
     yield watch.run(inputs, {})
-    if varying:
-        most = max(choice.num_options for choice in varying)
-        rng = np.random.default_rng(0)
-        orders = {choice: _some_options(choice, rng) for choice in varying}
-        for number in range(max(_LEAST_PASSES, min(most, _MOST_PASSES))):
-            yield watch.run(inputs, {c: order[number % len(order)] for c, order in orders.items()})
+    for number in range(_NUM_FULL if varying else 0):
+        yield watch.run(inputs, {choice: orders[choice][number % len(orders[choice])] for choice in varying})
     for choice in list(watch.differing):
         for option in choice.options[1:]:
             yield watch.run(inputs, {choice: option})
     watch.release()
+    for number in range(_NUM_FULL, num):
+        yield watch.run(inputs, {choice: order[number % len(order)] for choice, order in orders.items()})
     supernet.eval()
     yield watch.run(inputs, {})
 
 
 def _some_options(choice: Choice, rng: np.random.Generator) -> list[Option]:
     """The options in a random order; of many, some from the first to the last."""
-    places = np.linspace(0, choice.num_options - 1, min(choice.num_options, _MOST_PASSES)).round().astype(int)
+    places = (
+        np.linspace(0, choice.num_options - 1, min(choice.num_options, _MOST_OPTIONS)).round().astype(int)
+    )
     return [choice.options[place] for place in rng.permutation(places)]
 
 
@@ -93,8 +98,6 @@ class _Watch:
             elif isinstance(module, ElasticDepth) and isinstance(module.depth, Choice):
                 forward = functools.partial(self.depth, module)
                 self.note(module.depth)
-            elif isinstance(module, _BatchNorm) and not has_choices(module) and _is_on_meta(module):
-                forward = functools.partial(_normalised, module)
             if forward is not None:
                 module.__dict__["forward"] = forward
 
@@ -206,18 +209,3 @@ class _Watch:
                     f"{described(inputs)} {first} returns {described(expected)} and {name} {described(output)}. Make "
                     "them equal."
                 )
-
-
-def _is_on_meta(module: nn.Module) -> bool:
-    tensors = (*module._parameters.values(), *module._buffers.values())
-    return all(tensor is None or tensor.is_meta for tensor in tensors)
-
-
-def _normalised(layer: _BatchNorm, x: Tensor) -> Tensor:
-    """In the place of a normalisation on the meta device, where it takes most of the time otherwise."""
-    layer._check_input_dim(x)  # type: ignore[no-untyped-call]
-    if x.shape[1] != layer.num_features:
-        raise ValueError(f"num_features is {layer.num_features}, but the input has {x.shape[1]} channels")
-    if layer.training and x.numel() == x.shape[1]:
-        raise ValueError(f"Expected more than 1 value per channel when training, got {described(x)}")
-    return torch.empty_like(x)
