@@ -142,7 +142,8 @@ class Run(Materials):
         size = min(config.batch_size or 2, self.task.num_examples("train")) // parts
         adds = METHODS[config.method].relaxed is not None or config.method == "one-shot"
         check_supernet(self.blank, self.task, adds=adds, batch=max(1, min(size, 2)))
-        check_fresh(self.blank)
+        if config.retrain_from != "inherited":
+            check_fresh(self.blank)
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         defaults = RunConfig().model_dump(mode="json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import random
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,14 @@ def check_model(model: nn.Module, task: Task, *, batch: int = 2) -> None:
         except Exception as error:
             raise explained(error, copy) from error
         _check_output(output, task, inputs)
+
+
+def warn_unless_fresh(supernet: Supernet) -> None:
+    """Warn before a search whose result may only be extracted with inherited weights; see `check_fresh`."""
+    try:
+        check_fresh(supernet)
+    except BindingError as error:
+        warnings.warn(f"what is found cannot be trained from scratch: {error}", stacklevel=3)
 
 
 def check_fresh(supernet: Supernet) -> None:
