@@ -10,6 +10,7 @@ import torch
 from onepath.estimate.estimator import Estimate
 from onepath.estimate.recalibration import recalibrate_on_task
 from onepath.train import Recipe, evaluate, train_model
+from onepath.train.checks import check_fresh
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +34,9 @@ class StandaloneEstimator:
         recipe: default `Recipe.for_task`, to retrain.
         device: where to train.
         seed: of the fresh weights and of the training; the same for every architecture.
+
+    Raises:
+        BindingError: a module cannot initialise its own parameters.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class StandaloneEstimator:
         device: str | torch.device = "cpu",
         seed: int = 0,
     ) -> None:
+        check_fresh(supernet)
         self._supernet = supernet
         self._task = task
         self._recipe = Recipe.for_task(task, retrain=True) if recipe is None else recipe

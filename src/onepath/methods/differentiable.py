@@ -29,6 +29,7 @@ from onepath.train import (
     TrainingPoint,
     train_relaxed,
 )
+from onepath.train.checks import check_supernet, warn_unless_fresh
 from onepath.train.training import Checkpoint, OnPoint, OnUpdate
 
 NUM_SAMPLES = 4096
@@ -88,6 +89,8 @@ def search_relaxed(
             f"warmup_epochs < epochs must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}; lower "
             "warmup_epochs"
         )
+    warn_unless_fresh(supernet)
+    check_supernet(supernet, data, adds=True)
     limits = feasible_set(supernet, data.input_shape, constraints).limits
     curve = train_relaxed(
         supernet,

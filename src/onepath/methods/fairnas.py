@@ -19,6 +19,7 @@ from onepath.methods.supernet_search import Found, search_supernet
 from onepath.nn import Supernet
 from onepath.search import NSGA2
 from onepath.train import Recipe, Reduction, StrictFairnessSampler, train_supernet
+from onepath.train.checks import warn_unless_fresh
 
 
 def fairnas(
@@ -48,6 +49,7 @@ def fairnas(
     Raises:
         ConfigurationError: some choices depend on others.
     """
+    warn_unless_fresh(supernet)
     sampler = StrictFairnessSampler(supernet.space)
     recipe = Recipe.for_task(data, epochs=epochs)
     recipe = fair_recipe(recipe, sampler.num_paths) if epochs is None else recipe

@@ -17,6 +17,7 @@ from onepath.methods.supernet_search import Found, search_supernet
 from onepath.nn import Supernet
 from onepath.search import RandomSearch
 from onepath.train import PathDropoutSampler, Recipe, train_supernet
+from onepath.train.checks import warn_unless_fresh
 
 
 def one_shot(
@@ -45,6 +46,7 @@ def one_shot(
     Raises:
         ConfigurationError: a size depends on a choice block, or `rate` is out of its range.
     """
+    warn_unless_fresh(supernet)
     # Sums of candidates from the first update: a start from one path would train weights of another scale.
     recipe = dataclasses.replace(Recipe.for_task(data, epochs=epochs), one_path=0.0)
     num_updates = recipe.epochs * data.updates_per_epoch(recipe.batch_size)

@@ -17,6 +17,7 @@ from onepath.methods.supernet_search import Found, search_supernet
 from onepath.nn import Supernet
 from onepath.search import Evolution
 from onepath.train import UniformSampler, train_supernet
+from onepath.train.checks import warn_unless_fresh
 
 
 def spos(
@@ -40,6 +41,7 @@ def spos(
         generations: after the first, random one.
         seed: of all that is drawn.
     """
+    warn_unless_fresh(supernet)
     train_supernet(supernet, data, sampler=UniformSampler(supernet.space), epochs=epochs, seed=seed)
     algorithm = Evolution(supernet.space, seed=seed, population=population, generations=generations)
     return search_supernet(supernet, data, algorithm, constraints=constraints)

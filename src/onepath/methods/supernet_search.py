@@ -20,6 +20,7 @@ from onepath.estimate import (
 from onepath.nn import Supernet
 from onepath.search import Algorithm, FeasibleSet, Limit, Proposal
 from onepath.space import Architecture
+from onepath.train.checks import check_supernet
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ def search_supernet(
 
     Raises:
         InfeasibleError: no architecture, or too few, meet the limits; names the smallest and the median cost.
+        ShapeError: shapes do not fit, see `check_supernet`.
     """
+    check_supernet(supernet, data)
     feasible = feasible_set(supernet, data.input_shape, constraints)
     own = SupernetEstimator(supernet, data) if estimator is None else None
     estimator = own if estimator is None else estimator

@@ -22,6 +22,7 @@ from onepath.methods.supernet_search import Found, search_supernet
 from onepath.nn import Supernet
 from onepath.search import MutationEvolution
 from onepath.train import Recipe, train_model
+from onepath.train.checks import check_fresh
 
 POPULATION = 512
 NUM_SCORED = 8 * POPULATION
@@ -73,7 +74,9 @@ def zen(
     Raises:
         ConfigurationError: there is no such score.
         InfeasibleError: no architecture meets the limits.
+        BindingError: a module cannot initialise its own parameters.
     """
+    check_fresh(space)
     algorithm = MutationEvolution(space.space, seed=seed, num=num, population=population)
     estimator = ScoreEstimator(score, space, data, batch_size=batch_size, device=device, seed=seed)
     found = search_supernet(space, data, algorithm, constraints=constraints, estimator=estimator)

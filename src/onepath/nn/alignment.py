@@ -8,6 +8,7 @@ with candidates that agree and may then move apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -47,7 +48,7 @@ def align_candidates(supernet: Supernet, path: Architecture) -> None:
     """Give the weights of each block's candidate on `path` to its siblings, as far as their shapes allow, in place.
 
     A candidate with a method `inherit_from` decides itself; of any other, parameters and buffers of the same name are
-    copied, a kernel of another size by its centre (the rest of a larger one becomes 0).
+    copied, a kernel of other sides by its centre (the rest of a larger one becomes 0).
     """
     options = path.options
     with torch.no_grad():
@@ -74,15 +75,25 @@ def copy_matching(target: nn.Module, source: nn.Module) -> None:
 
 
 def copy_centre(target: Tensor, source: Tensor) -> None:
-    """Copy where shapes are equal, or where only the sides of square kernels differ by an even number."""
+    """Copy where shapes are equal, or where only the sides of kernels differ, each by an even number.
+
+    Kernels, of one to three dimensions behind the two of channels, are put centre on centre: what a smaller side leaves
+    of a larger one becomes 0, and what of a larger one lies outside a smaller one is left out.
+    """
     if target.shape == source.shape:
         target.copy_(source)
-    elif target.dim() == source.dim() == 4 and target.shape[:2] == source.shape[:2]:
-        margin = (target.shape[-1] - source.shape[-1]) // 2
-        if (target.shape[-1] - source.shape[-1]) % 2 == 0 and margin > 0:
-            target.zero_()
-            target[..., margin:-margin, margin:-margin] = source
-        elif (target.shape[-1] - source.shape[-1]) % 2 == 0:
-            target.copy_(
-                source[..., -margin : source.shape[-2] + margin, -margin : source.shape[-1] + margin]
-            )
+        return
+    sides = list(zip(target.shape[2:], source.shape[2:], strict=False))
+    is_kernel = target.dim() == source.dim() in (3, 4, 5) and target.shape[:2] == source.shape[:2]
+    if not is_kernel or any((ours - theirs) % 2 for ours, theirs in sides):
+        return
+    common = [min(side) for side in sides]
+    target.zero_()
+    _centre(target, common).copy_(_centre(source, common))
+
+
+def _centre(kernel: Tensor, sides: Sequence[int]) -> Tensor:
+    """A view of the middle of a kernel (O, I, *), of these sides."""
+    for dim, side in enumerate(sides, start=2):
+        kernel = kernel.narrow(dim, (kernel.shape[dim] - side) // 2, side)
+    return kernel

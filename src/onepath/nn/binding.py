@@ -11,6 +11,7 @@ from onepath.errors import BindingError
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.depth import ElasticDepth
 from onepath.nn.edge_sum import EdgeSum
+from onepath.nn.registration import check_modules
 from onepath.nn.selection import Selection, has_choices
 from onepath.space import Choice, Option, SearchSpace
 
@@ -43,8 +44,10 @@ def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
         selection.
 
     Raises:
-        BindingError: no choice at all, or two different choices of one name; the message has both paths.
+        BindingError: no choice at all, or two different choices of one name, the message has both paths; or a
+            module that cannot be part of a supernet, see `check_modules`.
     """
+    check_modules(root)
     selection = Selection()
     sites = _Sites()
     for path, module in root.named_modules():
@@ -82,6 +85,13 @@ def choices_by_path(root: nn.Module, space: SearchSpace) -> dict[str, tuple[Choi
         path: tuple(dict.fromkeys((*(choice for choice, _ in _not_implied(condition, own, space)), *own)))
         for path, (condition, own) in sites.modules.items()
     }
+
+
+def conditions_by_path(root: nn.Module) -> dict[str, Condition]:
+    """Path of each bound module -> the options under which it is in the network."""
+    sites = _Sites()
+    _collect(root, "", (), sites)
+    return {path: condition for path, (condition, _) in sites.modules.items()}
 
 
 def _not_implied(condition: Condition, own: tuple[Choice, ...], space: SearchSpace) -> Condition:

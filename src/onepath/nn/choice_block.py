@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ class ChoiceBlock(nn.Module):
     """The gated sum of its candidates; a candidate whose gate is not active is not computed.
 
     Args:
-        candidates: name -> module, at least one; a sequence names them "0", "1", ... All take the same input
+        candidates: name -> module, at least one; a sequence names them "0", "1", ... All take the same inputs
             and return the same shape.
         choice: a `Choice` whose options are the candidates' names in their order, to share one decision
             between several blocks. By default the supernet makes one and names it by the block's module path.
@@ -84,30 +85,44 @@ class ChoiceBlock(nn.Module):
             "Put the module into a Supernet and call it with an architecture."
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Sum of the active candidates' outputs, each times its weight."""
+    def forward(self, *inputs: Any, **named: Any) -> Tensor:
+        """Sum of the active candidates' outputs, each times its weight; every candidate gets all the inputs.
+
+        Raises:
+            SpaceError: a gate whose estimator recomputes the candidates, for several inputs.
+        """
         gate = self.gate()
-        is_alone = len(gate.active) == 1 and gate.estimator is None
-        outputs = [self.candidate(index)(x) if is_alone else self.run(index, x) for index in gate.active]
+        if len(gate.active) == 1 and gate.estimator is None:
+            outputs = [self.candidate(gate.active[0])(*inputs, **named)]
+        else:
+            outputs = [self.run(index, *inputs, **named) for index in gate.active]
         if gate.weights is not None:
             outputs = [weight * output for weight, output in zip(gate.weights, outputs, strict=True)]
         total: Tensor = outputs[0]
         for output in outputs[1:]:
             total = total + output
-        return total if gate.estimator is None else gate.estimator(self, x, total)
+        if gate.estimator is None:
+            return total
+        if len(inputs) != 1 or named:
+            raise SpaceError(
+                f"{self.path or 'ChoiceBlock'}: gates that learn from all candidates (method proxyless) need blocks of "
+                f"one input, but got {len(inputs) + len(named)}. Use gates='two-path', or another method."
+            )
+        return gate.estimator(self, inputs[0], total)
 
-    def run(self, index: int, x: Tensor) -> Tensor:
-        """What a candidate, by its index in a gate, makes of an input that is needed again.
+    def run(self, index: int, *inputs: Any, **named: Any) -> Tensor:
+        """What a candidate, by its index in a gate, makes of inputs that are needed again.
 
         Raises:
-            SpaceError: the candidate has changed the input in place.
+            SpaceError: the candidate has changed an input in place.
         """
-        if x.is_inference() or torch.compiler.is_compiling():  # without versions
-            output: Tensor = self.candidate(index)(x)
+        tensors = [x for x in (*inputs, *named.values()) if isinstance(x, Tensor)]
+        if torch.compiler.is_compiling() or any(x.is_inference() for x in tensors):  # without versions
+            output: Tensor = self.candidate(index)(*inputs, **named)
             return output
-        before = x._version
-        output = self.candidate(index)(x)
-        if x._version != before:
+        before = [x._version for x in tensors]
+        output = self.candidate(index)(*inputs, **named)
+        if [x._version for x in tensors] != before:
             raise SpaceError(
                 f"{self.path or 'ChoiceBlock'}: a candidate must leave its input as it was, since others read it, but "
                 f"{self.gate_names[index]!r} changes it in place. Let it begin with inplace=False."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from onepath.errors import BindingError
-from onepath.nn.selection import Selection, active_size
+from onepath.nn.selection import Selection
 from onepath.space import Choice
 
 
@@ -48,13 +48,19 @@ class ElasticDepth(nn.Module):
         """The choice of the depth."""
         return (self.depth,) if isinstance(self.depth, Choice) else ()
 
+    def active_depth(self) -> int:
+        """How many blocks run; the largest depth where no supernet has activated anything."""
+        if isinstance(self.depth, int):
+            return self.depth
+        return int(self.selection.options.get(self.depth, max(map(int, self.depth.options))))
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply the first active `depth` blocks."""
-        for index in range(active_size(self.depth, self.selection)):
+        for index in range(self.active_depth()):
             x = self.blocks[index](x)
         return x
 
     def extracted(self, *, inherit: bool) -> nn.Sequential:
         """The kept blocks as an `nn.Sequential`."""
         del inherit
-        return nn.Sequential(*list(self.blocks)[: active_size(self.depth, self.selection)])
+        return nn.Sequential(*list(self.blocks)[: self.active_depth()])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
-from onepath.errors import BindingError, ShapeError
+from onepath.errors import BindingError, ShapeError, shown
 from onepath.nn.gates import Gate
 from onepath.space import Choice, Option, Size
-from onepath.space.choice import size_choices, size_max, size_value
+from onepath.space.choice import Expression, size_choices, size_max, size_value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -57,17 +58,17 @@ def active_size(size: Size, selection: Selection) -> int:
 def check_sizes(layer: str, **sizes: Size) -> None:
     """Reject a size that can become something else than a whole number of 1 or more."""
     for name, size in sizes.items():
-        possible = (
-            [size]
-            if isinstance(size, int)
-            else list(size.options if isinstance(size, Choice) else size.values())
-        )
+        possible: Sequence[object] = [size]
+        if isinstance(size, Choice):
+            possible = size.options
+        elif isinstance(size, Expression):
+            possible = size.values()
         wrong = [
             value for value in possible if not isinstance(value, int) or isinstance(value, bool) or value < 1
         ]
         if wrong:
             raise BindingError(
-                f"{layer}: every value of {name} must be a whole number of 1 or more, but it can be {wrong[0]!r}. "
+                f"{layer}: every value of {name} must be a whole number of 1 or more, but it can be {shown(wrong[0])}. "
                 "Change the options, or round the expression with round_to."
             )
 

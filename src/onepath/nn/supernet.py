@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from onepath.errors import SpaceError
+from onepath.errors import SpaceError, UserError
 from onepath.nn.binding import bind
 from onepath.nn.choice_block import ChoiceBlock
-from onepath.nn.extraction import extract_module, reset_weights
-from onepath.nn.gates import Gated
+from onepath.nn.copying import whole_copy
+from onepath.nn.extraction import extract_module
+from onepath.nn.failures import explained
+from onepath.nn.fresh import Buffers, first_buffers, reset_weights, restore_buffers
+from onepath.nn.gates import Gate, Gated
 from onepath.nn.paths import GatedPath, GhostBatches, Path
 from onepath.nn.selection import Selection
 from onepath.space import Architecture
@@ -45,7 +49,13 @@ class Supernet(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module: nn.Module = module.module if isinstance(module, Supernet) else module
+        self._first_buffers: Buffers
+        if isinstance(module, Supernet):
+            self.module: nn.Module = module.module
+            self._first_buffers = module._first_buffers
+        else:
+            self.module = module
+            self._first_buffers = first_buffers(module)
         self.space, self._selection = bind(self.module)
         self._active: Architecture | None = None
 
@@ -104,25 +114,47 @@ class Supernet(nn.Module):
             assert choice is not None
             self._selection.gates[choice] = gate
 
-    def forward(self, x: Tensor, path: Path | None = None) -> Tensor:
+    def forward(self, *inputs: Any, path: Path | None = None, **named: Any) -> Tensor:
         """Run the module along a path; nothing outside the path is computed.
 
         Args:
-            x: what the module takes.
-            path: see `activate`; `GhostBatches` run each part of `x` along a path of its own, the last one
+            inputs: what the module takes, and last, unless by name, the path.
+            path: see `activate`; `GhostBatches` run each part of the inputs along a path of its own, the last one
                 of which stays active; None runs the path that is active.
+            named: what the module takes by name.
 
         Raises:
             SpaceError: there are no shared weights.
+            ShapeError: a module does not accept what comes to it; names its path.
         """
+        if path is None and len(inputs) > 1 and _is_path(inputs[-1]):
+            path, inputs = inputs[-1], inputs[:-1]
         if not self.shares_weights:
             raise self._without_weights("run")
         if isinstance(path, GhostBatches):
-            parts = torch.tensor_split(x, min(len(path.paths), len(x)))
-            return torch.cat([self.forward(part, own) for part, own in zip(parts, path.paths, strict=False)])
+            num = min(len(path.paths), len(inputs[0]))
+            parts = [torch.tensor_split(x, num) if isinstance(x, Tensor) else (x,) * num for x in inputs]
+            return torch.cat(
+                [
+                    self.forward(*part, path=own, **named)
+                    for *part, own in zip(*parts, path.paths[:num], strict=True)
+                ]
+            )
         if path is not None:
             self.activate(path)
-        output: Tensor = self.module(x)
+        try:
+            output: Tensor = self.module(*inputs, **named)
+        except UserError:
+            raise
+        except Exception as error:
+            if type(error) not in (
+                RuntimeError,
+                ValueError,
+                TypeError,
+                IndexError,
+            ):  # as of memory that is full
+                raise
+            raise explained(error, self.module) from error
         return output
 
     def extract(self, architecture: Architecture, *, inherit: bool = True, seed: int | None = 0) -> nn.Module:
@@ -142,11 +174,15 @@ class Supernet(nn.Module):
                 for those who draw weights of their own.
 
         Returns:
-            A module of the same class as the supernet's module, in the same mode and on the same device.
+            A module of the same class as the supernet's module, in the same mode and on the same device. Parameters
+            that layers share are shared in it; lists, dicts, bound methods, hooks and closures that hold modules of
+            the supernet hold its own instead, see `Copier`. Buffers of modules that are not torch's own are, with
+            fresh weights, as they were when the supernet was made.
 
         Raises:
             SpaceError: the architecture is of another space, or there are no weights to inherit.
-            BindingError: fresh weights for a module that cannot initialise its own parameters.
+            BindingError: fresh weights for a module that cannot initialise its own parameters, or a module that
+                holds others in a way that cannot be copied.
         """
         return self.extract_with_origins(architecture, inherit=inherit, seed=seed)[0]
 
@@ -169,6 +205,7 @@ class Supernet(nn.Module):
             device = next((p.device for p in model.parameters()), torch.device("cpu"))
             if device.type != "meta":
                 model.to("cpu")
+                restore_buffers(origins, self._first_buffers)
                 reset_weights(model, seed)
                 model.to(device)
         return model.train(self.training), origins
@@ -181,19 +218,11 @@ class Supernet(nn.Module):
 
     def on_meta(self) -> Supernet:
         """A copy without data, on torch's meta device: shapes and sizes only."""
-        with torch.no_grad():
-            memo: dict[int, Any] = {
-                id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()
-            }
-            memo.update((id(buffer), buffer.to("meta")) for buffer in self.buffers())
-        gates, self._selection.gates = (
-            self._selection.gates,
-            {},
-        )  # weights that depend on logits cannot be copied
-        try:
-            return copy.deepcopy(self, memo)
-        finally:
-            self._selection.gates = gates
+        return whole_copy(self, lambda tensor: tensor.detach().to("meta"))
+
+    def copied(self) -> Supernet:
+        """A copy that shares nothing: weights, statistics and what is active are its own."""
+        return whole_copy(self, lambda tensor: tensor.detach().clone())
 
     def compile_candidates(self, backend: Any = "inductor") -> int:
         """Compile every candidate by itself with `torch.compile`, so that a new path never compiles again.
@@ -223,6 +252,13 @@ class Supernet(nn.Module):
         for candidate in candidates:
             candidate.compile(dynamic=False, backend=backend)
         return len(candidates)
+
+
+def _is_path(value: object) -> bool:
+    """Whether the last argument of a call is a path, or None in the place of one."""
+    if isinstance(value, Mapping):
+        return all(isinstance(gate, Gate) for gate in value.values())
+    return value is None or isinstance(value, Architecture | GatedPath | GhostBatches)
 
 
 def bound_selection(supernet: Supernet) -> Selection:

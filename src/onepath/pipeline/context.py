@@ -148,6 +148,7 @@ class Run(Materials):
                 )
             if (check := METHODS[self.config.method].check) is not None:
                 check(self.blank.space)
+            self._check_network()
             self.check_limits(self.latencies.check_given())
             facts["space_fingerprint"] = self.blank.space.fingerprint
             facts["sources"] = sources(self.config)
@@ -158,6 +159,18 @@ class Run(Materials):
             self.has_begun = True
         if not self.facts:
             self.facts = facts
+
+    def _check_network(self) -> None:
+        """Run the supernet dry, and draw the fresh weights that the winner and random networks are trained from."""
+        from onepath.train.checks import check_fresh, check_supernet
+
+        config = self.config
+        parts = config.num_ghost_batches or 1
+        size = min(config.batch_size or 2, self.task.num_examples("train")) // parts
+        adds = METHODS[config.method].relaxed is not None or config.method == "one-shot"
+        check_supernet(self.blank, self.task, adds=adds, batch=max(1, min(size, 2)))
+        if config.retrain_from != "inherited":
+            check_fresh(self.blank)
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         defaults = RunConfig().model_dump(mode="json")

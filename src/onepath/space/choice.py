@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,37 @@ class _Arithmetic:
 
     def __rfloordiv__(self, other: Operand) -> Expression:
         return _combine("//", other, self)
+
+    def _refused(self, *_: object) -> NoReturn:
+        """What needs a number at once, which a choice is not before an architecture is active.
+
+        Raises:
+            SpaceError: always.
+        """
+        raise SpaceError(
+            f"{_describe(self)} has no value before an architecture is active, but one is needed here; give it to an "  # type: ignore[arg-type]
+            "elastic layer or ElasticDepth, or write a ChoiceBlock with one module per option"
+        )
+
+    __index__ = __int__ = __float__ = __iter__ = __neg__ = __abs__ = _refused
+    __lt__ = __le__ = __gt__ = __ge__ = _refused
+    __mod__ = __rmod__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _refused
+
+    @classmethod
+    def __torch_function__(cls, _: object, __: object, arguments: Any = (), named: Any = None) -> NoReturn:
+        """Torch asks so where a choice is among the arguments of one of its functions, such as a size."""
+        left = [arguments, named]
+        while left:
+            item = left.pop()
+            if isinstance(item, _Arithmetic):
+                item._refused()
+            if isinstance(item, tuple | list):
+                left.extend(item)
+            elif isinstance(item, dict):
+                left.extend(item.values())
+        raise SpaceError(
+            "a choice must not be given to a function of torch; use an elastic layer or a ChoiceBlock"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from onepath.errors import BindingError
 from onepath.nn import ChoiceBlock, ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
-from onepath.nn.extraction import unfilled_copy
+from onepath.nn.copying import unfilled_copy
 from onepath.nn.selection import Selection
 from onepath.space import Choice, CostTable, CostTerm, Option
 from onepath.spaces.bottleneck import reset_as_mobilenet

@@ -12,6 +12,7 @@ from torch import nn
 from onepath.errors import ConfigurationError
 from onepath.nn.alignment import align_candidates, widest_path
 from onepath.randomness import generator
+from onepath.train.checks import check_model, check_supernet
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
 from onepath.train.recipe import Recipe
@@ -76,6 +77,7 @@ def train_supernet(
     Raises:
         ConfigurationError: the loss is not finite (the checkpoint then still holds the last good state), or
             the checkpoint belongs to another training.
+        ShapeError: before anything is trained, shapes do not fit, see `check_supernet`.
     """
     if recipe is None:
         recipe = Recipe.for_task(task, epochs=epochs)
@@ -83,6 +85,10 @@ def train_supernet(
             recipe = dataclasses.replace(recipe, one_path=0.0)
     elif epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
+    num_parts = getattr(sampler, "num_parts", 1)
+    size = min(recipe.batch_size, task.num_examples("train")) // num_parts
+    adds = getattr(sampler, "adds_candidates", False)
+    check_supernet(supernet, task, adds=adds, batch=max(1, min(size, 2)))
     if compile:
         supernet.compile_candidates()
     num_one_path = recipe.num_one_path(recipe.epochs * task.updates_per_epoch(recipe.batch_size))
@@ -136,7 +142,9 @@ def train_model(
 
     Raises:
         ConfigurationError: see `train_supernet`.
+        ShapeError: see `train_supernet`.
     """
+    check_model(model, task)
     return Training(
         model,
         lambda inputs, _: model(inputs),
@@ -184,7 +192,9 @@ def train_relaxed(
 
     Raises:
         ConfigurationError: the warm-up leaves no epoch for the logits; otherwise see `train_supernet`.
+        ShapeError: see `train_supernet`; candidates of a block must have one shape, since they are added.
     """
+    check_supernet(supernet, task, adds=True, batch=2 if recipe.batch_size > 1 else 1)
     num_warmup = architecture.recipe.warmup_epochs
     if num_warmup >= recipe.epochs:
         raise ConfigurationError(

@@ -33,6 +33,10 @@ class PathDropoutSampler:
         end: share of the updates from which it is final; `begin <= end <= 1`. With both 0 it is constant.
         num_ghost_batches: parts of each batch that have masks of their own.
 
+    Attributes:
+        adds_candidates: that a path adds the outputs of candidates, which must have one shape.
+        num_parts: of each batch.
+
     Raises:
         ConfigurationError: a number is out of its range, or a size depends on a choice block, so that it has
             no value where several candidates run.
@@ -42,6 +46,7 @@ class PathDropoutSampler:
     """
 
     needs_every_update = True
+    adds_candidates = True
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class PathDropoutSampler:
                 f"{num_ghost_batches}. Raise them."
             )
         self.space = space
+        self.num_parts = num_ghost_batches
         self._num_updates, self._num_ghost_batches = num_updates, num_ghost_batches
         self._rate, self._begin, self._end = rate, begin, end
         self._blocks = {c.name: c.num_options for c in space.choices if isinstance(c.options[0], str)}

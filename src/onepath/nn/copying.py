@@ -1,0 +1,312 @@
+"""Copies of a tree of modules that share nothing with it, whatever else its modules hold of one another.
+
+A module is held by its parent, but also by whatever its author keeps: a list, a tuple, a dict, a bound method, a
+`functools.partial`, a hook, the closure or a default of a function, a weak reference, an object. As `copy.deepcopy`,
+a copy is made with one record of what became of what, so that all of these lead to the copies, and a tensor that
+several modules share is copied once. Unlike it, what leads to nothing of the tree stays the same object: a module
+outside the tree, such as a teacher, a choice, a logger.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import types
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from onepath.errors import BindingError
+from onepath.nn.selection import Selection
+from onepath.space import Architecture, Choice, SearchSpace
+from onepath.space.choice import Expression
+
+_ATOMS = frozenset(
+    {type(None), bool, int, float, complex, str, bytes, type, torch.dtype, torch.device, torch.Size, slice}
+    | {Choice, Expression, SearchSpace, Architecture, types.BuiltinFunctionType, types.ModuleType}
+)
+M = TypeVar("M", bound=nn.Module)
+_CONTAINERS = frozenset({dict, OrderedDict, list, set})
+_DICTS = ("_parameters", "_buffers", "_modules")
+
+
+class Copier:
+    """One copy of a tree of modules.
+
+    Args:
+        root: of the tree.
+        tensor: makes the data of a parameter's, buffer's or other tensor's copy; detached, and asked once per tensor.
+    """
+
+    def __init__(self, root: nn.Module, tensor: Callable[[Tensor], Tensor]) -> None:
+        self._root = root
+        self._tensor = tensor
+        self._made: dict[int, Any] = {}  # id of an original -> its copy
+        self._kept: list[object] = []  # originals made on the way, so that no id is used twice
+        self._unfinished: list[tuple[nn.Module, nn.Module, list[str]]] = []
+        self._paths: dict[int, str] | None = None
+        self._outside: set[int] = set()  # objects that lead to nothing of the tree
+
+    def note(self, original: object, copied: object) -> None:
+        """Let all references to an original lead to what was made of it."""
+        self._made[id(original)] = copied
+        self._kept.append(original)
+
+    def known(self, original: object) -> Any:
+        """What became of an object; None where it has not been met."""
+        return self._made.get(id(original))
+
+    def path(self, module: nn.Module) -> str | None:
+        """Of a module of the tree; None for any other."""
+        if self._paths is None:
+            self._paths = {id(found): path for path, found in self._root.named_modules()}
+        return self._paths.get(id(module))
+
+    def shell(self, module: nn.Module) -> nn.Module:
+        """A module's copy with copied tensors and the same children; `finish` copies what else it holds."""
+        clone = module.__class__.__new__(module.__class__)
+        self.note(module, clone)
+        values = module.__dict__.copy()
+        clone.__dict__ = values
+        others: list[str] = []
+        for name, value in values.items():
+            kind = type(value)
+            if kind in _ATOMS or (kind is tuple and _is_plain(value)):
+                continue
+            if kind in _CONTAINERS and not value:
+                values[name] = kind()
+            elif name in _DICTS or (kind is list and _is_plain(value)):
+                values[name] = value.copy()
+            else:
+                others.append(name)
+        values["_compiled_call_impl"] = None
+        registries: tuple[dict[str, Any], ...] = (clone._parameters, clone._buffers)
+        for tensors in registries:
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    continue
+                if is_lazy(tensor):
+                    raise BindingError(
+                        f"{self.path(module) or 'root'}: a module must know its shapes to be copied, but {name!r} of "
+                        f"{type(module).__name__} has none yet. Run the module once before, or give it its sizes."
+                    )
+                tensors[name] = self.tensor(tensor)
+        if others:
+            self._unfinished.append((module, clone, others))
+        return clone
+
+    def tensor(self, tensor: Tensor) -> Tensor:
+        """The copy of a tensor, a parameter of a parameter."""
+        found: Tensor | None = self._made.get(id(tensor))
+        if found is None:
+            found = self._tensor(tensor)
+            if isinstance(tensor, nn.Parameter):
+                found = nn.Parameter(found, requires_grad=tensor.requires_grad)
+            elif tensor.requires_grad and tensor.is_leaf:
+                found.requires_grad_()
+            self._made[id(tensor)] = found
+            self._kept.append(tensor)
+        return found
+
+    def finish(self, make: Callable[[nn.Module, str], nn.Module]) -> None:
+        """Let all that the copies hold besides their children lead to copies.
+
+        Args:
+            make: copies a module of the tree, with its path, that no parent has led to.
+
+        Raises:
+            BindingError: what a module holds cannot be copied; names the attribute.
+        """
+        self._make = make
+        while self._unfinished:
+            module, clone, names = self._unfinished.pop()
+            for name in names:
+                try:
+                    clone.__dict__[name] = self._mapped(module.__dict__[name])
+                except (TypeError, AttributeError, RecursionError) as error:
+                    raise BindingError(
+                        f"{self.path(module) or 'root'}: what a module of a supernet holds must be possible to "
+                        f"copy, but attribute {name!r} of {type(module).__name__}, which leads to others, raised "
+                        f"{type(error).__name__}: {error}. Hold the modules in an nn.ModuleList or nn.ModuleDict."
+                    ) from error
+
+    def _mapped(self, value: Any) -> Any:
+        """What a copy holds in the place of `value`."""
+        kind = type(value)
+        if kind in _ATOMS:
+            return value
+        found = self._made.get(id(value))
+        if found is not None:
+            return found
+        if isinstance(value, nn.Module):
+            path = self.path(value)
+            return value if path is None and not self._leads_inside(value) else self._make(value, path or "")
+        if isinstance(value, Tensor):
+            return self.tensor(value)
+        if isinstance(value, (list, dict, set, deque)):
+            return self._container(value)
+        if not self._leads_inside(value):
+            return value
+        self._kept.append(value)
+        return self._other(value)
+
+    def _container(self, value: Any) -> Any:
+        """A container that can be changed is always copied."""
+        copied = copy.copy(value)
+        self._made[id(value)] = copied
+        self._kept.append(value)
+        if isinstance(value, dict):
+            copied.clear()
+            for key, item in value.items():
+                copied[self._mapped(key)] = self._mapped(item)
+        elif isinstance(value, set):
+            copied.clear()
+            copied.update(self._mapped(item) for item in value)
+        else:
+            for index, item in enumerate(value):
+                copied[index] = self._mapped(item)
+        return copied
+
+    def _other(self, value: Any) -> Any:
+        """A tuple, a callable, a weak reference or an object that leads into the tree."""
+        if isinstance(value, (tuple, frozenset)):
+            items = [self._mapped(item) for item in value]
+            copied = type(value)._make(items) if hasattr(value, "_make") else type(value)(items)
+        elif isinstance(value, types.MethodType):
+            copied = types.MethodType(value.__func__, self._mapped(value.__self__))
+        elif isinstance(value, functools.partial):
+            arguments = [self._mapped(item) for item in value.args]
+            copied = type(value)(self._mapped(value.func), *arguments, **self._mapped(value.keywords))
+            copied.__dict__.update(self._mapped(value.__dict__))
+        elif isinstance(value, types.FunctionType):
+            return self._function(value)
+        elif isinstance(value, types.CellType):
+            copied = self._made[id(value)] = types.CellType()
+            copied.cell_contents = self._mapped(value.cell_contents)
+        elif isinstance(value, weakref.ref):
+            copied = type(value)(self._mapped(value()))
+        else:
+            return self._object(value)
+        self._made[id(value)] = copied
+        return copied
+
+    def _function(self, value: types.FunctionType) -> types.FunctionType:
+        """A function whose closure, defaults or attributes lead into the tree."""
+        defaults = self._mapped(value.__defaults__)
+        closure = self._mapped(value.__closure__)
+        if (found := self._made.get(id(value))) is not None:  # by a closure that holds the function
+            return found  # type: ignore[no-any-return]
+        copied = types.FunctionType(value.__code__, value.__globals__, value.__name__, defaults, closure)
+        self._made[id(value)] = copied
+        copied.__qualname__, copied.__doc__ = value.__qualname__, value.__doc__
+        copied.__kwdefaults__ = self._mapped(value.__kwdefaults__)
+        copied.__dict__.update(self._mapped(value.__dict__))
+        return copied
+
+    def _object(self, value: Any) -> Any:
+        """An object with attributes that lead into the tree."""
+        copied = self._made[id(value)] = value.__class__.__new__(value.__class__)
+        if isinstance(value, Selection):
+            copied.options, copied.gates = dict(value.options), {}
+            return copied
+        for name, item in _attributes(value).items():
+            object.__setattr__(copied, name, self._mapped(item))
+        return copied
+
+    def _leads_inside(self, value: Any) -> bool:
+        """Whether something that was copied, another module of the tree, or a tensor can be reached from `value`.
+
+        The tensors of a module outside the tree are its own.
+        """
+        seen: set[int] = set()
+        left = [value]
+        while left:
+            item = left.pop()
+            if type(item) in _ATOMS or id(item) in seen or id(item) in self._outside:
+                continue
+            seen.add(id(item))
+            if id(item) in self._made or isinstance(item, (Tensor, Selection)):
+                return True
+            if not isinstance(item, nn.Module):
+                left.extend(_held(item))
+            elif self.path(item) is not None or any(
+                id(tensor) in self._made for tensor in (*item._parameters.values(), *item._buffers.values())
+            ):
+                return True
+            else:
+                left.extend(item._modules.values())
+        self._outside |= seen
+        return False
+
+
+def _is_plain(value: Iterable[Any]) -> bool:
+    """Whether a tuple or list holds nothing that could lead to a module."""
+    return all(type(item) in _ATOMS for item in value)
+
+
+def _held(item: Any) -> list[Any]:
+    """The objects that one object leads to."""
+    if isinstance(item, (list, tuple, set, frozenset, deque)):
+        return list(item)
+    if isinstance(item, dict):
+        return [*item, *item.values()]
+    if isinstance(item, types.MethodType):
+        return [item.__self__]
+    if isinstance(item, functools.partial):
+        return [item.func, item.args, item.keywords, item.__dict__]
+    if isinstance(item, types.FunctionType):
+        return [item.__closure__, item.__defaults__, item.__kwdefaults__, item.__dict__]
+    if isinstance(item, types.CellType):
+        try:
+            return [item.cell_contents]
+        except ValueError:  # empty
+            return []
+    if isinstance(item, weakref.ref):
+        return [item()]
+    if isinstance(item, type):
+        return []
+    return list(_attributes(item).values())
+
+
+def _attributes(item: Any) -> dict[str, Any]:
+    """Attributes of an object itself, those in slots too."""
+    found = dict(getattr(item, "__dict__", {}))
+    for base in type(item).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(item, name):
+                found[name] = getattr(item, name)
+    return found
+
+
+def unfilled_copy(module: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of a tree of plain modules whose parameters and buffers are allocated on a device and not filled.
+
+    Many times faster than building the modules, which draws weights, or than a deep copy.
+    """
+    return whole_copy(module, lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype, device=device))
+
+
+def whole_copy(module: M, tensor: Callable[[Tensor], Tensor]) -> M:
+    """A copy of a tree of modules, choice blocks and elastic layers included; see `Copier`."""
+    copier = Copier(module, tensor)
+
+    def copied(original: nn.Module, path: str = "") -> nn.Module:
+        del path
+        found: nn.Module | None = copier.known(original)
+        if found is None:
+            found = copier.shell(original)
+            for name, child in found._modules.items():
+                if child is not None:
+                    found._modules[name] = copied(child)
+        return found
+
+    result = copied(module)
+    with torch.no_grad():
+        copier.finish(copied)
+    return cast(M, result)

@@ -1,0 +1,95 @@
+"""What the modules of a supernet must be before their choices are bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from onepath.errors import BindingError
+from onepath.nn.selection import has_choices
+from onepath.space import Choice, Size
+from onepath.space.choice import Expression
+
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+
+
+def check_modules(root: nn.Module) -> None:
+    """Reject modules whose choices would not be found, and layers whose active weights cannot be told.
+
+    Raises:
+        BindingError: a module with choices is held by a plain list, tuple, dict or set alone; the weight of
+            an elastic layer is computed from others; two elastic layers share a parameter and not
+            their sizes. Names the path.
+    """
+    modules = dict(root.named_modules())
+    registered = {id(module) for module in modules.values()}
+    owners: dict[int, tuple[str, nn.Module]] = {}
+    for path, module in modules.items():
+        _check_held(path, module, registered)
+        if _is_computed(module) and has_choices(module):
+            raise BindingError(
+                f"{path or 'root'}: an elastic layer must hold its weight itself, but that of {type(module).__name__} "
+                "is computed by a weight norm or another parametrisation. Use the plain layer, or none of these."
+            )
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                continue
+            other_path, other = owners.setdefault(id(parameter), (path, module))
+            if not _takes_equal_parts(module, other):
+                raise BindingError(
+                    f"{path or 'root'}: elastic layers that share a parameter must have the same sizes, but {name!r} "
+                    f"is also held by {other_path or 'root'}, which has others. Give both the same choices, or "
+                    "parameters of their own."
+                )
+
+
+def _check_held(path: str, module: nn.Module, registered: set[int]) -> None:
+    for name, value in module.__dict__.items():
+        if name in _REGISTRIES or not isinstance(value, (list, tuple, dict, set)) or not value:
+            continue
+        for held in _modules_in(value, 0):
+            if any(has_choices(part) and id(part) not in registered for part in held.modules()):
+                raise BindingError(
+                    f"{path or 'root'}: modules with choices must be submodules, but attribute {name!r} of "
+                    f"{type(module).__name__} holds {type(held).__name__} in a plain {type(value).__name__}. Use "
+                    "nn.ModuleList or nn.ModuleDict."
+                )
+
+
+def _modules_in(value: object, depth: int) -> Iterator[nn.Module]:
+    """The modules in a container and those it contains."""
+    if isinstance(value, nn.Module):
+        yield value
+    elif isinstance(value, (list, tuple, set, dict)) and depth < 8:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _modules_in(item, depth + 1)
+
+
+def _is_computed(module: nn.Module) -> bool:
+    hooks = module._forward_pre_hooks.values()
+    return parametrize.is_parametrized(module) or any(
+        isinstance(hook, (WeightNorm, SpectralNorm, BasePruningMethod)) for hook in hooks
+    )
+
+
+def _takes_equal_parts(module: nn.Module, other: nn.Module) -> bool:
+    """Whether two layers take the same part of a parameter they share, whatever the architecture."""
+    first, second = (
+        getattr(m, "sizes", None) or getattr(m, "size", None) if has_choices(m) and m.own_choices() else None
+        for m in (module, other)
+    )
+    return _is_same(first, second)
+
+
+def _is_same(first: Size | tuple[Size, ...] | object, second: object) -> bool:
+    """Whether two sizes, or tuples of them, are the same numbers of the same choices."""
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return len(first) == len(second) and all(map(_is_same, first, second))
+    if isinstance(first, Expression) and isinstance(second, Expression):
+        return first.function == second.function and _is_same(first.arguments, second.arguments)
+    return first is second if isinstance(first, Choice) else first == second

@@ -1,0 +1,179 @@
+"""What would otherwise end a training or what follows it, found before anything is trained."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import random
+import warnings
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onepath.errors import BindingError, ShapeError, UserError
+from onepath.nn.binding import conditions_by_path
+from onepath.nn.copying import whole_copy
+from onepath.nn.failures import described, explained
+from onepath.nn.fresh import needs_a_look
+from onepath.nn.inputs import blank_inputs
+from onepath.nn.shapes import dry_passes
+from onepath.nn.supernet import Supernet
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+
+_checked: weakref.WeakKeyDictionary[Supernet, set[tuple[Any, ...]]] = weakref.WeakKeyDictionary()
+
+
+def check_supernet(supernet: Supernet, task: Task, *, adds: bool = False, batch: int = 2) -> None:
+    """Run a supernet dry: every candidate, and what it returns for a task.
+
+    The passes run on a copy and on one or two training examples: weights, statistics, modes and random states stay as
+    they are. (Torch's meta device, which computes no values, takes several times as long to dispatch.) A supernet that
+    has passed is not run again.
+
+    Args:
+        supernet: not changed.
+        task: says the inputs and how many numbers a network must return.
+        adds: whether the method adds the outputs of candidates, as the differentiable ones and path dropout do. For
+            others, which run one path, candidates may differ in shape where what follows accepts each.
+        batch: examples of a pass: 1 where a training has batches of one.
+
+    Raises:
+        BindingError: the network takes other than one input.
+        ShapeError: a candidate or a module does not accept what comes to it, candidates that are added differ in
+            shape, or the network returns something else than the task needs. Names module, candidate and shapes.
+    """
+    key = (tuple(task.input_shape), getattr(task, "num_classes", None), adds, batch)
+    done = _checked.setdefault(supernet, set())
+    if key in done or not isinstance(supernet, Supernet):  # another module that takes a path
+        return
+    if supernet.shares_weights:
+        _check_arguments(supernet.module)
+        with _without_trace(supernet):
+            inputs = _examples(supernet, task, batch)
+            for output in dry_passes(supernet.copied(), inputs, adds=adds):
+                _check_output(output, task, inputs)
+    else:
+        architecture = supernet.space.architecture([0] * supernet.space.num_choices)
+        check_model(supernet.extract(architecture, inherit=False, seed=None), task, batch=batch)
+    done.add(key)
+
+
+def check_model(model: nn.Module, task: Task, *, batch: int = 2) -> None:
+    """Run a plain network dry, as `check_supernet` does.
+
+    Raises:
+        BindingError: the network takes other than one input.
+        ShapeError: a module does not accept what comes to it, or the network returns something else than the task
+            needs.
+    """
+    _check_arguments(model)
+    with _without_trace(model):
+        copy = whole_copy(model, lambda tensor: tensor.detach().clone()).train()
+        inputs = _examples(model, task, batch)
+        try:
+            output = copy(inputs)
+        except UserError:
+            raise
+        except Exception as error:
+            raise explained(error, copy) from error
+        _check_output(output, task, inputs)
+
+
+def warn_unless_fresh(supernet: Supernet) -> None:
+    """Warn before a search whose result may only be extracted with inherited weights; see `check_fresh`."""
+    try:
+        check_fresh(supernet)
+    except BindingError as error:
+        warnings.warn(f"what is found cannot be trained from scratch: {error}", stacklevel=3)
+
+
+def check_fresh(supernet: Supernet) -> None:
+    """Draw fresh weights for networks that together hold every module of the user's own.
+
+    Raises:
+        BindingError: a module cannot initialise its own parameters; names its path.
+    """
+    left = {path for path, module in supernet.module.named_modules() if needs_a_look(module)}
+    conditions = conditions_by_path(supernet.module)
+    while left:
+        options: dict[str, Any] = {}
+        reached = set()
+        for path in sorted(left):
+            wanted: dict[str, frozenset[Any]] = {}
+            for choice, allowed in conditions.get(path, ()):
+                wanted[choice.name] = wanted.get(choice.name, allowed) & allowed
+            if all(options.get(name, next(iter(some), None)) in some for name, some in wanted.items()):
+                options |= {name: options.get(name, next(iter(some))) for name, some in wanted.items()}
+                reached.add(path)
+        indices = [
+            choice.index(options[choice.name]) if choice.name in options else 0
+            for choice in supernet.space.choices
+        ]
+        supernet.extract(supernet.space.architecture(indices), inherit=False)
+        left -= reached or left
+
+
+def _check_arguments(module: nn.Module) -> None:
+    """That `forward` can be called with one input, which is what a task gives."""
+    try:
+        signature = inspect.signature(module.forward)
+    except (TypeError, ValueError):  # not told, as of a compiled function
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        names = ", ".join(signature.parameters)
+        raise BindingError(
+            f"{type(module).__name__}.forward must take one input, since a task gives one, but takes ({names}). Give "
+            "further ones a default, or let one tensor hold them all."
+        ) from None
+
+
+def _check_output(output: Any, task: Task, inputs: Tensor) -> None:
+    """That the output is one row of numbers per example, or per word."""
+    from onepath.data import ImageTask, TextTask
+
+    num = getattr(task, "num_classes", None)
+    if not isinstance(output, Tensor):
+        raise ShapeError(
+            f"the network must return one tensor, but returns {described(output)}. Let forward return the logits alone"
+        )
+    lead = tuple(inputs.shape) if isinstance(task, TextTask) else tuple(inputs.shape[:1])
+    is_wrong = num is not None and (output.dim() == 0 or output.shape[-1] != num)
+    if isinstance(task, (ImageTask, TextTask)):
+        is_wrong |= tuple(output.shape[:-1]) != lead
+    elif output.dim() > 0 and num is not None:
+        is_wrong |= output.shape[0] != lead[0]
+    if is_wrong:
+        raise ShapeError(
+            f"the network must return {num} numbers per {'word' if isinstance(task, TextTask) else 'example'}, one for "
+            f"each class, that is shape {(*lead, num)} for an input of {described(inputs)}, but returns "
+            f"{described(output)}. Change its last layer to num_classes={num} and keep the batch first"
+        )
+
+
+def _examples(model: nn.Module, task: Task, batch: int) -> Tensor:
+    """Training examples on the network's device; zeros of a task that has no examples to show."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    if hasattr(task, "example_inputs"):
+        return task.example_inputs("train", batch)[:batch].to(device)
+    return blank_inputs(model, task.input_shape, batch, device)
+
+
+@contextlib.contextmanager
+def _without_trace(model: nn.Module) -> Iterator[None]:
+    """Inside, random numbers may be drawn; all generators are as before afterwards."""
+    devices = sorted({p.device for p in model.parameters() if p.device.type == "cuda"}, key=str)
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's own
+    try:
+        with torch.random.fork_rng(devices), torch.no_grad():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
