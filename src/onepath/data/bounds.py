@@ -40,6 +40,11 @@ def memory_bytes() -> int:
     return min(known)
 
 
+def fits_memory(num_bytes: int) -> bool:
+    """Whether decoded data take at most half of the memory."""
+    return num_bytes <= memory_bytes() // 2
+
+
 def check_memory(num_bytes: int, what: str) -> None:
     """Refuse data that would take more than half of the memory.
 
@@ -50,10 +55,9 @@ def check_memory(num_bytes: int, what: str) -> None:
     Raises:
         DataError: they would take more.
     """
-    most = memory_bytes() // 2
-    if num_bytes > most:
+    if not fits_memory(num_bytes):
         raise DataError(
-            f"data must fit into half of the memory ({most / 2**30:.1f} GiB), but {what} would take "
+            f"data must fit into half of the memory ({memory_bytes() / 2**31:.1f} GiB), but {what} would take "
             f"{num_bytes / 2**30:,.1f} GiB; take fewer or smaller ones, or a folder of images, which are read as needed"
         )
 
@@ -64,11 +68,13 @@ def check_whole(name: str, value: object, least: int, most: int, advice: str) ->
     Raises:
         DataError: it is not.
     """
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if value is not None and not (is_whole and least <= value <= most):  # type: ignore[operator]
-        raise DataError(
-            f"{least} <= {name} <= {most:,} must hold, but got {name}={shown(value)}; {advice}"
-        )
+    if value is None:
+        return
+    number = int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
+    if number is not None and least <= number <= most:
+        return
+    rule = f"{name} <= {most:,}" if number is not None and number > most else f"{name} >= {least}"
+    raise DataError(f"{rule} must hold, but got {name}={shown(value)}; {advice}")
 
 
 def unfolds_too_far(packed: int, unpacked: int, free: int = FREE_BYTES) -> bool:

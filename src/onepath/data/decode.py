@@ -8,6 +8,7 @@ What a file holds decides, not its name; of Pillow's formats those are read that
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from onepath.data.augment import resize_and_centre
-from onepath.data.bounds import unfolds_too_far
+from onepath.data.bounds import check_memory, unfolds_too_far
 from onepath.data.examples import EncodedImages, reason
 from onepath.errors import DataError
 
@@ -185,6 +186,7 @@ def decode_all(images: EncodedImages, where: str, size: int | None = None) -> ND
             failures.append((index, image))
             continue
         if first < 0:
+            check_memory(3 * len(images) * math.prod(image.shape[:2]), f"the images of {where}, decoded,")
             first, pixels = index, np.empty((len(images), *image.shape[:2], 3), np.uint8)
         if image.shape[:2] != pixels.shape[1:3]:
             raise DataError(

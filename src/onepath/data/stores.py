@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onepath.data.augment import Pixels, resize_and_centre
+from onepath.data.bounds import check_memory, fits_memory
 from onepath.data.decode import Header, decode_all, header, refuse
 from onepath.data.examples import EncodedImages, Examples, reason
 from onepath.data.pixels import FileImages, ImageStore, MemoryImages, with_channels
@@ -66,6 +67,12 @@ def make_stores(
     else:
         plan = Plan(True, input_size, train.images.shape[3])
     stores = [_store(train, plan, workers)]
+    height, width, _ = stores[0].shape
+    if height * width > MAX_INPUT_SIZE**2:
+        raise DataError(
+            f"images must have at most {MAX_INPUT_SIZE}x{MAX_INPUT_SIZE} pixels, but those of {train.where} have "
+            f"{width}x{height}; give an input size to resize them"
+        )
     stores += [_like(stores[0], part, plan, workers) for part in parts[1:]]
     return stores, notes
 
@@ -79,7 +86,7 @@ def _plan(part: Examples, num: int, input_size: int | None, in_memory: bool | No
     if in_memory is None:
         side = input_size or largest
         fits = len(sizes) == 1 and side <= MEMORY_SIDE and num * side * side * channels <= MEMORY_BYTES
-        in_memory = side <= SMALL_SIDE or fits
+        in_memory = (side <= SMALL_SIDE or fits) and fits_memory(num * side * side * 3)
     if in_memory or input_size is not None:
         return Plan(in_memory, input_size, channels)
     if len(sizes) == 1 and len(set(next(iter(sizes)))) == 1:
@@ -137,5 +144,6 @@ def _like(train: ImageStore, part: Examples, plan: Plan, workers: int) -> ImageS
 def _resized(pixels: Pixels, size: int | None) -> Pixels:
     if size is None or pixels.shape[1:3] == (size, size):
         return pixels
+    check_memory(len(pixels) * size * size * pixels.shape[3] * pixels.itemsize, "the resized images")
     resized: Pixels = np.stack([resize_and_centre(image, size, size) for image in pixels])
     return resized
