@@ -141,7 +141,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> NDArr
             f"to be unpickled and can run code; save with a fixed dtype"
         )
     if num_bytes != info.file_size or math.prod(shape) > info.file_size:
-        raise ValueError(f"{info.filename} has {info.file_size:,} bytes, but its header says shape {shown(shape)}")
+        raise ValueError(
+            f"{info.filename} has {info.file_size:,} bytes, but its header says shape {shown(shape)}"
+        )
     with archive.open(info) as file:
         array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
     return array
@@ -184,7 +186,9 @@ def check_images(array: NDArray[Any], where: str) -> Pixels:
         DataError: another dtype, shape or range.
     """
     if array.dtype.kind not in "iuf":
-        raise DataError(f"images must be uint8 or float, but {where} has dtype {shown(array.dtype)}; convert them")
+        raise DataError(
+            f"images must be uint8 or float, but {where} has dtype {shown(array.dtype)}; convert them"
+        )
     if array.ndim not in (3, 4) or 0 in array.shape[1:]:
         raise DataError(
             f"images must have shape (N, H, W), (N, H, W, C) or (N, C, H, W), but {where} has shape "

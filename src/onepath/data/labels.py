@@ -148,8 +148,8 @@ def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], 
     if np.count_nonzero(counts) < 2:
         only = names[int(counts.argmax())]
         raise DataError(
-            f"number of classes >= 2 must hold, but every image of {train.where} has class {shown(only)}; add images of "
-            f"another class"
+            f"number of classes >= 2 must hold, but every image of {train.where} has class {shown(only)}; add "
+            f"images of another class"
         )
     if (counts == 0).any():
         empty = [names[label] for label in np.flatnonzero(counts == 0)]
