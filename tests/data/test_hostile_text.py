@@ -39,8 +39,6 @@ CONTENTS = {
 def test_what_is_no_text(tmp_path: Path, content: bytes, split: str, form: str) -> None:
     write_corpus(tmp_path)
     (tmp_path / f"{split}.txt").unlink()
-    if split != "train" and len(content.split()) == 1 and form == "txt" and b"\0" not in content:
-        content *= 2
     (tmp_path / f"{split}.{form}").write_bytes(gzip.compress(content) if form == "txt.gz" else content)
     refused(tmp_path, f"{split}.{form}")
 
@@ -53,7 +51,6 @@ def test_one_word(tmp_path: Path, split: str) -> None:
         task = load_data(tmp_path)
         assert isinstance(task, TextTask)
         assert len(task._text({"valid": "validation"}.get(split, split))) == num  # with the end of the line
-        assert task.class_names[-1] == ("word" if split == "train" else "<unk>") or split == "train"
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 2**20])
@@ -85,7 +82,7 @@ def test_a_sparse_file_is_refused_at_once(tmp_path: Path) -> None:
     write_corpus(tmp_path)
     with (tmp_path / "train.txt").open("wb") as file:
         file.truncate(2**40)
-    refused(tmp_path, "must be UTF-8|half of the memory")
+    refused(tmp_path, "must be UTF-8")
 
 
 @pytest.mark.parametrize(
