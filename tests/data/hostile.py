@@ -19,3 +19,13 @@ def refused(source: Any, match: str | None = None, **options: Any) -> str:
     assert len(message) < 500
     assert not message.endswith(".")
     return message
+
+
+def refused_or_read(source: Any) -> None:
+    """Data that may be damaged: an error is a DataError of one line."""
+    message = ""
+    try:
+        load_data(source)
+    except DataError as error:
+        message = str(error)
+    assert message.isprintable()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data.hostile import refused
+from data.hostile import refused, refused_or_read
 
 from onepath.data import bounds, load_data
 
@@ -173,17 +173,12 @@ def test_flipped_bytes_are_refused_or_harmless(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.npz")
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
-    from onepath.errors import DataError
-
     for _ in range(60):
         content = bytearray(whole)
         for place in rng.integers(0, len(content), 3):
             content[place] ^= int(rng.integers(1, 256))
         path.write_bytes(content)
-        try:
-            load_data(path)
-        except DataError as error:
-            assert str(error).isprintable()
+        refused_or_read(path)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from data.hostile import refused
+from data.hostile import refused, refused_or_read
 from data.texts import write_corpus
 
 from onepath.data import TextTask, bounds, load_data, text
@@ -122,8 +122,6 @@ def test_a_folder_in_place_of_a_text(tmp_path: Path) -> None:
 
 
 def test_flipped_bytes_of_a_packed_text(tmp_path: Path) -> None:
-    from onepath.errors import DataError
-
     write_corpus(tmp_path)
     (tmp_path / "test.txt").unlink()
     whole = gzip.compress(b"the cat sat\n" * 20)
@@ -132,7 +130,4 @@ def test_flipped_bytes_of_a_packed_text(tmp_path: Path) -> None:
         content = bytearray(whole)
         content[int(rng.integers(len(content)))] ^= int(rng.integers(1, 256))
         (tmp_path / "test.txt.gz").write_bytes(content[: int(rng.integers(1, len(content) + 1))])
-        try:
-            load_data(tmp_path)
-        except DataError as error:
-            assert str(error).isprintable()
+        refused_or_read(tmp_path)

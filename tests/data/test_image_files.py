@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.hostile import refused
+from data.hostile import refused, refused_or_read
 from PIL import Image
 
 from onepath.data import load_data
-from onepath.errors import DataError
 
 RNG = np.random.default_rng(0)
 
@@ -297,10 +296,7 @@ def test_cut_and_flipped_images_are_refused_or_read(root: Path, kind: str) -> No
         for place in RNG.integers(12, len(content), 3):
             content[place] ^= int(RNG.integers(1, 256))
         (root / "cats" / "0.png").write_bytes(content)
-        try:
-            load_data(root)
-        except DataError as error:
-            assert str(error).isprintable()
+        refused_or_read(root)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def test_cifar_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol
 def test_cifar_as_python_2_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_cifar(tmp_path, monkeypatch, 2)
     # Strings of bytes, as Python 2 pickled text and the content of arrays.
-    state = b"(K\x01K\x14M\x00\x0c\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+    kind = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    state = b"(K\x01K\x14M\x00\x0c\x86" + kind + b"\x89"
     state += b"T" + struct.pack("<i", data.nbytes) + data.tobytes() + b"tb"
     array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R" + state
     labels = b"](" + b"K\x00K\x01" * 10 + b"e"

@@ -98,7 +98,7 @@ def check_outside(name: str) -> None:
     if wanted in _UNSAFE:
         raise DataError(
             f"a torchvision dataset must be safe to open, but {wanted} is not: {_UNSAFE[wanted]}; give a folder of "
-            f"its images, or one of {', '.join(KNOWN_NAMES)}"
+            f"its images"
         )
     if any(_plain(other) == wanted for other in datasets.__all__):
         raise _not_classification(wanted)
