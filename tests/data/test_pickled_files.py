@@ -279,6 +279,14 @@ def test_images_of_sets_are_opened_by_the_same_list_of_formats(
     assert load_data(name, root=tmp_path / "good").num_classes == 2
 
 
+def test_a_loop_of_links_in_a_set(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(buffer, "PNG")
+    write_folders(tmp_path, buffer.getvalue())
+    (tmp_path / "eurosat" / "2750" / "River" / "loop").symlink_to("..")
+    refused("eurosat", "must lie directly in their class folders", root=tmp_path)
+
+
 def test_an_archive_without_a_hash_is_not_unpacked(tmp_path: Path, mark: Path) -> None:
     (tmp_path / "fgvc-aircraft-2013b.tar.gz").write_bytes(b"an archive of anyone")
     refused("fgvcaircraft", "torchvision cannot download them safely", root=tmp_path)
