@@ -6,7 +6,8 @@ Data may come from anyone, so that nothing is allocated or unpacked on a file's 
 - what is packed unfolds at most 200-fold once it takes more than 256 MiB: photographs unfold 10- to 50-fold, text and
   drawings up to 100-fold, and a file that is made to fill a memory 1,000-fold and more;
 - an encoded image is a regular file of at most 256 MiB. Pipes and devices, which may never end, are not read;
-- a picture has at most 89 million pixels, where Pillow warns, and unfolds at most 200-fold beyond 64 MiB.
+- a picture has at most 89 million pixels, where Pillow warns, and unfolds at most 200-fold beyond 64 MiB; large
+  pictures together unfold at most 200-fold beyond 4 GiB.
 """
 
 from __future__ import annotations
@@ -82,13 +83,13 @@ def unfolds_too_far(packed: int, unpacked: int, free: int | None = None) -> bool
     return unpacked > (FREE_BYTES if free is None else free) and unpacked > MAX_UNFOLDING * max(packed, 1)
 
 
-def check_unfolding(packed: int, unpacked: int, what: str) -> None:
-    """Refuse what unfolds too far, see above.
+def check_unfolding(packed: int, unpacked: int, what: str, free: int | None = None) -> None:
+    """Refuse what unfolds too far and to more than `free` bytes, 256 MiB where it is not given.
 
     Raises:
         DataError: it does.
     """
-    if unfolds_too_far(packed, unpacked):
+    if unfolds_too_far(packed, unpacked, free):
         raise DataError(
             f"packed data must unfold at most {MAX_UNFOLDING}-fold, but {what} unfolds {packed:,} bytes to "
             f"{unpacked:,} and more; store the data without compression if they are meant so"
