@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from onepath.errors import DataError, shown
+from onepath.errors import DataError, plain, shown
 
 MAX_ENCODED_BYTES = 2**28
 MAX_UNFOLDING = 200
@@ -61,6 +63,22 @@ def check_memory(num_bytes: int, what: str) -> None:
             f"data must fit into half of the memory ({memory_bytes() / 2**31:.1f} GiB), but {what} would take "
             f"{num_bytes / 2**30:,.1f} GiB; take fewer or smaller ones, or a folder of images, which are read as needed"
         )
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Say it in one line where memory does not suffice after all, as where the process may take less than there is.
+
+    Raises:
+        DataError: it does not.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        text = f" ({plain(str(error)[:120])})" if str(error) else ""
+        raise DataError(
+            f"data must fit into memory, but they do not{text}; take fewer or smaller ones"
+        ) from error
 
 
 def check_whole(name: str, value: object, least: int, most: int, advice: str) -> None:

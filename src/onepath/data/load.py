@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onepath.data.arrays import read_arrays, read_digits, read_npz, read_npz_test
-from onepath.data.bounds import check_whole, kind_of
+from onepath.data.bounds import check_whole, kind_of, within_memory
 from onepath.data.examples import Examples, Source, reason, shows_characters
 from onepath.data.folder import check_unseen, read_folder, read_folder_test
 from onepath.data.image_task import ImageTask, Part
@@ -33,6 +33,7 @@ from onepath.errors import DataError, plain, shown
 MAX_WORKERS = 256
 
 
+@within_memory()
 def load_data(
     source: Any,
     *,
