@@ -65,11 +65,23 @@ def shown(value: object, most: int = 80) -> str:
         most: characters kept; what is cut is told by its length.
     """
     text = repr(value[: most + 1]) if isinstance(value, str) else _plain_text(value, most)
-    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    text = _printable(text)
     if len(text) <= most:
         return text
     total = f" ({len(value):,} characters)" if isinstance(value, str) else ""
     return f"{text[:most]}...{total}"
+
+
+def plain(value: object, most: int = 120) -> str:
+    """The same without quotes, for a path or another program's words: of what is too long, the end is kept."""
+    text = str(value)
+    if len(text) > most:
+        text = f"...{text[-most:]}"
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _plain_text(value: object, most: int) -> str:

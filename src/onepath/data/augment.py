@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from onepath.errors import DataError
+
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 """Raw pixel values with the channels last: uint8 as decoded, or float32 as given."""
 
@@ -20,6 +22,7 @@ MAX_ASPECT = 4 / 3
 MAX_DEGREES = 10.0
 MAX_LOG_SCALE = 0.1
 MAX_SHIFT = 0.5
+MAX_RESIZED = 2**27  # pixels before the centre is cut: 400 MB of colours
 
 
 def crop_and_flip(images: Pixels, padding: int, flip: bool, rng: np.random.Generator) -> Pixels:
@@ -137,6 +140,9 @@ def resize_and_centre(image: AnyPixels, height: int, width: int) -> AnyPixels:
 
     Returns:
         (height, width, C), the image itself where it has that size already.
+
+    Raises:
+        DataError: the image is so narrow that it would be resized to more than 134 million pixels.
     """
     if image.shape[:2] == (height, width):
         return image
@@ -144,6 +150,11 @@ def resize_and_centre(image: AnyPixels, height: int, width: int) -> AnyPixels:
 
     scale = max(height / image.shape[0], width / image.shape[1])
     covering = [max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))]
+    if math.prod(covering) > MAX_RESIZED:
+        raise DataError(
+            f"an image must be at most {MAX_RESIZED // (height * width):,} times as long as wide to cover "
+            f"{width}x{height}, but one has {image.shape[1]}x{image.shape[0]} pixels; cut it"
+        )
     tensor = functional.resize(torch.from_numpy(image).permute(2, 0, 1), covering, antialias=True)
     tensor = functional.center_crop(tensor, [height, width])
     resized: AnyPixels = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())

@@ -1,11 +1,14 @@
 """Encoded images to pixels, and a clear message for those that cannot be read.
 
 Pillow decodes: torchvision's own decoders are deprecated, and its PNG decoder ends the process on some damaged files.
+What a file holds decides, not its name. Of Pillow's formats only those in `FORMATS` are read, which are made for
+pictures and run no program, as PostScript starts Ghostscript.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -18,9 +21,21 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from onepath.data.augment import resize_and_centre
+from onepath.data.bounds import check_memory, unfolds_too_far
 from onepath.data.examples import EncodedImages, reason
 from onepath.errors import DataError
 
+FORMATS = (
+    "BMP",
+    "GIF",
+    "JPEG",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
+)  # MPO, several JPEGs in a file, is opened as JPEG
+MAX_PIXELS = 89_478_485  # Pillow warns above: 256 MiB of colours
+_FREE_BYTES = 2**26
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -28,10 +43,15 @@ _UNREADABLE = (
     SyntaxError,
     EOFError,
     LookupError,
-    OverflowError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    MemoryError,
+    RuntimeError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
 )
 _CHUNK = 64
 _SMALL_BYTES = 16384
@@ -51,14 +71,48 @@ def _opened(encoded: bytes | Image.Image) -> Iterator[Image.Image]:
     """The image, with whatever a damaged one may raise turned into a ValueError with a reason."""
     try:
         if isinstance(encoded, bytes):
-            with Image.open(io.BytesIO(encoded)) as image:
+            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+                _check_size(image, len(encoded))
                 yield image
         else:
             yield encoded
     except UnidentifiedImageError as error:
-        raise ValueError("not an image" if encoded else "empty") from error
+        assert isinstance(encoded, bytes), "an opened image has been identified"
+        raise ValueError(_what_came(encoded)) from error
     except _UNREADABLE as error:
         raise ValueError(reason(error)) from error
+
+
+def _check_size(image: Image.Image, num_encoded: int) -> None:
+    """Refuse a picture that would take too much when it is decoded."""
+    size = f"{image.width}x{image.height} pixels"
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{size}, more than {MAX_PIXELS:,} in all")
+    if unfolds_too_far(num_encoded, _num_decoded(image), _FREE_BYTES):
+        raise ValueError(f"{size} in {num_encoded:,} bytes, as only a file made to fill a memory has")
+
+
+def _num_decoded(image: Image.Image) -> int:
+    """Bytes of an image as its format means it: a bit for each pixel of a black and white one."""
+    return image.width * image.height * (1 if image.mode == "1" else 8 * len(image.getbands())) // 8
+
+
+def _what_came(encoded: bytes) -> str:
+    """Why bytes are none of `FORMATS`; no decoder is run."""
+    if not encoded:
+        return "empty"
+    start = encoded[:16].ljust(16, b"\0")
+    if start.startswith(b"%PDF"):
+        return _refusal("PDF")
+    Image.init()
+    for name, (_, accept) in list(Image.OPEN.items()):
+        if name not in FORMATS and accept is not None and accept(start) is True:
+            return _refusal(name)
+    return "not an image"
+
+
+def _refusal(name: str) -> str:
+    return f"its format is {name}, but {', '.join(FORMATS[:-1])} and {FORMATS[-1]} are read"
 
 
 def header(encoded: bytes | Image.Image) -> Header:
@@ -67,8 +121,17 @@ def header(encoded: bytes | Image.Image) -> Header:
     Raises:
         ValueError: the image has no readable header.
     """
+    return inspect(encoded)[0]
+
+
+def inspect(encoded: bytes | Image.Image) -> tuple[Header, int]:
+    """What `header` gives, and how many bytes the image unfolds to.
+
+    Raises:
+        ValueError: the image has no readable header.
+    """
     with _opened(encoded) as image:
-        return Header(image.height, image.width, _is_grey(image))
+        return Header(image.height, image.width, _is_grey(image)), _num_decoded(image)
 
 
 def decode(encoded: bytes | Image.Image) -> NDArray[np.uint8]:
@@ -143,6 +206,7 @@ def decode_all(images: EncodedImages, where: str, size: int | None = None) -> ND
             failures.append((index, image))
             continue
         if first < 0:
+            check_memory(3 * len(images) * math.prod(image.shape[:2]), f"the images of {where}, decoded,")
             first, pixels = index, np.empty((len(images), *image.shape[:2], 3), np.uint8)
         if image.shape[:2] != pixels.shape[1:3]:
             raise DataError(
@@ -162,9 +226,9 @@ def _decoded(images: EncodedImages, size: int | None) -> Iterator[NDArray[np.uin
     def attempt(index: int) -> NDArray[np.uint8] | str:
         try:
             image = decode(images.read(index))
+            return image if size is None else resize_and_centre(image, size, size)
         except (OSError, ValueError) as error:
             return reason(error)
-        return image if size is None else resize_and_centre(image, size, size)
 
     # Small images spend most of their time under the interpreter's lock; more threads would only contend for it.
     if _are_small(images):
@@ -178,6 +242,6 @@ def _decoded(images: EncodedImages, size: int | None) -> Iterator[NDArray[np.uin
 def _are_small(images: EncodedImages) -> bool:
     try:
         first = images.read(0)
-    except OSError:
+    except (OSError, ValueError):
         return False
     return isinstance(first, bytes) and len(first) < _SMALL_BYTES

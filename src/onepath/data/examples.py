@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onepath.data.augment import Pixels
-from onepath.errors import DataError
+from onepath.errors import DataError, plain, shown
 
 _CHARACTER_WORDS = (
     "mnist",
@@ -32,13 +32,15 @@ class EncodedImages:
 
     Attributes:
         num: how many.
-        read: index -> encoded bytes or an opened image; may raise OSError. Called from several threads.
+        read: index -> encoded bytes or an opened image; may raise OSError or ValueError. Called from several threads.
         describe: index -> where the image is, for messages.
+        files: their paths, where each is a file of its own.
     """
 
     num: int
     read: Callable[[int], bytes | Image.Image]
     describe: Callable[[int], str]
+    files: Sequence[str] = ()
 
     def __len__(self) -> int:
         return self.num
@@ -54,6 +56,7 @@ class Examples:
         labels: (N,) int64, 0 or more; indices into `class_names` if there are any.
         class_names: None where the source has bare numbers.
         full_scale: the raw pixel value that counts as 1; None: 255 for uint8 and encoded images, 1 for floats.
+        notes: remarks for the user, one sentence each.
     """
 
     where: str
@@ -61,6 +64,7 @@ class Examples:
     labels: NDArray[np.int64]
     class_names: tuple[str, ...] | None = None
     full_scale: float | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -111,13 +115,18 @@ def shows_characters(source: Source) -> bool:
     return names is not None and all(len(class_name) == 1 for class_name in names)
 
 
-def few(names: list[str], limit: int = 10) -> str:
-    """The first names, quoted, and how many more there are."""
-    shown = ", ".join(repr(name) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+def few(names: Sequence[str], limit: int = 10, most: int = 200) -> str:
+    """The first names, quoted and cut, and how many more there are."""
+    some: list[str] = []
+    for name in names[:limit]:
+        some.append(shown(name, 40))
+        if sum(map(len, some)) > most:
+            break
+    text = ", ".join(some)
+    return text if len(names) == len(some) else f"{text} and {len(names) - len(some):,} more"
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    """The first line of an error's text, cut and without the path, or its type where it has none."""
+    text = ((isinstance(error, OSError) and error.strerror) or str(error)).strip()
+    return plain(text.splitlines()[0][:120], 120) if text else type(error).__name__

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onepath.data.examples import Examples, few
-from onepath.errors import DataError
+from onepath.data.examples import Examples, few, reason
+from onepath.errors import DataError, shown
+
+MAX_NAME = 255  # characters of a class name, as in a file system
+_MAX_LABEL = 2**62
+_UNPRINTED = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of a character, ends of a line
 
 
 def encode_labels(
@@ -33,12 +39,13 @@ def encode_labels(
         array = array[:, 0]
     if array.ndim != 1:
         hint = "turn one-hot rows into numbers with argmax" if array.ndim == 2 else "flatten them"
-        raise DataError(f"labels must be one per image, but {where} has shape {array.shape}; {hint}")
+        raise DataError(f"labels must be one per image, but {where} has shape {shown(array.shape)}; {hint}")
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array):
+        _check_lengths(array.tolist(), where)  # an array of strings takes the longest one's room for each
         array = array.astype(str)
     if array.dtype.kind in "UST":
-        names, numbers = np.unique(array.astype(str), return_inverse=True)
-        return numbers.astype(np.int64), tuple(str(name) for name in names)
+        names, numbers = np.unique(array, return_inverse=True)
+        return numbers.astype(np.int64), texts(names, where)
     if array.dtype.kind not in "iu":
         raise DataError(
             f"labels must be integers or strings, but {_what_came(array, where)}; give every image a class"
@@ -54,7 +61,55 @@ def encode_labels(
             f"label < number of class names must hold, but {where} has label {array[row]} in row {row} and "
             f"{len(class_names)} class names; correct the label or the names"
         )
+    if array.size and array.max() > _MAX_LABEL:
+        row = int(array.argmax())
+        raise DataError(
+            f"labels must number the classes from 0, but {where} has label {array[row]} in row {row}; number them anew"
+        )
     return array.astype(np.int64), class_names
+
+
+def texts(array: NDArray[Any], where: str) -> tuple[str, ...]:
+    """Strings of an array; bytes are taken as UTF-8.
+
+    Raises:
+        DataError: they are not.
+    """
+    try:
+        if array.dtype.kind == "U" and array.size:
+            codes = np.ascontiguousarray(array).view(f"{array.dtype.str[0]}u4")
+            if codes.max() > sys.maxunicode:
+                raise ValueError(f"{codes.max():#x} is no character")
+        plain_texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+        return tuple(str(text) for text in plain_texts.tolist())
+    except ValueError as error:
+        raise DataError(
+            f"strings must be UTF-8, but {where} has some that are not ({reason(error)}); convert them"
+        ) from error
+
+
+def _check_lengths(names: Sequence[str], where: str) -> None:
+    longest = max(names, key=len, default="")
+    if len(longest) > MAX_NAME:
+        raise DataError(
+            f"a class name must have at most {MAX_NAME} characters, but {where} has {shown(longest, 40)}; shorten it"
+        )
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuse class names that cannot be shown: they are printed, and written into records and pages.
+
+    Raises:
+        DataError: one is blank, too long, or has control characters or characters that UTF-8 has not.
+    """
+    _check_lengths(names, where)
+    for name in names:
+        if not name.strip():
+            raise DataError(f"a class name must not be blank, but {where} has {shown(name)}; name the class")
+        if any(unicodedata.category(char) in _UNPRINTED for char in name):
+            raise DataError(
+                f"a class name must be text without control characters, but {where} has {shown(name)}; rename it"
+            )
 
 
 def _what_came(array: NDArray[Any], where: str) -> str:
@@ -66,7 +121,7 @@ def _what_came(array: NDArray[Any], where: str) -> str:
         if fractional.any():
             row = int(fractional.argmax())
             return f"{where} has label {array[row]} in row {row}"
-    return f"{where} has dtype {array.dtype}"
+    return f"{where} has dtype {shown(array.dtype)}"
 
 
 def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
@@ -88,6 +143,8 @@ def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], 
             f"{len(train.labels)} images and its labels or class names say {num} classes; number the classes from 0 "
             f"without gaps"
         )
+    for part in parts:
+        check_names(part.class_names or (), part.where)
     names = train.class_names or tuple(str(label) for label in range(num))
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -96,8 +153,8 @@ def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], 
     if np.count_nonzero(counts) < 2:
         only = names[int(counts.argmax())]
         raise DataError(
-            f"number of classes >= 2 must hold, but every image of {train.where} has class {only!r}; add images of "
-            f"another class"
+            f"number of classes >= 2 must hold, but every image of {train.where} has class {shown(only)}; add "
+            f"images of another class"
         )
     if (counts == 0).any():
         empty = [names[label] for label in np.flatnonzero(counts == 0)]

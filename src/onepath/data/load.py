@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,29 @@ from typing import Any
 import numpy as np
 
 from onepath.data.arrays import read_arrays, read_digits, read_npz, read_npz_test
+from onepath.data.bounds import check_whole, kind_of, within_memory
 from onepath.data.examples import Examples, Source, reason, shows_characters
-from onepath.data.folder import read_folder, read_folder_test
+from onepath.data.folder import check_unseen, read_folder, read_folder_test
 from onepath.data.image_task import ImageTask, Part
 from onepath.data.labels import common_classes
 from onepath.data.parquet import read_parquet
 from onepath.data.splits import check_counts, check_fraction, num_test, num_validation, stratified_split
-from onepath.data.stores import make_stores
+from onepath.data.stores import MAX_INPUT_SIZE, make_stores
 from onepath.data.task import Split
 from onepath.data.text import is_text_folder, read_text
 from onepath.data.text_task import TextTask
-from onepath.data.torchvision_sets import KNOWN_NAMES, find_dataset, read_torchvision, read_torchvision_test
-from onepath.errors import DataError
+from onepath.data.torchvision_sets import (
+    check_outside,
+    find_dataset,
+    read_torchvision,
+    read_torchvision_test,
+)
+from onepath.errors import DataError, plain, shown
+
+MAX_WORKERS = 256
 
 
+@within_memory()
 def load_data(
     source: Any,
     *,
@@ -50,42 +60,50 @@ def load_data(
         root: folder of torchvision's dataset files, which are downloaded if they are not there.
         validation_fraction: share of the training data that is held out, stratified, for validation; None: 20 %, but
             at most 5,000 examples. Not used where the source has a validation set of its own beside a test set.
-        input_size: resize to cover a square of this side and cut its centre; None: keep the size of small images,
-            choose one for large ones (said in `notes`).
+        input_size: resize to cover a square of this side, at most 4,096, and cut its centre; None: keep the size of
+            small images, choose one for large ones (said in `notes`).
         seed: seed of the splits, which are the only random thing here.
         augment: whether training images are randomly shifted or cropped, and mirrored.
         flip: whether they are mirrored left to right; None: unless names say that they show characters.
         in_memory: keep decoded images in memory and augment whole batches (crop with padding), or decode images when
             they are needed and augment them one by one (resized crop); None: in memory up to 64 pixels a side, or
             128 if all have one size and fit into 2 GiB. Arrays stay in memory.
-        num_workers: threads that decode; None: one per processor, at most 8.
+        num_workers: threads that decode; None: one per processor, at most 8. At most 256.
+
+    Data may come from anyone: no code in them is run, and what they may take is bounded, see `onepath.data.bounds`.
 
     Raises:
-        DataError: data that are missing, damaged, or cannot be learned from; the message says what to do.
+        DataError: data that are missing, damaged, too large, or cannot be learned from; the message says what to do.
     """
     check_fraction(validation_fraction)
-    if input_size is not None and input_size < 1:
-        raise DataError(
-            f"input_size >= 1 must hold, but got input_size={input_size}; 32 is usual for small images"
-        )
+    check_whole(
+        "input_size", input_size, 1, MAX_INPUT_SIZE, "32 is usual for small images, 224 for large ones"
+    )
+    check_whole("num_workers", num_workers, 0, MAX_WORKERS, "0 decodes without threads")
     if isinstance(source, str | os.PathLike) and source != "digits" and _is_text(source):
         given = {"test": test, "validation_fraction": validation_fraction, "input_size": input_size}
         wrong = [name for name, value in given.items() if value is not None]
         if wrong:
             raise DataError(
-                f"a folder of text is used as it is split, but got {', '.join(wrong)} for {source}; leave it out"
+                f"a folder of text is used as it is split, but got {', '.join(wrong)} for {plain(source)}; leave it out"
             )
         return read_text(Path(source))
     found = _read(source, root)
     if test is not None:
         found = replace(found, test=_read_test(test, root))
+        assert found.test is not None, "it was read"
+        check_unseen(found.train, found.test)
     parts = [part for part in (found.train, found.validation, found.test) if part is not None]
     labels, class_names = common_classes(parts)
     own = [("validation", found.validation), ("test", found.test)]
     check_counts(
         labels[0], class_names, ["train", *(name for name, part in own if part is None)], found.train.where
     )
-    stores, notes = make_stores(parts, input_size, in_memory, num_workers)
+    with warnings.catch_warnings():
+        # What Pillow warns of is either refused or read all the same.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        stores, notes = make_stores(parts, input_size, in_memory, num_workers)
+    notes = [*(note for part in parts for note in part.notes), *notes]
     if flip is None:
         flip = not shows_characters(found)
     if augment and not flip:
@@ -128,11 +146,12 @@ def _hold_out(part: Part, num: int, seed: int, purpose: Split) -> tuple[Part, Pa
 
 
 def _is_text(source: str | os.PathLike[str]) -> bool:
-    path = Path(source)
     try:
-        return path.is_dir() and is_text_folder(path)
+        path = Path(source)
+        is_folder = bool(os.fspath(source)) and path.is_dir()
     except (OSError, ValueError):  # no name of a path; said where it is resolved
         return False
+    return is_folder and is_text_folder(path)
 
 
 def _read(source: Any, root: str | Path | None) -> Source:
@@ -161,37 +180,54 @@ def _read_test(source: Any, root: str | Path | None) -> Examples:
 
 def _resolve(source: Any, root: str | Path | None) -> tuple[type | None, Path]:
     """A torchvision dataset, or a path that exists and is of a known kind."""
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
         raise DataError(
             f"data must be a name, a path or a tuple (x, y), but got {type(source).__name__}; {_FORMS}"
         )
-    path = Path(source)
+    path, name = Path(source), os.fspath(source)
     try:
-        exists = path.exists()
-    except (OSError, ValueError) as error:
+        name.encode()
+        status = path.stat() if path.exists() else None
+    except (OSError, ValueError) as error:  # among them text that is not UTF-8, which no record could hold
         raise DataError(
-            f"data must be a name or a path, but {str(source)!r} is not ({reason(error)}); {_FORMS}"
+            f"data must be a name or a path, but {shown(name)} is not ({reason(error)}); {_FORMS}"
         ) from error
-    if isinstance(source, str) and (root is not None or not exists):
+    if isinstance(source, str) and (root is not None or status is None):
         dataset = find_dataset(source)
         if dataset is not None:
             return dataset, path
     is_known_file = path.suffix.lower() in (".npz", ".parquet")
-    if exists and (path.is_dir() or is_known_file):
+    if name.strip() and status is not None:
+        _check_kind(path, status, is_known_file)
         return None, path
-    if exists:
-        raise DataError(f"a data file must be .npz or .parquet, but got {path}; {_FORMS}")
     if is_known_file or len(path.parts) > 1:
         raise DataError(
-            f"the data must exist, but {path} does not; check the path (working directory {Path.cwd()})"
+            f"the data must exist, but {plain(path)} does not; check the path (working directory {plain(Path.cwd())})"
         )
-    raise DataError(f"the data must be a known name or an existing path, but got {str(source)!r}; {_FORMS}")
+    check_outside(name)
+    raise DataError(f"the data must be a known name or an existing path, but got {shown(name)}; {_FORMS}")
+
+
+def _check_kind(path: Path, status: os.stat_result, is_known_file: bool) -> None:
+    """Refuse what exists and is neither a folder that may hold data, nor a regular file with a known suffix."""
+    kind = kind_of(status.st_mode)
+    if kind == "a folder":
+        if is_known_file:
+            raise DataError(
+                f"a {path.suffix} must be one file, but {plain(path)} is a folder; give a file in it"
+            )
+        if path.resolve().parent == path.resolve():
+            raise DataError(
+                f"data must be a folder of images or of text, but {plain(path)} is the whole disk; give a folder in it"
+            )
+    elif kind:
+        raise DataError(f"a data file must be a regular file, but {plain(path)} is {kind}; give a file")
+    elif not is_known_file:
+        raise DataError(f"a data file must be .npz or .parquet, but got {plain(path)}; {_FORMS}")
 
 
 _FORMS = (
-    "understood are digits, a torchvision dataset name ("
-    + ", ".join(KNOWN_NAMES)
-    + "), a folder of class folders, an .npz "
-    "with x_train and y_train, a .parquet with image and label, and a folder of text with train.txt, valid.txt and "
+    "understood are digits, a torchvision dataset such as cifar10 or mnist, a folder of class folders, an .npz with "
+    "x_train and y_train, a .parquet with image and label, and a folder of text with train.txt, valid.txt and "
     "test.txt"
 )

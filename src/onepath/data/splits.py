@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from onepath.errors import DataError
+from onepath.errors import DataError, shown
 from onepath.randomness import generator
 
 MAX_VALIDATION = 5000
@@ -71,7 +71,7 @@ def check_counts(
         rarest = int(counts.argmin())
         raise DataError(
             f"examples of every class >= {len(splits)} must hold, one for each split ({', '.join(splits)}), but in "
-            f"{where} class {class_names[rarest]!r} has {counts[rarest]}; add examples of it or leave the class out"
+            f"{where} class {shown(class_names[rarest])} has {counts[rarest]}; add examples of it or leave it out"
         )
 
 
@@ -81,10 +81,11 @@ def check_fraction(fraction: float | None) -> None:
     Raises:
         DataError: it does not lie between 0 and 1.
     """
-    if fraction is not None and not 0 < fraction < 1:
+    is_number = isinstance(fraction, int | float | np.floating) and not isinstance(fraction, bool)
+    if fraction is not None and not (is_number and 0 < fraction < 1):
         raise DataError(
-            f"0 < validation_fraction < 1 must hold, but got validation_fraction={fraction}; search needs a validation "
-            f"split, 0.2 is usual"
+            f"0 < validation_fraction < 1 must hold, but got validation_fraction={shown(fraction)}; search "
+            f"needs a validation split, 0.2 is usual"
         )
 
 

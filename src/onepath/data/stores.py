@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from onepath.data.augment import Pixels, resize_and_centre
-from onepath.data.decode import Header, decode_all, header, refuse
+from onepath.data.bounds import check_memory, check_unfolding, fits_memory
+from onepath.data.decode import Header, decode_all, inspect, refuse
 from onepath.data.examples import EncodedImages, Examples, reason
 from onepath.data.pixels import FileImages, ImageStore, MemoryImages, with_channels
 from onepath.errors import DataError
@@ -18,6 +19,10 @@ SMALL_SIDE = 64
 MEMORY_SIDE = 128
 MEMORY_BYTES = 2**31
 DEFAULT_SIDE = 224
+MAX_INPUT_SIZE = 4096  # a batch of 16 takes 3 GiB as floats
+# Pictures of a few plain colours unfold far too, but are not large as well; to decode 4 GiB takes some 10 seconds.
+_LARGE_BYTES = 2**22
+_FREE_BYTES = 2**32
 _SAMPLE = 512
 _MAX_HEADERS = 20_000
 
@@ -54,10 +59,6 @@ def make_stores(
         DataError: images that cannot be read, or whose size or channels differ.
     """
     workers = min(8, os.cpu_count() or 1) if num_workers is None else num_workers
-    if workers < 0:
-        raise DataError(
-            f"num_workers >= 0 must hold, but got num_workers={num_workers}; 0 decodes without threads"
-        )
     notes: list[str] = []
     train = parts[0]
     if isinstance(train.images, EncodedImages):
@@ -69,6 +70,12 @@ def make_stores(
     else:
         plan = Plan(True, input_size, train.images.shape[3])
     stores = [_store(train, plan, workers)]
+    height, width, _ = stores[0].shape
+    if height * width > MAX_INPUT_SIZE**2:
+        raise DataError(
+            f"images must have at most {MAX_INPUT_SIZE}x{MAX_INPUT_SIZE} pixels, but those of {train.where} have "
+            f"{width}x{height}; give an input size to resize them"
+        )
     stores += [_like(stores[0], part, plan, workers) for part in parts[1:]]
     return stores, notes
 
@@ -82,7 +89,7 @@ def _plan(part: Examples, num: int, input_size: int | None, in_memory: bool | No
     if in_memory is None:
         side = input_size or largest
         fits = len(sizes) == 1 and side <= MEMORY_SIDE and num * side * side * channels <= MEMORY_BYTES
-        in_memory = side <= SMALL_SIDE or fits
+        in_memory = (side <= SMALL_SIDE or fits) and fits_memory(num * side * side * 3)
     if in_memory or input_size is not None:
         return Plan(in_memory, input_size, channels)
     if len(sizes) == 1 and len(set(next(iter(sizes)))) == 1:
@@ -96,15 +103,23 @@ def _headers(images: EncodedImages, where: str, limit: int, *, strict: bool) -> 
     """Headers of at most `limit` evenly spaced images; if `strict`, every one of these must be readable."""
     heads: list[Header] = []
     failures: list[tuple[int, str]] = []
+    packed = unpacked = 0
     for index in np.unique(
         np.linspace(0, len(images) - 1, min(limit, len(images))).astype(np.int64)
     ).tolist():
         try:
-            heads.append(header(images.read(index)))
+            encoded = images.read(index)
+            head, num_bytes = inspect(encoded)
+            heads.append(head)
+            unpacked += num_bytes
+            packed += len(encoded) if isinstance(encoded, bytes) else num_bytes
         except (OSError, ValueError) as error:
             failures.append((index, reason(error)))
     if strict or not heads:
         refuse(images, failures, where)
+    if heads and unpacked / len(heads) > _LARGE_BYTES:
+        scale = len(images) / len(heads)
+        check_unfolding(int(scale * packed), int(scale * unpacked), f"all of {where}", _FREE_BYTES)
     return heads
 
 
@@ -140,5 +155,6 @@ def _like(train: ImageStore, part: Examples, plan: Plan, workers: int) -> ImageS
 def _resized(pixels: Pixels, size: int | None) -> Pixels:
     if size is None or pixels.shape[1:3] == (size, size):
         return pixels
+    check_memory(len(pixels) * size * size * pixels.shape[3] * pixels.itemsize, "the resized images")
     resized: Pixels = np.stack([resize_and_centre(image, size, size) for image in pixels])
     return resized
