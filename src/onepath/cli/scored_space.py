@@ -56,6 +56,7 @@ def open_scored_space(
     from onepath import spaces
     from onepath.cli.catalogue import network_sizes
     from onepath.data import load_data
+    from onepath.pipeline.resolving import check_reads
 
     task = None if data is None else load_data(data, root=data_root, input_size=input_size)
     if task is not None:
@@ -65,6 +66,8 @@ def open_scored_space(
     sizes = network_sizes(space, num_classes, input_size, in_channels, width)
     arguments = o.merged({"space_argument": space_argument}, None).get("space_arguments", {})
     supernet = spaces.build(space, **sizes, **arguments)
+    if task is not None:
+        check_reads(supernet, task.input_shape, space)
     shape = (
         spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
         if task is None

@@ -190,7 +190,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> NDArr
             f"to be unpickled and can run code; save with a fixed dtype"
         )
     if num_bytes != info.file_size or math.prod(shape) > info.file_size:
-        raise ValueError(f"{info.filename} has {info.file_size:,} bytes, but its header says shape {shown(shape)}")
+        raise ValueError(
+            f"{info.filename} has {info.file_size:,} bytes, but its header says shape {shown(shape)}"
+        )
     with archive.open(info) as file:
         array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
     return array

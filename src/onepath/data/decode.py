@@ -1,8 +1,8 @@
 """Encoded images to pixels, and a clear message for those that cannot be read.
 
 Pillow decodes: torchvision's own decoders are deprecated, and its PNG decoder ends the process on some damaged files.
-What a file holds decides, not its name; of Pillow's formats those are read that are made for pictures and run no program
-(PostScript starts Ghostscript), see `FORMATS`.
+What a file holds decides, not its name. Of Pillow's formats only those in `FORMATS` are read, which are made for
+pictures and run no program, as PostScript starts Ghostscript.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ from onepath.data.bounds import check_memory, unfolds_too_far
 from onepath.data.examples import EncodedImages, reason
 from onepath.errors import DataError
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # MPO, several JPEGs in a file, is opened as JPEG
+FORMATS = (
+    "BMP",
+    "GIF",
+    "JPEG",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
+)  # MPO, several JPEGs in a file, is opened as JPEG
 MAX_PIXELS = 89_478_485  # Pillow warns above: 256 MiB of colours
 _FREE_BYTES = 2**26
 _UNREADABLE = (

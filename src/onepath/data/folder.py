@@ -153,7 +153,9 @@ def _notes(
 ) -> tuple[str, ...]:
     """What was done about links."""
     links = [str(found.folder) for found in classes if found.folder.is_symlink()]
-    links += [file for found in classes for file, is_link in zip(found.files, found.links, strict=True) if is_link]
+    links += [
+        file for found in classes for file, is_link in zip(found.files, found.links, strict=True) if is_link
+    ]
     said = {
         "Links to folders inside class folders are not followed": [
             link for found in classes for link in found.unfollowed

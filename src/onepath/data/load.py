@@ -22,7 +22,13 @@ from onepath.data.stores import MAX_INPUT_SIZE, make_stores
 from onepath.data.task import Split
 from onepath.data.text import is_text_folder, read_text
 from onepath.data.text_task import TextTask
-from onepath.data.torchvision_sets import KNOWN_NAMES, find_dataset, read_torchvision, read_torchvision_test
+from onepath.data.torchvision_sets import (
+    KNOWN_NAMES,
+    check_outside,
+    find_dataset,
+    read_torchvision,
+    read_torchvision_test,
+)
 from onepath.errors import DataError, plain, shown
 
 MAX_WORKERS = 256
@@ -70,7 +76,9 @@ def load_data(
         DataError: data that are missing, damaged, too large, or cannot be learned from; the message says what to do.
     """
     check_fraction(validation_fraction)
-    check_whole("input_size", input_size, 1, MAX_INPUT_SIZE, "32 is usual for small images, 224 for large ones")
+    check_whole(
+        "input_size", input_size, 1, MAX_INPUT_SIZE, "32 is usual for small images, 224 for large ones"
+    )
     check_whole("num_workers", num_workers, 0, MAX_WORKERS, "0 decodes without threads")
     if isinstance(source, str | os.PathLike) and source != "digits" and _is_text(source):
         given = {"test": test, "validation_fraction": validation_fraction, "input_size": input_size}
@@ -196,6 +204,7 @@ def _resolve(source: Any, root: str | Path | None) -> tuple[type | None, Path]:
         raise DataError(
             f"the data must exist, but {plain(path)} does not; check the path (working directory {plain(Path.cwd())})"
         )
+    check_outside(name)
     raise DataError(f"the data must be a known name or an existing path, but got {shown(name)}; {_FORMS}")
 
 
@@ -204,7 +213,9 @@ def _check_kind(path: Path, status: os.stat_result, is_known_file: bool) -> None
     kind = kind_of(status.st_mode)
     if kind == "a folder":
         if is_known_file:
-            raise DataError(f"a {path.suffix} must be one file, but {plain(path)} is a folder; give a file in it")
+            raise DataError(
+                f"a {path.suffix} must be one file, but {plain(path)} is a folder; give a file in it"
+            )
         if path.resolve().parent == path.resolve():
             raise DataError(
                 f"data must be a folder of images or of text, but {plain(path)} is the whole disk; give a folder in it"

@@ -34,8 +34,8 @@ def read_parquet(path: Path) -> Source:
     return Source(plain(path.stem), Examples(where, images, labels, names))
 
 
-def read_columns(path: Path, names: tuple[str, ...], advice: str) -> Any:
-    """Columns of a .parquet as a table of Arrow, with the metadata of the file.
+def read_columns(path: Path, names: tuple[str, ...], advice: str, what: str = "a .parquet") -> Any:
+    """Columns of a .parquet as a table of Arrow, with the metadata of the file; `what` begins the messages.
 
     What the file says of its size is checked first, then what it takes while it is decoded: repeated values are stored
     once and take their room when they are read.
@@ -53,7 +53,7 @@ def read_columns(path: Path, names: tuple[str, ...], advice: str) -> Any:
             wrong = [name for name in names if schema.names.count(name) != 1]
             if wrong:
                 raise DataError(
-                    f"a .parquet must have the columns {' and '.join(names)}, but {where} lacks {' and '.join(wrong)}; "
+                    f"{what} must have the columns {' and '.join(names)}, but {where} lacks {' and '.join(wrong)}; "
                     f"it has {plain(', '.join(schema.names)[:120]) or 'none'}: {advice}"
                 )
             _check_said(file.metadata, names, path)
@@ -68,9 +68,17 @@ def read_columns(path: Path, names: tuple[str, ...], advice: str) -> Any:
             )
     except DataError:
         raise
-    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
         raise DataError(
-            f"a .parquet must be readable by pyarrow, but {where} is not ({reason(error)}); write it again"
+            f"{what} must be readable by pyarrow, but {where} is not ({reason(error)}); write it again"
         ) from error
 
 
@@ -128,7 +136,12 @@ def _labels(
     place = f"label of {where}"
     _refuse_nulls(column, "label", where)
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+    if (
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    ):
         return _text_labels(column, place)
     if types.is_dictionary(column.type) and types.is_integer(kind):
         column = column.cast(kind)
@@ -149,7 +162,9 @@ def _text_labels(column: Any, place: str) -> tuple[NDArray[np.int64], tuple[str,
         encoded = column.dictionary_encode().unify_dictionaries()
         texts = encoded.chunk(0).dictionary.cast(pa.large_string()).to_pylist() if encoded.num_chunks else []
     except (pa.ArrowException, ValueError) as error:
-        raise DataError(f"strings must be UTF-8, but {place} has some that are not ({reason(error)}); convert them") from error
+        raise DataError(
+            f"strings must be UTF-8, but {place} has some that are not ({reason(error)}); convert them"
+        ) from error
     if None in texts:
         raise DataError(f"every row must have label, but in {place} some have none; remove them")
     names = sorted(set(texts))

@@ -70,8 +70,8 @@ def check_counts(
     if counts.min() < len(splits):
         rarest = int(counts.argmin())
         raise DataError(
-            f"examples of every class >= {len(splits)} must hold, one for each split ({', '.join(splits)}), but in "
-            f"{where} class {shown(class_names[rarest])} has {counts[rarest]}; add examples of it or leave the class out"
+            f"examples of every class >= {len(splits)} must hold, one for each split ({', '.join(splits)}), but in {where} "
+            f"class {shown(class_names[rarest])} has {counts[rarest]}; add examples of it or leave the class out"
         )
 
 
@@ -84,8 +84,8 @@ def check_fraction(fraction: float | None) -> None:
     is_number = isinstance(fraction, int | float | np.floating) and not isinstance(fraction, bool)
     if fraction is not None and not (is_number and 0 < fraction < 1):
         raise DataError(
-            f"0 < validation_fraction < 1 must hold, but got validation_fraction={shown(fraction)}; search needs a validation "
-            f"split, 0.2 is usual"
+            f"0 < validation_fraction < 1 must hold, but got validation_fraction={shown(fraction)}; search "
+            f"needs a validation split, 0.2 is usual"
         )
 
 

@@ -6,19 +6,23 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from onepath.data.bounds import check_memory, check_unfolding, kind_of
 from onepath.data.examples import few, reason
+from onepath.data.parquet import read_columns
 from onepath.data.task import Split
 from onepath.data.text_task import TextTask, Words
-from onepath.errors import DataError
+from onepath.errors import DataError, plain, shown
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
 MOST_WORDS = 50_000
+MAX_WORD = 1000  # characters
+_CHUNK = 2**20  # characters read at a time
 _SPLITS: dict[str, Split] = {
     "train": "train",
     "valid": "validation",
@@ -43,47 +47,58 @@ def read_text(path: Path) -> TextTask:
 
     There is one file for each split, in one of the forms `train.txt`, `ptb.train.txt`, `train.txt.gz`,
     `train.parquet`; validation may be called valid, validation, val or dev. A text file is UTF-8, words parted by
-    white space; a line ends with the word `<eos>`. A .parquet has a column `text`, whose rows count as lines.
+    white space, at most 1,000 characters each; a line ends with the word `<eos>`. A .parquet has a column `text`, whose
+    rows count as lines.
 
     The vocabulary are the words of the training text, the most frequent first, at most 50,000; others become
     `<unk>`.
 
     Raises:
-        DataError: a split is missing or there twice, or a file cannot be read or has no word.
+        DataError: a split is missing or there twice, or a file cannot be read, has no word, or would take more than
+            half of the memory.
     """
     files = _files(path)
-    lines = {split: list(_lines(file)) for split, file in files.items()}
-    for split, file in files.items():
-        if not any(lines[split]):
-            raise DataError(f"every text must have words, but {file} has none; check the file")
-    counts = Counter(word for line in lines["train"] for word in (*line, END_OF_LINE))
+    counts: Counter[str] = Counter()
+    for words in _words(files["train"]):
+        counts.update(words)
+    longest = max(counts, key=len, default="")
+    if len(longest) > MAX_WORD:
+        raise _long_word(files["train"], longest)
     vocabulary = [word for word, _ in counts.most_common(MOST_WORDS)]
     if END_OF_LINE not in vocabulary:
         vocabulary[-1] = END_OF_LINE
     known = {word: index for index, word in enumerate(vocabulary)}
-    missing = _num_unknown(lines.values(), known)
+    unknown = known.get(UNKNOWN, len(vocabulary))
+    encoded = {split: _encoded(file, known, unknown) for split, file in files.items()}
+    missing = sum(num for _, num in encoded.values())
     notes = []
     if missing and UNKNOWN not in known:
-        known[UNKNOWN] = len(vocabulary)
         vocabulary.append(UNKNOWN)
     if missing:
         notes.append(
             f"{missing:,} words are outside the vocabulary of {len(vocabulary):,} and count as {UNKNOWN}."
         )
     notes.append("Scores are 1 / perplexity, the geometric mean probability of the right word.")
-    texts = {split: _encoded(lines[split], known) for split in files}
+    texts = {split: words for split, (words, _) in encoded.items()}
     prefix = _NAME.fullmatch(files["train"].name)
     assert prefix is not None, "that is how it was found"
-    return TextTask(prefix[1] or path.resolve().name, texts, tuple(vocabulary), notes=tuple(notes))
+    name = prefix[1] or path.resolve().name
+    return TextTask(plain(name), texts, tuple(vocabulary), notes=tuple(notes))
 
 
 def _named(path: Path) -> list[tuple[Path, re.Match[str]]]:
     try:
         entries = sorted(path.iterdir())
     except OSError as error:
-        raise DataError(f"the folder must be readable, but {path} is not ({reason(error)})") from error
-    found = ((entry, _NAME.fullmatch(entry.name)) for entry in entries)
-    return [(entry, match) for entry, match in found if match is not None and entry.is_file()]
+        raise DataError(
+            f"the folder must be readable, but {plain(path)} is not ({reason(error)}); check its rights"
+        ) from error
+    found = [(entry, match) for entry in entries if (match := _NAME.fullmatch(entry.name)) is not None]
+    for entry, _ in found:
+        kind = kind_of(entry.stat().st_mode) if entry.exists() else ""
+        if kind not in ("", "a folder"):
+            raise DataError(f"a text must be a regular file, but {plain(entry)} is {kind}; give a file")
+    return [(entry, match) for entry, match in found if entry.is_file()]
 
 
 def _is_text(path: Path, found: re.Match[str]) -> bool:
@@ -95,7 +110,7 @@ def _is_text(path: Path, found: re.Match[str]) -> bool:
 
     try:
         return "text" in pq.read_schema(path / found.string).names
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError, RuntimeError):
         return False
 
 
@@ -105,57 +120,95 @@ def _files(path: Path) -> dict[Split, Path]:
         split = _SPLITS[found[2].lower()]
         if split in files:
             raise DataError(
-                f"there must be one text for each split, but {path} has {files[split].name} and {file.name} for "
-                f"{split}; keep one corpus in a folder"
+                f"there must be one text for each split, but {plain(path)} has {plain(files[split].name)} and "
+                f"{plain(file.name)} for {split}; keep one corpus in a folder"
             )
         files[split] = file
     missing = [split for split in ("train", "validation", "test") if split not in files]
     if missing:
         names = [file.name for file in files.values()]
         raise DataError(
-            f"{_FORM}, but {path} has none for {' and '.join(missing)}, only {few(names)}; add the file"
+            f"{_FORM}, but {plain(path)} has none for {' and '.join(missing)}, only {few(names)}; add the file"
         )
     return files
 
 
-def _lines(path: Path) -> Iterator[list[str]]:
-    """The words of every line."""
-    if path.suffix.lower() == ".parquet":
-        yield from (text.split() for text in _column(path))
-        return
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
+def _words(path: Path) -> Iterator[list[str]]:
+    """The words of a text, some at a time, with `<eos>` at the end of every line."""
+    read, has_words = 0, False
+    for piece in _rows(path) if path.suffix.lower() == ".parquet" else _pieces(path):
+        read += len(piece)
+        check_memory(4 * read, f"the words of {plain(path)}")  # 8 bytes for a word of one letter and a space
+        if "\0" in piece:
+            raise DataError(
+                f"a text must be UTF-8, but {plain(path)} has characters of value 0, as binary data or UTF-16 has; "
+                f"convert it"
+            )
+        has_words = has_words or not piece.isspace()
+        yield piece.replace("\n", f" {END_OF_LINE} ").split()
+    if not has_words:
+        raise DataError(f"every text must have words, but {plain(path)} has none; check the file")
+
+
+def _pieces(path: Path) -> Iterator[str]:
+    """A text file in pieces that end between words; the last line ends with a line break if it has words."""
+    is_packed = path.suffix.lower() == ".gz"
+    opener = gzip.open if is_packed else open
+    packed, read, rest, ended = path.stat().st_size, 0, "", True
     try:
         with opener(path, "rt", encoding="utf-8-sig") as file:
-            for line in file:
-                yield line.split()
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            while piece := file.read(_CHUNK):
+                read += len(piece)
+                if is_packed:
+                    check_unfolding(packed, read, plain(path))
+                text = rest + piece
+                end = _last_space(text)
+                if len(text) - end > MAX_WORD:
+                    raise _long_word(path, text[end:])
+                rest, ended = text[end:], text.endswith("\n")
+                if end:
+                    yield text[:end]
+    except DataError:
+        raise
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(
-            f"a text must be readable as UTF-8, but {path} is not ({reason(error)}); convert it"
+            f"a text must be readable as UTF-8, but {plain(path)} is not ({reason(error)}); convert it"
         ) from error
+    if not ended:
+        yield f"{rest}\n"
 
 
-def _column(path: Path) -> list[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        column = pq.read_table(path, columns=["text"])["text"].to_pylist()
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise DataError(
-            f"a .parquet of text must be readable and have a column text, but {path} has not ({reason(error)})"
-        ) from error
-    if not all(isinstance(text, str) for text in column):
-        raise DataError(
-            f"every row of the column text must be a string, but in {path} some are not; convert them"
-        )
-    return [str(text) for text in column]
+def _last_space(text: str) -> int:
+    """Behind the last white space among the last characters; what follows is part of a word."""
+    end = len(text)
+    while end > max(0, len(text) - MAX_WORD - 1) and not text[end - 1].isspace():
+        end -= 1
+    return end
 
 
-def _num_unknown(texts: Iterable[list[list[str]]], known: dict[str, int]) -> int:
-    return sum(word not in known for lines in texts for line in lines for word in line)
+def _long_word(path: Path, word: str) -> DataError:
+    return DataError(
+        f"a word must have at most {MAX_WORD:,} characters, but {plain(path)} has {shown(word, 40)}; part words by "
+        f"spaces"
+    )
 
 
-def _encoded(lines: list[list[str]], known: dict[str, int]) -> Words:
-    end, unknown = known[END_OF_LINE], known.get(UNKNOWN, -1)
-    indices = [index for line in lines for index in (*(known.get(word, unknown) for word in line), end)]
-    return np.array(indices, dtype=np.int64)
+def _rows(path: Path) -> Iterator[str]:
+    column = read_columns(path, ("text",), "rename it", "a .parquet of text")["text"]
+    for chunk in column.chunks:
+        texts = chunk.to_pylist()
+        if not all(isinstance(text, str) for text in texts):
+            raise DataError(
+                f"every row of the column text must be a string, but in {plain(path)} some are not; convert them"
+            )
+        yield "".join(f"{' '.join(text.split())}\n" for text in texts)
+
+
+def _encoded(path: Path, known: dict[str, int], unknown: int) -> tuple[Words, int]:
+    """The words of a text as indices, and how many are outside the vocabulary."""
+    indices = np.concatenate(
+        [np.array([known.get(word, -1) for word in words], dtype=np.int64) for words in _words(path)]
+    )
+    is_missing = indices < 0
+    indices[is_missing] = unknown
+    return indices, int(np.count_nonzero(is_missing))

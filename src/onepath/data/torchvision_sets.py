@@ -1,4 +1,11 @@
-"""Torchvision's classification datasets by their names."""
+"""Torchvision's classification datasets by their names.
+
+Only those of `KNOWN_NAMES` are opened, whose files run no code as they are read here: MNIST and its kin from their
+original files and not from torchvision's old pickled ones, CIFAR and the class names of ImageNet by
+`onepath.data.pickled_files`, images by `onepath.data.decode`, tables of MATLAB by SciPy. An archive is unpacked only
+where torchvision knows its hash. Outside are, among others, LSUN (torchvision unpickles a file of the working
+directory) and PCAM (HDF5 may load plugins and other files).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +13,7 @@ import contextlib
 import inspect
 import sys
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +22,11 @@ from PIL import Image
 from torch import Tensor
 
 from onepath.data.arrays import check_images
+from onepath.data.bounds import read_image_file
 from onepath.data.examples import EncodedImages, Examples, Source, reason
 from onepath.data.labels import encode_labels
-from onepath.errors import DataError
+from onepath.data.pickled_files import check_imagenet, open_cifar
+from onepath.errors import DataError, plain
 
 Arguments = dict[str, object]
 
@@ -33,30 +43,65 @@ _PARTS: dict[str, tuple[Arguments, Arguments | None, Arguments | None]] = {
     "DTD": ({"split": "train"}, {"split": "val"}, {"split": "test"}),
     "Flowers102": ({"split": "train"}, {"split": "val"}, {"split": "test"}),
     "FGVCAircraft": ({"split": "train"}, {"split": "val"}, {"split": "test"}),
-    "PCAM": ({"split": "train"}, {"split": "val"}, {"split": "test"}),
     "RenderedSST2": ({"split": "train"}, {"split": "val"}, {"split": "test"}),
     "Country211": ({"split": "train"}, {"split": "valid"}, {"split": "test"}),
 }
 _ONE_PART = ("Caltech101", "Caltech256", "EuroSAT", "SEMEION", "SUN397")
 _USUAL = ("CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "KMNIST", "USPS", "SVHN", "STL10", "GTSRB", "Food101",
           "FER2013", "StanfordCars", "LFWPeople")  # fmt: skip
-KNOWN_NAMES = tuple(sorted(name.lower() for name in (*_PARTS, *_ONE_PART, *_USUAL)))
+_KNOWN = {name.lower(): name for name in (*_PARTS, *_ONE_PART, *_USUAL)}
+KNOWN_NAMES = tuple(sorted(_KNOWN))
+# Where the images lie, for the classes that open them themselves; others take a loader.
+_FILES: Mapping[str, Callable[[Any, int], object]] = {
+    "Caltech101": lambda opened, index: Path(
+        opened.root,
+        "101_ObjectCategories",
+        opened.categories[opened.y[index]],
+        f"image_{opened.index[index]:04d}.jpg",
+    ),
+    "Caltech256": lambda opened, index: Path(
+        opened.root,
+        "256_ObjectCategories",
+        opened.categories[opened.y[index]],
+        f"{opened.y[index] + 1:03d}_{opened.index[index]:04d}.jpg",
+    ),
+    "GTSRB": lambda opened, index: opened._samples[index][0],
+    "OxfordIIITPet": lambda opened, index: opened._images[index],
+}
+_WITHOUT_HASH = ("FGVCAircraft",)
+_UNSAFE = {
+    "lsun": "torchvision unpickles a file of the working directory for it, which can run code",
+    "pcam": "it is read by HDF5, which can load plugins and other files",
+}
 
 
 def find_dataset(name: str) -> type | None:
-    """Torchvision's dataset class of that name, whatever its case, hyphens and underscores; None: there is none."""
+    """Torchvision's dataset class of that name, whatever its case, hyphens and underscores; None: none that is read."""
+    found = _KNOWN.get(_plain(name))
+    if found is None:
+        return None
+    from torchvision import datasets
+
+    dataset: type = getattr(datasets, found)
+    return dataset
+
+
+def check_outside(name: str) -> None:
+    """Say why a dataset of torchvision is not read.
+
+    Raises:
+        DataError: the name is that of such a dataset.
+    """
     from torchvision import datasets
 
     wanted = _plain(name)
-    for candidate in datasets.__all__:
-        found = getattr(datasets, candidate)
-        if (
-            _plain(candidate) == wanted
-            and inspect.isclass(found)
-            and "root" in inspect.signature(found).parameters
-        ):
-            return found
-    return None
+    if wanted in _UNSAFE:
+        raise DataError(
+            f"a torchvision dataset must be safe to open, but {wanted} is not: {_UNSAFE[wanted]}; give a folder of "
+            f"its images, or one of {', '.join(KNOWN_NAMES)}"
+        )
+    if any(_plain(other) == wanted for other in datasets.__all__):
+        raise _not_classification(wanted)
 
 
 def _plain(name: str) -> str:
@@ -99,20 +144,29 @@ def _arguments(dataset: type) -> tuple[Arguments, Arguments | None, Arguments | 
 
 def _read_part(dataset: type, root: str | Path | None, arguments: Arguments) -> Examples:
     name = dataset.__name__.lower()
-    if root is None:
+    if root is None or not str(root).strip():
         raise DataError(
             f"a torchvision dataset needs a root folder, but {name} came without; give root (--data-root)"
         )
-    opened = _open(dataset, Path(root), arguments)
-    shown = ", ".join(f"{key}={value}" for key, value in arguments.items())
-    where = f"{name} ({shown})" if shown else name
-    labels = _labels(opened, name)
-    encoded, names = encode_labels(labels, f"labels of {where}", _class_names(opened, labels))
+    opened = _open(dataset, Path(root).expanduser(), arguments)
+    said = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    where = f"{name} ({said})" if said else name
+    try:
+        labels = _labels(opened, dataset.__name__)
+        names = _class_names(opened, labels)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"the files of {name} must hold labelled images, but in {plain(root)} they do not ({reason(error)}); "
+            f"download them anew"
+        ) from error
+    encoded, names = encode_labels(labels, f"labels of {where}", names)
     pixels: Any = getattr(opened, "data", None)
     if isinstance(pixels, np.ndarray | Tensor) and pixels.ndim in (3, 4):
         return Examples(where, check_images(np.asarray(pixels), where), encoded, names)
     images = EncodedImages(
-        len(labels), lambda index: _image(opened, index), lambda index: f"image {index} of {where}"
+        len(labels), _reader(opened, dataset.__name__), lambda index: f"image {index} of {where}"
     )
     return Examples(where, images, encoded, names)
 
@@ -121,51 +175,70 @@ def _open(dataset: Any, root: Path, arguments: Arguments) -> Any:
     """The dataset as torchvision opens it, after a download if that is what it needs."""
     name = dataset.__name__.lower()
     parameters = inspect.signature(dataset).parameters
-    can_download = "download" in parameters or name in ("emnist", "qmnist")
+    takes_download = "download" in parameters or name in ("emnist", "qmnist")
+    can_download = takes_download and dataset.__name__ not in _WITHOUT_HASH
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
-        # Old pickles of CIFAR make NumPy warn; nothing that a user could change.
         warnings.simplefilter("ignore")
         try:
-            return dataset(root=str(root), **arguments, **({"download": False} if can_download else {}))
-        except TypeError as error:
-            raise _not_classification(name) from error
-        except (OSError, RuntimeError, ValueError, EOFError, ImportError) as error:
+            return _opened(dataset, root, {**arguments, **({"download": False} if takes_download else {})})
+        except Exception as error:  # noqa: BLE001  whatever readers raise on files that are absent or damaged
             absent = error
         if not can_download:
             raise DataError(
-                f"the files of {name} must lie under the root folder, but in {root} they do not ({reason(absent)}); "
-                f"torchvision cannot download them: put them there"
+                f"the files of {name} must lie under the root folder, but in {plain(root)} they do not "
+                f"({reason(absent)}); torchvision cannot download them safely: put them there"
             ) from absent
         try:
-            return dataset(root=str(root), **arguments, download=True)
-        except (OSError, RuntimeError, ValueError, EOFError, ImportError) as error:
+            return _opened(dataset, root, {**arguments, "download": True})
+        except Exception as error:
             raise DataError(
-                f"the files of {name} must lie under the root folder, but in {root} they do not, and the download "
-                f"failed ({reason(error)}); put them there, or try again with a connection"
+                f"the files of {name} must lie under the root folder, but in {plain(root)} they do not, and the "
+                f"download failed ({reason(error)}); put them there, or try again with a connection"
             ) from error
+
+
+def _opened(dataset: Any, root: Path, arguments: Arguments) -> Any:
+    """The dataset, of which no file runs code and no image is decoded."""
+    name = dataset.__name__
+    if name in ("CIFAR10", "CIFAR100"):
+        return open_cifar(dataset, str(root), **arguments)  # type: ignore[arg-type]
+    if name == "ImageNet":
+        check_imagenet(root)
+    if hasattr(dataset, "_check_legacy_exist"):
+        # The pickled files of old versions come before the original ones; the name is that of the folder.
+        dataset = type(name, (dataset,), {"_check_legacy_exist": lambda _: False})
+    takes_loader = "loader" in inspect.signature(dataset).parameters or name == "ImageNet"
+    loader = {"loader": lambda path: read_image_file(str(path))} if takes_loader else {}
+    return dataset(root=str(root), **arguments, **loader)
 
 
 def _labels(opened: Any, name: str) -> np.ndarray[Any, Any]:
     """Integer labels, without decoding images where the dataset keeps them."""
-    first = opened[0]
-    if not (isinstance(first, tuple) and len(first) == 2 and isinstance(first[0], Image.Image)):
-        raise _not_classification(name)
-    if not isinstance(first[1], int | np.integer):
-        raise _not_classification(name)
+    keeps_pixels = isinstance(getattr(opened, "data", None), np.ndarray | Tensor)
+    num = len(opened.data) if keeps_pixels else len(opened)
+    if num == 0:
+        raise DataError(
+            f"number of images >= 1 must hold, but {name.lower()} has none; check the root folder"
+        )
+    first = None if keeps_pixels or name in _FILES else opened[0][1]
+    if first is not None and not isinstance(first, int | np.integer):
+        raise _not_classification(name.lower())
     for attribute in ("targets", "labels", "_labels", "y"):
         kept = getattr(opened, attribute, None)
-        if kept is not None and len(kept) == len(opened) and int(kept[0]) == first[1]:
-            return np.asarray(kept)
+        if kept is not None and len(kept) == num and first in (None, kept[0]):
+            # QMNIST has the label in the first of eight columns.
+            return np.asarray(kept)[:, 0] if name == "QMNIST" else np.asarray(kept)
     for attribute in ("samples", "_samples"):
         kept = getattr(opened, attribute, None)
-        if kept is not None and len(kept) == len(opened) and kept[0][1] == first[1]:
+        if kept is not None and len(kept) == num and first in (None, kept[0][1]):
             return np.array([label for _, label in kept])
-    return np.array([opened[index][1] for index in range(len(opened))])
+    return np.array([opened[index][1] for index in range(num)])
 
 
-def _image(opened: Any, index: int) -> Image.Image:
-    image: Image.Image = opened[index][0]
-    return image
+def _reader(opened: Any, name: str) -> Callable[[int], bytes | Image.Image]:
+    if name in _FILES:
+        return lambda index: read_image_file(str(_FILES[name](opened, index)))
+    return lambda index: opened[index][0]
 
 
 def _class_names(opened: Any, labels: np.ndarray[Any, Any]) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +149,7 @@ def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
     from onepath import spaces
 
     channels, *size = facts["input_shape"]
-    return spaces.build(
+    supernet = spaces.build(
         config.space,
         facts["classes"],
         input_size=min(size, default=None),
@@ -158,6 +158,25 @@ def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
         seed=int(generator(config.seed, "weights").integers(2**31)),
         **config.space_arguments,
     )
+    check_reads(supernet, facts["input_shape"], config.space)
+    return supernet
+
+
+def check_reads(supernet: Supernet, input_shape: Sequence[int], space: str) -> None:
+    """Refuse images for a space of language models, and text for one of networks that read images.
+
+    Raises:
+        ConfigurationError: the space reads the other kind of data.
+    """
+    from onepath.nn.inputs import input_dtype
+
+    kinds = ("text", "images")
+    wanted, came = kinds[input_dtype(supernet).is_floating_point], kinds[len(input_shape) > 1]
+    if wanted != came:
+        raise ConfigurationError(
+            f"a space must read the kind of data that came, but {space} reads {wanted} and the data are {came}; give "
+            f"{wanted}, or another space"
+        )
 
 
 def check_early(config: RunConfig, *, is_new: bool = True) -> None:
