@@ -100,7 +100,7 @@ def test_equivalent_arrays_give_the_same_task() -> None:
         ((5, 1, 8, 9), (5, 8, 9, 1)),
         ((5, 12, 28, 28), (5, 28, 28, 12)),
         ((5, 3, 8, 3), (5, 3, 8, 3)),
-        ((5, 2, 2, 4), (5, 2, 4, 2)),
+        ((5, 2, 2, 4), (5, 2, 2, 4)),
     ],
 )
 def test_channels_go_last(shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:

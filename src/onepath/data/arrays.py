@@ -43,7 +43,16 @@ def read_digits() -> Source:
     bunch = load_digits()
     images = bunch.images.astype(np.uint8)[..., None]
     names = tuple(str(name) for name in bunch.target_names)
-    return Source("digits", Examples("digits", images, bunch.target.astype(np.int64), names, values=Values("uint8", 0, 16, full_scale=16)))
+    return Source(
+        "digits",
+        Examples(
+            "digits",
+            images,
+            bunch.target.astype(np.int64),
+            names,
+            values=Values("uint8", 0, 16, full_scale=16),
+        ),
+    )
 
 
 def read_arrays(

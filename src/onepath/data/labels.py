@@ -87,13 +87,17 @@ def one_label_each(labels: NDArray[Any], where: str) -> tuple[NDArray[Any], list
         return labels, []
     if labels.ndim != 2:
         what = "one label per pixel or step" if labels.ndim > 2 else "a single value"
-        raise DataError(f"labels must be one per image, but {where} has shape {shown(labels.shape)}, {what}; flatten them")
+        raise DataError(
+            f"labels must be one per image, but {where} has shape {shown(labels.shape)}, {what}; flatten them"
+        )
     number = len(labels.T)
     rows = _as_numbers(labels, where)
     if np.isin(rows, (0, 1)).all():
         counts = rows.sum(axis=1)
         if (counts == 1).all():
-            return rows.argmax(axis=1), [f"Labels are one-hot rows: the class is the column of the 1 among {number}."]
+            return rows.argmax(axis=1), [
+                f"Labels are one-hot rows: the class is the column of the 1 among {number}."
+            ]
         row = int((counts != 1).argmax())
         raise DataError(
             f"labels must be one per image, but row {row} of {where} marks {int(counts[row])} of {number} classes: "
@@ -115,8 +119,8 @@ def _as_numbers(labels: NDArray[Any], where: str) -> NDArray[np.float64]:
         return labels.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"labels must be one per image, but {where} has shape {shown(labels.shape)} and holds no numbers; give each "
-            f"its one class"
+            f"labels must be one per image, but {where} has shape {shown(labels.shape)} and holds no numbers; give "
+            f"each its one class"
         ) from error
 
 
@@ -131,7 +135,11 @@ def _of_one_type(array: NDArray[Any], where: str) -> NDArray[Any]:
     numbers = (int, float, np.bool_, np.number)
     for row, value in enumerate(values):
         if not isinstance(value, numbers) or isinstance(value, complex | np.complexfloating):
-            beside = "" if row == 0 or isinstance(value, type(values[0])) else f" beside {type(values[0]).__name__}"
+            beside = (
+                ""
+                if row == 0 or isinstance(value, type(values[0]))
+                else f" beside {type(values[0]).__name__}"
+            )
             raise DataError(
                 f"labels must be all whole numbers or all strings, but {where} has {shown(value)} of type "
                 f"{type(value).__name__}{beside} in row {row}; give every image a class"
@@ -252,7 +260,9 @@ def numbering_note(train: Examples) -> list[str]:
     values = np.unique(train.labels)
     if train.class_names is not None or np.array_equal(values, np.arange(len(values))):
         return []
-    return [f"Labels are {few(values.tolist())}: {len(values)} classes in this order, which keep these names."]
+    return [
+        f"Labels are {few(values.tolist())}: {len(values)} classes in this order, which keep these names."
+    ]
 
 
 def _renumber(

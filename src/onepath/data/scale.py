@@ -1,7 +1,7 @@
 """Which raw value counts as 1, and one scale for all parts of the data.
 
-Images come as bytes (0 ... 255), as floats of 0 ... 1, as floats that hold bytes, in 10, 12 or 16 bits, or in units of a
-sensor. What a network gets does not depend on the unit of one part, but training and test images must have the same.
+Images come as bytes (0 ... 255), as floats of 0 ... 1, as floats that hold bytes, in 10, 12 or 16 bits, or in the
+units of a sensor. The unit of all makes no difference to a network, but training and test images must have the same one.
 """
 
 from __future__ import annotations
@@ -73,15 +73,13 @@ def values_of(array: NDArray[Any]) -> Values:
     if array.dtype.kind == "b":
         return Values("bool", 0.0, 1.0)
     if array.dtype.kind in "iu":
-        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-        known = 65535.0 if array.dtype == np.uint16 and high > _BYTE else None
+        least, most = (int(array.min()), int(array.max())) if array.size else (0, 0)
+        known = 65535.0 if array.dtype == np.uint16 and most > _BYTE else None
         kind: Literal["uint8", "integer"] = "uint8" if array.dtype == np.uint8 else "integer"
-        return Values(kind, float(low), float(high), full_scale=known)
-    low_high = [
-        float(limit.reduce(array, axis=None)) if array.size else 0.0 for limit in (np.fmin, np.fmax)
-    ]
+        return Values(kind, float(least), float(most), full_scale=known)
+    low, high = (float(limit.reduce(array, axis=None)) if array.size else 0.0 for limit in (np.fmin, np.fmax))
     sample = array.reshape(-1)[:: max(1, array.size // _SAMPLED)]
-    return Values("float", *low_high, is_whole=bool((sample == np.floor(sample)).all()))
+    return Values("float", low, high, is_whole=bool((sample == np.floor(sample)).all()))
 
 
 def common_scales(values: Sequence[Values], wheres: Sequence[str]) -> tuple[list[float], list[str]]:
@@ -98,7 +96,7 @@ def common_scales(values: Sequence[Values], wheres: Sequence[str]) -> tuple[list
         The value that counts as 1 in each part, and remarks.
 
     Raises:
-        DataError: a part has another scale than the training data, and nothing tells which; the message has both ranges.
+        DataError: a part has another scale than the training data, and nothing tells which; both ranges are named.
     """
     train = values[0]
     scales, notes = [train.scale], []
