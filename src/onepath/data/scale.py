@@ -1,7 +1,7 @@
 """Which raw value counts as 1, and one scale for all parts of the data.
 
 Images come as bytes (0 ... 255), as floats of 0 ... 1, as floats that hold bytes, in 10, 12 or 16 bits, or in the
-units of a sensor. The unit of all makes no difference to a network, but training and test images must have the same one.
+units of a sensor. A network does not see the unit, as inputs are normalised, but all parts must have the same one.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
+from onepath.pipeline.materials import READING
 from onepath.pipeline.progress import Progress
 from onepath.pipeline.resolving import GIVEN_IN_PYTHON
 from onepath.pipeline.result import Result
@@ -20,6 +21,9 @@ class RunOptions(TypedDict, total=False):
 
     data_root: str | Path | None
     input_size: int | None
+    fit: str
+    channels: str | None
+    kind: str | None
     space_arguments: Mapping[str, Any]
     width: float | None
     method: str
@@ -102,7 +106,8 @@ def run(
     if test_data is not None and not isinstance(test_data, str | Path):
         from onepath.data import load_data
 
-        data, test_data = load_data(data, test=test_data), None
+        reading = {name: options[name] for name in READING if options.get(name) is not None}  # type: ignore[literal-required]
+        data, test_data = load_data(data, test=test_data, **reading), None
     given["test_data"] = None if test_data is None else str(test_data)
     for name in ("data_root", "latency_table"):
         if given.get(name) is not None:
