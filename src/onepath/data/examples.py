@@ -114,8 +114,8 @@ def shows_characters(source: Source) -> bool:
     return names is not None and all(len(class_name) == 1 for class_name in names)
 
 
-def few(names: Sequence[str], limit: int = 10, most: int = 200) -> str:
-    """The first names, quoted and cut, and how many more there are."""
+def few(names: Sequence[object], limit: int = 10, most: int = 200) -> str:
+    """The first names, text quoted and cut, and how many more there are."""
     some: list[str] = []
     for name in names[:limit]:
         some.append(shown(name, 40))

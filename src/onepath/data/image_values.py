@@ -41,6 +41,7 @@ _BAD_TAG = (
     SyntaxError,
     ArithmeticError,
     AttributeError,
+    Warning,  # where warnings are errors
     struct.error,
 )
 

@@ -132,14 +132,10 @@ def _of_one_type(array: NDArray[Any], where: str) -> NDArray[Any]:
         return array.astype(str)
     if all(isinstance(value, bytes) for value in values):
         return array.astype(bytes)
-    numbers = (int, float, np.bool_, np.number)
+    kinds = (str,) if values and isinstance(values[0], str) else (int, float, np.bool_, np.number)
     for row, value in enumerate(values):
-        if not isinstance(value, numbers) or isinstance(value, complex | np.complexfloating):
-            beside = (
-                ""
-                if row == 0 or isinstance(value, type(values[0]))
-                else f" beside {type(values[0]).__name__}"
-            )
+        if not isinstance(value, kinds) or isinstance(value, complex | np.complexfloating):
+            beside = f" beside {type(values[0]).__name__}" if row else ""
             raise DataError(
                 f"labels must be all whole numbers or all strings, but {where} has {shown(value)} of type "
                 f"{type(value).__name__}{beside} in row {row}; give every image a class"
@@ -149,11 +145,12 @@ def _of_one_type(array: NDArray[Any], where: str) -> NDArray[Any]:
         return array.astype(np.int64 if whole else np.float64)
     except (OverflowError, ValueError, TypeError) as error:
         raise DataError(
-            f"labels must number the classes, but {where} has one of {len(str(max(values)))} digits; number them anew"
+            f"labels must number the classes, but {where} has label {shown(max(values, key=abs))}; number them anew"
         ) from error
 
 
 def _is_whole(array: NDArray[Any]) -> bool:
+    array = array.astype(np.float64)
     return bool((np.isfinite(array) & (array == np.floor(array)) & (np.abs(array) < _MAX_WHOLE_FLOAT)).all())
 
 

@@ -120,6 +120,10 @@ def load_data(
         found = replace(found, test=_read_test(test, root, channels, found.train.kind))
         assert found.test is not None, "it was read"
         check_unseen(found.train, found.test)
+    if found.train.kind == "sequence" and size is not None:
+        raise DataError(
+            f"input_size is for images, but {found.train.where} holds sequences; leave it out, or give kind='images'"
+        )
     parts = [part for part in (found.train, found.validation, found.test) if part is not None]
     labels, class_names = common_classes(parts)
     own = [("validation", found.validation), ("test", found.test)]
@@ -219,8 +223,10 @@ def _read(source: Any, root: str | Path | None, channels: Axis | None, kind: Kin
 
 
 def _read_test(source: Any, root: str | Path | None, channels: Axis | None, kind: Kind) -> Examples:
-    if (isinstance(source, tuple) and len(source) == 2) or (isinstance(source, str) and source == "digits"):
-        return _read(source, root, channels, kind).train
+    if isinstance(source, tuple) and len(source) == 2:
+        return read_arrays(*source, "the test arrays", channels=channels, kind=kind).train
+    if isinstance(source, str) and source == "digits":
+        return read_digits().train
     dataset, path = _resolve(source, root)
     if dataset is not None:
         return read_torchvision_test(dataset, root)

@@ -30,6 +30,7 @@ class Values:
         low, high: the least and the greatest.
         is_whole: whether they are whole numbers, of floats as far as a sample tells.
         full_scale: the value that counts as 1, where the source says so.
+        dtype: name of the type, "" where it is not known.
     """
 
     kind: Literal["bool", "uint8", "integer", "float"]
@@ -37,6 +38,7 @@ class Values:
     high: float
     is_whole: bool = True
     full_scale: float | None = None
+    dtype: str = ""
 
     @property
     def unit(self) -> float | None:
@@ -76,7 +78,7 @@ def values_of(array: NDArray[Any]) -> Values:
         least, most = (int(array.min()), int(array.max())) if array.size else (0, 0)
         known = 65535.0 if array.dtype == np.uint16 and most > _BYTE else None
         kind: Literal["uint8", "integer"] = "uint8" if array.dtype == np.uint8 else "integer"
-        return Values(kind, float(least), float(most), full_scale=known)
+        return Values(kind, float(least), float(most), full_scale=known, dtype=array.dtype.name)
     low, high = (float(limit.reduce(array, axis=None)) if array.size else 0.0 for limit in (np.fmin, np.fmax))
     sample = array.reshape(-1)[:: max(1, array.size // _SAMPLED)]
     return Values("float", low, high, is_whole=bool((sample == np.floor(sample)).all()))
@@ -104,8 +106,8 @@ def common_scales(values: Sequence[Values], wheres: Sequence[str]) -> tuple[list
         scale = _scale_as(train, part)
         if scale is None:
             raise DataError(
-                f"training and test images must have one scale, but {wheres[0]} has {train} and {where} has {part}; "
-                f"convert one, so that a value means the same in both"
+                f"training and test images must have one scale, but {wheres[0]} holds {train} and {where} holds "
+                f"{part}; convert one, so that a value means the same in both"
             )
         if scale != train.scale:
             notes.append(
@@ -118,9 +120,9 @@ def common_scales(values: Sequence[Values], wheres: Sequence[str]) -> tuple[list
 
 def _scale_as(train: Values, part: Values) -> float | None:
     """The value of a part that counts as 1 beside the training data; None: it cannot be told."""
-    if train.kind == part.kind:
-        if train.kind == "float":
-            return _scale_of_floats(train, part)
+    if train.kind == part.kind == "float":
+        return _scale_of_floats(train, part)
+    if train.kind == part.kind and (train.kind != "integer" or _have_one_unit(train, part)):
         return train.scale
     if train.unit is not None and part.unit is not None:
         # A type alone is no proof: twelve bits in 16 and bytes would be 16 times apart.
@@ -133,6 +135,12 @@ def _scale_as(train: Values, part: Values) -> float | None:
         # Whole numbers in the same range are in the same unit.
         return train.scale if 1 / _APART <= part.most / train.most <= _APART else None
     return None
+
+
+def _have_one_unit(train: Values, part: Values) -> bool:
+    """Whether whole numbers of perhaps different types have one unit: those of one type, or in the same range."""
+    is_near = train.most == 0 or part.most == 0 or 1 / _APART <= part.most / train.most <= _APART
+    return train.dtype == part.dtype or is_near or None in (train.unit, part.unit) or train.unit == part.unit
 
 
 def _relative(train: Values, part: Values) -> float:

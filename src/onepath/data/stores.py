@@ -196,7 +196,8 @@ def _plan(heads: Sequence[Header], num: int, input_size: Size | None, in_memory:
 
 def _chosen_size(sizes: set[Size], heads: Sequence[Header]) -> Size:
     """A size for large images: of their own shape if all have one, else square."""
-    height, width = sorted(sizes)[len(sizes) // 2]
+    by_area = sorted(heads, key=lambda head: head.height * head.width)
+    height, width = by_area[len(by_area) // 2][:2]
     if len(sizes) == 1 and height == width:
         return (min(DEFAULT_SIDE, height),) * 2
     if height != width and all(
@@ -259,7 +260,8 @@ def _values(pixels: Pixels, depth: Depth) -> Values:
     found = values_of(pixels)
     if depth.types == ("float32",):
         return found
-    return Values("integer", found.low, found.high, full_scale=depth.full_scale)
+    name = "uint16" if depth.full_scale else "int32"
+    return Values("integer", found.low, found.high, full_scale=depth.full_scale, dtype=name)
 
 
 def _like(train: ImageStore, part: Examples, plan: Plan, workers: int) -> tuple[ImageStore, Values]:
