@@ -188,7 +188,9 @@ def test_folders_beside_parts_are_passed_over_and_said(tmp_path: Path) -> None:
 def test_training_images_without_class_folders(tmp_path: Path) -> None:
     fill(tmp_path / "train", 5)
     fill(tmp_path / "test", 5)
-    with pytest.raises(DataError, match=r"one folder per class, but .*(train|test) has 5 images and no folder"):
+    with pytest.raises(
+        DataError, match=r"one folder per class, but .*(train|test) has 5 images and no folder"
+    ):
         load_data(tmp_path)
 
 

@@ -114,7 +114,7 @@ def test_a_column_of_labels_is_flattened() -> None:
         (np.array([0.0, np.nan, np.nan]), "2 labels of here are NaN or infinite, the first in row 1"),
         (
             np.array([0.0, 1.5]),
-            r"here has label 1.5 in row 1: numbers to predict \(regression\) are not supported; give every image a class",
+            r"here has label 1.5 in row 1: numbers to predict \(regression\) are not supported; give every",
         ),
         (np.array([0.0, 1e300]), r"here has label 1e\+300 in row 1"),
         (np.array([0, None], object), "here has None of type NoneType beside int in row 1"),

@@ -59,8 +59,8 @@ def test_a_guess_is_said_and_can_be_set() -> None:
     task = load_data((x, y))
     assert (task.input_shape, task.channels) == ((15, 9, 9), "last")
     assert task.notes[0] == (
-        "Images of shape (9, 9, 15) are read with the channels last: 15 channels of 9x9 pixels (width x height), a guess; "
-        "channels='first' reads them otherwise."
+        "Images of shape (9, 9, 15) are read with the channels last: 15 channels of 9x9 pixels (width x height), a "
+        "guess; channels='first' reads them otherwise."
     )
     other = load_data((x, y), channels="first")
     assert (other.input_shape, other.channels) == ((9, 9, 15), "first")

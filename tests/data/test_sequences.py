@@ -8,36 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-import onepath as op
 from onepath.data import load_data
-from onepath.errors import ConfigurationError, DataError
+from onepath.errors import DataError
 
 RNG = np.random.default_rng(0)
 Y = np.arange(60) % 3
 X = (RNG.normal(size=(60, 6, 40)) * np.arange(1, 7)[:, None] + 10).astype(np.float32)
-SPACE = """
-from torch import nn
-import onepath as op
-
-
-class Network(nn.Module):
-    def __init__(self, num_classes, in_channels):
-        super().__init__()
-        self.stem = nn.Conv1d(in_channels, 4, 3, padding=1)
-        self.block = op.ChoiceBlock({"conv3": self.conv(3), "conv5": self.conv(5), "skip": nn.Identity()})
-        self.head = nn.Linear(4, num_classes)
-
-    @staticmethod
-    def conv(size):
-        return nn.Sequential(nn.Conv1d(4, 4, size, padding=size // 2), nn.BatchNorm1d(4), nn.ReLU())
-
-    def forward(self, x):
-        return self.head(self.block(self.stem(x)).mean(-1))
-
-
-def build(num_classes, in_channels):
-    return Network(num_classes, in_channels)
-"""
 
 
 def test_a_sequence_is_normalised_per_channel_and_never_changed() -> None:
@@ -103,25 +79,3 @@ def test_an_input_size_is_for_images() -> None:
         DataError, match="input_size is for images, but the arrays holds sequences; leave it out"
     ):
         load_data((X, Y), input_size=16)
-
-
-def test_a_run_on_sequences_ends(tmp_path: Path) -> None:
-    (tmp_path / "space.py").write_text(SPACE)
-    with pytest.raises(
-        ConfigurationError, match="sequences need a space of your own, with layers such as nn.Conv1d"
-    ):
-        op.run((X[:, :3, :32], Y), out=tmp_path / "images")
-    assert not (tmp_path / "images").exists()
-    found = op.run(
-        (X[:, :3, :32], Y),
-        space=f"{tmp_path / 'space.py'}:build",
-        out=tmp_path / "run",
-        epochs=1,
-        retrain_epochs=1,
-        population=2,
-        generations=0,
-        num_baselines=0,
-        workers=1,
-    )
-    assert found.result["data"]["input_shape"] == [3, 32]
-    assert (tmp_path / "run" / "model.onnx").is_file()

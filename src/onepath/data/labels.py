@@ -45,6 +45,8 @@ def encode_labels(
         raise DataError(
             f"labels must be whole numbers or strings, but {_what_came(array, where)}; give every image a class"
         )
+    if array.dtype.kind in "bf":
+        array = array.astype(np.int64)
     _check_range(array, where, class_names)
     return array.astype(np.int64), class_names
 
