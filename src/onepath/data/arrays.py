@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -30,6 +31,7 @@ _UNREADABLE = (
     SyntaxError,
     RuntimeError,
     MemoryError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -180,10 +182,11 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> NDArray[Any]:
     """One array of an archive: its header decides before the rest is unpacked, and nothing is unpickled."""
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    is_encrypted = bool(info.flag_bits & 1)
+    if is_encrypted or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(
-            f"arrays of an .npz must be stored or deflated, but {where} is packed otherwise; save it with "
-            f"numpy.savez or numpy.savez_compressed"
+            f"arrays of an .npz must be stored or deflated, but {where} is {'encrypted' if is_encrypted else 'not'}; "
+            f"save it with numpy.savez or numpy.savez_compressed"
         )
     check_unfolding(info.compress_size, info.file_size, where)
     with archive.open(info) as file:

@@ -77,9 +77,9 @@ def check_whole(name: str, value: object, least: int, most: int, advice: str) ->
     raise DataError(f"{rule} must hold, but got {name}={shown(value)}; {advice}")
 
 
-def unfolds_too_far(packed: int, unpacked: int, free: int = FREE_BYTES) -> bool:
+def unfolds_too_far(packed: int, unpacked: int, free: int | None = None) -> bool:
     """Whether so many unpacked bytes, more than `free`, from so few packed ones are meant to fill a memory."""
-    return unpacked > free and unpacked > MAX_UNFOLDING * max(packed, 1)
+    return unpacked > (FREE_BYTES if free is None else free) and unpacked > MAX_UNFOLDING * max(packed, 1)
 
 
 def check_unfolding(packed: int, unpacked: int, what: str) -> None:

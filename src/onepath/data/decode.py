@@ -260,6 +260,6 @@ def _decoded(
 def _are_small(images: EncodedImages) -> bool:
     try:
         first = images.read(0)
-    except OSError:
+    except (OSError, ValueError):
         return False
     return isinstance(first, bytes) and len(first) < _SMALL_BYTES

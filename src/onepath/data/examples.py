@@ -126,6 +126,6 @@ def few(names: Sequence[object], limit: int = 10, most: int = 200) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an error's text, cut, or its type where it has none."""
-    text = str(error).strip()
-    return plain(text.splitlines()[0][:160], 160) if text else type(error).__name__
+    """The first line of an error's text, cut and without the path, or its type where it has none."""
+    text = ((isinstance(error, OSError) and error.strerror) or str(error)).strip()
+    return plain(text.splitlines()[0][:120], 120) if text else type(error).__name__

@@ -61,10 +61,10 @@ def find_images(part: str, folder: Path) -> ClassFolder:
             is_link = entry.is_symlink()
             if entry.is_dir(follow_symlinks=False):
                 inner.append(entry.path)
-            elif is_link and entry.is_dir():
+            elif is_link and os.path.isdir(entry.path):
                 found.unfollowed.append(entry.path)
             elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                if not entry.is_file():
+                if not (entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path)):
                     raise DataError(
                         f"an image must be a file, but {plain(entry.path)} is {_kind(entry)}; remove it"
                     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -163,6 +164,10 @@ def texts(array: NDArray[Any], where: str) -> tuple[str, ...]:
         DataError: they are not.
     """
     try:
+        if array.dtype.kind == "U" and array.size:
+            codes = np.ascontiguousarray(array).view(f"{array.dtype.str[0]}u4")
+            if codes.max() > sys.maxunicode:
+                raise ValueError(f"{codes.max():#x} is no character")
         plain_texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
         return tuple(str(text) for text in plain_texts.tolist())
     except ValueError as error:

@@ -25,7 +25,6 @@ from onepath.data.task import Split
 from onepath.data.text import is_text_folder, read_text
 from onepath.data.text_task import TextTask
 from onepath.data.torchvision_sets import (
-    KNOWN_NAMES,
     check_outside,
     find_dataset,
     read_torchvision,
@@ -301,9 +300,7 @@ def _check_kind(path: Path, status: os.stat_result, is_known_file: bool) -> None
 
 
 _FORMS = (
-    "understood are digits, a torchvision dataset name ("
-    + ", ".join(KNOWN_NAMES)
-    + "), a folder of class folders, an .npz "
-    "with x_train and y_train, a .parquet with image and label, and a folder of text with train.txt, valid.txt and "
+    "understood are digits, a torchvision dataset such as cifar10 or mnist, a folder of class folders, an .npz with "
+    "x_train and y_train, a .parquet with image and label, and a folder of text with train.txt, valid.txt and "
     "test.txt"
 )

@@ -70,8 +70,8 @@ def check_counts(
     if counts.min() < len(splits):
         rarest = int(counts.argmin())
         raise DataError(
-            f"examples of every class >= {len(splits)} must hold, one for each split ({', '.join(splits)}), but in {where} "
-            f"class {shown(class_names[rarest])} has {counts[rarest]}; add examples of it or leave the class out"
+            f"examples of every class >= {len(splits)} must hold, one for each split ({', '.join(splits)}), but in "
+            f"{where} class {shown(class_names[rarest])} has {counts[rarest]}; add examples of it or leave it out"
         )
 
 

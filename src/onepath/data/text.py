@@ -139,11 +139,6 @@ def _words(path: Path) -> Iterator[list[str]]:
     for piece in _rows(path) if path.suffix.lower() == ".parquet" else _pieces(path):
         read += len(piece)
         check_memory(4 * read, f"the words of {plain(path)}")  # 8 bytes for a word of one letter and a space
-        if "\0" in piece:
-            raise DataError(
-                f"a text must be UTF-8, but {plain(path)} has characters of value 0, as binary data or UTF-16 has; "
-                f"convert it"
-            )
         has_words = has_words or not piece.isspace()
         yield piece.replace("\n", f" {END_OF_LINE} ").split()
     if not has_words:
@@ -161,6 +156,7 @@ def _pieces(path: Path) -> Iterator[str]:
                 read += len(piece)
                 if is_packed:
                     check_unfolding(packed, read, plain(path))
+                _check_no_zeros(piece, path)
                 text = rest + piece
                 end = _last_space(text)
                 if len(text) - end > MAX_WORD:
@@ -176,6 +172,14 @@ def _pieces(path: Path) -> Iterator[str]:
         ) from error
     if not ended:
         yield f"{rest}\n"
+
+
+def _check_no_zeros(piece: str, path: Path) -> None:
+    if "\0" in piece:
+        raise DataError(
+            f"a text must be UTF-8, but {plain(path)} has characters of value 0, as binary data or UTF-16 has; "
+            f"convert it"
+        )
 
 
 def _last_space(text: str) -> int:
@@ -201,7 +205,9 @@ def _rows(path: Path) -> Iterator[str]:
             raise DataError(
                 f"every row of the column text must be a string, but in {plain(path)} some are not; convert them"
             )
-        yield "".join(f"{' '.join(text.split())}\n" for text in texts)
+        piece = "".join(f"{' '.join(text.split())}\n" for text in texts)
+        _check_no_zeros(piece, path)
+        yield piece
 
 
 def _encoded(path: Path, known: dict[str, int], unknown: int) -> tuple[Words, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -98,7 +99,7 @@ def check_outside(name: str) -> None:
     if wanted in _UNSAFE:
         raise DataError(
             f"a torchvision dataset must be safe to open, but {wanted} is not: {_UNSAFE[wanted]}; give a folder of "
-            f"its images, or one of {', '.join(KNOWN_NAMES)}"
+            f"its images"
         )
     if any(_plain(other) == wanted for other in datasets.__all__):
         raise _not_classification(wanted)
@@ -149,6 +150,7 @@ def _read_part(dataset: type, root: str | Path | None, arguments: Arguments) -> 
             f"a torchvision dataset needs a root folder, but {name} came without; give root (--data-root)"
         )
     opened = _open(dataset, Path(root).expanduser(), arguments)
+    _check_depth(opened, name)
     said = ", ".join(f"{key}={value}" for key, value in arguments.items())
     where = f"{name} ({said})" if said else name
     try:
@@ -233,6 +235,17 @@ def _labels(opened: Any, name: str) -> np.ndarray[Any, Any]:
         if kept is not None and len(kept) == num and first in (None, kept[0][1]):
             return np.array([label for _, label in kept])
     return np.array([opened[index][1] for index in range(num)])
+
+
+def _check_depth(opened: Any, name: str) -> None:
+    """Refuse links to folders inside class folders: torchvision follows them, and a loop repeats every image."""
+    samples = getattr(opened, "samples", None) or getattr(opened, "_samples", None) or ()
+    outer = {os.path.dirname(os.path.dirname(path)) for path, _ in samples if isinstance(path, str)}
+    if len(outer) > 1:
+        raise DataError(
+            f"images of {name} must lie directly in their class folders, but some lie deeper, in "
+            f"{plain(max(outer, key=len))}; remove what does not belong there, such as links"
+        )
 
 
 def _reader(opened: Any, name: str) -> Callable[[int], bytes | Image.Image]:

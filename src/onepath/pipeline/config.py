@@ -323,6 +323,8 @@ def _absolute(value: str | None) -> str | None:
     if value is None:
         return None
     path, separator, function = value.rpartition(":") if ".py:" in value else (value, "", "")
+    if not path.strip():
+        return value  # not the working directory; refused where it is read
     # "digits" is the bundled data, even beside a folder called so.
     if value in ("digits", "shufflenet", "zennas") and not separator:
         return value
