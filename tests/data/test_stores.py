@@ -55,8 +55,8 @@ def test_batches_of_photos(photos: Path) -> None:
     task = load_data(photos, num_workers=2)
     assert task.input_shape == (3, 128, 128)
     assert (
-        "Images are resized to cover 128x128 (width x height) and their centre is taken: up to 25% of an image is cut off; "
-        "fit='pad' keeps all of it; input_size sets another size." in task.notes
+        "Images are resized to cover 128x128 (width x height) and their centre is taken: up to 25% of an image is "
+        "cut off; fit='pad' keeps all of it; input_size sets another size." in task.notes
     )
     batch = next(task.train_batches(4, seed=0, num_updates=1))
     assert batch.inputs.shape == (4, 3, 128, 128)

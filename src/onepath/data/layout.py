@@ -98,14 +98,19 @@ def _three_axes(axes: tuple[int, int], values: Values, channels: Axis | None, ki
     if kind == "images":
         return Layout("images", None)
     note = None
-    if kind is None and channels is None:
+    if kind is None:
         are_images, is_certain = _are_images(axes, values)
-        if are_images:
+        if are_images and channels is None:
             note = (
                 f"Arrays of shape {axes} are read as grey images of {axes[1]}x{axes[0]} pixels (width x height), a "
                 f"guess; kind='sequence' reads them as sequences."
             )
             return Layout("images", None, None if is_certain else note)
+        if are_images:
+            note = (
+                f"Arrays of shape {axes} are read as sequences, since channels={channels!r} is given; kind='images' "
+                f"reads them as grey images."
+            )
     axis: Axis = channels or ("first" if axes[0] <= axes[1] else "last")
     num, length = axes if axis == "first" else axes[::-1]
     if channels is None:

@@ -73,7 +73,8 @@ def load_data(
         kind: whether arrays hold "images" or are each a "sequence"; None: guess, see below.
         seed: seed of the splits, which are the only random thing here.
         augment: whether training images are randomly shifted or cropped, and mirrored.
-        flip: whether they are mirrored left to right; None: unless names say that they show characters.
+        flip: whether they are mirrored left to right; None: unless names say that they show characters, or they are
+            oblong arrays of values that pixels do not have, which may be series in time.
         in_memory: keep decoded images in memory and augment whole batches (crop with padding), or decode images when
             they are needed and augment them one by one (resized crop); None: in memory up to 64 pixels a side, or
             128 if all have one size and fit into 2 GiB. Arrays stay in memory.
@@ -135,9 +136,15 @@ def load_data(
         stores, plan, background, remarks = make_stores(parts, size, in_memory, num_workers, fit)
     notes = list(dict.fromkeys(note for part in parts for note in part.notes))
     notes += [*numbering_note(found.train), *remarks]
-    if flip is None:
+    may_be_series = _may_be_series(found.train)
+    if flip is None and may_be_series:
+        flip = False
+        notes.append(
+            "Training images are not mirrored, as their values may be series in time; flip=True mirrors them."
+        )
+    elif flip is None:
         flip = not shows_characters(found)
-    if augment and not flip and found.train.kind == "images":
+    if augment and not flip and not may_be_series and found.train.kind == "images":
         notes.append("Training images are not mirrored.")
     wholes = [
         Part(store, numbers, np.arange(len(numbers))) for store, numbers in zip(stores, labels, strict=True)
@@ -162,6 +169,13 @@ def load_data(
         fit=plan.fit,
         background=background,
     )
+
+
+def _may_be_series(part: Examples) -> bool:
+    """Whether oblong arrays may be spectrograms or signals of sensors: their values are none that pixels have."""
+    if not isinstance(part.images, np.ndarray) or part.values is None or part.kind == "sequence":
+        return False
+    return part.values.unit is None and part.images.shape[1] != part.images.shape[2]
 
 
 def _size(given: int | Size | None) -> Size | None:
