@@ -1,4 +1,7 @@
-"""Your own data, as arrays: `python examples/own_data.py` searches a network for it."""
+"""Your own data, as arrays: `python examples/own_data.py` searches a network for it.
+
+What arrays may hold and how they are read is said by `onepath.load_data`; `task.notes` say what was guessed.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from onepath.data.augment import Normaliser, crop_and_flip, resize_and_centre, resized_crop, tilt
+from onepath.data.augment import (
+    Normaliser,
+    _window,
+    crop_and_flip,
+    fit_image,
+    padded,
+    resize_and_centre,
+    resized_crop,
+    tilt,
+)
 
 
 def slow_reference(images: np.ndarray, padding: int, flip: bool, seed: int) -> np.ndarray:
@@ -75,21 +84,22 @@ def test_resized_crop_is_a_window_of_the_image() -> None:
     ramp = np.broadcast_to(np.arange(120, dtype=np.uint8)[None, :, None], (90, 120, 3)).copy()
     widths = []
     for seed in range(60):
-        out = resized_crop(ramp, 30, False, np.random.default_rng(seed))
+        out = resized_crop(ramp, (30, 30), False, np.random.default_rng(seed))
         assert out.shape == (30, 30, 3)
         row = out[0, :, 0].astype(int)
         assert (np.diff(row) >= 0).all()
         widths.append(row[-1] - row[0])
-        np.testing.assert_array_equal(out, resized_crop(ramp, 30, False, np.random.default_rng(seed)))
+        np.testing.assert_array_equal(out, resized_crop(ramp, (30, 30), False, np.random.default_rng(seed)))
     assert min(widths) < 45 < 90 < max(widths)
     flipped = [
-        resized_crop(ramp, 30, True, np.random.default_rng(seed))[0, :, 0].astype(int) for seed in range(60)
+        resized_crop(ramp, (30, 30), True, np.random.default_rng(seed))[0, :, 0].astype(int)
+        for seed in range(60)
     ]
     assert 15 < sum(row[0] > row[-1] for row in flipped) < 45
 
 
 def test_resized_crop_of_an_extreme_shape() -> None:
-    assert resized_crop(np.zeros((4, 400, 3), np.uint8), 16, True, np.random.default_rng(0)).shape == (
+    assert resized_crop(np.zeros((4, 400, 3), np.uint8), (16, 16), True, np.random.default_rng(0)).shape == (
         16,
         16,
         3,
@@ -158,3 +168,33 @@ def test_tilting_repeats_from_its_generator_and_keeps_its_input() -> None:
     np.testing.assert_array_equal(images, before)
     assert first.dtype == np.uint8
     assert not np.array_equal(first, images)
+
+
+def test_a_window_has_nearly_the_aspect_ratio_of_the_result() -> None:
+    image = np.zeros((300, 900, 1), np.uint8)
+    for seed in range(200):
+        _, _, height, width = _window(300, 900, 3.0, np.random.default_rng(seed))
+        assert 3.0 * 0.74 < width / height < 3.0 / 0.74
+    assert resized_crop(image, (20, 60), True, np.random.default_rng(0)).shape == (20, 60, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((20, 60), (16, 16)), ((60, 20), (16, 16)), ((20, 20), (10, 40))]
+)
+def test_padding_keeps_all_of_the_image(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 200, np.uint8)
+    whole = padded(image, size)
+    assert abs(whole.shape[1] * size[0] - whole.shape[0] * size[1]) <= max(size)
+    assert int(whole.astype(int).sum()) == 200 * image.size
+    out = fit_image(image, size, "pad")
+    assert out.shape == (*size, 3)
+    assert (out == 0).any()
+    assert fit_image(image, size, "crop").min() == 200
+    assert padded(image, shape) is image
+
+
+def test_deep_values_are_resized_as_floats() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 4000, 64, dtype=np.float32)[None, :, None], (64, 64, 1)).copy()
+    out = fit_image(ramp, (16, 16), "crop")
+    assert out.dtype == np.float32
+    assert 3000 < out.max() <= 4000

@@ -97,6 +97,103 @@ def test_validation_and_test_images_are_those_of_their_folders(tmp_path: Path) -
         assert batch.targets.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("others", "wanted", "note"),
+    [
+        ({"test": 4}, [16, 4, 8], "test/ has class folders named as those beside it, so it is the test set."),
+        ({"Test": 4}, [16, 4, 8], "Test/ has class folders named"),
+        ({"TESTING": 4}, [16, 4, 8], "TESTING/ has class folders named"),
+        ({"test set": 4}, [16, 4, 8], "test set/ has class folders named"),
+        ({"Test_Data": 4}, [16, 4, 8], "Test_Data/ has class folders named"),
+        ({"val": 4}, [16, 4, 8], "val/ is the only other folder, so it is the test set."),
+        ({"Validation": 3, "tests": 5}, [20, 6, 10], "Validation/ has class folders named"),
+    ],
+)
+def test_a_test_folder_beside_class_folders(
+    tmp_path: Path, others: dict[str, int], wanted: list[int], note: str
+) -> None:
+    for name in ("OK", "NG"):
+        fill(tmp_path / "data" / name, 10)
+        for other, num in others.items():
+            fill(tmp_path / "data" / other / name, num)
+    task = load_data(tmp_path / "data")
+    assert (task.class_names, sizes(task)) == (("NG", "OK"), wanted)
+    assert note in " ".join(task.notes)
+    given = load_data(tmp_path / "data", test=tmp_path / "data") if "test" in others else task
+    assert given.num_examples("test") == wanted[2]
+
+
+def test_a_test_folder_may_lack_a_class_but_have_none_of_its_own(tmp_path: Path) -> None:
+    for name in ("OK", "NG", "test/OK"):
+        fill(tmp_path / name, 6)
+    assert "1 of 2 classes have no test image." in load_data(tmp_path).notes
+    fill(tmp_path / "test" / "other", 6)
+    with pytest.raises(DataError, match=r"test has classes that .* lacks \('other'; .* has 'NG', 'OK'\)"):
+        load_data(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["test", "Valid", "train"])
+def test_a_class_may_be_called_as_a_part_is(tmp_path: Path, name: str) -> None:
+    for other in ("control", "invalid"):
+        fill(tmp_path / other, 10)
+    fill(tmp_path / name, 10)
+    fill(tmp_path / name / "batch 2", 2)
+    if name == "train":
+        (tmp_path / name / "batch 2").rename(tmp_path / "invalid" / "deeper")
+    task = load_data(tmp_path)
+    assert task.num_classes == 3
+    assert name in task.class_names
+    assert f"{name}/ has no class folders named as those beside it, so it is read as a class." in task.notes
+
+
+def test_two_classes_called_as_parts_are(tmp_path: Path) -> None:
+    fill(tmp_path / "valid", 10)
+    fill(tmp_path / "test", 10)
+    task = load_data(tmp_path)
+    assert task.class_names == ("test", "valid")
+    assert "Folders are read as classes: 'test', 'valid'." in task.notes
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Train", "Test"), ("TRAINING", "testing"), ("train_set", "test-set"), ("Training Data", "tests")],
+)
+def test_spellings_of_parts(tmp_path: Path, train: str, test: str) -> None:
+    for part, num in ((train, 10), (test, 4)):
+        for name in ("a b", "c"):
+            fill(tmp_path / part / name, num)
+    assert sizes(load_data(tmp_path)) == [16, 4, 8]
+
+
+def test_parts_that_contradict_each_other(tmp_path: Path) -> None:
+    for part in ("train", "val", "valid"):
+        for name in ("a b", "c"):
+            fill(tmp_path / part / name, 5)
+    with pytest.raises(
+        DataError, match=r"a part must have one folder, but .*val and .*valid are both the validation set"
+    ):
+        load_data(tmp_path)
+
+
+def test_folders_beside_parts_are_passed_over_and_said(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for name in ("a b", "c"):
+            fill(tmp_path / part / name, 10)
+    fill(tmp_path / "unsorted", 3)
+    task = load_data(tmp_path)
+    assert task.class_names == ("a b", "c")
+    assert "Beside the parts, folders are passed over: 'unsorted'." in task.notes
+
+
+def test_training_images_without_class_folders(tmp_path: Path) -> None:
+    fill(tmp_path / "train", 5)
+    fill(tmp_path / "test", 5)
+    with pytest.raises(
+        DataError, match=r"one folder per class, but .*(train|test) has 5 images and no folder"
+    ):
+        load_data(tmp_path)
+
+
 def test_another_folder_as_test_set(flat: Path, tmp_path: Path) -> None:
     fill(tmp_path / "other" / "čat", 3)
     task = load_data(flat, test=tmp_path / "other")

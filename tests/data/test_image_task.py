@@ -196,6 +196,19 @@ def test_images_are_mirrored_only_where_allowed(options: dict[str, bool], signs:
     )
 
 
+def test_series_in_the_form_of_images_are_not_mirrored_by_default() -> None:
+    x = np.broadcast_to(np.linspace(-3, 3, 32, dtype=np.float32), (40, 1, 16, 32)).copy()
+    y = np.arange(40) % 2
+    task = load_data((x, y))
+    assert (task.input_shape, task.flip) == ((1, 16, 32), False)
+    assert any("may be series in time; flip=True mirrors them." in note for note in task.notes)
+    assert sum("mirrored" in note for note in task.notes) == 1
+    assert load_data((x, y), flip=True).flip
+    assert load_data((x[..., :16], y)).flip
+    assert load_data(((x + 3) / 6, y)).flip
+    assert load_data(((x * 20 + 100).astype(np.uint8), y)).flip
+
+
 def test_batches_may_be_changed_by_the_caller() -> None:
     task = numbered(augment=False)
     before = [batch.inputs.clone() for batch in task.batches("train", 50)]

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from onepath.data import load_data
 from onepath.data.examples import Examples, Source, shows_characters
@@ -35,6 +37,47 @@ def test_unknown_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source
     (tmp_path / "text.csv").write_text("a,b")
     for call in (lambda: load_data(source), lambda: load_data((X, Y), test=source)):
         with pytest.raises(DataError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+class DataFrame:
+    """As pandas and polars have it: a comparison gives a table, whose truth is an error."""
+
+    def __eq__(self, other: object) -> DataFrame:  # type: ignore[override]
+        return self
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of a DataFrame is ambiguous")
+
+
+PAIRS = TensorDataset(torch.zeros(4, 3, 8, 8), torch.arange(4))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            DataLoader(PAIRS),
+            r"a DataLoader, which is not read yet; gather its batches into arrays and give \(x, y\)",
+        ),
+        (PAIRS, r"a dataset \(TensorDataset\), which is not read yet; gather its examples into arrays"),
+        (Subset(PAIRS, [0]), r"a dataset \(Subset\), which is not read yet"),
+        (DataFrame(), r"a table \(DataFrame\), which is not read yet; give its columns as arrays, \(x, y\)"),
+        (X, r"ndarray without labels; give a tuple \(x, y\) of arrays"),
+        (torch.from_numpy(X), "Tensor without labels"),
+        ([X, Y], "list without labels"),
+        ((X, Y, X, Y), r"tuple of 4; give \(x, y\), and the test set as test=\(x, y\)"),
+        ({"x": X, "y": Y}, "dict; understood are digits"),
+    ],
+)
+def test_objects_that_are_not_read(source: Any, message: str) -> None:
+    for call in (lambda: load_data(source), lambda: load_data((X, Y), test=source)):
+        with pytest.raises(
+            DataError, match=rf"data must be a name, a path or a tuple \(x, y\), but got {message}"
+        ) as caught:
             call()
         assert "\n" not in str(caught.value)
 

@@ -36,6 +36,19 @@ def save(path: Path, image: Any = None, label: Any = None, metadata: dict[str, s
     return path
 
 
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        ([index % 2 == 0 for index in range(30)], ("0", "1")),
+        ([float(index % 3) for index in range(30)], ("0", "1", "2")),
+        ([index % 2 * 2 - 1 for index in range(30)], ("-1", "1")),
+        ([index % 3 * 10 + 10 for index in range(30)], ("10", "20", "30")),
+    ],
+)
+def test_labels_of_any_type(tmp_path: Path, label: list[Any], names: tuple[str, ...]) -> None:
+    assert load_data(save(tmp_path / "data.parquet", label=label)).class_names == names
+
+
 FORMS = {
     "bytes": ENCODED,
     "large": pa.array(ENCODED, pa.large_binary()),

@@ -54,7 +54,10 @@ def test_training_starts_at_any_update_whatever_the_workers(photos: Path, num_wo
 def test_batches_of_photos(photos: Path) -> None:
     task = load_data(photos, num_workers=2)
     assert task.input_shape == (3, 128, 128)
-    assert "Images are cropped and resized to 128x128; an input size sets another." in task.notes
+    assert (
+        "Images are resized to cover 128x128 (width x height) and their centre is taken: up to 25% of an image is "
+        "cut off; fit='pad' keeps all of it; input_size sets another size." in task.notes
+    )
     batch = next(task.train_batches(4, seed=0, num_updates=1))
     assert batch.inputs.shape == (4, 3, 128, 128)
     assert batch.inputs.is_contiguous(memory_format=torch.channels_last)
@@ -79,7 +82,8 @@ def test_an_image_is_augmented_from_its_own_seed(photos: Path) -> None:
     seeds = generator(2, "augment", 1).integers(2**63 - 1, size=5)
     for image, seed in zip(found, seeds, strict=True):
         candidates = [
-            resized_crop(original, 48, True, np.random.default_rng(seed)) for original in originals.values()
+            resized_crop(original, (48, 48), True, np.random.default_rng(seed))
+            for original in originals.values()
         ]
         assert sum(np.array_equal(image, candidate) for candidate in candidates) == 1
     assert not torch.equal(
@@ -96,7 +100,11 @@ def test_an_image_is_augmented_from_its_own_seed(photos: Path) -> None:
         (((40, 60),), {}, (3, 40, 60), True),
         (((200, 200),), {}, (3, 200, 200), False),
         (((300, 300),), {}, (3, 224, 224), False),
-        (((300, 200),), {}, (3, 192, 192), False),
+        (((300, 200),), {}, (3, 274, 183), False),
+        (((100, 200),), {}, (3, 100, 200), False),
+        (((480, 640), (240, 320)), {}, (3, 194, 259), False),
+        (((300, 300), (200, 200)), {}, (3, 224, 224), False),
+        (((300, 200),), {"input_size": (60, 40)}, (3, 60, 40), True),
         (((300, 300),), {"input_size": 64}, (3, 64, 64), True),
         (((300, 300),), {"input_size": 72}, (3, 72, 72), True),
         (((300, 200), (200, 300)), {"input_size": 72}, (3, 72, 72), False),
@@ -116,6 +124,58 @@ def test_sizes_and_places(
     assert next(task.train_batches(2, seed=0, num_updates=1)).inputs.shape == (2, *shape)
     store = "MemoryImages" if in_memory else "FileImages"
     assert type(task._parts["train"].store).__name__ == store
+
+
+def half_and_half(root: Path, num: int = 6, height: int = 90, width: int = 270) -> Path:
+    """Images that are grey but for a bright stripe at their left or right end, which a square cut would lose."""
+    for name, columns in (("left", slice(0, 30)), ("right", slice(-30, None))):
+        (root / name).mkdir(parents=True)
+        for index in range(num):
+            pixels = np.full((height, width, 3), 100, np.uint8)
+            pixels[:, columns] = 250
+            Image.fromarray(pixels).save(root / name / f"{index}.png")
+    return root
+
+
+@pytest.mark.parametrize("options", [{}, {"input_size": 64, "fit": "pad"}, {"input_size": (32, 96)}])
+def test_what_stands_at_the_sides_is_kept(tmp_path: Path, options: dict[str, object]) -> None:
+    task = load_data(half_and_half(tmp_path / "data"), **options)  # type: ignore[arg-type]
+    (inputs, targets) = next(task.batches("test", 10))
+    width = inputs.shape[3]
+    brighter_right = inputs[:, 0, :, width // 2 :].amax((1, 2)) > inputs[:, 0, :, : width // 2].amax((1, 2))
+    assert torch.equal(brighter_right.long(), targets)
+    assert not any("cut off" in note for note in task.notes)
+
+
+def test_what_is_cut_off_is_said(tmp_path: Path) -> None:
+    folder = half_and_half(tmp_path / "data")
+    for options in ({"input_size": 64}, {"input_size": 64, "in_memory": True}):
+        notes = load_data(folder, **options).notes  # type: ignore[arg-type]
+        assert any("up to 67% of an image is cut off; fit='pad' keeps all of it." in note for note in notes)
+    arrays = np.zeros((30, 8, 16, 3), np.uint8), np.arange(30) % 3
+    assert any("up to 50% of an image is cut off" in note for note in load_data(arrays, input_size=8).notes)
+    assert not any("cut off" in note for note in load_data(arrays, input_size=(4, 8)).notes)
+    padded = load_data(folder, input_size=64, fit="pad")
+    assert (padded.fit, padded.input_shape) == ("pad", (3, 64, 64))
+    assert padded.fingerprint != load_data(folder, input_size=64).fingerprint
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_deep_images_are_read_as_they_are(tmp_path: Path, in_memory: bool) -> None:
+    values = {}
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            pixels = (RNG.integers(0, 2000, (70, 70)) + 2000 * label).astype(np.uint16)
+            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
+            values[f"{name}/{index}.png"] = pixels
+    task = load_data(tmp_path, in_memory=in_memory, input_size=70)
+    assert (task.full_scale, task.input_shape) == (65535.0, (1, 70, 70))
+    mean, std = (number[0] for number in task.normalisation)
+    raw = (next(task.batches("train", 1)).inputs[0, 0].numpy() * std + mean) * 65535
+    assert any(np.abs(raw - pixels).max() < 0.5 for pixels in values.values())
+    assert any("more than 8 bits" in note for note in task.notes)
+    assert next(task.train_batches(2, seed=0, num_updates=1)).inputs.isfinite().all()
 
 
 def test_grey_photos_have_one_channel(tmp_path: Path) -> None:
@@ -215,3 +275,12 @@ def test_wrong_options(photos: Path) -> None:
         load_data(photos, input_size=0)
     with pytest.raises(DataError, match="images must have one size"):
         load_data(photos, in_memory=True)
+    for options, message in (
+        ({"fit": "stretch"}, "fit must be crop or pad, but got 'stretch'"),
+        ({"channels": "middle"}, "channels must be first or last, but got 'middle'"),
+        ({"kind": "sound"}, "kind must be images or sequence, but got 'sound'"),
+        ({"input_size": (8, 0)}, "input_size >= 1 must hold, but got input_size=0"),
+        ({"input_size": (8, 8, 8)}, r"one side or \(height, width\)"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_data(photos, **options)  # type: ignore[arg-type]

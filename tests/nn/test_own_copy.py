@@ -20,7 +20,7 @@ from onepath.errors import BindingError
 from onepath.nn import ChoiceBlock, ElasticConv2d, ElasticDepth, ElasticLinear, Supernet
 from onepath.space import Choice
 
-Pair = namedtuple("Pair", "first second")  # noqa: PYI024 - as users write it
+Pair = namedtuple("Pair", "first second")
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Slots:
 
 
 def _closure(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    return lambda x: module(x)
+    return module
 
 
 def _default(module: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -71,7 +71,7 @@ WAYS: dict[str, tuple[Callable[[nn.Module], Any], Callable[[Any], Callable[[Tens
     "namedtuple": (lambda m: Pair(m, 1), lambda held: held.first),
     "bound method": (lambda m: m.forward, lambda held: held),
     "list of bound methods": (lambda m: [m.forward], lambda held: held[0]),
-    "partial": (lambda m: functools.partial(m), lambda held: held),
+    "partial": (functools.partial, lambda held: held),
     "partial of a bound method": (lambda m: functools.partial(m.forward), lambda held: held),
     "partial with a module": (
         lambda m: functools.partial(lambda layer, x: layer(x), m),
@@ -140,7 +140,7 @@ def test_monkeypatched_forward_hooks_and_cycles() -> None:
             self.block = ChoiceBlock(_layers())
             self.seen: list[nn.Module] = []
             self.block.candidates[0].parent = [self]
-            self.conv.forward = types.MethodType(lambda layer, x: nn.Conv2d.forward(layer, x), self.conv)  # type: ignore[method-assign]
+            self.conv.forward = types.MethodType(nn.Conv2d.forward, self.conv)  # type: ignore[method-assign]
             self.conv.register_forward_hook(lambda *_: self.seen.append(self.conv))
             self.conv.register_forward_hook(self.note)
 
@@ -201,7 +201,7 @@ def test_what_cannot_be_copied_is_named() -> None:
     net = nn.Sequential(nn.Linear(2, 2), ChoiceBlock([nn.Linear(2, 2)]))
     net.odd = Stubborn(net[0])  # type: ignore[assignment]
     supernet = Supernet(net)
-    with pytest.raises(BindingError, match="root: what a module .* attribute 'odd' of Sequential"):
+    with pytest.raises(BindingError, match=r"root: what a module .* attribute 'odd' of Sequential"):
         supernet.extract(supernet.space.parse("0"))
 
 
@@ -212,7 +212,7 @@ def test_blocks_in_a_plain_list_alone_are_refused() -> None:
             self.known = ChoiceBlock([nn.Identity()])
             self.blocks = [nn.Sequential(ChoiceBlock([nn.Identity()]))]
 
-    with pytest.raises(BindingError, match="root: .*'blocks' of Net holds Sequential in a plain list"):
+    with pytest.raises(BindingError, match=r"root: .*'blocks' of Net holds Sequential in a plain list"):
         Supernet(Net())
 
 

@@ -30,6 +30,28 @@ DataRoot = Annotated[
 InputSize = Annotated[
     int | None, typer.Option(help="Resize images to this many pixels a side.", rich_help_panel=_DATA)
 ]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        help="What becomes of images of another aspect ratio: crop (default) cuts their sides off, pad adds black.",
+        rich_help_panel=_DATA,
+    ),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        help="Axis of arrays that holds the channels: first or last; default: guessed from the shape.",
+        rich_help_panel=_DATA,
+    ),
+]
+DataKind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        help="What arrays hold: images, or one sequence each; default: guessed from shape and values.",
+        rich_help_panel=_DATA,
+    ),
+]
 Space = Annotated[
     str | None,
     typer.Option(

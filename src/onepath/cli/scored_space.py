@@ -56,10 +56,11 @@ def open_scored_space(
     from onepath import spaces
     from onepath.cli.catalogue import network_sizes
     from onepath.data import load_data
-    from onepath.pipeline.resolving import check_reads
+    from onepath.pipeline.resolving import check_reads, check_takes_sequences
 
     task = None if data is None else load_data(data, root=data_root, input_size=input_size)
     if task is not None:
+        check_takes_sequences(task.input_shape, space)
         num_classes = num_classes or task.num_classes
         channels, *pixels = task.input_shape
         in_channels, input_size = (channels, min(pixels)) if pixels else (in_channels, channels)

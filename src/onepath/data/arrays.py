@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from onepath.data.augment import Pixels
 from onepath.data.bounds import check_memory, check_unfolding
 from onepath.data.examples import Examples, Source, reason
-from onepath.data.labels import encode_labels, texts
+from onepath.data.labels import encode_labels, one_label_each, texts
+from onepath.data.layout import Axis, Kind, Layout, find_layout
+from onepath.data.scale import Values, values_of
 from onepath.errors import DataError, plain, shown
 
-MAX_CHANNELS = 16
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -43,29 +45,80 @@ def read_digits() -> Source:
     bunch = load_digits()
     images = bunch.images.astype(np.uint8)[..., None]
     names = tuple(str(name) for name in bunch.target_names)
-    return Source("digits", Examples("digits", images, bunch.target.astype(np.int64), names, full_scale=16.0))
+    return Source(
+        "digits",
+        Examples(
+            "digits",
+            images,
+            bunch.target.astype(np.int64),
+            names,
+            values=Values("uint8", 0, 16, full_scale=16),
+        ),
+    )
 
 
-def read_arrays(x: Any, y: Any, where: str = "the arrays") -> Source:
-    """A pair of images and labels in memory; tensors and lists are taken as arrays.
+def read_arrays(
+    x: Any, y: Any, where: str = "the arrays", *, channels: Axis | None = None, kind: Kind | None = None
+) -> Source:
+    """A pair of images or sequences and labels in memory; tensors, lists and columns of tables are taken as arrays.
 
     Args:
-        x: (N, H, W), (N, H, W, C) or (N, C, H, W), integers 0 ... 255 or floats.
-        y: (N,) integers or strings.
+        x: (N, H, W), (N, H, W, C) or (N, C, H, W) images or (N, C, T) sequences; whole numbers, floats or truth values.
+        y: (N,) labels, see `encode_labels`, or (N, K) one-hot rows.
         where: the source, for messages.
+        channels: see `find_layout`.
+        kind: see `find_layout`.
     """
     try:
-        arrays = np.asarray(x), np.asarray(y)
+        arrays = _as_array(x), _as_array(y)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"x and y must be arrays, but {where} cannot be made so ({reason(error)}); convert them"
         ) from error
-    images = check_images(arrays[0], f"x of {where}")
-    labels, names = encode_labels(arrays[1], f"y of {where}")
-    return Source("arrays", Examples(where, images, labels, names))
+    return Source("arrays", _examples(*arrays, where, f"x of {where}", f"y of {where}", None, channels, kind))
 
 
-def read_npz(path: Path) -> Source:
+def _as_array(given: Any) -> NDArray[Any]:
+    if isinstance(given, torch.Tensor):
+        given = given.detach().cpu()
+        given = given.float() if given.dtype == torch.bfloat16 else given
+    return np.asarray(given)
+
+
+def _examples(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    where: str,
+    where_x: str,
+    where_y: str,
+    names: tuple[str, ...] | None,
+    channels: Axis | None,
+    kind: Kind | None,
+) -> Examples:
+    layout, values = look_at(x, where_x, channels, kind)
+    pixels = check_images(x, where_x, layout)
+    numbers, remarks = one_label_each(y, where_y)
+    labels, names = encode_labels(numbers, where_y, names)
+    notes = [*([layout.note] if layout.note else []), *_note_on_values(values, x.dtype), *remarks]
+    return Examples(
+        where,
+        pixels,
+        labels,
+        names,
+        values=values,
+        kind=layout.kind,
+        channels=layout.channels,
+        notes=tuple(notes),
+    )
+
+
+def _note_on_values(values: Values, dtype: np.dtype[Any]) -> list[str]:
+    if values.kind != "integer" or values.unit in (1.0, 255.0):
+        return []
+    return [f"Values are {values} of type {dtype}, read as they are; {values.scale:,.0f} counts as 1."]
+
+
+def read_npz(path: Path, *, channels: Axis | None = None, kind: Kind | None = None) -> Source:
     """An .npz with x_train and y_train, and where there is a test set x_test and y_test.
 
     Also read where present: `x_val`, `y_val` and `class_names`.
@@ -76,16 +129,21 @@ def read_npz(path: Path) -> Source:
     """
     arrays = _load(path)
     names = _class_names(arrays, path)
-    train = _part(arrays, "train", path, names)
-    validation = _part(arrays, "val", path, names) if {"x_val", "y_val"} & set(arrays) else None
-    test = _part(arrays, "test", path, names) if {"x_test", "y_test"} & set(arrays) else None
+    train = _part(arrays, "train", path, names, channels, kind)
+    kind = train.kind
+    validation = test = None
+    if {"x_val", "y_val"} & set(arrays):
+        validation = _part(arrays, "val", path, names, channels, kind)
+    if {"x_test", "y_test"} & set(arrays):
+        test = _part(arrays, "test", path, names, channels, kind)
     return Source(plain(path.stem), train, validation, test)
 
 
-def read_npz_test(path: Path) -> Examples:
+def read_npz_test(path: Path, *, channels: Axis | None = None, kind: Kind | None = None) -> Examples:
     """The test images of an .npz: x_test and y_test, or x_train and y_train if that is all it has."""
     arrays = _load(path)
-    return _part(arrays, "test" if "x_test" in arrays else "train", path, _class_names(arrays, path))
+    part = "test" if "x_test" in arrays else "train"
+    return _part(arrays, part, path, _class_names(arrays, path), channels, kind)
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
@@ -164,64 +222,74 @@ def _class_names(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[str, ...]
     return texts(names, f"class_names of {plain(path)}")
 
 
-def _part(arrays: dict[str, NDArray[Any]], part: str, path: Path, names: tuple[str, ...] | None) -> Examples:
+def _part(
+    arrays: dict[str, NDArray[Any]],
+    part: str,
+    path: Path,
+    names: tuple[str, ...] | None,
+    channels: Axis | None,
+    kind: Kind | None,
+) -> Examples:
     missing = [key for key in (f"x_{part}", f"y_{part}") if key not in arrays]
     if missing:
         raise DataError(
             f"an .npz must hold x_train and y_train (and x_test, y_test for a test set), but {plain(path)} lacks "
             f"{' and '.join(missing)}; it holds {', '.join(sorted(arrays))}"
         )
-    images = check_images(arrays[f"x_{part}"], f"x_{part} of {plain(path)}")
-    labels, names = encode_labels(arrays[f"y_{part}"], f"y_{part} of {plain(path)}", names)
-    return Examples(f"{plain(path)} ({part})", images, labels, names)
+    x, y = f"x_{part}", f"y_{part}"
+    places = f"{plain(path)} ({part})", f"{x} of {plain(path)}", f"{y} of {plain(path)}"
+    return _examples(arrays[x], arrays[y], *places, names, channels, kind)
 
 
-def check_images(array: NDArray[Any], where: str) -> Pixels:
-    """Check an array of images and put the channels last.
+def look_at(
+    array: NDArray[Any], where: str, channels: Axis | None = None, kind: Kind | None = None
+) -> tuple[Layout, Values]:
+    """How an array of images or sequences is read, and what values it has.
 
-    The channels are the shorter one of the first and the last axis of an image, the last one if they are equal; there
-    are at most 16.
+    Raises:
+        DataError: it holds something other than real numbers, or has another shape.
+    """
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"images must be numbers or truth values, but {where} has dtype {shown(array.dtype)}; convert them"
+        )
+    values = values_of(array)
+    return find_layout(array.shape, values, channels, kind, where), values
+
+
+def check_images(array: NDArray[Any], where: str, layout: Layout | None = None) -> Pixels:
+    """Check an array of images or sequences, and put the channels last.
+
+    Args:
+        array: whole numbers, floats or truth values.
+        where: the source, for messages.
+        layout: how it is read; None: as `find_layout` guesses.
 
     Returns:
-        (N, H, W, C): uint8 for integers, which must be 0 ... 255; float32 for floats, which must be finite.
+        (N, H, W, C), of sequences (N, 1, T, C): uint8 for whole numbers of 0 ... 255 and truth values; else float32,
+        finite.
 
     Raises:
         DataError: another dtype, shape or range.
     """
-    if array.dtype.kind not in "iuf":
-        raise DataError(
-            f"images must be uint8 or float, but {where} has dtype {shown(array.dtype)}; convert them"
-        )
-    if array.ndim not in (3, 4) or 0 in array.shape[1:]:
-        raise DataError(
-            f"images must have shape (N, H, W), (N, H, W, C) or (N, C, H, W), but {where} has shape "
-            f"{array.shape}; reshape them"
-        )
-    if array.ndim == 3:
+    layout = look_at(array, where)[0] if layout is None else layout
+    if layout.channels is None:
         array = array[..., None]
-    elif array.shape[1] < array.shape[3] and array.shape[1] <= MAX_CHANNELS:
-        array = array.transpose(0, 2, 3, 1)
-    if array.shape[3] > MAX_CHANNELS:
+    elif layout.channels == "first":
+        array = np.moveaxis(array, 1, -1)
+    if layout.kind == "sequence":
+        array = array[:, None]
+    if array.dtype.kind == "b" or (array.dtype.kind in "iu" and _are_bytes(array)):
+        return np.ascontiguousarray(array, dtype=np.uint8)
+    floats = np.ascontiguousarray(array, dtype=np.float32)
+    finite = np.isfinite(floats).reshape(len(floats), -1).all(axis=1)
+    if not finite.all():
         raise DataError(
-            f"number of channels <= {MAX_CHANNELS} must hold, but {where} has shape {array.shape}; put the channels "
-            f"first or last"
+            f"pixels must be finite, but {int((~finite).sum())} images of {where} have NaN or infinite ones, the "
+            f"first in row {int(finite.argmin())}; leave them out"
         )
-    return _as_pixels(array, where)
+    return floats
 
 
-def _as_pixels(array: NDArray[Any], where: str) -> Pixels:
-    if array.dtype.kind == "f":
-        floats = np.ascontiguousarray(array, dtype=np.float32)
-        finite = np.isfinite(floats).reshape(len(floats), -1).all(axis=1)
-        if not finite.all():
-            raise DataError(
-                f"pixels must be finite, but {int((~finite).sum())} images of {where} have NaN or infinite ones, the "
-                f"first in row {int(finite.argmin())}; leave them out"
-            )
-        return floats
-    if array.dtype != np.uint8 and array.size and (array.min() < 0 or array.max() > 255):
-        raise DataError(
-            f"integer pixels must be 0 ... 255, but {where} has {array.min()} ... {array.max()}; rescale them or "
-            f"convert them to float"
-        )
-    return np.ascontiguousarray(array, dtype=np.uint8)
+def _are_bytes(array: NDArray[Any]) -> bool:
+    return array.dtype == np.uint8 or not array.size or (array.min() >= 0 and array.max() <= 255)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,10 +12,14 @@ from torch import nn
 
 from onepath.errors import DataError
 
-Pixels = NDArray[np.uint8] | NDArray[np.float32]
+Pixels = NDArray[np.uint8 | np.float32]
 """Raw pixel values with the channels last: uint8 as decoded, or float32 as given."""
 
-AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.float32])
+Size = tuple[int, int]
+"""Height and width."""
+
+Fit = Literal["crop", "pad"]
+"""How an image of another aspect ratio is brought to a size: its sides are cut off, or black is added."""
 
 MIN_AREA = 0.08
 MAX_ASPECT = 4 / 3
@@ -86,51 +90,72 @@ def tilt(images: Pixels, flip: bool, rng: np.random.Generator) -> Pixels:
     return np.ascontiguousarray(moved.astype(images.dtype))
 
 
-def resized_crop(
-    image: NDArray[np.uint8], size: int, flip: bool, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Cut a random window, resize it to a square and mirror it with probability 1/2.
+def resized_crop(image: Pixels, size: Size, flip: bool, rng: np.random.Generator) -> Pixels:
+    """Cut a random window, resize it and mirror it with probability 1/2.
 
-    The window covers a uniformly random 8 % to 100 % of the area with a log-uniform aspect ratio between 3/4
-    and 4/3; after ten windows that do not fit, the largest centred one within these ratios.
+    The window covers a uniformly random 8 % to 100 % of the area, with a log-uniform aspect ratio between 3/4 and 4/3
+    of that of the result; after ten windows that do not fit, the largest centred one within these ratios.
 
     Args:
         image: (H, W, C).
-        size: side of the result.
+        size: height and width of the result.
         flip: whether to mirror.
         rng: the image's own generator.
 
     Returns:
-        (size, size, C).
+        (height, width, C).
 
     Source: Szegedy et al. 2015, Going deeper with convolutions, section 6, arXiv 1409.4842.
     """
     # Here and not above: it takes more than a second, which small images need not pay in every process.
     from torchvision.transforms.v2 import functional
 
-    top, left, height, width = _window(image.shape[0], image.shape[1], rng)
+    top, left, height, width = _window(image.shape[0], image.shape[1], size[1] / size[0], rng)
     tensor = torch.from_numpy(image).permute(2, 0, 1)
-    tensor = functional.resized_crop(tensor, top, left, height, width, [size, size], antialias=True)
+    tensor = functional.resized_crop(tensor, top, left, height, width, list(size), antialias=True)
     if flip and rng.random() < 0.5:
         tensor = functional.horizontal_flip(tensor)
-    return np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+    cut: Pixels = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+    return cut
 
 
-def _window(height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+def _window(height: int, width: int, wanted: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a window whose width over height is near the wanted one."""
     for _ in range(10):
         area = height * width * rng.uniform(MIN_AREA, 1.0)
-        aspect = math.exp(rng.uniform(-math.log(MAX_ASPECT), math.log(MAX_ASPECT)))
+        aspect = wanted * math.exp(rng.uniform(-math.log(MAX_ASPECT), math.log(MAX_ASPECT)))
         cut_width, cut_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < cut_width <= width and 0 < cut_height <= height:
             top = int(rng.integers(0, height - cut_height + 1))
             left = int(rng.integers(0, width - cut_width + 1))
             return top, left, cut_height, cut_width
-    cut_width = min(width, round(height * MAX_ASPECT))
-    cut_height = min(height, round(width * MAX_ASPECT))
+    cut_width = max(1, min(width, round(height * wanted * MAX_ASPECT)))
+    cut_height = max(1, min(height, round(width / wanted * MAX_ASPECT)))
     return (height - cut_height) // 2, (width - cut_width) // 2, cut_height, cut_width
 
 
-def resize_and_centre(image: AnyPixels, height: int, width: int) -> AnyPixels:
+def fit_image(image: Pixels, size: Size, fit: Fit) -> Pixels:
+    """Bring an image to a size: `resize_and_centre`, after black is added to its sides if it is to be padded."""
+    return resize_and_centre(padded(image, size) if fit == "pad" else image, *size)
+
+
+def padded(image: Pixels, size: Size) -> Pixels:
+    """An image in the middle of black, so that it has the aspect ratio of `size`; (H, W, C)."""
+    height, width = image.shape[:2]
+    add_height = max(0, round(width * size[0] / size[1]) - height)
+    add_width = max(0, round(height * size[1] / size[0]) - width)
+    if not add_height and not add_width:
+        return image
+    sides = [
+        (add_height // 2, add_height - add_height // 2),
+        (add_width // 2, add_width - add_width // 2),
+        (0, 0),
+    ]
+    with_black: Pixels = np.pad(image, sides)
+    return with_black
+
+
+def resize_and_centre(image: Pixels, height: int, width: int) -> Pixels:
     """Resize so that the image just covers (height, width), keeping its aspect ratio, and cut the centre.
 
     Args:
@@ -157,7 +182,7 @@ def resize_and_centre(image: AnyPixels, height: int, width: int) -> AnyPixels:
         )
     tensor = functional.resize(torch.from_numpy(image).permute(2, 0, 1), covering, antialias=True)
     tensor = functional.center_crop(tensor, [height, width])
-    resized: AnyPixels = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+    resized: Pixels = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
     return resized
 
 

@@ -17,12 +17,21 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from onepath.data.augment import resize_and_centre
+from onepath.data.augment import Fit, Pixels, Size, fit_image
 from onepath.data.bounds import check_memory, unfolds_too_far
+from onepath.data.depth import Depth, common_depth
 from onepath.data.examples import EncodedImages, reason
+from onepath.data.image_values import (
+    WHITE,
+    AnyValues,
+    depth,
+    has_more_frames,
+    is_grey,
+    is_transposed,
+    read_values,
+)
 from onepath.errors import DataError
 
 FORMATS = (
@@ -55,15 +64,21 @@ _UNREADABLE = (
 )
 _CHUNK = 64
 _SMALL_BYTES = 16384
-_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 
 class Header(NamedTuple):
-    """What an image says of itself before it is decoded."""
+    """What an image says of itself before it is decoded; height and width are those of the upright image.
+
+    `depth` is the type of its values, see `onepath.data.image_values.depth`; `num_bytes` is what it unfolds to.
+    """
 
     height: int
     width: int
     is_grey: bool
+    depth: str = "uint8"
+    is_transparent: bool = False
+    has_more_frames: bool = False
+    num_bytes: int = 0
 
 
 @contextmanager
@@ -121,46 +136,37 @@ def header(encoded: bytes | Image.Image) -> Header:
     Raises:
         ValueError: the image has no readable header.
     """
-    return inspect(encoded)[0]
-
-
-def inspect(encoded: bytes | Image.Image) -> tuple[Header, int]:
-    """What `header` gives, and how many bytes the image unfolds to.
-
-    Raises:
-        ValueError: the image has no readable header.
-    """
     with _opened(encoded) as image:
-        return Header(image.height, image.width, _is_grey(image)), _num_decoded(image)
+        size = (image.width, image.height) if is_transposed(image) else (image.height, image.width)
+        return Header(
+            *size,
+            is_grey(image),
+            depth(image),
+            image.has_transparency_data,
+            has_more_frames(image),
+            _num_decoded(image),
+        )
 
 
-def decode(encoded: bytes | Image.Image) -> NDArray[np.uint8]:
+def decode(encoded: bytes | Image.Image, background: int = WHITE) -> AnyValues:
     """Decode one image.
 
     Args:
-        encoded: the bytes of a JPEG, PNG or any other format that Pillow reads, or an opened image.
+        encoded: the bytes of a JPEG, PNG or another of `FORMATS`, or an opened image.
+        background: grey of 0 ... 255 on which transparent pixels are laid.
 
     Returns:
-        (H, W, 1) for grey images and (H, W, 3), red first, for all others, an array of its own. 16-bit greys keep
-        their upper 8 bits, transparency is dropped, the first frame of several is taken, the orientation tag is ignored
-        (as torchvision's loader does).
+        (H, W, 1) for grey images and (H, W, 3), red first, for all others, an array of its own: upright as its
+        orientation tag says, the first frame of several, in the depth that the image has (uint8, uint16, int32 or
+        float32).
 
     Raises:
-        ValueError: the image is damaged, cut short, or of no known format.
+        ValueError: the image is damaged, cut short, of no known format, or has values that are not finite.
     """
     with _opened(encoded) as image:
-        if not _is_grey(image):
-            # Palettes through RGBA: straight to RGB, Pillow would warn of some kinds of transparency.
-            colours = image.convert("RGBA") if image.mode == "P" else image
-            return np.array(colours if colours.mode == "RGB" else colours.convert("RGB"))
-        if image.mode.startswith("I"):
-            upper = np.asarray(image).astype(np.int64) >> 8
-            return upper.clip(0, 255).astype(np.uint8)[..., None]
-        return np.array(image if image.mode == "L" else image.convert("L"))[..., None]
-
-
-def _is_grey(image: Image.Image) -> bool:
-    return image.mode in _GREY_MODES or image.mode.startswith("I;16")
+        if isinstance(encoded, bytes):
+            return read_values(image, lambda: Image.open(io.BytesIO(encoded), formats=FORMATS), background)
+        return read_values(image, None, background)
 
 
 def refuse(images: EncodedImages, failures: list[tuple[int, str]], where: str) -> None:
@@ -183,50 +189,71 @@ def refuse(images: EncodedImages, failures: list[tuple[int, str]], where: str) -
         )
 
 
-def decode_all(images: EncodedImages, where: str, size: int | None = None) -> NDArray[np.uint8]:
+def decode_all(
+    images: EncodedImages,
+    where: str,
+    size: Size | None = None,
+    *,
+    fit: Fit = "crop",
+    background: int = WHITE,
+) -> tuple[Pixels, Depth]:
     """Decode every image into one array.
 
     Args:
         images: what to decode.
         where: the source, for messages.
-        size: resize and centre to (size, size); None: all images must have one size.
+        size: height and width that they are resized to, see `fit_image`; None: all images must have one size.
+        fit: see `fit_image`.
+        background: see `decode`.
 
     Returns:
-        (N, H, W, 1) if every image is grey, else (N, H, W, 3).
+        (N, H, W, 1) if every image is grey, else (N, H, W, 3), and the depth of the values: uint8, or float32 where
+        images have more than 8 bits.
 
     Raises:
-        DataError: images that cannot be read, or of different sizes.
+        DataError: images that cannot be read, of different sizes, or of types that have no common scale.
     """
-    pixels = np.empty((0, 0, 0, 3), np.uint8)
+    pixels: Pixels = np.empty((0, 0, 0, 3), np.uint8)
     first = -1
     failures: list[tuple[int, str]] = []
     coloured = False
-    for index, image in enumerate(_decoded(images, size)):
+    types = np.full(len(images), "uint8", dtype="U7")
+    for index, image in enumerate(_decoded(images, size, fit, background)):
         if isinstance(image, str):
             failures.append((index, image))
             continue
+        types[index], values = image
         if first < 0:
-            check_memory(3 * len(images) * math.prod(image.shape[:2]), f"the images of {where}, decoded,")
-            first, pixels = index, np.empty((len(images), *image.shape[:2], 3), np.uint8)
-        if image.shape[:2] != pixels.shape[1:3]:
+            check_memory(3 * len(images) * math.prod(values.shape[:2]), f"the images of {where}, decoded,")
+            first, pixels = index, np.empty((len(images), *values.shape[:2], 3), np.uint8)
+        if values.shape[:2] != pixels.shape[1:3]:
             raise DataError(
                 f"images must have one size, but in {where} {images.describe(first)} is "
-                f"{pixels.shape[2]}x{pixels.shape[1]} and {images.describe(index)} {image.shape[1]}x{image.shape[0]} "
+                f"{pixels.shape[2]}x{pixels.shape[1]} and {images.describe(index)} {values.shape[1]}x{values.shape[0]} "
                 f"(width x height); give an input size to resize them"
             )
-        pixels[index] = image
-        coloured = coloured or image.shape[2] == 3
+        if values.dtype != np.uint8 and pixels.dtype == np.uint8:
+            check_memory(4 * pixels.size, f"the images of {where}, decoded in more than 8 bits,")
+            pixels = pixels.astype(np.float32)
+        pixels[index] = values
+        coloured = coloured or values.shape[2] == 3
     refuse(images, failures, where)
-    return pixels if coloured else np.ascontiguousarray(pixels[..., :1])
+    common = common_depth(types, where)
+    if common.factor > 1:
+        pixels[types == "uint8"] *= common.factor
+    return (pixels if coloured else np.ascontiguousarray(pixels[..., :1])), common
 
 
-def _decoded(images: EncodedImages, size: int | None) -> Iterator[NDArray[np.uint8] | str]:
-    """Every image in order, or why it cannot be read."""
+def _decoded(
+    images: EncodedImages, size: Size | None, fit: Fit, background: int
+) -> Iterator[tuple[str, Pixels] | str]:
+    """The type and the pixels of every image in order, or why it cannot be read."""
 
-    def attempt(index: int) -> NDArray[np.uint8] | str:
+    def attempt(index: int) -> tuple[str, Pixels] | str:
         try:
-            image = decode(images.read(index))
-            return image if size is None else resize_and_centre(image, size, size)
+            values = decode(images.read(index), background)
+            pixels: Pixels = values if values.dtype == np.uint8 else values.astype(np.float32)
+            return values.dtype.name, pixels if size is None else fit_image(pixels, size, fit)
         except (OSError, ValueError) as error:
             return reason(error)
 

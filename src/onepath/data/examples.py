@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onepath.data.augment import Pixels
+from onepath.data.layout import Axis, Kind
+from onepath.data.scale import Values
 from onepath.errors import DataError, plain, shown
 
 _CHARACTER_WORDS = (
@@ -55,7 +57,9 @@ class Examples:
         images: (N, H, W, C) uint8 or float32, or images still encoded.
         labels: (N,) int64, 0 or more; indices into `class_names` if there are any.
         class_names: None where the source has bare numbers.
-        full_scale: the raw pixel value that counts as 1; None: 255 for uint8 and encoded images, 1 for floats.
+        values: the raw values as they were given; None: bytes, or of encoded images what they turn out to hold.
+        kind: images or sequences.
+        channels: where an array had its channels; None: it had no such axis, or the images are encoded.
         notes: remarks for the user, one sentence each.
     """
 
@@ -63,7 +67,9 @@ class Examples:
     images: Pixels | EncodedImages
     labels: NDArray[np.int64]
     class_names: tuple[str, ...] | None = None
-    full_scale: float | None = None
+    values: Values | None = None
+    kind: Kind = "images"
+    channels: Axis | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -74,13 +80,6 @@ class Examples:
             )
         if len(self.labels) == 0:
             raise DataError(f"number of images >= 1 must hold, but {self.where} has none; check the path")
-
-    @property
-    def scale(self) -> float:
-        """The raw pixel value that counts as 1."""
-        if self.full_scale is not None:
-            return self.full_scale
-        return 1.0 if isinstance(self.images, np.ndarray) and self.images.dtype == np.float32 else 255.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +114,8 @@ def shows_characters(source: Source) -> bool:
     return names is not None and all(len(class_name) == 1 for class_name in names)
 
 
-def few(names: Sequence[str], limit: int = 10, most: int = 200) -> str:
-    """The first names, quoted and cut, and how many more there are."""
+def few(names: Sequence[object], limit: int = 10, most: int = 200) -> str:
+    """The first names, text quoted and cut, and how many more there are."""
     some: list[str] = []
     for name in names[:limit]:
         some.append(shown(name, 40))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,15 +21,20 @@ from onepath.data.image_files import (
 )
 from onepath.errors import DataError, plain
 
-_PARTS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
+_PARTS: dict[str, str] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "tests", "testing"), "test"),
 }
+_ENDINGS = ("set", "data", "images", "split")
 
 
 def read_folder(path: Path) -> Source:
-    """A folder of class folders, or a folder with `train/` and `test/` or `val/`, each holding class folders.
+    """A folder of class folders, or of `train/` and `test/` or `val/`, or of class folders with a `test/` beside them.
+
+    Folders called train, training, val, valid, validation, test or testing, in any case, also "test set" or
+    "test_data", are parts where they hold class folders: where a `train/` holds some, or where such a folder has class
+    folders named as those beside it. Else a folder of such a name is a class of that name, and a note says so.
 
     With both `test/` and `val/`, `val/` is the validation set; with `val/` alone, it is the test set. Images may lie
     at any depth inside a class folder. Hidden folders and files, and files that are no images by their suffix, are
@@ -37,28 +43,28 @@ def read_folder(path: Path) -> Source:
     Raises:
         DataError: no class folders, one of them without an image, a file in two classes, or what is no regular file.
     """
-    parts = _find_parts(path)
-    if "train" not in parts:
-        if parts:
-            raise DataError(
-                f"a folder with {' and '.join(sorted(f'{found.name}/' for found in parts.values()))} must also have "
-                f"train/, but {plain(path)} has not; add it, or give the folder as test data"
-            )
-        return Source(_name(path), _read_parts({"train": path}, path)["train"])
-    read = _read_parts(parts, path)
-    train, validation, test = (read.get(part) for part in ("train", "validation", "test"))
-    assert train is not None, "it is among the parts"
-    notes: tuple[str, ...] = ()
+    found = _find_parts(path)
+    if "train" not in found.parts:
+        names = " and ".join(sorted(f"{folders[0].parent.name}/" for folders in found.parts.values()))
+        raise DataError(
+            f"a folder with {plain(names)} must also have train/, but {plain(path)} has not; add it, or give the "
+            f"folder as test data"
+        )
+    read = _read_parts(found.parts, path)
+    validation, test = read.get("validation"), read.get("test")
+    notes = list(found.notes)
     if test is None and validation is not None:
         validation, test = None, validation
-        notes = (f"{parts['validation'].name}/ is the only other folder, so it is the test set.",)
-    return Source(_name(path), train, validation, test, notes)
+        name = found.parts["validation"][0].parent.name
+        notes.append(f"{plain(name)}/ is the only other folder, so it is the test set.")
+    return Source(_name(path), read["train"], validation, test, tuple(notes))
 
 
 def read_folder_test(path: Path) -> Examples:
     """The test images under a folder: its `test/`, else its `val/`, else its class folders."""
-    parts = _find_parts(path)
-    return _read_parts({"test": parts.get("test", parts.get("validation", path))}, path)["test"]
+    parts = _find_parts(path).parts
+    chosen = next(parts[part] for part in ("test", "validation", "train") if part in parts)
+    return _read_parts({"test": chosen}, path)["test"]
 
 
 def check_unseen(train: Examples, test: Examples) -> None:
@@ -81,11 +87,70 @@ def _name(path: Path) -> str:
     return plain(path.resolve().name)
 
 
-def _find_parts(path: Path) -> dict[str, Path]:
-    by_name = {folder.name.lower(): folder for folder in _subfolders(path)}
-    return {
-        part: by_name[name] for part, names in _PARTS.items() for name in reversed(names) if name in by_name
+class _Found(NamedTuple):
+    """The parts of a folder: name -> class folders; and remarks."""
+
+    parts: dict[str, list[Path]]
+    notes: list[str]
+
+
+def _find_parts(path: Path) -> _Found:
+    folders = _class_folders(path)
+    named = {folder: part for folder in folders if (part := _part_of(folder.name)) is not None}
+    inside = {folder: _subfolders(folder) for folder in named}
+    beside = [folder for folder in folders if folder not in named]
+    if any(part == "train" and (inside[folder] or not beside) for folder, part in named.items()):
+        notes = (
+            [f"Beside the parts, folders are passed over: {few([f.name for f in beside])}."] if beside else []
+        )
+        return _Found(_parts(named), notes)
+    if beside:
+        return _beside_classes(named, inside, beside)
+    if not any(inside.values()):
+        return _Found({"train": folders}, [f"Folders are read as classes: {few([f.name for f in folders])}."])
+    return _Found(_parts(named), [])
+
+
+def _beside_classes(
+    named: Mapping[Path, str], inside: Mapping[Path, Sequence[Path]], beside: Sequence[Path]
+) -> _Found:
+    """Folders called as parts beside class folders: they are parts if they hold folders of the same classes."""
+    names = {folder.name for folder in beside}
+    are_parts = {
+        folder: part
+        for folder, part in named.items()
+        if part != "train" and names & {inner.name for inner in inside[folder]}
     }
+    notes = [
+        f"{plain(folder.name)}/ has class folders named as those beside it, so it is the {part} set."
+        for folder, part in are_parts.items()
+    ]
+    classes = [folder for folder in named if folder not in are_parts]
+    notes += [
+        f"{plain(folder.name)}/ has no class folders named as those beside it, so it is read as a class."
+        for folder in classes
+    ]
+    train = sorted([*beside, *classes], key=lambda folder: folder.name)
+    return _Found({"train": train, **_parts(are_parts)}, notes)
+
+
+def _parts(named: Mapping[Path, str]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for folder, part in named.items():
+        if part in found:
+            raise DataError(
+                f"a part must have one folder, but {plain(found[part][0].parent)} and {plain(folder)} are both the "
+                f"{part} set; rename one"
+            )
+        found[part] = _class_folders(folder)
+    return found
+
+
+def _part_of(name: str) -> str | None:
+    """Which part a folder is by its name: "train", "validation" or "test"; None: none of them."""
+    bare = name.lower().replace("_", "").replace("-", "").replace(" ", "")
+    endings = (bare.removesuffix(ending) for ending in ("", *_ENDINGS))
+    return next((_PARTS[shorter] for shorter in endings if shorter in _PARTS), None)
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -102,19 +167,18 @@ def _visible(path: Path) -> list[Path]:
     return [entry for entry in inside if not entry.name.startswith((".", "__"))]
 
 
-def _read_parts(parts: Mapping[str, Path], root: Path) -> dict[str, Examples]:
+def _read_parts(parts: Mapping[str, list[Path]], root: Path) -> dict[str, Examples]:
     """The images of every part.
 
     Args:
-        parts: name of the part -> its folder of class folders.
+        parts: name of the part -> its class folders.
         root: the folder that was given; what leads out of it is said.
     """
-    folders = {part: _class_folders(path) for part, path in parts.items()}
-    check_apart([folder for inside in folders.values() for folder in inside])
-    classes = {part: [find_images(part, folder) for folder in inside] for part, inside in folders.items()}
+    check_apart([folder for inside in parts.values() for folder in inside])
+    classes = {part: [find_images(part, folder) for folder in inside] for part, inside in parts.items()}
     kept = iter(drop_repeated([found for inside in classes.values() for found in inside]))
     return {
-        part: _examples(parts[part], inside, [next(kept) for _ in inside], root)
+        part: _examples(parts[part][0].parent, inside, [next(kept) for _ in inside], root)
         for part, inside in classes.items()
     }
 

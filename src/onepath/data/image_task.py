@@ -1,10 +1,10 @@
-"""Classification of images as a task."""
+"""Classification of images, or of sequences such as those of sensors, as a task."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from onepath.data.augment import Normaliser
+from onepath.data.augment import Fit, Normaliser, Pixels
+from onepath.data.layout import Axis, Kind
 from onepath.data.pixels import ImageStore, Request
 from onepath.data.preprocessing import Preprocessing
 from onepath.data.task import Batch, Split, Task
@@ -39,20 +40,28 @@ class Part:
 
 
 class ImageTask(Task):
-    """Images with one label each; the loss is cross-entropy, the metric accuracy.
+    """Images or sequences with one label each; the loss is cross-entropy, the metric accuracy.
 
     Args:
         name: short name for records.
-        parts: the three splits; their images have one shape.
+        parts: the three splits; their images have one shape and one scale.
         class_names: one per class.
         flip: whether training images are mirrored.
-        augment: whether training images are augmented at all.
+        augment: whether training images are augmented at all; sequences never are.
         notes: remarks on how the data were read.
+        kind, channels, fit, background: see below.
 
     Attributes:
+        input_shape: of one input of the network: (C, H, W) of images, (C, T) of sequences.
         full_scale: the raw value of a training pixel that counts as 1: 255 for ordinary images.
         normalisation: (mean, std), one number per channel, from the training split alone, in units of the full scale:
-            an input of the network is `(pixel / full_scale - mean) / std`.
+            an input of the network is `(pixel / full_scale - mean) / std`. A channel that never changes has std 1.
+        kind: "images" or "sequence".
+        channels: where the arrays that were given had their channels, "first" or "last"; None: nowhere, or the images
+            are files, whose colours are red, green, blue.
+        fit: how images of another aspect ratio are brought to height and width, "crop" (the image covers them and its
+            centre is taken) or "pad" (it fits into them, with black beside it).
+        background: grey of 0 ... 255 on which transparent pixels of files are laid; None: there are none.
     """
 
     metric_name = "accuracy"
@@ -67,19 +76,29 @@ class ImageTask(Task):
         flip: bool = True,
         augment: bool = True,
         notes: tuple[str, ...] = (),
+        kind: Kind = "images",
+        channels: Axis | None = None,
+        fit: Fit = "crop",
+        background: int | None = None,
     ) -> None:
         self.name = name
         self.class_names = class_names
         self.num_classes = len(class_names)
         self._parts = dict(parts)
         self.full_scale = self._parts["train"].store.full_scale
-        self.flip = flip and augment
-        self.augment = augment
-        self.notes = notes
+        self.kind: Kind = kind
+        self.channels = channels
+        self.fit: Fit = fit
+        self.background = background
+        self.augment = augment and kind == "images"
+        self.flip = flip and self.augment
         train = self._parts["train"]
-        height, width, channels = train.store.shape
-        self.input_shape: tuple[int, int, int] = (channels, height, width)
-        self.normalisation = train.store.moments(train.indices)
+        height, width, num_channels = train.store.shape
+        images = (num_channels, height, width)
+        self.input_shape: tuple[int, ...] = (num_channels, width) if kind == "sequence" else images
+        mean, std = train.store.moments(train.indices)
+        self.normalisation = mean, tuple(number or 1.0 for number in std)
+        self.notes = (*notes, *_notes_on_constant(std))
         self.fingerprint = self._fingerprint()
 
     def num_examples(self, split: Split) -> int:
@@ -134,9 +153,9 @@ class ImageTask(Task):
                 draws = generator(seed, f"{purpose}augment", update) if self.augment else None
                 yield Request(indices, draws)
 
-        normalise = Normaliser(*self.normalisation, part.store.full_scale)
+        inputs = self._inputs(part)
         for pixels in part.store.batches(requests(), self.flip):
-            yield Batch(normalise(pixels), torch.from_numpy(part.labels[chosen.pop(0)]))
+            yield Batch(inputs(pixels), torch.from_numpy(part.labels[chosen.pop(0)]))
 
     def batches(
         self, split: Split, batch_size: int, *, num_examples: int | None = None, seed: int = 0
@@ -152,9 +171,16 @@ class ImageTask(Task):
             indices = np.sort(rng.choice(indices, num_examples, replace=False))
         chunks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
         stream = part.store.batches((Request(chunk, None) for chunk in chunks), False)
-        normalise = Normaliser(*self.normalisation, part.store.full_scale)
+        inputs = self._inputs(part)
         for chunk, pixels in zip(chunks, stream, strict=True):
-            yield Batch(normalise(pixels), torch.from_numpy(part.labels[chunk]))
+            yield Batch(inputs(pixels), torch.from_numpy(part.labels[chunk]))
+
+    def _inputs(self, part: Part) -> Callable[[Pixels], Tensor]:
+        """From raw pixels of a part to what a network gets."""
+        normalise = Normaliser(*self.normalisation, part.store.full_scale)
+        if self.kind == "images":
+            return normalise
+        return lambda pixels: normalise(pixels).squeeze(2).contiguous()
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy of (B, classes) scores against (B,) labels."""
@@ -169,7 +195,7 @@ class ImageTask(Task):
         return total / count
 
     def test_images(self, num: int) -> Tensor:
-        """The first `num` normalised test images, or all if there are fewer: (B, C, H, W)."""
+        """The first `num` normalised test images, or all if there are fewer: (B, *input_shape)."""
         return next(iter(self.batches("test", num))).inputs
 
     @property
@@ -201,6 +227,8 @@ class ImageTask(Task):
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(repr((self.class_names, self.input_shape, self.full_scale)).encode())
+        if self.fit != "crop" or self.background is not None:
+            digest.update(f"{self.fit} {self.background}".encode())
         for split, part in sorted(self._parts.items()):
             digest.update(f"{split} {len(part.store)}".encode())
             digest.update(part.indices.tobytes())
@@ -209,6 +237,20 @@ class ImageTask(Task):
             for content in part.store.content(part.indices[places.astype(np.int64)]):
                 digest.update(content)
         return digest.hexdigest()[:16]
+
+
+def _notes_on_constant(std: tuple[float, ...]) -> list[str]:
+    constant = [str(channel) for channel, number in enumerate(std) if number == 0]
+    if not constant:
+        return []
+    if len(constant) == len(std):
+        return [
+            "All training values are the same, and nothing can be learned; their deviation is taken as 1."
+        ]
+    return [
+        f"{len(constant)} of {len(std)} channels never change in the training data (numbers {', '.join(constant[:10])}"
+        f"{' ...' if len(constant) > 10 else ''}); their deviation is taken as 1."
+    ]
 
 
 def _check_batch_size(batch_size: int) -> None:

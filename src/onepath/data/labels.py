@@ -15,6 +15,7 @@ from onepath.errors import DataError, shown
 
 MAX_NAME = 255  # characters of a class name, as in a file system
 _MAX_LABEL = 2**62
+_MAX_WHOLE_FLOAT = 2**53  # beyond, floats no longer tell neighbouring whole numbers apart
 _UNPRINTED = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of a character, ends of a line
 
 
@@ -24,49 +25,136 @@ def encode_labels(
     """Check labels and turn strings into numbers.
 
     Args:
-        labels: (N,) or (N, 1) integers, or strings.
+        labels: (N,) or (N, 1) whole numbers of any type, truth values, or strings.
         where: the source, for messages.
-        class_names: names that integer labels index, where they are known.
+        class_names: names that whole numbers index, where they are known.
 
     Returns:
-        (N,) int64 and the class names: for strings the distinct ones in sorted order, for integers as given.
+        (N,) int64 and the class names: for strings the distinct ones in sorted order; whole numbers as given, which
+        without class names may have gaps or be negative, see `common_classes`. Truth values are 0 and 1.
 
     Raises:
-        DataError: labels that are missing, not integers, negative, or beyond the class names.
+        DataError: labels that are missing, neither whole numbers nor strings, or beyond the class names.
     """
-    array = np.asarray(labels)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        hint = "turn one-hot rows into numbers with argmax" if array.ndim == 2 else "flatten them"
-        raise DataError(f"labels must be one per image, but {where} has shape {shown(array.shape)}; {hint}")
-    if array.dtype.kind == "O" and all(isinstance(label, str) for label in array):
-        _check_lengths(array.tolist(), where)  # an array of strings takes the longest one's room for each
-        array = array.astype(str)
+    array, _ = one_label_each(np.asarray(labels), where)
+    if array.dtype.kind == "O":
+        array = _of_one_type(array, where)
     if array.dtype.kind in "UST":
         names, numbers = np.unique(array, return_inverse=True)
         return numbers.astype(np.int64), texts(names, where)
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not _is_whole(array)):
         raise DataError(
-            f"labels must be integers or strings, but {_what_came(array, where)}; give every image a class"
+            f"labels must be whole numbers or strings, but {_what_came(array, where)}; give every image a class"
         )
-    if array.size and array.min() < 0:
+    if array.dtype.kind in "bf":
+        array = array.astype(np.int64)
+    _check_range(array, where, class_names)
+    return array.astype(np.int64), class_names
+
+
+def _check_range(array: NDArray[Any], where: str, class_names: tuple[str, ...] | None) -> None:
+    if not array.size:
+        return
+    low, high = array.min(), array.max()
+    if low < 0 and (class_names is not None or (low == -1 and len(np.unique(array[array >= 0])) > 1)):
         row = int(array.argmin())
         raise DataError(
-            f"label >= 0 must hold, but {where} has label {array[row]} in row {row}; leave unlabelled images out"
+            f"label >= 0 must hold, but {where} has label {array[row]} in row {row}, which beside other numbers means "
+            f"no label; leave unlabelled images out, or give the classes as strings"
         )
-    if class_names is not None and array.size and array.max() >= len(class_names):
+    if class_names is not None and high >= len(class_names):
         row = int(array.argmax())
         raise DataError(
             f"label < number of class names must hold, but {where} has label {array[row]} in row {row} and "
             f"{len(class_names)} class names; correct the label or the names"
         )
-    if array.size and array.max() > _MAX_LABEL:
-        row = int(array.argmax())
+    if high > _MAX_LABEL or low < -_MAX_LABEL:
+        row = int(array.argmax() if high > _MAX_LABEL else array.argmin())
         raise DataError(
-            f"labels must number the classes from 0, but {where} has label {array[row]} in row {row}; number them anew"
+            f"labels must number the classes, but {where} has label {array[row]} in row {row}; number them anew"
         )
-    return array.astype(np.int64), class_names
+
+
+def one_label_each(labels: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
+    """Labels as one per example: a column is flattened, and one-hot rows become the numbers of their columns.
+
+    Returns:
+        (N,) and remarks.
+
+    Raises:
+        DataError: rows of something else, such as several labels per example.
+    """
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return labels[:, 0], []
+    if labels.ndim == 1:
+        return labels, []
+    if labels.ndim != 2:
+        what = "one label per pixel or step" if labels.ndim > 2 else "a single value"
+        raise DataError(
+            f"labels must be one per image, but {where} has shape {shown(labels.shape)}, {what}; flatten them"
+        )
+    number = len(labels.T)
+    rows = _as_numbers(labels, where)
+    if np.isin(rows, (0, 1)).all():
+        counts = rows.sum(axis=1)
+        if (counts == 1).all():
+            return rows.argmax(axis=1), [
+                f"Labels are one-hot rows: the class is the column of the 1 among {number}."
+            ]
+        row = int((counts != 1).argmax())
+        raise DataError(
+            f"labels must be one per image, but row {row} of {where} marks {int(counts[row])} of {number} classes: "
+            f"several labels per example are not supported; give each its one class"
+        )
+    if (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3):
+        raise DataError(
+            f"labels must be one per image, but the rows of {where} are probabilities of {number} classes, which are "
+            f"not supported; take the most probable one of each with argmax(axis=1)"
+        )
+    raise DataError(
+        f"labels must be one per image, but {where} has shape {shown(labels.shape)} and its rows are not one-hot; give "
+        f"each its one class"
+    )
+
+
+def _as_numbers(labels: NDArray[Any], where: str) -> NDArray[np.float64]:
+    try:
+        return labels.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"labels must be one per image, but {where} has shape {shown(labels.shape)} and holds no numbers; give "
+            f"each its one class"
+        ) from error
+
+
+def _of_one_type(array: NDArray[Any], where: str) -> NDArray[Any]:
+    """Python objects as an array of strings or of numbers."""
+    values = array.tolist()
+    if all(isinstance(value, str) for value in values):
+        _check_lengths(values, where)  # an array of strings takes the longest one's room for each
+        return array.astype(str)
+    if all(isinstance(value, bytes) for value in values):
+        return array.astype(bytes)
+    kinds = (str,) if values and isinstance(values[0], str) else (int, float, np.bool_, np.number)
+    for row, value in enumerate(values):
+        if not isinstance(value, kinds) or isinstance(value, complex | np.complexfloating):
+            beside = f" beside {type(values[0]).__name__}" if row else ""
+            raise DataError(
+                f"labels must be all whole numbers or all strings, but {where} has {shown(value)} of type "
+                f"{type(value).__name__}{beside} in row {row}; give every image a class"
+            )
+    whole = all(isinstance(value, int | np.integer | np.bool_) for value in values)
+    try:
+        return array.astype(np.int64 if whole else np.float64)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise DataError(
+            f"labels must number the classes, but {where} has label {shown(max(values, key=abs))}; number them anew"
+        ) from error
+
+
+def _is_whole(array: NDArray[Any]) -> bool:
+    array = array.astype(np.float64)
+    return bool((np.isfinite(array) & (array == np.floor(array)) & (np.abs(array) < _MAX_WHOLE_FLOAT)).all())
 
 
 def texts(array: NDArray[Any], where: str) -> tuple[str, ...]:
@@ -120,12 +208,16 @@ def _what_came(array: NDArray[Any], where: str) -> str:
         fractional = array != np.floor(array)
         if fractional.any():
             row = int(fractional.argmax())
-            return f"{where} has label {array[row]} in row {row}"
+            return f"{where} has label {array[row]} in row {row}: numbers to predict (regression) are not supported"
+        row = int(np.abs(array).argmax())
+        return f"{where} has label {array[row]} in row {row}"
     return f"{where} has dtype {shown(array.dtype)}"
 
 
 def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
     """Number the classes of several parts as the first one, the training data, does.
+
+    Whole numbers without names are the classes in ascending order, whatever they are: -1 and 1, or 10, 20 and 30.
 
     Returns:
         The labels of each part, int64, and the class names.
@@ -135,21 +227,21 @@ def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], 
             lack.
     """
     train = parts[0]
-    num = len(train.class_names) if train.class_names is not None else int(train.labels.max()) + 1
+    values = np.unique(train.labels)
+    num = len(values) if train.class_names is None else len(train.class_names)
     if num > len(train.labels):
-        # Also keeps a stray label of 10**12 from asking for that much memory below.
         raise DataError(
             f"number of classes <= number of training images must hold, but {train.where} has "
-            f"{len(train.labels)} images and its labels or class names say {num} classes; number the classes from 0 "
-            f"without gaps"
+            f"{len(train.labels)} images and {num} class names; leave out those without images"
         )
     for part in parts:
         check_names(part.class_names or (), part.where)
-    names = train.class_names or tuple(str(label) for label in range(num))
+    names = train.class_names or tuple(str(value) for value in values.tolist())
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DataError(f"class names must be distinct, but {train.where} has {few(twice)} twice; rename one")
-    counts = np.bincount(train.labels, minlength=num)
+    own = train.labels if train.class_names else np.searchsorted(values, train.labels)
+    counts = np.bincount(own, minlength=num)
     if np.count_nonzero(counts) < 2:
         only = names[int(counts.argmax())]
         raise DataError(
@@ -160,21 +252,38 @@ def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], 
         empty = [names[label] for label in np.flatnonzero(counts == 0)]
         raise DataError(
             f"every class must have training images, but in {train.where} {len(empty)} of {num} have none "
-            f"({few(empty)}); add images of them, or number the classes from 0 without gaps"
+            f"({few(empty)}); add images of them, or leave out the names"
         )
-    return [train.labels, *(_renumber(part, names, train.where) for part in parts[1:])], names
+    if train.class_names:
+        values = np.arange(num)
+    return [own, *(_renumber(part, values, names, train.where) for part in parts[1:])], names
 
 
-def _renumber(part: Examples, names: tuple[str, ...], train: str) -> NDArray[np.int64]:
+def numbering_note(train: Examples) -> list[str]:
+    """A remark where labels are whole numbers other than 0, 1, 2 ..."""
+    values = np.unique(train.labels)
+    if train.class_names is not None or np.array_equal(values, np.arange(len(values))):
+        return []
+    return [
+        f"Labels are {few(values.tolist())}: {len(values)} classes in this order, which keep these names."
+    ]
+
+
+def _renumber(
+    part: Examples, values: NDArray[np.int64], names: tuple[str, ...], train: str
+) -> NDArray[np.int64]:
+    """The classes of another part, whose numbers are found among `values`, those of the classes."""
     if part.class_names is None:
-        unknown = part.labels >= len(names)
+        unknown = ~np.isin(part.labels, values)
         if unknown.any():
             row = int(unknown.argmax())
+            is_range = np.array_equal(values, np.arange(len(values)))
+            known = f"0 ... {len(values) - 1}" if is_range else few(values.tolist())
             raise DataError(
                 f"every class must have training images, but {part.where} has label {part.labels[row]} in row {row} "
-                f"and {train} has labels 0 ... {len(names) - 1}; correct the label or add training images of it"
+                f"and {train} has labels {known}; correct the label or add training images of it"
             )
-        return part.labels
+        return np.searchsorted(values, part.labels)
     missing = sorted({part.class_names[label] for label in np.unique(part.labels)} - set(names))
     if missing:
         raise DataError(

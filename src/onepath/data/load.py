@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from onepath.data.arrays import read_arrays, read_digits, read_npz, read_npz_test
+from onepath.data.augment import Fit, Size
 from onepath.data.bounds import check_whole, kind_of, within_memory
 from onepath.data.examples import Examples, Source, reason, shows_characters
 from onepath.data.folder import check_unseen, read_folder, read_folder_test
 from onepath.data.image_task import ImageTask, Part
-from onepath.data.labels import common_classes
+from onepath.data.labels import common_classes, numbering_note
+from onepath.data.layout import Axis, Kind
 from onepath.data.parquet import read_parquet
 from onepath.data.splits import check_counts, check_fraction, num_test, num_validation, stratified_split
 from onepath.data.stores import MAX_INPUT_SIZE, make_stores
@@ -40,35 +42,54 @@ def load_data(
     test: Any = None,
     root: str | Path | None = None,
     validation_fraction: float | None = None,
-    input_size: int | None = None,
+    input_size: int | Size | None = None,
+    fit: Fit = "crop",
+    channels: Axis | None = None,
+    kind: Kind | None = None,
     seed: int = 0,
     augment: bool = True,
     flip: bool | None = None,
     in_memory: bool | None = None,
     num_workers: int | None = None,
 ) -> ImageTask | TextTask:
-    """Read labelled images and split them into training, validation and test data; or read a text that is split.
+    """Read labelled images or sequences and split them into training, validation and test data; or read a split text.
 
     Args:
         source: "digits" (comes with scikit-learn), the name of a torchvision classification dataset ("cifar10", needs
-            `root`), a folder of class folders (or of `train/` and `test/` or `val/`), an .npz with x_train, y_train and
-            perhaps x_test, y_test, a .parquet with `image` and `label`, or a tuple of arrays (x, y). Or a folder of
-            text with `train.txt`, `valid.txt` and `test.txt`, see `onepath.data.text.read_text`; for it `test`,
-            `validation_fraction` and `input_size` must not be given, and the other options do nothing.
+            `root`), a folder of class folders (or of `train/` and `test/` or `val/`, or with a `test/` of its own class
+            folders beside them), an .npz with x_train, y_train and perhaps x_test, y_test, a .parquet with `image` and
+            `label`, or a tuple of arrays (x, y). Or a folder of text with `train.txt`, `valid.txt` and `test.txt`, see
+            `onepath.data.text.read_text`; for it `test`, `validation_fraction` and `input_size` must not be given, and
+            the other options do nothing.
         test: the test set, in any of these forms; it replaces one that `source` may have. Without any, a stratified
             20 % of the data, rounded up, are held out.
         root: folder of torchvision's dataset files, which are downloaded if they are not there.
         validation_fraction: share of the training data that is held out, stratified, for validation; None: 20 %, but
             at most 5,000 examples. Not used where the source has a validation set of its own beside a test set.
-        input_size: resize to cover a square of this side, at most 4,096, and cut its centre; None: keep the size of
-            small images, choose one for large ones (said in `notes`).
+        input_size: side of a square, or (height, width), that images are resized to, at most 4,096 a side; None: keep
+            the size of small images, choose one for large ones (said in `notes`), of their own shape if all have one.
+        fit: what becomes of images of another aspect ratio: "crop" covers the size and cuts the sides off (`notes` say
+            how much), "pad" keeps all of the image and adds black.
+        channels: whether arrays have their channels "first" or "last"; None: guess, see below.
+        kind: whether arrays hold "images" or are each a "sequence"; None: guess, see below.
         seed: seed of the splits, which are the only random thing here.
         augment: whether training images are randomly shifted or cropped, and mirrored.
-        flip: whether they are mirrored left to right; None: unless names say that they show characters.
+        flip: whether they are mirrored left to right; None: unless names say that they show characters, or they are
+            oblong arrays of values that pixels do not have, which may be series in time.
         in_memory: keep decoded images in memory and augment whole batches (crop with padding), or decode images when
             they are needed and augment them one by one (resized crop); None: in memory up to 64 pixels a side, or
             128 if all have one size and fit into 2 GiB. Arrays stay in memory.
         num_workers: threads that decode; None: one per processor, at most 8. At most 256.
+
+    What raw values mean. Arrays hold whole numbers of any type, floats or truth values: (N, H, W), (N, H, W, C) or
+    (N, C, H, W) images, or (N, C, T) or (N, T, C) sequences; what is guessed, see `find_layout`, stands in `notes`
+    where it is not certain. Files are read upright (as their orientation tag says), in their full depth (8, 16 or 32
+    bits, or floats), the first frame of several; transparent pixels are laid on white, black or grey, on whichever the
+    images show most.
+    Training and test data have one scale, see `common_scales`; inputs are `(value / full_scale - mean) / std` with the
+    mean and deviation of each channel over the training data. Sequences are inputs (C, T), which are never augmented.
+
+    Labels are strings or whole numbers of any type, with gaps or negative (-1 and 1), truth values, or one-hot rows.
 
     Data may come from anyone: no code in them is run, and what they may take is bounded, see `onepath.data.bounds`.
 
@@ -76,9 +97,16 @@ def load_data(
         DataError: data that are missing, damaged, too large, or cannot be learned from; the message says what to do.
     """
     check_fraction(validation_fraction)
-    check_whole(
-        "input_size", input_size, 1, MAX_INPUT_SIZE, "32 is usual for small images, 224 for large ones"
-    )
+    size = _size(input_size)
+    for name, value, choices in (
+        ("fit", fit, ("crop", "pad")),
+        ("channels", channels, ("first", "last", None)),
+        ("kind", kind, ("images", "sequence", None)),
+    ):
+        if value not in choices:
+            raise DataError(
+                f"{name} must be {' or '.join(choice for choice in choices if choice)}, but got {shown(value)}"
+            )
     check_whole("num_workers", num_workers, 0, MAX_WORKERS, "0 decodes without threads")
     if isinstance(source, str | os.PathLike) and source != "digits" and _is_text(source):
         given = {"test": test, "validation_fraction": validation_fraction, "input_size": input_size}
@@ -88,11 +116,15 @@ def load_data(
                 f"a folder of text is used as it is split, but got {', '.join(wrong)} for {plain(source)}; leave it out"
             )
         return read_text(Path(source))
-    found = _read(source, root)
+    found = _read(source, root, channels, kind)
     if test is not None:
-        found = replace(found, test=_read_test(test, root))
+        found = replace(found, test=_read_test(test, root, channels, found.train.kind))
         assert found.test is not None, "it was read"
         check_unseen(found.train, found.test)
+    if found.train.kind == "sequence" and size is not None:
+        raise DataError(
+            f"input_size is for images, but {found.train.where} holds sequences; leave it out, or give kind='images'"
+        )
     parts = [part for part in (found.train, found.validation, found.test) if part is not None]
     labels, class_names = common_classes(parts)
     own = [("validation", found.validation), ("test", found.test)]
@@ -102,11 +134,18 @@ def load_data(
     with warnings.catch_warnings():
         # What Pillow warns of is either refused or read all the same.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        stores, notes = make_stores(parts, input_size, in_memory, num_workers)
-    notes = [*(note for part in parts for note in part.notes), *notes]
-    if flip is None:
+        stores, plan, background, remarks = make_stores(parts, size, in_memory, num_workers, fit)
+    notes = list(dict.fromkeys(note for part in parts for note in part.notes))
+    notes += [*numbering_note(found.train), *remarks]
+    may_be_series = _may_be_series(found.train)
+    if flip is None and may_be_series:
+        flip = False
+        notes.append(
+            "Training images are not mirrored, as their values may be series in time; flip=True mirrors them."
+        )
+    elif flip is None:
         flip = not shows_characters(found)
-    if augment and not flip:
+    if augment and not flip and not may_be_series and found.train.kind == "images":
         notes.append("Training images are not mirrored.")
     wholes = [
         Part(store, numbers, np.arange(len(numbers))) for store, numbers in zip(stores, labels, strict=True)
@@ -120,8 +159,36 @@ def load_data(
     if absent:
         notes.append(f"{absent} of {len(class_names)} classes have no test image.")
     return ImageTask(
-        found.name, splits, class_names, flip=flip, augment=augment, notes=(*found.notes, *notes)
+        found.name,
+        splits,
+        class_names,
+        flip=flip,
+        augment=augment,
+        notes=(*found.notes, *notes),
+        kind=found.train.kind,
+        channels=found.train.channels,
+        fit=plan.fit,
+        background=background,
     )
+
+
+def _may_be_series(part: Examples) -> bool:
+    """Whether oblong arrays may be spectrograms or signals of sensors: their values are none that pixels have."""
+    if not isinstance(part.images, np.ndarray) or part.values is None or part.kind == "sequence":
+        return False
+    return part.values.unit is None and part.images.shape[1] != part.images.shape[2]
+
+
+def _size(given: int | Size | None) -> Size | None:
+    """Height and width from one side, both, or none."""
+    if given is None:
+        return None
+    sides = tuple(given) if isinstance(given, tuple | list) else (given, given)
+    for side in sides:
+        check_whole("input_size", side, 1, MAX_INPUT_SIZE, "32 is usual for small images, 224 for large ones")
+    if len(sides) != 2:
+        raise DataError(f"input_size must be one side or (height, width), but got {shown(given)}")
+    return int(sides[0]), int(sides[1])
 
 
 def _splits(
@@ -154,36 +221,40 @@ def _is_text(source: str | os.PathLike[str]) -> bool:
     return is_folder and is_text_folder(path)
 
 
-def _read(source: Any, root: str | Path | None) -> Source:
+def _read(source: Any, root: str | Path | None, channels: Axis | None, kind: Kind | None) -> Source:
     if isinstance(source, tuple) and len(source) == 2:
-        return read_arrays(*source)
-    if source == "digits":
+        return read_arrays(*source, channels=channels, kind=kind)
+    if isinstance(source, str) and source == "digits":
         return read_digits()
     dataset, path = _resolve(source, root)
     if dataset is not None:
         return read_torchvision(dataset, root)
     if path.is_dir():
         return read_folder(path)
-    return read_npz(path) if path.suffix.lower() == ".npz" else read_parquet(path)
+    if path.suffix.lower() == ".npz":
+        return read_npz(path, channels=channels, kind=kind)
+    return read_parquet(path)
 
 
-def _read_test(source: Any, root: str | Path | None) -> Examples:
-    if (isinstance(source, tuple) and len(source) == 2) or source == "digits":
-        return _read(source, root).train
+def _read_test(source: Any, root: str | Path | None, channels: Axis | None, kind: Kind) -> Examples:
+    if isinstance(source, tuple) and len(source) == 2:
+        return read_arrays(*source, "the test arrays", channels=channels, kind=kind).train
+    if isinstance(source, str) and source == "digits":
+        return read_digits().train
     dataset, path = _resolve(source, root)
     if dataset is not None:
         return read_torchvision_test(dataset, root)
     if path.is_dir():
         return read_folder_test(path)
-    return read_npz_test(path) if path.suffix.lower() == ".npz" else read_parquet(path).train
+    if path.suffix.lower() == ".npz":
+        return read_npz_test(path, channels=channels, kind=kind)
+    return read_parquet(path).train
 
 
 def _resolve(source: Any, root: str | Path | None) -> tuple[type | None, Path]:
     """A torchvision dataset, or a path that exists and is of a known kind."""
     if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
-        raise DataError(
-            f"data must be a name, a path or a tuple (x, y), but got {type(source).__name__}; {_FORMS}"
-        )
+        raise DataError(f"data must be a name, a path or a tuple (x, y), but got {_what_came(source)}")
     path, name = Path(source), os.fspath(source)
     try:
         name.encode()
@@ -206,6 +277,23 @@ def _resolve(source: Any, root: str | Path | None) -> tuple[type | None, Path]:
         )
     check_outside(name)
     raise DataError(f"the data must be a known name or an existing path, but got {shown(name)}; {_FORMS}")
+
+
+def _what_came(source: object) -> str:
+    """An object that is no data, by the names of its classes, and what to do with it."""
+    bases = {base.__name__ for base in type(source).__mro__}
+    name = shown(type(source).__name__)[1:-1]
+    if "DataLoader" in bases:
+        return "a DataLoader, which is not read yet; gather its batches into arrays and give (x, y)"
+    if "Dataset" in bases or (hasattr(source, "__getitem__") and "Dataset" in name):
+        return f"a dataset ({name}), which is not read yet; gather its examples into arrays and give (x, y)"
+    if bases & {"DataFrame", "LazyFrame", "Table"}:
+        return f"a table ({name}), which is not read yet; give its columns as arrays, (x, y)"
+    if bases & {"ndarray", "Tensor", "Series", "list"}:
+        return f"{name} without labels; give a tuple (x, y) of arrays"
+    if isinstance(source, tuple):
+        return f"tuple of {len(source)}; give (x, y), and the test set as test=(x, y)"
+    return f"{name}; {_FORMS}"
 
 
 def _check_kind(path: Path, status: os.stat_result, is_known_file: bool) -> None:

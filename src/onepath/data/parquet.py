@@ -147,7 +147,7 @@ def _labels(
     if types.is_dictionary(column.type) and types.is_integer(kind):
         column = column.cast(kind)
         _refuse_nulls(column, "label", where)
-    if not (types.is_integer(column.type) or types.is_floating(column.type)):
+    if not any(fits(column.type) for fits in (types.is_integer, types.is_floating, types.is_boolean)):
         raise DataError(
             f"labels must be integers or strings, but {place} is {shown(column.type)}; convert them"
         )

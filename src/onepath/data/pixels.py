@@ -13,9 +13,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from onepath.data.augment import Pixels, crop_and_flip, resize_and_centre, resized_crop, tilt
+from onepath.data.augment import (
+    Fit,
+    Pixels,
+    Size,
+    crop_and_flip,
+    fit_image,
+    padded,
+    resized_crop,
+    tilt,
+)
 from onepath.data.decode import decode
+from onepath.data.depth import EIGHT_BITS, Depth
 from onepath.data.examples import EncodedImages, reason
+from onepath.data.image_values import WHITE
 from onepath.errors import DataError
 
 MAX_STATISTICS = 2048
@@ -69,7 +80,7 @@ class ImageStore(ABC):
     def moments(self, indices: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel over the images `indices`, in units of the full scale.
 
-        A channel that never changes gets a standard deviation of 1.
+        A channel that never changes gets a standard deviation of 0, however its mean is rounded.
         """
         indices = self.statistics_indices(indices)
         length = max(1, _CHUNK_BYTES // math.prod(self.shape))
@@ -90,7 +101,7 @@ class ImageStore(ABC):
         num = len(indices) * self.shape[0] * self.shape[1]
         mean = total / num
         std = np.sqrt(np.maximum(squares / num - mean**2, 0.0))
-        std[std <= 1e-7 * np.abs(mean)] = self.full_scale
+        std[std <= 1e-7 * np.abs(mean)] = 0.0
         return tuple((mean / self.full_scale).tolist()), tuple((std / self.full_scale).tolist())
 
 
@@ -148,16 +159,32 @@ class FileImages(ImageStore):
 
     Args:
         images: what to decode.
-        size: side of the square images given.
+        size: height and width of the images given.
         channels: 1 to give grey images, 3 for colours.
         num_workers: decoding threads; 0: none, the caller decodes.
+        depth: what the values of all images have in common.
+        fit: how an image of another aspect ratio is brought to `size`, see `fit_image`.
+        background: grey on which transparent pixels are laid.
     """
 
-    def __init__(self, images: EncodedImages, size: int, channels: int, num_workers: int) -> None:
+    def __init__(
+        self,
+        images: EncodedImages,
+        size: Size,
+        channels: int,
+        num_workers: int,
+        *,
+        depth: Depth = EIGHT_BITS,
+        fit: Fit = "crop",
+        background: int = WHITE,
+    ) -> None:
         self._images = images
-        self.shape = (size, size, channels)
-        self.full_scale = 255.0
+        self.shape = (*size, channels)
+        self.full_scale = depth.full_scale or 1.0
         self._num_workers = num_workers
+        self._depth = depth
+        self._fit: Fit = fit
+        self._background = background
 
     def __len__(self) -> int:
         return len(self._images)
@@ -169,7 +196,7 @@ class FileImages(ImageStore):
                 yield np.stack([job() for job in self._jobs(request, flip)])
             return
         pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="onepath-decode")
-        waiting: deque[list[Future[NDArray[np.uint8]]]] = deque()
+        waiting: deque[list[Future[Pixels]]] = deque()
         try:
             for request in requests:
                 waiting.append([pool.submit(job) for job in self._jobs(request, flip)])
@@ -192,23 +219,24 @@ class FileImages(ImageStore):
             encoded = self._images.read(index)
             yield encoded if isinstance(encoded, bytes) else self._decode(index).tobytes()
 
-    def _jobs(self, request: Request, flip: bool) -> Iterator[Callable[[], NDArray[np.uint8]]]:
+    def _jobs(self, request: Request, flip: bool) -> Iterator[Callable[[], Pixels]]:
         indices, rng = request
         # An image's randomness has a seed of its own, so that it does not depend on which thread comes first.
         seeds = [None] * len(indices) if rng is None else rng.integers(2**63 - 1, size=len(indices)).tolist()
         for index, seed in zip(indices.tolist(), seeds, strict=True):
             yield partial(self._one, index, seed, flip)
 
-    def _one(self, index: int, seed: int | None, flip: bool) -> NDArray[np.uint8]:
-        size = self.shape[0]
+    def _one(self, index: int, seed: int | None, flip: bool) -> Pixels:
+        size = self.shape[:2]
         image = with_channels(self._decode(index), self.shape[2])
-        if seed is not None:
-            return resized_crop(image, size, flip, np.random.default_rng(seed))
-        return resize_and_centre(image, size, size)
+        if seed is None:
+            return fit_image(image, size, self._fit)
+        whole = padded(image, size) if self._fit == "pad" else image
+        return resized_crop(whole, size, flip, np.random.default_rng(seed))
 
-    def _decode(self, index: int) -> NDArray[np.uint8]:
+    def _decode(self, index: int) -> Pixels:
         try:
-            return decode(self._images.read(index))
+            return self._depth.of(decode(self._images.read(index), self._background))
         except (OSError, ValueError) as error:
             raise DataError(
                 f"every image must be readable, but {self._images.describe(index)} is not ({reason(error)}); replace "
@@ -216,11 +244,12 @@ class FileImages(ImageStore):
             ) from error
 
 
-def with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+def with_channels(pixels: Pixels, channels: int) -> Pixels:
     """Grey to three equal channels, or colours to grey with the weights of ITU-R BT.601; (..., C)."""
     if pixels.shape[-1] == channels:
         return pixels
     if channels == 3:
         return np.repeat(pixels, 3, axis=-1)
-    grey: NDArray[np.uint8] = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
-    return grey[..., None]
+    grey = pixels @ np.array([0.299, 0.587, 0.114])
+    rounded: Pixels = (np.rint(grey) if pixels.dtype == np.uint8 else grey).astype(pixels.dtype)
+    return rounded[..., None]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from onepath.data.augment import Pixels, resize_and_centre
+from onepath.data.augment import Fit, Pixels, Size, fit_image
 from onepath.data.bounds import check_memory, check_unfolding, fits_memory
-from onepath.data.decode import Header, decode_all, inspect, refuse
+from onepath.data.decode import Header, decode, decode_all, header, refuse
+from onepath.data.depth import Depth, common_depth
 from onepath.data.examples import EncodedImages, Examples, reason
-from onepath.data.pixels import FileImages, ImageStore, MemoryImages, with_channels
+from onepath.data.image_values import BLACK, GREY, WHITE
+from onepath.data.pixels import FileImages, ImageStore, MemoryImages, Request, with_channels
+from onepath.data.scale import Values, common_scales, values_of
 from onepath.errors import DataError
 
 SMALL_SIDE = 64
@@ -25,6 +29,9 @@ _LARGE_BYTES = 2**22
 _FREE_BYTES = 2**32
 _SAMPLE = 512
 _MAX_HEADERS = 20_000
+_BACKGROUND_SAMPLE = 64
+_RANGE_SAMPLE = 64
+_UNSEEN = 0.02  # share of an image that may be cut off without a word
 
 
 class Plan(NamedTuple):
@@ -32,76 +39,183 @@ class Plan(NamedTuple):
 
     Attributes:
         in_memory: decoded once, or whenever they are needed.
-        size: side of the square that they are resized to; None: as they are.
+        size: height and width that they are resized to; None: as they are.
         channels: 1 or 3 for images that are decoded when needed.
+        fit: how images of another aspect ratio are brought to that size.
+        background: grey on which transparent pixels are laid.
     """
 
     in_memory: bool
-    size: int | None
+    size: Size | None
     channels: int
+    fit: Fit = "crop"
+    background: int = WHITE
+
+
+class Stores(NamedTuple):
+    """The images of all parts.
+
+    Attributes:
+        stores: one per part, all of one shape and scale.
+        plan: how they are kept.
+        background: grey on which transparent pixels were laid; None: no image has any.
+        notes: remarks for the user.
+    """
+
+    stores: list[ImageStore]
+    plan: Plan
+    background: int | None
+    notes: list[str]
 
 
 def make_stores(
-    parts: Sequence[Examples], input_size: int | None, in_memory: bool | None, num_workers: int | None
-) -> tuple[list[ImageStore], list[str]]:
+    parts: Sequence[Examples],
+    input_size: Size | None,
+    in_memory: bool | None,
+    num_workers: int | None,
+    fit: Fit = "crop",
+) -> Stores:
     """Put the images of every part where batches can be made of them.
 
     Args:
-        parts: the training data first; its images decide on size, channels and place for all.
-        input_size: see `load_data`.
+        parts: the training data first; its images decide on size, channels, scale and place for all.
+        input_size: height and width, see `load_data`.
         in_memory: see `load_data`.
         num_workers: see `load_data`.
-
-    Returns:
-        One store per part, all of one shape, and remarks for the user.
+        fit: see `load_data`.
 
     Raises:
-        DataError: images that cannot be read, or whose size or channels differ.
+        DataError: images that cannot be read, or whose size, channels or scale differ.
     """
     workers = min(8, os.cpu_count() or 1) if num_workers is None else num_workers
     notes: list[str] = []
+    background: int | None = None
     train = parts[0]
     if isinstance(train.images, EncodedImages):
-        plan = _plan(train, sum(len(part.labels) for part in parts), input_size, in_memory)
-        if plan.size is not None and input_size is None:
-            notes.append(
-                f"Images are cropped and resized to {plan.size}x{plan.size}; an input size sets another."
-            )
+        heads = _headers(train.images, train.where, _SAMPLE, strict=False)
+        background = _background(train.images, heads)
+        num = sum(len(part.labels) for part in parts)
+        plan = _plan([head for _, head in heads], num, input_size, in_memory)
+        plan = plan._replace(fit=fit, background=WHITE if background is None else background)
+        notes += _notes_on_files([head for _, head in heads], background)
+        sizes = [(head.height, head.width) for _, head in heads]
     else:
-        plan = Plan(True, input_size, train.images.shape[3])
-    stores = [_store(train, plan, workers)]
-    height, width, _ = stores[0].shape
+        plan = Plan(True, input_size, train.images.shape[3], fit)
+        sizes = [(train.images.shape[1], train.images.shape[2])]
+    if plan.size is not None:
+        notes += _notes_on_size(sizes, plan, is_chosen=input_size is None)
+    made = [_store(train, plan, workers)]
+    height, width, _ = made[0][0].shape
     if height * width > MAX_INPUT_SIZE**2:
         raise DataError(
             f"images must have at most {MAX_INPUT_SIZE}x{MAX_INPUT_SIZE} pixels, but those of {train.where} have "
             f"{width}x{height}; give an input size to resize them"
         )
-    stores += [_like(stores[0], part, plan, workers) for part in parts[1:]]
-    return stores, notes
+    made += [_like(made[0][0], part, plan, workers) for part in parts[1:]]
+    scales, remarks = common_scales([values for _, values in made], [part.where for part in parts])
+    for (store, _), scale in zip(made, scales, strict=True):
+        store.full_scale = scale
+    if isinstance(train.images, EncodedImages) and made[0][1].kind != "uint8":
+        notes.append(
+            f"Pixels have more than 8 bits and are read as they are: {made[0][1]}; {scales[0]:,.10g} counts as 1."
+        )
+    return Stores([store for store, _ in made], plan, background, [*notes, *remarks])
 
 
-def _plan(part: Examples, num: int, input_size: int | None, in_memory: bool | None) -> Plan:
-    assert isinstance(part.images, EncodedImages)
-    heads = _headers(part.images, part.where, _SAMPLE, strict=False)
+def _background(images: EncodedImages, heads: Sequence[tuple[int, Header]]) -> int | None:
+    """What transparent pixels are laid on: white, black or grey, on which the images show most.
+
+    A drawing may consist of transparency alone; laid on its own colour, it would vanish. Taken is the background on
+    which the image that shows least shows most, white first.
+    """
+    transparent = [index for index, head in heads if head.is_transparent]
+    if not transparent:
+        return None
+    every = max(1, len(transparent) // _BACKGROUND_SAMPLE)
+    contrasts = []
+    for index in transparent[::every]:
+        try:
+            encoded = images.read(index)
+            laid = [decode(encoded, grey) for grey in (WHITE, BLACK, GREY)]
+        except (OSError, ValueError):  # said when all are read
+            continue
+        shown_on = [float(values.astype(np.float64).std()) for values in laid]
+        if max(shown_on) > 0:
+            contrasts.append(np.array(shown_on) / max(shown_on))
+    if not contrasts:
+        return WHITE
+    least = np.round(np.min(contrasts, axis=0), 6)
+    return (WHITE, BLACK, GREY)[int(least.argmax())]
+
+
+def _notes_on_files(heads: Sequence[Header], background: int | None) -> list[str]:
+    notes = []
+    if background is not None:
+        name = {WHITE: "white", BLACK: "black", GREY: "grey"}[background]
+        notes.append(f"Images with transparency are laid on {name} ({background}).")
+    several = sum(head.has_more_frames for head in heads)
+    if several:
+        notes.append(
+            f"Of images with several frames or pages the first is taken ({several:,} of {len(heads):,} seen)."
+        )
+    return notes
+
+
+def _notes_on_size(sizes: Sequence[Size], plan: Plan, *, is_chosen: bool) -> list[str]:
+    assert plan.size is not None
+    height, width = plan.size
+    areas = [sorted((old_height * width, old_width * height)) for old_height, old_width in sizes]
+    most = 1 - min(least / greatest for least, greatest in areas)
+    other = "; input_size sets another size" if is_chosen else ""
+    if most <= _UNSEEN:
+        return [f"Images are resized to {width}x{height} (width x height){other}."] if is_chosen else []
+    if plan.fit == "pad":
+        return [
+            f"Images are resized to fit into {width}x{height} (width x height), with black beside them{other}."
+        ]
+    return [
+        f"Images are resized to cover {width}x{height} (width x height) and their centre is taken: up to {most:.0%} of "
+        f"an image is cut off; fit='pad' keeps all of it{other}."
+    ]
+
+
+def _plan(heads: Sequence[Header], num: int, input_size: Size | None, in_memory: bool | None) -> Plan:
     sizes = {(head.height, head.width) for head in heads}
     largest = max(max(size) for size in sizes)
     channels = 1 if all(head.is_grey for head in heads) else 3
+    num_bytes = 1 if all(head.depth == "uint8" for head in heads) else 4
     if in_memory is None:
-        side = input_size or largest
-        fits = len(sizes) == 1 and side <= MEMORY_SIDE and num * side * side * channels <= MEMORY_BYTES
-        in_memory = (side <= SMALL_SIDE or fits) and fits_memory(num * side * side * 3)
+        side = max(input_size) if input_size else largest
+        fits = (
+            len(sizes) == 1
+            and side <= MEMORY_SIDE
+            and num * side * side * channels * num_bytes <= MEMORY_BYTES
+        )
+        in_memory = (side <= SMALL_SIDE or fits) and fits_memory(num * side * side * 3 * num_bytes)
     if in_memory or input_size is not None:
         return Plan(in_memory, input_size, channels)
-    if len(sizes) == 1 and len(set(next(iter(sizes)))) == 1:
-        return Plan(False, min(DEFAULT_SIDE, largest), channels)
+    return Plan(False, _chosen_size(sizes, heads), channels)
+
+
+def _chosen_size(sizes: set[Size], heads: Sequence[Header]) -> Size:
+    """A size for large images: of their own shape if all have one, else square."""
+    by_area = sorted(heads, key=lambda head: head.height * head.width)
+    height, width = by_area[len(by_area) // 2][:2]
+    if len(sizes) == 1 and height == width:
+        return (min(DEFAULT_SIDE, height),) * 2
+    if height != width and all(
+        min(a * width, b * height) >= (1 - _UNSEEN) * max(a * width, b * height) for a, b in sizes
+    ):
+        smaller = min(1.0, DEFAULT_SIDE / math.sqrt(height * width))
+        return max(1, round(height * smaller)), max(1, round(width * smaller))
     # A multiple of 32, the usual total stride, that at least half of the images reach with their shorter side.
     typical = int(np.median([min(head.height, head.width) for head in heads]))
-    return Plan(False, max(32, min(DEFAULT_SIDE, typical // 32 * 32)), channels)
+    return (max(32, min(DEFAULT_SIDE, typical // 32 * 32)),) * 2
 
 
-def _headers(images: EncodedImages, where: str, limit: int, *, strict: bool) -> list[Header]:
+def _headers(images: EncodedImages, where: str, limit: int, *, strict: bool) -> list[tuple[int, Header]]:
     """Headers of at most `limit` evenly spaced images; if `strict`, every one of these must be readable."""
-    heads: list[Header] = []
+    heads: list[tuple[int, Header]] = []
     failures: list[tuple[int, str]] = []
     packed = unpacked = 0
     for index in np.unique(
@@ -109,10 +223,10 @@ def _headers(images: EncodedImages, where: str, limit: int, *, strict: bool) -> 
     ).tolist():
         try:
             encoded = images.read(index)
-            head, num_bytes = inspect(encoded)
-            heads.append(head)
-            unpacked += num_bytes
-            packed += len(encoded) if isinstance(encoded, bytes) else num_bytes
+            head = header(encoded)
+            heads.append((index, head))
+            unpacked += head.num_bytes
+            packed += len(encoded) if isinstance(encoded, bytes) else head.num_bytes
         except (OSError, ValueError) as error:
             failures.append((index, reason(error)))
     if strict or not heads:
@@ -123,38 +237,67 @@ def _headers(images: EncodedImages, where: str, limit: int, *, strict: bool) -> 
     return heads
 
 
-def _store(part: Examples, plan: Plan, workers: int) -> ImageStore:
+def _store(part: Examples, plan: Plan, workers: int) -> tuple[ImageStore, Values]:
     if not isinstance(part.images, EncodedImages):
-        return MemoryImages(_resized(part.images, plan.size), part.scale)
+        values = part.values or values_of(part.images)
+        return MemoryImages(_resized(part.images, plan), values.scale), values
     if plan.in_memory:
-        return MemoryImages(decode_all(part.images, part.where, plan.size), part.scale)
+        pixels, depth = decode_all(
+            part.images, part.where, plan.size, fit=plan.fit, background=plan.background
+        )
+        values = _values(pixels, depth)
+        return MemoryImages(pixels, values.scale), values
     assert plan.size is not None
-    _headers(part.images, part.where, _MAX_HEADERS, strict=True)
-    return FileImages(part.images, plan.size, plan.channels, workers)
+    heads = _headers(part.images, part.where, _MAX_HEADERS, strict=True)
+    depth = common_depth(np.array([head.depth for _, head in heads]), part.where)
+    store = FileImages(
+        part.images, plan.size, plan.channels, workers, depth=depth, fit=plan.fit, background=plan.background
+    )
+    return store, _values(_some(store, depth), depth)
 
 
-def _like(train: ImageStore, part: Examples, plan: Plan, workers: int) -> ImageStore:
+def _some(store: FileImages, depth: Depth) -> Pixels:
+    """A sample of the images, to know their range; none where the format tells it."""
+    if not depth.is_deep:
+        return np.zeros((0,), np.uint8)
+    indices = np.unique(np.linspace(0, len(store) - 1, min(_RANGE_SAMPLE, len(store))).astype(np.int64))
+    return next(store.batches([Request(indices, None)], False))
+
+
+def _values(pixels: Pixels, depth: Depth) -> Values:
+    """The raw values of encoded images."""
+    if not depth.is_deep:
+        return Values("uint8", 0.0, 255.0)
+    found = values_of(pixels)
+    if depth.types == ("float32",):
+        return found
+    name = "uint16" if depth.full_scale else "int32"
+    return Values("integer", found.low, found.high, full_scale=depth.full_scale, dtype=name)
+
+
+def _like(train: ImageStore, part: Examples, plan: Plan, workers: int) -> tuple[ImageStore, Values]:
     """The images of another part, in the shape of the training images."""
-    store = _store(part, plan, workers)
+    store, values = _store(part, plan, workers)
     channels = train.shape[2]
     if (
         store.shape[2] != channels
         and isinstance(store, MemoryImages)
         and isinstance(part.images, EncodedImages)
     ):
-        store = MemoryImages(with_channels(store.pixels.astype(np.uint8, copy=False), channels), part.scale)
+        store = MemoryImages(with_channels(store.pixels, channels), store.full_scale)
     if store.shape != train.shape:
         shapes = ["x".join(str(length) for length in shape) for shape in (store.shape, train.shape)]
         raise DataError(
             f"all images must have one shape (height x width x channels), but those of {part.where} are {shapes[0]} "
             f"and the training images {shapes[1]}; convert them, or give an input size to resize them"
         )
-    return store
+    return store, values
 
 
-def _resized(pixels: Pixels, size: int | None) -> Pixels:
-    if size is None or pixels.shape[1:3] == (size, size):
+def _resized(pixels: Pixels, plan: Plan) -> Pixels:
+    size = plan.size
+    if size is None or pixels.shape[1:3] == size:
         return pixels
-    check_memory(len(pixels) * size * size * pixels.shape[3] * pixels.itemsize, "the resized images")
-    resized: Pixels = np.stack([resize_and_centre(image, size, size) for image in pixels])
+    check_memory(len(pixels) * size[0] * size[1] * pixels.shape[3] * pixels.itemsize, "the resized images")
+    resized: Pixels = np.stack([fit_image(image, size, plan.fit) for image in pixels])
     return resized

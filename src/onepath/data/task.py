@@ -18,7 +18,8 @@ class Batch(NamedTuple):
     """One batch on the CPU.
 
     For images: `inputs` float32 (B, C, H, W), normalised, with channels_last strides when C > 1; `targets`
-    int64 (B,). For text: `inputs` and `targets` int64 (B, T), words of B streams and those one later.
+    int64 (B,). For sequences: `inputs` float32 (B, C, T), normalised. For text: `inputs` and `targets` int64 (B, T),
+    words of B streams and those one later.
     """
 
     inputs: Tensor
@@ -33,7 +34,8 @@ class Task(ABC):
 
     Attributes:
         name: short name for records, for example "digits".
-        input_shape: shape of one input, without the batch; (C, H, W) for images, (T,) for text.
+        input_shape: shape of one input, without the batch; (C, H, W) for images, (C, T) for sequences,
+            (T,) for text.
         num_classes: length of the last dimension of the network's output; for text the size of the vocabulary.
         class_names: one name per class, in the order of the outputs.
         metric_name: what `metric` computes, for example "accuracy".

@@ -90,6 +90,9 @@ class RunConfig(BaseModel):
         test_data: the test set, where it is not in `data`.
         data_root: where torchvision keeps its downloads.
         input_size: height and width that images are brought to; None keeps theirs.
+        fit: "crop" cuts the sides of images of another aspect ratio off, "pad" adds black to them.
+        channels: "first" or "last" axis of arrays; None guesses, and says so.
+        kind: whether arrays hold "images" or are each a "sequence"; None guesses, and says so.
         space: a ready-made space, or path/to/file.py:function; zennas by default for method zen.
         space_arguments: further arguments of the space.
         width: factor on the space's channels; None takes one at which about half of the space meets the limits.
@@ -162,6 +165,9 @@ class RunConfig(BaseModel):
     test_data: str | None = None
     data_root: str | None = None
     input_size: Positive | None = None
+    fit: Literal["crop", "pad"] = "crop"
+    channels: Literal["first", "last"] | None = None
+    kind: Literal["images", "sequence"] | None = None
     space: str = "shufflenet"
     space_arguments: dict[str, Any] = Field(default_factory=dict)
     width: Annotated[float, Field(gt=0)] | None = None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onepath.train import Recipe
 
 SUPERNET = "supernet"
+READING = ("input_size", "fit", "channels", "kind", "seed")  # options that say how data are read
 
 
 class Materials:
@@ -83,8 +84,7 @@ class Materials:
                 source,
                 test=config.test_data,
                 root=config.data_root,
-                input_size=config.input_size,
-                seed=config.seed,
+                **{name: getattr(config, name) for name in READING},
             )
         if self.facts and self.facts["fingerprint"] != task.fingerprint:
             raise RunDirectoryError(

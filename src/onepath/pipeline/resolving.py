@@ -152,6 +152,7 @@ def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
     """The supernet of a configuration for the data, with its initial weights: the same at every call."""
     from onepath import spaces
 
+    check_takes_sequences(facts["input_shape"], config.space)
     channels, *size = facts["input_shape"]
     supernet = spaces.build(
         config.space,
@@ -164,6 +165,23 @@ def build_supernet(config: RunConfig, facts: Mapping[str, Any]) -> Supernet:
     )
     check_reads(supernet, facts["input_shape"], config.space)
     return supernet
+
+
+def check_takes_sequences(input_shape: Sequence[int], space: str) -> None:
+    """Refuse sequences for the ready-made spaces, which read images or text.
+
+    Raises:
+        ConfigurationError: the data are sequences, (C, T), and the space is a ready-made one.
+    """
+    from onepath import spaces
+
+    if len(input_shape) == 2 and space in spaces.names():
+        channels, length = input_shape
+        raise ConfigurationError(
+            f"sequences need a space of your own, with layers such as nn.Conv1d, but the data are sequences of "
+            f"{channels} channels and {length} steps and the space is {space}; give path/to/file.py:function, or "
+            f"kind='images' if they are images"
+        )
 
 
 def check_reads(supernet: Supernet, input_shape: Sequence[int], space: str) -> None:

@@ -10,6 +10,7 @@ from onepath.own_code import is_own
 from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
 from onepath.pipeline.continuing import continued_config
+from onepath.pipeline.materials import READING
 from onepath.pipeline.progress import Progress
 from onepath.pipeline.resolving import GIVEN_IN_PYTHON
 from onepath.pipeline.result import Result
@@ -22,6 +23,9 @@ class RunOptions(TypedDict, total=False):
 
     data_root: str | Path | None
     input_size: int | None
+    fit: str
+    channels: str | None
+    kind: str | None
     space_arguments: Mapping[str, Any]
     width: float | None
     method: str
@@ -106,7 +110,8 @@ def run(
     if test_data is not None and not isinstance(test_data, str | Path):
         from onepath.data import load_data
 
-        data, test_data = load_data("digits" if data is None else data, test=test_data), None
+        reading = {name: given[name] for name in READING if given.get(name) is not None}
+        data, test_data = load_data("digits" if data is None else data, test=test_data, **reading), None
     for name in ("data_root", "latency_table"):
         if given.get(name) is not None:
             given[name] = str(given[name])
