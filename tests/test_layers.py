@@ -36,6 +36,7 @@ BASE: dict[str, set[str]] = {
     "most": set(),
     "own_code": {"errors"},
     "randomness": set(),
+    "webpage": set(),
     "rank_correlation": {"errors"},
 }
 WITHOUT_TORCH = ("space", "search")

@@ -149,7 +149,11 @@ def test_options_from_a_file_and_the_files_of_a_run(
 ) -> None:
     """A run's own config.yaml is a file of options: it names the same run."""
     out, stdout, _ = finished
-    assert main(["run", "--config", str(out / "config.yaml"), "--json"]) == 0
+    space = command(out)[command(out).index("--space") + 1]
+    # A file may repeat which code is run, but the command line names it.
+    assert main(["run", "--config", str(out / "config.yaml"), "--json"]) == 2
+    assert "give --space" in capsys.readouterr().err
+    assert main(["run", "--config", str(out / "config.yaml"), "--space", space, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(stdout)
 
 

@@ -99,7 +99,11 @@ def _lack(error: BaseException) -> str | None:
     for cause in _causes(error):
         text = f"{type(cause).__name__}: {cause}"
         if isinstance(cause, OSError) and cause.errno is not None:
-            place = "what a command needs" if cause.filename is None else shown(str(cause.filename), 200)
+            place = (
+                "what a command writes or starts"
+                if cause.filename is None
+                else shown(str(cause.filename), 200)
+            )
             advice = _ADVICE.get(cause.errno, "check that place and its permissions")
             return (
                 f"{place} must be usable, but the system says: {os.strerror(cause.errno).lower()}; {advice}"
