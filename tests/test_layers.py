@@ -36,6 +36,7 @@ BASE: dict[str, set[str]] = {
     "most": set(),
     "own_code": {"errors"},
     "randomness": set(),
+    "temporary": set(),
     "webpage": set(),
     "rank_correlation": {"errors"},
 }
