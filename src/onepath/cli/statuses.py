@@ -98,16 +98,11 @@ def _lack(error: BaseException) -> str | None:
     """What the machine refused, and what to do; None for an error that is not of this kind."""
     for cause in _causes(error):
         text = f"{type(cause).__name__}: {cause}"
-        if isinstance(cause, OSError) and cause.errno is not None:
-            place = (
-                "what a command writes or starts"
-                if cause.filename is None
-                else shown(str(cause.filename), 200)
-            )
-            advice = _ADVICE.get(cause.errno, "check that place and its permissions")
-            return (
-                f"{place} must be usable, but the system says: {os.strerror(cause.errno).lower()}; {advice}"
-            )
+        if (number := _errno(cause)) is not None:
+            file = getattr(cause, "filename", None)
+            place = "what a command writes or starts" if file is None else shown(str(file), 200)
+            advice = _ADVICE.get(number, "check that place and its permissions")
+            return f"{place} must be usable, but the system says: {os.strerror(number).lower()}; {advice}"
         if isinstance(cause, MemoryError) or _NO_MEMORY.search(text):
             return (
                 "memory must suffice, but it does not; lower --batch-size, --input-size, --width or --workers, or "
@@ -119,6 +114,14 @@ def _lack(error: BaseException) -> str | None:
                 f"or raise the limits (ulimit -u, ulimit -n) ({shown(text, 160)})"
             )
     return None
+
+
+def _errno(error: BaseException) -> int | None:
+    """The system's number of an error; also of one that a worker process has sent, or a library has put into words."""
+    if isinstance(error, OSError):
+        told = re.match(r"\[Errno (\d+)\]", str(error))
+        return error.errno if error.errno is not None else int(told[1]) if told else None
+    return errno.ENOSPC if "no space left on device" in str(error).lower() else None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
