@@ -33,7 +33,7 @@ MAY_IMPORT["pipeline"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 BASE: dict[str, set[str]] = {
     "errors": set(),
-    "most": set(),
+    "most": {"errors"},
     "own_code": {"errors"},
     "randomness": set(),
     "temporary": set(),

@@ -5,6 +5,8 @@ A number over its limit is a mistake of writing, or was not meant well; it is re
 
 from __future__ import annotations
 
+from onepath.errors import ConfigurationError, shown
+
 EPOCHS = 100_000  # of the smallest data, a day and more
 BATCH = 1 << 20  # the largest of the field are 65,536
 PIXELS = 4096  # a side; one image of these is 200 MB of floats
@@ -31,3 +33,18 @@ CHARACTERS = 4096  # as of a path
 ARGUMENTS = 100
 VALUES = 1000  # of one argument
 DEPTH = 10  # of one argument
+
+
+def check(limit: float, **values: float) -> None:
+    """That numbers are at most their limit.
+
+    Args:
+        limit: one of the above.
+        values: name of the argument -> what came.
+
+    Raises:
+        ConfigurationError: one is larger.
+    """
+    for name, value in values.items():
+        if value > limit:
+            raise ConfigurationError(f"`{name} <= {limit:,}` must hold, but got {shown(value)}; lower it")
