@@ -46,5 +46,5 @@ def check(limit: float, **values: float) -> None:
         ConfigurationError: one is larger.
     """
     for name, value in values.items():
-        if value > limit:
+        if not value <= limit:
             raise ConfigurationError(f"`{name} <= {limit:,}` must hold, but got {shown(value)}; lower it")
