@@ -33,8 +33,11 @@ MAY_IMPORT["pipeline"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 BASE: dict[str, set[str]] = {
     "errors": set(),
+    "most": {"errors"},
     "own_code": {"errors"},
     "randomness": set(),
+    "temporary": set(),
+    "webpage": set(),
     "rank_correlation": {"errors"},
 }
 WITHOUT_TORCH = ("space", "search")

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from onepath.data import Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
     from onepath.latency import MaxLatency
-    from onepath.methods import darts, fairnas, gdas, one_shot, proxyless, search_supernet, spos, zen
+    from onepath.methods.darts import darts
+    from onepath.methods.fairnas import fairnas
+    from onepath.methods.gdas import gdas
+    from onepath.methods.one_shot import one_shot
+    from onepath.methods.proxyless import proxyless
+    from onepath.methods.spos import spos
+    from onepath.methods.supernet_search import search_supernet
+    from onepath.methods.zen import zen
     from onepath.nn import (
         ChoiceBlock,
         ElasticBatchNorm2d,

@@ -19,6 +19,7 @@ from onepath.errors import ConfigurationError, UserError, shown
 COMMAND = "exec:"
 _MODULE = "onepath_user_"
 _MOST_FILES = 500
+_LONGEST = 500  # characters of a path that is to be copied from a message
 _MESSAGE = 200  # characters of an error's own text
 
 
@@ -129,6 +130,15 @@ def source_files(path: Path) -> list[Path]:
     return sorted(found)
 
 
+def unnamed_code(path: Path, name: str, code: str) -> ConfigurationError:
+    """The one line where a file names a space or a device of the user's own, which only whoever runs it may choose."""
+    again = shlex.quote(code) if code.isprintable() else shown(code, _LONGEST)
+    return ConfigurationError(
+        f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
+        f"--{name} {again} (in Python {name}=...)"
+    )
+
+
 @contextlib.contextmanager
 def blaming_own_code() -> Iterator[None]:
     """Around work that runs code of the user's own: what that code raises becomes one line that names the place.
@@ -146,9 +156,13 @@ def blaming_own_code() -> Iterator[None]:
         if cause is None or place is None or place.partition(",")[0] in str(error):
             raise
         raise type(error)(f"{error} ({place} {_raised(cause)})") from cause
-    except (KeyboardInterrupt, GeneratorExit):
+    except (KeyboardInterrupt, GeneratorExit, MemoryError):
         raise
     except BaseException as error:
+        if isinstance(
+            error.__context__, BrokenPipeError
+        ):  # stdout's reader has gone, which typer turns into an exit
+            raise
         place = _own_place(error)
         if place is None and not isinstance(error, SystemExit):
             raise

@@ -175,3 +175,60 @@ def test_workers_cannot_load_data_given_in_python() -> None:
     check_early(make_config({"data": "python:arrays", "workers": 1}))
     with pytest.raises(ConfigurationError, match="workers > 1 needs data that a process can load by name"):
         check_early(make_config({"data": "python:arrays", "workers": 2}))
+
+
+@pytest.mark.parametrize("name", sorted(RunConfig.model_fields))
+def test_every_number_has_a_largest_value_and_every_text_is_one(name: str) -> None:
+    """Of each field that takes numbers none may be endless, true or no number; none that takes texts empty."""
+    schema = str(RunConfig.model_fields[name])
+    takes_numbers = "int" in schema.partition("metadata")[0] or "float" in schema.partition("metadata")[0]
+    hostile: tuple[object, ...] = ("", " \t", "a\0b", "\udcff", "x" * 5000)
+    if takes_numbers:
+        hostile += (True, False, 10**40, 10**5000, "9" * 5000, float("nan"), float("inf"), 1e308, -1)
+    for value in hostile:
+        with pytest.raises(ConfigurationError) as caught:
+            make_config({name: value})
+        assert len(str(caught.value)) < 300
+        assert "\n" not in str(caught.value)
+
+
+def test_limits_are_generous() -> None:
+    config = make_config(
+        {"epochs": 1000, "batch_size": 65536, "population": 1000, "generations": 1000, "seed": 2**63 - 1}
+        | {"max_macs": "600G", "max_latency_ms": "1000", "device": "torch-cpu", "workers": 64, "width": 8}
+        | {
+            "input_size": 1024,
+            "learning_rate": 32,
+            "num_baselines": 100,
+            "space_arguments": {"a": [1, "x", None]},
+        }
+    )
+    assert config.max_macs == 600 * 10**9
+
+
+def test_numbers_of_numpy_and_whole_floats_are_numbers() -> None:
+    import numpy as np
+
+    config = make_config({"epochs": np.int64(3), "width": np.float32(0.5), "batch_size": 32.0, "seed": "7"})
+    assert (config.epochs, config.width, config.batch_size, config.seed) == (3, 0.5, 32, 7)
+    with pytest.raises(ConfigurationError, match="epochs must be a number"):
+        make_config({"epochs": np.bool_(True)})
+
+
+def test_a_search_that_is_too_long_altogether() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"population \* \(generations \+ 1\) must be at most 100,000,000"
+    ):
+        make_config({"population": 10**5, "generations": 10**6})
+
+
+def test_a_value_that_is_nested_without_end_is_not_written_out() -> None:
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    for name in ("epochs", "data", "max_macs", "max_latency_ms"):
+        with pytest.raises(ConfigurationError, match=name) as caught:
+            make_config({name: deep, "device": "torch-cpu"})
+        assert len(str(caught.value)) < 300
+    with pytest.raises(ConfigurationError, match="nested at most 10 deep"):
+        make_config({"space_arguments": {"a": deep}})

@@ -15,7 +15,7 @@ from run_processes import TINY, Runner, without_times
 
 from onepath import pipeline
 from onepath.errors import ConfigurationError, UserError
-from onepath.pipeline import processes
+from onepath.pipeline import parallel, processes
 from onepath.pipeline.parallel import _JointBar
 from onepath.record import RunDirectory, RunRecord
 
@@ -44,11 +44,15 @@ class Telling(pipeline.SilentProgress):
     def __init__(self, at_first_step: Any) -> None:
         self.titles: list[str] = []
         self.begun: list[tuple[int, int]] = []
+        self.notes: list[str] = []
         self._at_first_step = at_first_step
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
         self.titles.append(title)
         self.begun.append((total, done))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def advance(self, done: int, detail: str = "") -> None:
         if self.titles[-1].startswith("retraining") and self._at_first_step is not None:
@@ -96,7 +100,8 @@ def test_killed_and_continued_it_ends_as_one_by_one_whoever_is_first(
     assert {file.suffix for file in (out / "checkpoints").iterdir()} == {".safetensors"}
 
 
-def test_ctrl_c_saves_every_training(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_every_training(finished: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = rewound(finished, tmp_path / "run", workers=2, retrain_epochs=4000)
     arguments = [sys.executable, "-m", "onepath.cli", "retrain", "--out", str(out), "--space", TINY]
     with subprocess.Popen(
@@ -108,16 +113,17 @@ def test_ctrl_c_saves_every_training(finished: Path, tmp_path: Path) -> None:
             lines.append(line)
             if line.startswith("retraining"):
                 break
-        # As a terminal does: to the workers too.
-        os.killpg(process.pid, signal.SIGINT)
+        # As a terminal or a scheduler does: to the workers too.
+        os.killpg(process.pid, number)
         try:
             stdout, rest = process.communicate(timeout=60)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     stderr = "".join(lines) + rest
-    assert (process.returncode, stdout) == (130, ""), stderr
-    assert stderr.endswith("\ninterrupted: the same command continues where it stopped\n")
+    assert (process.returncode, stdout) == (128 + number, ""), stderr
+    by = "" if number == signal.SIGINT else " by SIGTERM"
+    assert stderr.endswith(f"\ninterrupted{by}: the same command continues where it stopped\n")
     assert "Traceback" not in stderr
     with RunDirectory(out) as directory:
         for name in ("winner-scratch", "winner-inherited"):
@@ -142,6 +148,20 @@ def test_a_worker_that_is_killed_is_one_line(finished: Path, tmp_path: Path, pop
         assert not directory.store.stage("retrain").done
 
 
+def test_a_worker_that_is_stopped_is_told_of_and_ended(
+    finished: Path, tmp_path: Path, popen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (parallel, processes):
+        monkeypatch.setattr(module, "MOST_STOPPED_SECONDS", 1.0)
+    out = rewound(finished, tmp_path / "run", workers=2)
+    started = popen(2, signal.SIGSTOP).started
+    progress = Telling(None)
+    with pytest.raises(UserError, match=r"winner-inherited \(process \d+\) was stopped.*same command again"):
+        pipeline.retrain(out, progress=progress)
+    assert [note for note in progress.notes if f"kill -CONT {started[1].pid}" in note]
+    assert started[1].returncode == -9
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_leaves_the_others_work(
     runner: Runner, finished: Path, tmp_path: Path, popen: Any
@@ -160,7 +180,7 @@ def test_a_worker_that_is_killed_leaves_the_others_work(
 def test_an_error_of_a_training_is_the_one_of_one_process(finished: Path, tmp_path: Path) -> None:
     said = []
     for workers in (1, 2):
-        out = rewound(finished, tmp_path / str(workers), workers=workers, learning_rate=1e25)
+        out = rewound(finished, tmp_path / str(workers), workers=workers, learning_rate=1e6)
         with pytest.raises(ConfigurationError, match="Lower the learning rate") as caught:
             pipeline.retrain(out, space=TINY)
         said.append(str(caught.value).partition(", but")[0])

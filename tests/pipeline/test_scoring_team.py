@@ -16,7 +16,7 @@ from test_zen import ZEN
 from onepath import pipeline
 from onepath.errors import ConfigurationError, UserError
 from onepath.estimate import ScoreEstimator
-from onepath.pipeline import processes, scored
+from onepath.pipeline import processes, scored, scoring_team
 from onepath.pipeline.scoring_team import ScoringTeam
 from onepath.pipeline.stages import run_stage
 from onepath.space import Architecture
@@ -67,14 +67,16 @@ def test_a_process_that_is_ended_is_told_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_the_others_take_over_what_an_ended_process_had(
-    run: pipeline.Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_others_take_over_what_an_ended_or_stopped_process_had(
+    run: pipeline.Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
+    monkeypatch.setattr(scoring_team, "MOST_STOPPED_SECONDS", 0.5)
     architectures = drawn(run, 8)
     with closing(ScoringTeam(run, "zen", (16, *run.input_shape), 3, num_workers=2)) as team:
         team.anticipate(architectures)
         first = team._workers[0]
-        first._process.kill()
+        first._process.send_signal(number)
         found = [team.estimate(each).accuracy for each in architectures]
         assert len(team._workers) == 1
     own = ScoreEstimator("zen", run.blank, run.task, batch_size=16, seed=3)

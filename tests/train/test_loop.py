@@ -260,6 +260,47 @@ def test_sigint_finishes_the_update_saves_and_raises(toys: Any) -> None:
     assert_identical(whole, resumed)
 
 
+def test_a_second_signal_while_the_first_is_saved_ends_at_once(toys: Any) -> None:
+    class Interrupted(toys.MemoryCheckpoint):  # type: ignore[misc]
+        num_begun = 0
+
+        def save(self, state: Any) -> None:
+            self.num_begun += 1
+            os.kill(os.getpid(), signal.SIGINT)
+            super().save(state)
+
+    def stop(update: int, _total: int) -> None:
+        if update == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    checkpoint = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        train(toys, toys.supernet(), checkpoint=checkpoint, on_update=stop)
+    assert (checkpoint.num_begun, checkpoint.num_saved) == (1, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_would_end_the_process_saves_first(toys: Any, number: signal.Signals) -> None:
+    class Ending:
+        ends_process = True
+
+        def __call__(self, _number: int, _frame: object) -> None:
+            raise KeyboardInterrupt
+
+    def stop(update: int, _total: int) -> None:
+        if update == 2:
+            os.kill(os.getpid(), number)
+
+    checkpoint = toys.MemoryCheckpoint()
+    before = signal.signal(number, Ending())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(toys, toys.supernet(), checkpoint=checkpoint, on_update=stop)
+    finally:
+        signal.signal(number, before)
+    assert checkpoint.state["update"] == 2
+
+
 def test_a_loss_that_is_not_finite_is_an_error_and_the_last_state_stays(toys: Any) -> None:
     class BreakingTask(toys.NoiseTask):  # type: ignore[misc]
         num_losses = 0

@@ -2,6 +2,6 @@
 
 import sys
 
-from onepath.cli.main import main
+from onepath.cli import main
 
 sys.exit(main())

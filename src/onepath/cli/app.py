@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onepath import __version__
+from onepath import __version__, most
 from onepath.cli import options as o
 from onepath.cli.output import compact, print_comparison, print_json, print_table, write
 from onepath.cli.rank import rank
@@ -96,7 +96,11 @@ def profile(
     ] = None,
     network_wise: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Measure N whole networks and fit a predictor to them instead."),
+        typer.Option(
+            metavar="N",
+            max=most.NETWORKS,
+            help="Measure N whole networks and fit a predictor to them instead.",
+        ),
     ] = None,
     num_classes: o.NumClasses = None,
     input_size: o.CostInputSize = None,
@@ -106,9 +110,13 @@ def profile(
     threads: o.Threads = None,
     batch: o.Batch = 1,
     precision: o.LatencyPrecision = "float32",
-    calibration: Annotated[int, typer.Option(help="Whole networks that calibrate the table.")] = 20,
-    validation: Annotated[int, typer.Option(help="Fresh networks that tell its error.")] = 30,
-    max_seconds: Annotated[float, typer.Option(min=1, help="Of timing, over all calls.")] = 240.0,
+    calibration: Annotated[
+        int, typer.Option(max=most.TRAININGS, help="Whole networks that calibrate the table.")
+    ] = 20,
+    validation: Annotated[
+        int, typer.Option(max=most.TRAININGS, help="Fresh networks that tell its error.")
+    ] = 30,
+    max_seconds: o.Seconds = 240.0,
     seed: o.Seed = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start the table over where there is one.")] = False,
     json: o.Json = False,
@@ -123,7 +131,7 @@ def profile(
     sizes = network_sizes(space, num_classes, input_size, in_channels, width)
     common: dict[str, Any] = {
         "sizes": sizes,
-        "arguments": o.merged({"space_argument": space_argument}, None).get("space_arguments", {}),
+        "arguments": o.space_arguments(space_argument),
         "settings": {"threads": threads, "batch": batch, "precision": precision},
         "seed": seed or 0,
     }
@@ -167,7 +175,9 @@ def cost(
     compare: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Rank N random architectures by MACs, parameters and latency instead."
+            metavar="N",
+            max=most.NETWORKS,
+            help="Rank N random architectures by MACs, parameters and latency instead.",
         ),
     ] = None,
     device: o.CostDevice = None,
@@ -179,7 +189,7 @@ def cost(
     threads: o.Threads = None,
     batch: o.Batch = 1,
     precision: o.LatencyPrecision = "float32",
-    max_seconds: Annotated[float, typer.Option(min=1, help="Of timing, with --compare.")] = 120.0,
+    max_seconds: o.Seconds = 120.0,
     seed: o.Seed = None,
     out: Annotated[str | None, typer.Option(help="The page of --compare (.html).")] = None,
     json: o.Json = False,
@@ -189,7 +199,7 @@ def cost(
     from onepath.cli.catalogue import describe_architecture, network_sizes
 
     sizes = network_sizes(space, num_classes, input_size, in_channels, width)
-    arguments = o.merged({"space_argument": space_argument}, None).get("space_arguments", {})
+    arguments = o.space_arguments(space_argument)
     o.check_cost(architecture, compare, device)
     common: dict[str, Any] = {
         "sizes": sizes,

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from onepath.errors import ConfigurationError
+from onepath import most
+from onepath.cli.plain_yaml import read_yaml, shown_line
+from onepath.errors import ConfigurationError, shown
+from onepath.own_code import is_own, unnamed_code
 
 _DATA, _SPACE, _LIMITS, _TRAINING, _SEARCH = "Data", "Space", "Limits", "Training", "Search"
+_MOST_BYTES = 1 << 16
+
+
+def _check_width(value: float | None) -> float | None:
+    # Not by the range of an option, which not-a-number passes.
+    if value is not None and not 0 < value <= most.WIDTH:
+        raise ConfigurationError(
+            f"width must be greater than 0 and at most {most.WIDTH:g}, but got {value}; change it"
+        )
+    return value
+
+
+def _check_seconds(value: float) -> float:
+    if not 1 <= value <= most.SECONDS:
+        raise ConfigurationError(
+            f"--max-seconds must be from 1 to {most.SECONDS:,.0f}, but got {value}; change it"
+        )
+    return value
+
+
 _DIFFERENTIABLE = "darts, gdas and proxyless"
 
 Data = Annotated[
@@ -61,7 +85,11 @@ Space = Annotated[
 ]
 Width = Annotated[
     float | None,
-    typer.Option(help="Factor on the channels; default: fitted to the limits.", rich_help_panel=_SPACE),
+    typer.Option(
+        callback=_check_width,
+        help="Factor on the channels, at most 100; default: fitted to the limits.",
+        rich_help_panel=_SPACE,
+    ),
 ]
 SpaceArgument = Annotated[
     list[str] | None,
@@ -274,12 +302,16 @@ Population = Annotated[
 Generations = Annotated[int | None, typer.Option(help="After the first.", rich_help_panel=_SEARCH)]
 CalibrationImages = Annotated[
     int | None,
-    typer.Option(help="Training images that recompute a candidate's normalisation.", rich_help_panel=_SEARCH),
+    typer.Option(
+        max=most.IMAGES,
+        help="Training images that recompute a candidate's normalisation.",
+        rich_help_panel=_SEARCH,
+    ),
 ]
 ValidationImages = Annotated[
     int | None, typer.Option(help="Validation images that score a candidate.", rich_help_panel=_SEARCH)
 ]
-Seed = Annotated[int | None, typer.Option(min=0, help="Of everything drawn; default 0.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=most.SEED, help="Of everything drawn; default 0.")]
 Out = Annotated[str | None, typer.Option(help="The run directory; default runs/<data>-<space>-<method>.")]
 Config = Annotated[
     str | None, typer.Option(metavar="FILE", help="A YAML file of options; those given here come first.")
@@ -289,17 +321,28 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout an
 SpaceName = Annotated[
     str, typer.Argument(metavar="SPACE", help="A space of `onepath spaces`, or path/to/file.py:function.")
 ]
-NumClasses = Annotated[int | None, typer.Option(min=1, help="Default: as in the space's paper.")]
-CostInputSize = Annotated[
-    int | None, typer.Option(min=1, help="Height and width of the input; default: as in the space's paper.")
+NumClasses = Annotated[
+    int | None, typer.Option(min=1, max=most.CLASSES, help="Default: as in the space's paper.")
 ]
-InChannels = Annotated[int, typer.Option(min=1)]
+CostInputSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=most.PIXELS, help="Height and width of the input; default: as in the space's paper."
+    ),
+]
+InChannels = Annotated[int, typer.Option(min=1, max=most.CHANNELS, help="Channels of the input.")]
 LatencyDevice = Annotated[str, typer.Option(help="A device of `onepath devices`.")]
 CostDevice = Annotated[str | None, typer.Option(help="A device of `onepath devices`, to measure latency on.")]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="That one inference may use; default: torch's own number.")
+    int | None,
+    typer.Option(
+        min=1, max=most.THREADS, help="Threads that one inference may use; default: torch's own number."
+    ),
 ]
-Batch = Annotated[int, typer.Option(min=1, help="Examples in one inference.")]
+Batch = Annotated[int, typer.Option(min=1, max=most.BATCH, help="Examples in one inference.")]
+Seconds = Annotated[
+    float, typer.Option(callback=_check_seconds, help="Most seconds of timing, over all calls; 1 to a week.")
+]
 LatencyPrecision = Annotated[str, typer.Option("--precision", help="Of the device: float32, bfloat16, ...")]
 OwnSpace = Annotated[
     str | None,
@@ -339,41 +382,104 @@ def merged(given: Mapping[str, Any], config: str | None) -> dict[str, Any]:
         config: a YAML file with option names as keys, dashes or underscores, or None.
 
     Raises:
-        ConfigurationError: the file cannot be read, or is not a mapping.
+        ConfigurationError: the file cannot be read, is not a mapping, or alone names code of the user's own.
     """
     options = {} if config is None else _read(Path(config))
+    _confirm_code(options, given, config or "")
     options.update({name: value for name, value in given.items() if value is not None})
     arguments = options.pop("space_argument", None)
     if arguments:
-        options["space_arguments"] = {**options.get("space_arguments", {}), **_pairs(arguments)}
+        stored = options.get("space_arguments") or {}
+        if not isinstance(stored, dict):
+            raise ConfigurationError(f"space_arguments must be a mapping, but got {shown(stored)}; change it")
+        options["space_arguments"] = {**stored, **_pairs(arguments)}
     return options
 
 
-def _read(path: Path) -> dict[str, Any]:
+def space_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
+    """The further arguments of a space, of "name=value" texts; for commands without a `RunConfig`, which checks them.
+
+    Raises:
+        ConfigurationError: a text is not of that form, or a value is not plain.
+    """
+    from onepath.pipeline.option_types import check_space_arguments
+
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return check_space_arguments(_pairs(texts or ()))
+    except ValueError as error:
+        raise ConfigurationError(f"--space-argument {error}; change it") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    where = shown(str(path), 200)
+    try:
+        # Without O_NONBLOCK, opening a FIFO waits for a writer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            content = os.read(descriptor, _MOST_BYTES + 1) if is_regular else b""
+        finally:
+            os.close(descriptor)
     except OSError as error:
+        said = os.strerror(error.errno or 0).lower()
         raise ConfigurationError(
-            f"--config must be a readable file, but {path} is not: {str(error.strerror).lower()}; check the path"
+            f"--config must be a readable file, but {where} is not: {said}; check the path"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    if not is_regular:
+        raise ConfigurationError(f"--config must be a regular file, but {where} is none; give a file")
+    if len(content) > _MOST_BYTES:
         raise ConfigurationError(
-            f"--config must be YAML, but {path} is not: {error}; mend the file"
-        ) from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigurationError(
-            f"--config must hold `option: value` lines, but {path} holds a {type(content).__name__}; mend the file"
+            f"--config must have at most {_MOST_BYTES:,} bytes, but {where} has more; fix the file"
         )
-    return {str(name).replace("-", "_"): value for name, value in content.items()}
+    try:
+        options = read_yaml(content.decode("utf-8"))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--config must be YAML, but {where} is not: {shown_line(error)}; fix the file"
+        ) from error
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise ConfigurationError(
+            f"--config must hold `option: value` lines, but {where} holds a {type(options).__name__}; "
+            "fix the file"
+        )
+    found = {str(name).replace("-", "_"): value for name, value in options.items()}
+    if len(found) < len(options):
+        raise ConfigurationError(
+            f"--config must name each option once, but {where} has one both with - and with _; fix the file"
+        )
+    return found
+
+
+def _confirm_code(options: Mapping[str, Any], given: Mapping[str, Any], path: str) -> None:
+    """That code of the user's own is named on the command line: a file may only repeat it.
+
+    Raises:
+        ConfigurationError: the file alone names some.
+    """
+    for name in ("space", "device"):
+        if is_own(options.get(name)) and given.get(name) is None:
+            raise unnamed_code(Path(path), name, options[name])
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, Any]:
-    pairs = {}
+    pairs: dict[str, Any] = {}
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator or not name:
-            raise ConfigurationError(f"--space-argument must be name=value, but got {text!r}; write it so")
-        pairs[name] = yaml.safe_load(value)
+            raise ConfigurationError(
+                f"--space-argument must be name=value, but got {shown(text)}; write it so"
+            )
+        if name in pairs:
+            raise ConfigurationError(
+                f"--space-argument must name each argument once, but got {shown(name)} twice; leave one out"
+            )
+        try:
+            pairs[name] = read_yaml(value)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"--space-argument must be name=value with a value of YAML, but got {shown(text)}: "
+                f"{shown_line(error)}; quote a text"
+            ) from error
     return pairs

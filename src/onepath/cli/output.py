@@ -1,24 +1,51 @@
-"""What goes to stdout."""
+"""What goes to stdout, and what is said on stderr: nothing in it can steer a terminal."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from onepath.own_code import is_own
 
+# Control characters, those that turn the direction of writing, line separators, halves of surrogate pairs.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+def plain(text: str) -> str:
+    """A text with every character escaped that could steer a terminal, such as the escape character itself."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """One JSON object."""
-    write(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    """One JSON object; what `plain` would escape is escaped as JSON has it."""
+    text = json.dumps(content, indent=2, ensure_ascii=not _is_unicode(sys.stdout), allow_nan=False)
+    lines = text.split("\n")  # of the layout alone: in a text they are escaped
+    print("\n".join(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines))  # noqa: T201
 
 
 def write(text: str) -> None:
     """A line of results."""
-    print(text, file=sys.stdout)  # noqa: T201
+    _print(text, sys.stdout)
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """A line beside the results, on stderr or another stream; a stream that is closed or gone is no error."""
+    with contextlib.suppress(OSError, ValueError):
+        _print(text, sys.stderr if stream is None else stream)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(plain(text).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
 
 
 def print_result(path: Path, result: Mapping[str, Any]) -> None:

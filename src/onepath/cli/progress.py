@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
+
+from onepath.cli.output import plain, say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -71,7 +74,7 @@ class LineProgress:
         return f"{self._title}: {self._done} of {self._total}{detail}"
 
     def _write(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        say(text, self._stream)
 
 
 class BarProgress:
@@ -82,19 +85,19 @@ class BarProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}"),
-            console=Console(stderr=True),
+            TextColumn("{task.fields[detail]}", markup=False),
+            console=Console(file=cast(TextIO, _Lasting(sys.stderr))),
         )
         self._task: TaskID | None = None
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
         """See `Progress`."""
         self.finish()
-        self._task = self._bar.add_task(title, total=total, detail="")
+        self._task = self._bar.add_task(plain(title), total=total, detail="")
         self._bar.start()
         # As an advance from the very start it would count as speed.
         self._bar.update(self._task, completed=done)
@@ -103,7 +106,7 @@ class BarProgress:
     def advance(self, done: int, detail: str = "") -> None:
         """See `Progress`."""
         if self._task is not None:
-            self._bar.update(self._task, completed=done, detail=detail)
+            self._bar.update(self._task, completed=done, detail=plain(detail))
 
     def finish(self) -> None:
         """See `Progress`."""
@@ -114,7 +117,30 @@ class BarProgress:
 
     def note(self, text: str) -> None:
         """See `Progress`."""
-        self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(plain(text), markup=False, highlight=False)
+
+
+class _Lasting:
+    """A stream for the bar that goes on when the terminal has gone: that ends no training."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _duration(seconds: float) -> str:

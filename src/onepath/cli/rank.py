@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from onepath import most
 from onepath.cli import options as o
 from onepath.cli.output import print_json, print_table, write
 from onepath.cli.scored_space import BatchSize, count_limits, open_scored_space, page_path, score_names
@@ -33,7 +34,11 @@ def rank(
     ] = None,
     standalone: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Train N random networks of the run from scratch as the truth."),
+        typer.Option(
+            metavar="N",
+            max=most.TRAININGS,
+            help="Train N random networks of the run from scratch as the truth.",
+        ),
     ] = None,
     proxy: Annotated[
         str | None,
@@ -42,7 +47,7 @@ def rank(
     score: Annotated[
         str, typer.Option(help="The supernet's score: accuracy or loss on validation images, or both.")
     ] = "both",
-    num: Annotated[int, typer.Option(min=1, help="Rows of the table, at random.")] = 300,
+    num: Annotated[int, typer.Option(min=1, max=most.NETWORKS, help="Rows of the table, at random.")] = 300,
     space: Annotated[
         str | None, typer.Option(help="With --proxy: the space of the table; else the run's own, again.")
     ] = None,
@@ -63,9 +68,16 @@ def rank(
     calibration_images: o.CalibrationImages = None,
     validation_images: o.ValidationImages = None,
     similarity_paths: Annotated[
-        int, typer.Option(min=0, help="Paths on which candidates' feature maps are compared; 0: not at all.")
+        int,
+        typer.Option(
+            min=0,
+            max=most.TRAININGS,
+            help="Paths on which candidates' feature maps are compared; 0: not at all.",
+        ),
     ] = 4,
-    resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap intervals.")] = 1000,
+    resamples: Annotated[
+        int, typer.Option(min=0, max=most.NETWORKS, help="Resamples of the bootstrap intervals.")
+    ] = 1000,
     seed: o.Seed = None,
     out: Annotated[str | None, typer.Option(help="With --proxy: the page (.html).")] = None,
     json: o.Json = False,

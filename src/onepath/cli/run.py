@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from onepath.cli import options as o
 from onepath.cli.output import print_json, print_result, write
+from onepath.temporary import remove_abandoned
 
 if TYPE_CHECKING:
     from onepath.record import StageRow
@@ -93,6 +94,7 @@ def run(given: dict[str, Any]) -> None:
     from onepath.cli.progress import make_progress
     from onepath.pipeline import Run, finish
 
+    remove_abandoned()
     with Run(_config(given), fresh=given["fresh"], progress=make_progress()) as opened:
         result = finish(opened)
     if given["json"]:

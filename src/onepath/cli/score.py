@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from onepath import most
 from onepath.cli import options as o
 from onepath.cli.output import compact, print_json, print_table, write
 from onepath.cli.scored_space import BatchSize, count_limits, open_scored_space, page_path, score_names
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, shown
 
 _MOST_SHOWN = 20
 _NAME_LENGTH = 72
@@ -21,7 +22,7 @@ def score(
     proxy: Annotated[
         str, typer.Option(metavar="NAME[,NAME...]", help="Scores; docs/scores.md lists them.")
     ] = "zen,gradsign",
-    num: Annotated[int, typer.Option(min=1, help="Random architectures.")] = 100,
+    num: Annotated[int, typer.Option(min=1, max=most.NETWORKS, help="Random architectures.")] = 100,
     data: Annotated[
         str | None, typer.Option(help="Where the batch comes from; not needed for zen, synflow and counts.")
     ] = None,
@@ -94,7 +95,13 @@ def _weights(texts: list[str]) -> dict[str, float]:
         try:
             weights[name] = float(number)
         except ValueError:
-            raise ConfigurationError(f"--weight must be name=number, but got {text!r}; write it so") from None
+            raise ConfigurationError(
+                f"--weight must be name=number, but got {shown(text)}; write it so"
+            ) from None
+        if not abs(weights[name]) <= most.RATE:
+            raise ConfigurationError(
+                f"--weight must be at most {most.RATE:,.0f}, but got {shown(text)}; change it"
+            )
     return weights
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onepath import most
 from onepath.cli import options as o
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
     from onepath.cost import Constraint
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from onepath.nn import Supernet
 
 BatchSize = Annotated[
-    int, typer.Option(min=1, help="Examples in the batch that scores without training read.")
+    int,
+    typer.Option(min=1, max=most.BATCH, help="Examples in the batch that scores without training read."),
 ]
 
 
@@ -65,7 +67,7 @@ def open_scored_space(
         channels, *pixels = task.input_shape
         in_channels, input_size = (channels, min(pixels)) if pixels else (in_channels, channels)
     sizes = network_sizes(space, num_classes, input_size, in_channels, width)
-    arguments = o.merged({"space_argument": space_argument}, None).get("space_arguments", {})
+    arguments = o.space_arguments(space_argument)
     supernet = spaces.build(space, **sizes, **arguments)
     if task is not None:
         check_reads(supernet, task.input_shape, space)
@@ -120,6 +122,10 @@ def _count(text: str | None) -> int | None:
     try:
         number = parse_count(text)
     except ValueError as error:
-        raise ConfigurationError(f"a limit {error}, but got {text!r}; change it") from error
+        raise ConfigurationError(f"a limit {error}, but got {shown(text)}; change it") from error
     assert number is None or isinstance(number, int)
+    if number is not None and not 1 <= number <= most.COUNT:
+        raise ConfigurationError(
+            f"a limit must be from 1 to {most.COUNT:.0e}, but got {shown(text)}; change it"
+        )
     return number

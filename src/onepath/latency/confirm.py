@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from onepath.latency.device_errors import check_count
 from onepath.latency.measure import Latency, measure
 from onepath.latency.onnx_device import OnnxDevice
 from onepath.latency.onnx_file import write_for_timing
+from onepath.temporary import TemporaryFolder
 
 NUM_SESSIONS = 3
 MAX_SLOWNESS = 1.1
@@ -78,8 +78,8 @@ def confirm(
     steady: list[Latency] = []
     noisy: list[Latency] = []
     pauses = iter(PAUSES_SECONDS)
-    with tempfile.TemporaryDirectory(prefix="onepath-") as name:
-        known = None if reference is None else _quick_form(device, reference.model, input_shape, Path(name))
+    with TemporaryFolder() as folder:
+        known = None if reference is None else _quick_form(device, reference.model, input_shape, folder)
 
         def session(network: Network) -> Latency:
             """One that the machine's speed did not spoil."""
@@ -106,7 +106,7 @@ def confirm(
             quick = session(model)
             if not quick.is_noisy and quick.median_ms > limit_ms:
                 return quick
-        network = _final_form(device, model, input_shape, Path(name))
+        network = _final_form(device, model, input_shape, folder)
         while len(steady) < num_sessions and len(noisy) < _MOST_NOISY:
             latency = session(network)
             (noisy if latency.is_noisy else steady).append(latency)

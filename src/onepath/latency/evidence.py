@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onepath.latency.predictor.comparison import bound_95_ms, errors
+from onepath.webpage import figure_page
 
 if TYPE_CHECKING:
     from onepath.latency.table import LatencyTable
@@ -65,8 +66,7 @@ def table_page(table: LatencyTable) -> str:
         legend={"tracegroupgap": 420},
         margin={"t": 110},
     )
-    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="latency-table")
-    return page
+    return figure_page(figure, "latency-table", title=table.space_name)
 
 
 def _networks(table: LatencyTable) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from onepath.latency.profiling import profile
 from onepath.latency.table import LatencyTable
 from onepath.nn import Supernet
 from onepath.space import CostTable, SearchSpace
+from onepath.temporary import TemporaryFolder
 
 NAME = "max_latency_ms"
 UNIT = "ms"
@@ -148,8 +148,8 @@ class MaxLatency(Constraint):
             ConfigurationError: the predictor is of another space, device or input shape; names both.
         """
         if self.predictor is None:
-            with tempfile.TemporaryDirectory(prefix="onepath-") as folder:
-                self.predictor = profile(supernet, self.device, input_shape, path=Path(folder) / "table.json")
+            with TemporaryFolder() as folder:
+                self.predictor = profile(supernet, self.device, input_shape, path=folder / "table.json")
         check_predictor(self.predictor, supernet, self.device, input_shape)
         space, table, predict = supernet.space, self.predictor.table, self.predictor.predict
         if table is not None:

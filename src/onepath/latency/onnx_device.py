@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from onepath.errors import RunDirectoryError, UserError
 from onepath.latency.conditioning import example
 from onepath.latency.device import Device, Network, Prepared
 from onepath.latency.onnx_file import write_for_timing
+from onepath.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -40,12 +40,12 @@ class OnnxDevice(Device):
                     f"{model} must be an exported file, but there is none; export the network first"
                 )
             return self.prepare_file(model, input_shape)
-        directory = tempfile.TemporaryDirectory(prefix="onepath-")
+        directory = TemporaryFolder()
         try:
-            path = write_for_timing(model, input_shape, self.batch, Path(directory.name) / "model.onnx")
+            path = write_for_timing(model, input_shape, self.batch, directory.path / "model.onnx")
             prepared = self.prepare_file(path, input_shape)
         except BaseException:
-            directory.cleanup()
+            directory.close()
             raise
         return _WithFile(prepared, directory)
 
@@ -131,14 +131,14 @@ class Timed:
 class _WithFile:
     """A prepared network whose file lives as long as it does."""
 
-    def __init__(self, prepared: Prepared, directory: tempfile.TemporaryDirectory[str]) -> None:
+    def __init__(self, prepared: Prepared, directory: TemporaryFolder) -> None:
         self._prepared = prepared
         self._directory = directory
         self.run = prepared.run
 
     def close(self) -> None:
         self._prepared.close()
-        self._directory.cleanup()
+        self._directory.close()
 
 
 def bound_run(session: InferenceSession, inputs: np.ndarray[Any, Any], place: str) -> Callable[[], Any]:

@@ -18,6 +18,7 @@ from onepath.latency.rounds import Levels, Rounds, run_rounds
 from onepath.nn import Supernet
 from onepath.randomness import generator
 from onepath.rank_correlation import rank_correlation
+from onepath.webpage import figure_page
 
 FEWEST_COMPARED = 3
 _MOST_COMPARED = 10_000
@@ -175,5 +176,4 @@ def comparison_page(title: str, compared: dict[str, Any]) -> str:
         height=560,
         margin={"t": 100},
     )
-    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="comparison")
-    return page
+    return figure_page(figure, "comparison", title=title)

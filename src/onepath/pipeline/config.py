@@ -15,17 +15,21 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     ValidationError,
     model_validator,
 )
 
-from onepath.errors import ConfigurationError
+from onepath import most
+from onepath.errors import ConfigurationError, shown
+from onepath.pipeline import option_types as types
 from onepath.pipeline.methods import METHODS
 from onepath.pipeline.relaxed_options import check_relaxed_options
 from onepath.pipeline.scored import parse_prefilter
 
 _PATHS = ("data", "test_data", "data_root", "latency_table")
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_MOST_DIGITS = 100
 _COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]?)")
 
 
@@ -37,7 +41,7 @@ def parse_count(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    match = _COUNT.fullmatch(value.strip())
+    match = _COUNT.fullmatch(value.strip()) if len(value) <= _MOST_DIGITS else None
     suffix = match[2].lower().replace("m", "M").replace("g", "G") if match else "?"
     if match is None or suffix not in _FACTORS:
         raise ValueError("must be a whole number such as 30M, 1.5M, 250k, 2G or 2_000_000")
@@ -53,7 +57,7 @@ def parse_limits(value: object) -> object:
     Raises:
         ValueError: the text holds something other than numbers.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float):
         return (value,)
     if not isinstance(value, str):
         return value
@@ -74,12 +78,11 @@ def check_prefilter(value: str) -> str:
 
 
 Latencies = Annotated[
-    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
+    tuple[types.Milliseconds, ...],
     BeforeValidator(parse_limits),
-    Field(min_length=1),
+    Field(min_length=1, max_length=most.LIMITS),
 ]
-Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1)]
-Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, BeforeValidator(parse_count), types.Number, Field(ge=1, le=most.COUNT)]
 
 
 class RunConfig(BaseModel):
@@ -161,56 +164,56 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: str = "digits"
-    test_data: str | None = None
-    data_root: str | None = None
-    input_size: Positive | None = None
+    data: types.Text = "digits"
+    test_data: types.Text | None = None
+    data_root: types.Text | None = None
+    input_size: types.Pixels | None = None
     fit: Literal["crop", "pad"] = "crop"
     channels: Literal["first", "last"] | None = None
     kind: Literal["images", "sequence"] | None = None
-    space: str = "shufflenet"
-    space_arguments: dict[str, Any] = Field(default_factory=dict)
-    width: Annotated[float, Field(gt=0)] | None = None
+    space: types.Text = "shufflenet"
+    space_arguments: types.SpaceArguments = Field(default_factory=dict)
+    width: types.Width | None = None
     method: Literal["spos", "fairnas", "one-shot", "darts", "gdas", "proxyless", "zen"] = "spos"
     max_macs: Count | None = None
     max_params: Count | None = None
-    max_layers: Positive | None = None
+    max_layers: types.Layers | None = None
     max_latency_ms: Latencies | None = None
-    device: str | None = None
-    device_threads: Positive | None = None
-    latency_table: str | None = None
+    device: types.Text | None = None
+    device_threads: types.Threads | None = None
+    latency_table: types.Text | None = None
     sampler: Literal["uniform", "constrained", "widening"] | None = None
     reduction: Literal["sum", "mean"] | None = None
-    rate: Annotated[float, Field(ge=0, le=1)] | None = None
-    num_ghost_batches: Positive | None = None
-    prefilter: Annotated[str, AfterValidator(check_prefilter)] | None = None
+    rate: types.Share | None = None
+    num_ghost_batches: types.Parts | None = None
+    prefilter: Annotated[types.Text, AfterValidator(check_prefilter)] | None = None
     order: Literal["first", "second", "exact"] | None = None
     gates: Literal["full", "two-path", "reinforce"] | None = None
     guard: Literal["off", "watch", "stop"] | None = None
-    max_skips: Annotated[int, Field(ge=0)] | None = None
-    skip_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    warmup_epochs: Annotated[int, Field(ge=0)] | None = None
-    num_seeds: Positive | None = None
+    max_skips: types.Choices | None = None
+    skip_dropout: types.ShareBelowOne | None = None
+    warmup_epochs: types.WarmupEpochs | None = None
+    num_seeds: types.Searches | None = None
     rule: Literal["weights", "logits"] | None = None
     cost_loss: Literal["none", "add-linear", "multiply-log", "reward"] | None = None
-    proxy: str | None = None
-    epochs: Positive | None = None
-    batch_size: Positive | None = None
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    retrain_epochs: Positive | None = None
+    proxy: types.Text | None = None
+    epochs: types.Epochs | None = None
+    batch_size: types.BatchSize | None = None
+    learning_rate: types.Rate | None = None
+    retrain_epochs: types.Epochs | None = None
     retrain_from: Literal["scratch", "inherited", "both"] = "scratch"
-    num_baselines: Annotated[int, Field(ge=0)] = 3
-    workers: Positive | None = None
-    population: Annotated[int, Field(ge=2)] | None = None
-    generations: Annotated[int, Field(ge=0)] | None = None
-    calibration_images: Positive = 2000
-    validation_images: Positive | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    num_baselines: types.Trainings = 3
+    workers: types.Processes | None = None
+    population: types.Population | None = None
+    generations: types.Generations | None = None
+    calibration_images: types.Images = 2000
+    validation_images: types.Images | None = None
+    seed: types.Seed = 0
     train_on: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
+    compile: StrictBool = False
     normalisation: Literal["inside", "outside"] = "inside"
-    out: str | None = None
+    out: types.Text | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -240,6 +243,12 @@ class RunConfig(BaseModel):
                     f"epochs are those of a supernet, and method {self.method} trains none, but got {self.epochs}; "
                     "give retrain_epochs"
                 )
+        planned = (self.population or 2) * ((self.generations or 0) + 1)
+        if planned > most.EVALUATED:
+            raise ValueError(
+                f"population * (generations + 1) must be at most {most.EVALUATED:,}, but got {planned:,}; lower "
+                "one of them"
+            )
         limits = self.max_latency_ms
         if limits is not None and self.device is None and self.latency_table is None:
             raise ValueError(
@@ -304,21 +313,24 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def unknown_option(name: str) -> str:
     """The message for an option that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(name.replace("-", "_"), RunConfig.model_fields, n=1)
+    near = difflib.get_close_matches(name[:80].replace("-", "_"), RunConfig.model_fields, n=1)
     advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(RunConfig.model_fields)}"
-    return f"an option must exist, but {name} does not; {advice}"
+    text = name if re.fullmatch(r"[\w-]{1,80}", name) else shown(name)
+    return f"an option must exist, but {text} does not; {advice}"
 
 
 def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
+    first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         return unknown_option(name)
     text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
-    text = text.replace("\n", " ")
+    text = text.replace("\n", " ").replace("Unable to parse input string as", "must be no longer than")
     if not name:
         return text
-    return f"{name} {text}, but got {first['input']!r}; change it"
+    if isinstance(first["input"], Mapping | list | tuple | set):
+        return f"{name} {text}; change it"  # what it holds may be nested without end
+    return f"{name} {text}, but got {shown(first['input'])}; change it"
 
 
 def _is_path(value: str | None) -> bool:
@@ -342,7 +354,11 @@ def absolute(value: str | None) -> str | None:
     if value in ("digits", "shufflenet", "zennas") and not separator:
         return value
     file = Path(path).expanduser()
-    return f"{file.absolute()}{separator}{function}" if file.exists() else value
+    try:
+        is_there = file.exists()
+    except OSError:  # a name longer than any file's, or in a folder that may not be searched
+        return value
+    return f"{file.absolute()}{separator}{function}" if is_there else value
 
 
 def _label(name: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError
-from onepath.own_code import is_own
+from onepath.own_code import is_own, unnamed_code
 from onepath.pipeline.config import RunConfig, differences, make_config
-from onepath.pipeline.resolving import CODE, unnamed_code
+from onepath.pipeline.resolving import CODE
 from onepath.record.directory import CONFIG, read_config
 
 _FIRST = ("data", "space", "method")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import selectors
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -11,13 +12,14 @@ from typing import Any
 from onepath.errors import UserError
 from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.messages import decode_error, encode
-from onepath.pipeline.processes import WorkerProcess
+from onepath.pipeline.processes import MOST_STOPPED_SECONDS, WorkerProcess
 from onepath.pipeline.progress import Progress
 from onepath.pipeline.standalone import PlannedNetwork, TrainedNetwork
 from onepath.pipeline.training import point_detail, store_point
 
 OnTrained = Callable[[PlannedNetwork, TrainedNetwork], None]
 _POLL_SECONDS = 0.1
+_LOOK_SECONDS = 0.5
 
 
 def train_at_once(
@@ -31,9 +33,10 @@ def train_at_once(
 ) -> None:
     """Train networks in worker processes; what each becomes depends neither on the others nor on who ends first.
 
-    After Ctrl-C or an error every worker saves its checkpoint and leaves, and only then is the exception raised; a
-    second Ctrl-C ends them as they are. Should this process be killed, its workers leave at once, and
-    whoever opens the run directory next waits until they have.
+    After Ctrl-C, SIGTERM, SIGHUP or an error every worker saves its checkpoint and leaves, and only then is the
+    exception raised; a second signal ends them as they are. Should this process be killed, its workers leave at once,
+    and whoever opens the run directory next waits until they have. A worker that is stopped (SIGSTOP) is told of; if
+    nobody continues it within a minute, it is ended, and the others save.
 
     Args:
         run: with data that a worker can load by its configuration.
@@ -44,7 +47,7 @@ def train_at_once(
         on_trained: stores a result.
 
     Raises:
-        UserError: a worker was ended from outside; or what a worker raised, as if it had been raised here.
+        UserError: a worker was ended or stopped from outside; or what a worker raised, as if it had been raised here.
         KeyboardInterrupt: after the first Ctrl-C, when everything is saved.
     """
     from onepath.train.interruption import DeferredInterrupt
@@ -73,8 +76,7 @@ def train_at_once(
             team.kill()
     if team.error is not None:
         raise team.error
-    if interrupt.requested:
-        raise KeyboardInterrupt
+    interrupt.act()
 
 
 class _Team:
@@ -96,6 +98,7 @@ class _Team:
         self._on_trained = on_trained
         self._workers: list[_Worker] = []
         self._is_stopping = False
+        self._looked = time.monotonic()
 
     def start(self, num: int, setup: bytes, lock: int) -> None:
         for _ in range(num):
@@ -114,6 +117,7 @@ class _Team:
                         self._stop()
                     for key, _ in selector.select(_POLL_SECONDS):
                         self._hear(key.data, selector)
+                    self._look_for_stopped()
                     self._clock.tick()
                 except BaseException as error:
                     if self._is_stopping and not isinstance(error, Exception):
@@ -124,6 +128,26 @@ class _Team:
         """End the workers that are left, as they are."""
         for worker in self._workers:
             worker.kill()
+
+    def _look_for_stopped(self) -> None:
+        """Tell of workers that are stopped, and end those that stay so; when all are to leave, let them save."""
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for worker in self._workers:
+            seconds = worker.seconds_stopped()
+            if seconds is None or worker.network is None:
+                continue
+            if self._is_stopping:
+                worker.go_on()
+            elif seconds > MOST_STOPPED_SECONDS:
+                worker.end_stopped()  # heard of as its death
+            elif not worker.is_told:
+                worker.is_told = True
+                self._run.progress.note(
+                    f"the worker of {worker.network.name} (process {worker.number}) is stopped: continue it within "
+                    f"{MOST_STOPPED_SECONDS:.0f} s (kill -CONT {worker.number}), or the run ends"
+                )
 
     def _stop(self) -> None:
         if not self._is_stopping:
@@ -183,11 +207,13 @@ class _Worker(WorkerProcess):
 
     Attributes:
         network: what it trains; None when it has been sent away.
+        is_told: whether it has been said that it is stopped.
     """
 
     def __init__(self, lock: int) -> None:
         super().__init__([lock])
         self.network: PlannedNetwork | None = None
+        self.is_told = False
 
     def train(self, network: PlannedNetwork | None) -> None:
         """Give it a network, or send it away."""

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from onepath.errors import UserError
 from onepath.pipeline.messages import decode
 
 _CHUNK_BYTES = 1 << 16
+MOST_STOPPED_SECONDS = 60.0
+"""How long a worker may be stopped by a signal before the run goes on without it."""
+
 _start_process = subprocess.Popen
 
 
@@ -25,6 +29,7 @@ class WorkerProcess:
 
     Attributes:
         answers: descriptor of its messages.
+        number: of the process.
     """
 
     def __init__(self, kept_open: Sequence[int] = ()) -> None:
@@ -42,7 +47,10 @@ class WorkerProcess:
         assert self._process.stdout is not None
         self._commands, self._answers = self._process.stdin, self._process.stdout
         self.answers = self._answers.fileno()
+        self.number = self._process.pid
         self._rest = b""
+        self._stopped: float | None = None
+        self._was_stopped = False
 
     def send(self, line: bytes) -> None:
         """Send a message; a worker that has died is noticed by the end of its own."""
@@ -63,6 +71,30 @@ class WorkerProcess:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [decode(line) for line in lines]
 
+    def seconds_stopped(self) -> float | None:
+        """How long it has been seen stopped, as by SIGSTOP; None while it runs, and where the system does not say."""
+        is_stopped = False
+        if self._process.returncode is None and hasattr(os, "waitid"):
+            with contextlib.suppress(ChildProcessError):
+                # Neither flag takes away what `wait` will ask for.
+                flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+                is_stopped = os.waitid(os.P_PID, self.number, flags) is not None
+        if not is_stopped:
+            self._stopped = None
+            return None
+        if self._stopped is None:
+            self._stopped = time.monotonic()
+        return time.monotonic() - self._stopped
+
+    def go_on(self) -> None:
+        """Continue it after it was stopped."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def end_stopped(self) -> None:
+        """End it because it is stopped; `death` says so."""
+        self._was_stopped = True
+        self._process.kill()
+
     def wait(self) -> None:
         """Until it has ended."""
         self._process.wait()
@@ -80,6 +112,11 @@ class WorkerProcess:
         Args:
             purpose: what it had, such as "winner-scratch".
         """
+        if self._was_stopped:
+            return UserError(
+                f"a worker must run until its work is done, but that of {purpose} (process {self.number}) was stopped "
+                f"for {MOST_STOPPED_SECONDS:.0f} s; what it saved is kept: run the same command again"
+            )
         status = self._process.returncode
         if status >= 0:
             return RuntimeError(f"the worker of {purpose} ended with status {status} and without a word")
@@ -92,8 +129,10 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """A process started inside never receives the terminal's Ctrl-C: this one tells it when to stop."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """A process started inside never receives what a terminal or scheduler sends to all: this one tells it to stop."""
+    from onepath.train.interruption import SIGNALS
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError, shown
-from onepath.own_code import is_own, is_same, source_digest
+from onepath.own_code import is_own, is_same, source_digest, unnamed_code
 from onepath.pipeline.config import RunConfig, absolute
 from onepath.pipeline.methods import METHODS
 from onepath.pipeline.relaxed_options import relaxed_defaults
@@ -202,7 +201,6 @@ def check_reads(supernet: Supernet, input_shape: Sequence[int], space: str) -> N
 
 
 CODE = ("space", "device")
-_LONGEST = 500  # characters of a path that is to be copied from a message
 
 
 def confirmed(
@@ -230,7 +228,7 @@ def confirmed(
         stored = getattr(config, name)
         if given is None:
             if is_own(stored):
-                raise unnamed_code(path, name, stored)
+                raise unnamed_code(path, name, str(stored))
         elif stored is None or not same_code(name, stored, absolute(given) or given, facts or {}):
             raise ConfigurationError(
                 f"{name} must be the one that the run began with, but got {shown(given)} and {path} has "
@@ -239,16 +237,6 @@ def confirmed(
         elif is_own(given):
             taken[name] = absolute(given) or given
     return config.model_copy(update=taken)
-
-
-def unnamed_code(path: Path, name: str, code: str | None) -> ConfigurationError:
-    """The one line where a file names code that only whoever runs it may choose."""
-    code = str(code)
-    again = shlex.quote(code) if code.isprintable() else shown(code, _LONGEST)
-    return ConfigurationError(
-        f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
-        f"--{name} {again} (in Python {name}=...)"
-    )
 
 
 def same_code(name: str, stored: str, given: str, facts: Mapping[str, Any]) -> bool:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import selectors
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onepath.pipeline.messages import decode_error, encode
-from onepath.pipeline.processes import WorkerProcess
+from onepath.pipeline.processes import MOST_STOPPED_SECONDS, WorkerProcess
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimate
     from onepath.pipeline.materials import Materials
     from onepath.space import Architecture
 
+_LOOK_SECONDS = 0.5
 _MOST_SENT = 2  # to each at a time, so that none waits for this process
 
 
@@ -22,7 +24,7 @@ class ScoringTeam:
     """An estimator that scores by processes of its own; what each network gets does not depend on their number.
 
     The processes start with the first architecture that is asked for, and end with `close` or with this one. One that
-    is ended from outside is done without.
+    is ended from outside, or stopped for a minute, is done without.
 
     Args:
         materials: their configuration and facts say what space it is; no data are loaded.
@@ -50,6 +52,7 @@ class ScoringTeam:
         self._known: set[str] = set()
         self._found: dict[str, Estimate] = {}
         self._selector = selectors.DefaultSelector()
+        self._looked = time.monotonic()
 
     def anticipate(self, architectures: Sequence[Architecture]) -> None:
         """Begin to score what will be asked for."""
@@ -69,8 +72,10 @@ class ScoringTeam:
         self.anticipate([architecture])
         text = str(architecture)
         while text not in self._found:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(_LOOK_SECONDS):
                 self._hear(key.data)
+            if time.monotonic() - self._looked >= _LOOK_SECONDS:
+                self._end_stopped()
         return self._found[text]
 
     def close(self) -> None:
@@ -79,6 +84,13 @@ class ScoringTeam:
             worker.kill()
         self._workers.clear()
         self._selector.close()
+
+    def _end_stopped(self) -> None:
+        self._looked = time.monotonic()
+        for worker in self._workers:
+            seconds = worker.seconds_stopped()
+            if seconds is not None and seconds > MOST_STOPPED_SECONDS:
+                worker.end_stopped()  # heard of as its death
 
     def _start(self) -> None:
         for _ in range(self._num_workers):

@@ -38,6 +38,8 @@ Send = Callable[[bytes], None]
 def main() -> NoReturn:
     """Train or score what stdin asks for until it ends; then leave at once, without Python's own clearing up."""
     _die_with_parent(sys.argv[1] if len(sys.argv) > 1 else None)
+    # A run in the background of a script ignores SIGINT, and so would this process: then no `stop` could reach it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     commands, send = _take_streams()
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, inbox), daemon=True).start()

@@ -36,6 +36,7 @@ from onepath.report.ranking import ranking_figures, ranking_sections, stored_stu
 from onepath.report.relaxed import relaxed_figures, relaxed_section
 from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
 from onepath.report.usage import usage
+from onepath.webpage import plotly_script, policy
 
 REPORT_NAME = "report.html"
 _STAGES = ("train", "search", "retrain", "export")
@@ -89,10 +90,14 @@ def write_report(run_directory: Path | str) -> Path:
 
 def render(record: RunRecord) -> str:
     """The page as text."""
-    from plotly.offline import get_plotlyjs
-
-    page: str = template("report.html.jinja").render(**content(record), plotly=get_plotlyjs())
+    page: str = template("report.html.jinja").render(**content(record), **scripts())
     return page
+
+
+def scripts() -> dict[str, Any]:
+    """The scripts that draw a page's figures, and the policy that lets these run alone."""
+    texts = [plotly_script(), Path(__file__).with_name("figures.js").read_text(encoding="utf-8")]
+    return {"scripts": texts, "policy": policy(texts)}
 
 
 def template(name: str) -> Any:

@@ -48,14 +48,14 @@ class Study:
 
 def ranking_page(studies: Sequence[Study]) -> str:
     """The studies as one HTML file that loads nothing."""
-    from onepath.report.page import template
+    from onepath.report.page import scripts, template
 
     sections = ranking_sections(studies)
     page: str = template("ranking.html.jinja").render(
         title=studies[0].title if studies else "Rank evidence",
         ranking_sections=sections,
         figures=ranking_figures(sections),
-        plotly=_plotly(),
+        **scripts(),
     )
     return page
 
@@ -216,10 +216,3 @@ def _heat_maps(study: Study, number: int) -> list[Figure]:
             {"id": f"similarity-{number}-{place}", "heading": block, "data": [data], "layout": layout}
         )
     return figures
-
-
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    text: str = get_plotlyjs()
-    return text

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from onepath.report.formats import shortened
+from onepath.webpage import figure_page
 
 _MOST_COLUMNS = 3
 _ARCHITECTURE_LENGTH = 90
@@ -61,5 +62,4 @@ def scores_page(title: str, result: Mapping[str, Any]) -> str:
         height=120 + _HEIGHT * lines,
         margin={"t": 100},
     )
-    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="scores")
-    return page
+    return figure_page(figure, "scores", title=title)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from onepath import most
 from onepath.errors import ConfigurationError
 from onepath.randomness import generator
 from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
@@ -62,6 +63,8 @@ class NSGA2:
         costs: Sequence[Costs] = (),
         mutation_rate: float | None = None,
     ) -> None:
+        most.check(most.POPULATION, population=population)
+        most.check(most.GENERATIONS, generations=generations)
         mutation_rate = 1 / space.num_choices if mutation_rate is None else mutation_rate
         if population < 1 or generations < 0 or not 0 <= mutation_rate <= 1:
             raise ConfigurationError(

@@ -8,7 +8,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Literal, Self
 
-from onepath.errors import ConfigurationError
+from onepath import most
+from onepath.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
     from onepath.data import Task
@@ -105,7 +106,9 @@ class Recipe:
     def __post_init__(self) -> None:
         rules = {
             "epochs >= 1": self.epochs >= 1,
+            f"epochs <= {most.EPOCHS:,}": self.epochs <= most.EPOCHS,
             "batch_size >= 1": self.batch_size >= 1,
+            f"batch_size <= {most.BATCH:,}": self.batch_size <= most.BATCH,
             "learning_rate > 0": 0 < self.learning_rate < math.inf,
             "0 <= momentum < 1": 0 <= self.momentum < 1,
             "weight_decay >= 0": 0 <= self.weight_decay < math.inf,
@@ -122,7 +125,7 @@ class Recipe:
             if not holds:
                 field = next(f.name for f in dataclasses.fields(self) if f.name in rule)
                 raise ConfigurationError(
-                    f"`{rule}` must hold, but got {field}={getattr(self, field)!r}. Change the recipe."
+                    f"`{rule}` must hold, but got {field}={shown(getattr(self, field))}. Change the recipe."
                 )
 
     @classmethod

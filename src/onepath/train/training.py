@@ -153,15 +153,15 @@ class Training:
                     if self.before is not None and self.update == self.num_updates:
                         self.before.finish(self)
                 except KeyboardInterrupt:
-                    if checkpoint is not None and not self.is_inside_update:
+                    # Not after a first signal: the second came while that was being saved, and ends it at once.
+                    if checkpoint is not None and not self.is_inside_update and not interrupt.requested:
                         self.save(checkpoint)
                     raise
         finally:
             self.optimizer.clear()
             for module, training in modes:
                 module.training = training
-        if interrupt.requested:
-            raise KeyboardInterrupt
+        interrupt.act()
         return self.curve
 
     def _resumed(self, checkpoint: Checkpoint) -> dict[str, Any] | None:

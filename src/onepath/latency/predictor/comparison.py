@@ -11,6 +11,7 @@ import numpy as np
 
 from onepath.latency.predictor.features import Floats
 from onepath.record import atomic_write_json, atomic_write_text
+from onepath.webpage import figure_page
 
 TITLES = {"mlp": "HAT's perceptron", "ridge": "Ridge regression", "trees": "Boosted trees"}
 _COLOURS = {"mlp": "#d97706", "ridge": "#2563eb", "trees": "#059669"}
@@ -97,7 +98,4 @@ def scatter_page(comparison: Mapping[str, Any]) -> str:
         template="plotly_white",
         legend={"x": 0.02, "y": 0.98},
     )
-    page: str = figure.to_html(
-        include_plotlyjs=True, full_html=True, div_id="latency", config={"displaylogo": False}
-    )
-    return page
+    return figure_page(figure, "latency", title=comparison["space"]["name"], config={"displaylogo": False})

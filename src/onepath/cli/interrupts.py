@@ -1,0 +1,96 @@
+"""SIGINT, SIGTERM and SIGHUP: one way to end, with one line. Loaded first of all, so it imports next to nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self
+
+CONTINUED = ("run", "train", "search", "retrain", "export", "report", "rank", "score", "profile")
+"""Commands that continue where they stopped."""
+
+# As in `onepath.train.interruption`, whose room would take seconds to load.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+class Interrupts:
+    """While entered, the first signal raises KeyboardInterrupt in the main thread, and a second ends the process.
+
+    So does the first while a module is being loaded, where Python would lose the exception or turn it into another:
+    nothing is at work then that is not saved. What is ignored, as SIGHUP under nohup, stays so.
+
+    Args:
+        arguments: of the command.
+        is_process: the process ends with the command: afterwards a signal ends it without a word.
+
+    Attributes:
+        number: of the signal that came, or None.
+        ends_process: what a training asks a handler, to save before it acts.
+    """
+
+    ends_process = True
+
+    def __init__(self, arguments: Sequence[str], *, is_process: bool) -> None:
+        self.number: int | None = None
+        self._arguments = arguments
+        self._is_process = is_process
+        self._previous: dict[int, Any] = {}
+        self._hook = sys.unraisablehook
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                previous = signal.getsignal(number)
+                if previous not in (signal.SIG_IGN, None):
+                    self._previous[number] = previous
+                    signal.signal(number, self)
+            sys.unraisablehook = self._receive_lost
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sys.unraisablehook = self._hook
+        for number, previous in self._previous.items():
+            signal.signal(number, signal.SIG_DFL if self._is_process else previous)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Receive a signal; see `signal.signal`."""
+        if self.number is not None or _is_loading(frame):
+            self._leave(number)
+        self.number = number
+        raise KeyboardInterrupt
+
+    def line(self, number: int) -> str:
+        """What is said when such a signal ends the command."""
+        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+        is_continued = any(argument in CONTINUED for argument in self._arguments[:2])
+        return f"interrupted{by}" + (": the same command continues where it stopped" if is_continued else "")
+
+    def _leave(self, number: int) -> NoReturn:
+        """End at once: straight to the descriptor, for Python's own stream may be at work."""
+        try:
+            cursor = _SHOW_CURSOR if os.isatty(2) else ""
+            os.write(2, f"{cursor}{self.line(number)}\n".encode())
+        except OSError:  # the terminal has gone
+            pass
+        os._exit(128 + number)
+
+    def _receive_lost(self, lost: sys.UnraisableHookArgs) -> None:
+        """An exception that Python cannot raise, as in a finaliser: an interruption must not get lost there."""
+        if lost.exc_type is KeyboardInterrupt and self.number is not None:
+            self._leave(self.number)
+        self._hook(lost)
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
