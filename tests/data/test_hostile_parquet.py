@@ -175,6 +175,7 @@ def test_what_unfolds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repeated = pa.table({"image": [np.random.default_rng(0).bytes(100_000)] * 500, "label": LABELS * 25})
     pq.write_table(repeated, path)
     assert path.stat().st_size < 2**18
+    refused(path, "at most 200-fold, but image and label of .* unfolds")
     monkeypatch.setattr(bounds, "memory_bytes", lambda: 2**25)
     refused(path, "image and label of .* would take")
     monkeypatch.setattr(parquet, "MAX_ROWS", 10)

@@ -12,7 +12,7 @@ import pytest
 from data.hostile import refused, refused_or_read
 from PIL import Image
 
-from onepath.data import load_data
+from onepath.data import load_data, stores
 
 RNG = np.random.default_rng(0)
 
@@ -308,6 +308,17 @@ def test_a_small_file_of_a_huge_picture(root: Path, mode: str, side: int, in_mem
     Image.new(mode, (side, side)).save(buffer, "PNG")
     (root / "cats" / "0.png").write_bytes(buffer.getvalue())
     refused(root, f"{side}x{side} pixels|exceeds limit", input_size=8, in_memory=in_memory)
+
+
+def test_small_files_of_large_pictures_that_are_many(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (2100, 2100)).save(buffer, "PNG")
+    for path in root.glob("*/*.png"):
+        path.write_bytes(buffer.getvalue())
+    assert load_data(root, input_size=8).input_shape == (1, 8, 8)
+    monkeypatch.setattr(stores, "_FREE_BYTES", 12 * 2100**2 - 1)
+    refused(root, "at most 200-fold, but all of .* unfolds", input_size=8)
+    refused(root, "at most 200-fold, but all of .* unfolds", in_memory=False)
 
 
 def test_scanned_pages_unfold_far_and_are_read(root: Path) -> None:

@@ -6,18 +6,21 @@ Data may come from anyone, so that nothing is allocated or unpacked on a file's 
 - what is packed unfolds at most 200-fold once it takes more than 256 MiB: photographs unfold 10- to 50-fold, text and
   drawings up to 100-fold, and a file that is made to fill a memory 1,000-fold and more;
 - an encoded image is a regular file of at most 256 MiB. Pipes and devices, which may never end, are not read;
-- a picture has at most 89 million pixels, where Pillow warns, and unfolds at most 200-fold beyond 64 MiB.
+- a picture has at most 89 million pixels, where Pillow warns, and unfolds at most 200-fold beyond 64 MiB; large
+  pictures together unfold at most 200-fold beyond 4 GiB.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from onepath.errors import DataError, shown
+from onepath.errors import DataError, plain, shown
 
 MAX_ENCODED_BYTES = 2**28
 MAX_UNFOLDING = 200
@@ -62,6 +65,22 @@ def check_memory(num_bytes: int, what: str) -> None:
         )
 
 
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Say it in one line where memory does not suffice after all, as where the process may take less than there is.
+
+    Raises:
+        DataError: it does not.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        text = f" ({plain(str(error)[:120])})" if str(error) else ""
+        raise DataError(
+            f"data must fit into memory, but they do not{text}; take fewer or smaller ones"
+        ) from error
+
+
 def check_whole(name: str, value: object, least: int, most: int, advice: str) -> None:
     """Refuse an option that is no whole number in its range; None passes.
 
@@ -82,13 +101,13 @@ def unfolds_too_far(packed: int, unpacked: int, free: int | None = None) -> bool
     return unpacked > (FREE_BYTES if free is None else free) and unpacked > MAX_UNFOLDING * max(packed, 1)
 
 
-def check_unfolding(packed: int, unpacked: int, what: str) -> None:
-    """Refuse what unfolds too far, see above.
+def check_unfolding(packed: int, unpacked: int, what: str, free: int | None = None) -> None:
+    """Refuse what unfolds too far and to more than `free` bytes, 256 MiB where it is not given.
 
     Raises:
         DataError: it does.
     """
-    if unfolds_too_far(packed, unpacked):
+    if unfolds_too_far(packed, unpacked, free):
         raise DataError(
             f"packed data must unfold at most {MAX_UNFOLDING}-fold, but {what} unfolds {packed:,} bytes to "
             f"{unpacked:,} and more; store the data without compression if they are meant so"

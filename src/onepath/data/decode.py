@@ -99,13 +99,16 @@ def _opened(encoded: bytes | Image.Image) -> Iterator[Image.Image]:
 
 def _check_size(image: Image.Image, num_encoded: int) -> None:
     """Refuse a picture that would take too much when it is decoded."""
-    num_pixels = image.width * image.height
-    bits = 1 if image.mode == "1" else 8 * len(image.getbands())
     size = f"{image.width}x{image.height} pixels"
-    if num_pixels > MAX_PIXELS:
+    if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{size}, more than {MAX_PIXELS:,} in all")
-    if unfolds_too_far(num_encoded, num_pixels * bits // 8, _FREE_BYTES):
+    if unfolds_too_far(num_encoded, _num_decoded(image), _FREE_BYTES):
         raise ValueError(f"{size} in {num_encoded:,} bytes, as only a file made to fill a memory has")
+
+
+def _num_decoded(image: Image.Image) -> int:
+    """Bytes of an image as its format means it: a bit for each pixel of a black and white one."""
+    return image.width * image.height * (1 if image.mode == "1" else 8 * len(image.getbands())) // 8
 
 
 def _what_came(encoded: bytes) -> str:
@@ -132,11 +135,21 @@ def header(encoded: bytes | Image.Image) -> Header:
     Raises:
         ValueError: the image has no readable header.
     """
+    return inspect(encoded)[0]
+
+
+def inspect(encoded: bytes | Image.Image) -> tuple[Header, int]:
+    """What `header` gives, and how many bytes the image unfolds to.
+
+    Raises:
+        ValueError: the image has no readable header.
+    """
     with _opened(encoded) as image:
         size = (image.width, image.height) if is_transposed(image) else (image.height, image.width)
-        return Header(
+        head = Header(
             *size, is_grey(image), depth(image), image.has_transparency_data, has_more_frames(image)
         )
+        return head, _num_decoded(image)
 
 
 def decode(encoded: bytes | Image.Image, background: int = WHITE) -> AnyValues:

@@ -12,7 +12,7 @@ import numpy as np
 
 from onepath.data.arrays import read_arrays, read_digits, read_npz, read_npz_test
 from onepath.data.augment import Fit, Size
-from onepath.data.bounds import check_whole, kind_of
+from onepath.data.bounds import check_whole, kind_of, within_memory
 from onepath.data.examples import Examples, Source, reason, shows_characters
 from onepath.data.folder import check_unseen, read_folder, read_folder_test
 from onepath.data.image_task import ImageTask, Part
@@ -35,6 +35,7 @@ from onepath.errors import DataError, plain, shown
 MAX_WORKERS = 256
 
 
+@within_memory()
 def load_data(
     source: Any,
     *,

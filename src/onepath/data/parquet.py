@@ -61,6 +61,7 @@ def read_columns(path: Path, names: tuple[str, ...], advice: str, what: str = "a
             for batch in file.iter_batches(_BATCH_ROWS, columns=list(names)):
                 taken += batch.nbytes
                 check_memory(taken, f"{' and '.join(names)} of {where}")
+                check_unfolding(path.stat().st_size, taken, f"{' and '.join(names)} of {where}")
                 batches.append(batch)
             fields = pa.schema([schema.field(name) for name in names], schema.metadata)
             return pa.Table.from_batches(batches, None if batches else fields).replace_schema_metadata(

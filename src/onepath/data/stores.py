@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from onepath.data.augment import Fit, Pixels, Size, fit_image
-from onepath.data.bounds import check_memory, fits_memory
-from onepath.data.decode import Header, decode, decode_all, header, refuse
+from onepath.data.bounds import check_memory, check_unfolding, fits_memory
+from onepath.data.decode import Header, decode, decode_all, inspect, refuse
 from onepath.data.depth import Depth, common_depth
 from onepath.data.examples import EncodedImages, Examples, reason
 from onepath.data.image_values import BLACK, GREY, WHITE
@@ -24,6 +24,9 @@ MEMORY_SIDE = 128
 MEMORY_BYTES = 2**31
 DEFAULT_SIDE = 224
 MAX_INPUT_SIZE = 4096  # a batch of 16 takes 3 GiB as floats
+# Pictures of a few plain colours unfold far too, but are not large as well; to decode 4 GiB takes some 10 seconds.
+_LARGE_BYTES = 2**22
+_FREE_BYTES = 2**32
 _SAMPLE = 512
 _MAX_HEADERS = 20_000
 _BACKGROUND_SAMPLE = 64
@@ -214,15 +217,23 @@ def _headers(images: EncodedImages, where: str, limit: int, *, strict: bool) -> 
     """Headers of at most `limit` evenly spaced images; if `strict`, every one of these must be readable."""
     heads: list[tuple[int, Header]] = []
     failures: list[tuple[int, str]] = []
+    packed = unpacked = 0
     for index in np.unique(
         np.linspace(0, len(images) - 1, min(limit, len(images))).astype(np.int64)
     ).tolist():
         try:
-            heads.append((index, header(images.read(index))))
+            encoded = images.read(index)
+            head, num_bytes = inspect(encoded)
+            heads.append((index, head))
+            unpacked += num_bytes
+            packed += len(encoded) if isinstance(encoded, bytes) else num_bytes
         except (OSError, ValueError) as error:
             failures.append((index, reason(error)))
     if strict or not heads:
         refuse(images, failures, where)
+    if heads and unpacked / len(heads) > _LARGE_BYTES:
+        scale = len(images) / len(heads)
+        check_unfolding(int(scale * packed), int(scale * unpacked), f"all of {where}", _FREE_BYTES)
     return heads
 
 

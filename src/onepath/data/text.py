@@ -149,13 +149,12 @@ def _pieces(path: Path) -> Iterator[str]:
     """A text file in pieces that end between words; the last line ends with a line break if it has words."""
     is_packed = path.suffix.lower() == ".gz"
     opener = gzip.open if is_packed else open
-    packed, read, rest, ended = path.stat().st_size, 0, "", True
+    rest, ended = "", True
     try:
+        if is_packed:
+            _check_packed(path)
         with opener(path, "rt", encoding="utf-8-sig") as file:
             while piece := file.read(_CHUNK):
-                read += len(piece)
-                if is_packed:
-                    check_unfolding(packed, read, plain(path))
                 _check_no_zeros(piece, path)
                 text = rest + piece
                 end = _last_space(text)
@@ -172,6 +171,16 @@ def _pieces(path: Path) -> Iterator[str]:
         ) from error
     if not ended:
         yield f"{rest}\n"
+
+
+def _check_packed(path: Path) -> None:
+    """Unpack a file once before its words are counted, which takes far longer, and hold its size against the limits."""
+    packed, unpacked = path.stat().st_size, 0
+    with gzip.open(path) as file:
+        while piece := file.read(_CHUNK):
+            unpacked += len(piece)
+            check_unfolding(packed, unpacked, plain(path))
+            check_memory(4 * unpacked, f"the words of {plain(path)}")
 
 
 def _check_no_zeros(piece: str, path: Path) -> None:
