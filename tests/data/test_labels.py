@@ -102,6 +102,10 @@ def test_numbers_with_gaps_are_classes_of_these_names(
 def test_numbers_and_their_names_are_the_same_classes() -> None:
     parts, names = common_classes([part([10, 20, 20]), part([0, 1], ("20", "10"))])
     assert (names, parts[1].tolist()) == (("10", "20"), [1, 0])
+    names = tuple(sorted(map(str, range(12))))
+    parts, found = common_classes([part(list(range(12)), names), part([2, 11, 0])])
+    assert (found, [names[label] for label in parts[1]]) == (names, ["2", "11", "0"])
+    assert common_classes([part([0, 1, 2], ("a", "b", "c")), part([2, 0])])[0][1].tolist() == [2, 0]
 
 
 def test_a_column_of_labels_is_flattened() -> None:

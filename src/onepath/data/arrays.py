@@ -52,7 +52,7 @@ def read_digits() -> Source:
             images,
             bunch.target.astype(np.int64),
             names,
-            values=Values("uint8", 0, 16, full_scale=16),
+            values=Values("uint8", 0.0, 16.0, full_scale=16.0),
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -255,7 +256,10 @@ def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], 
             f"({few(empty)}); add images of them, or leave out the names"
         )
     if train.class_names:
+        # Whole numbers mean classes of these names, if the names are such numbers; else they index the names.
+        are_numbers = all(name.isascii() and name.isdecimal() and str(int(name)) == name for name in names)
         values = np.arange(num)
+        parts = [train, *(_named(part) if are_numbers else part for part in parts[1:])]
     return [own, *(_renumber(part, values, names, train.where) for part in parts[1:])], names
 
 
@@ -267,6 +271,14 @@ def numbering_note(train: Examples) -> list[str]:
     return [
         f"Labels are {few(values.tolist())}: {len(values)} classes in this order, which keep these names."
     ]
+
+
+def _named(part: Examples) -> Examples:
+    """The same examples with the numbers of the classes as their names."""
+    if part.class_names is not None:
+        return part
+    values, labels = np.unique(part.labels, return_inverse=True)
+    return replace(part, labels=labels.astype(np.int64), class_names=tuple(map(str, values.tolist())))
 
 
 def _renumber(
