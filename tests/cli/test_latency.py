@@ -107,3 +107,56 @@ def test_mistakes_are_one_line(
     assert message in error
     assert error.count("\n") == 1
     assert not out
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def run(self): raise SystemExit(0)", "must run an inference, but it raised SystemExit"),
+        ("def run(self): return '\\x1b[31m'", "a time must be finite and over 0 ms"),
+        ("def run(self): return None", "a time must be finite and over 0 ms"),
+        ("def go(self): return 1.0", "must return an object with `run` and `close`"),
+    ],
+)
+def test_a_device_of_ones_own_that_is_amiss_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, space: str, code: str, message: str
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from onepath.latency import Device\n"
+        f"class Prepared:\n    {code}\n    def close(self): pass\n"
+        "class Own(Device):\n    name = 'mine'\n    def prepare(self, *_): return Prepared()\n"
+    )
+    sizes = ("--num-classes", "10", "--input-size", "8", "--architecture", "0,0,0,0,0,0,0")
+    status, out, err = call(capsys, "cost", space, *sizes, "--device", f"{own}:Own")
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("name", ["exec:touch ran", "own.py:Own"])
+def test_a_table_whose_device_is_code_runs_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text("open('ran', 'w')\n")
+    node = {"mean": 1.0, "std": 0.0, "n": 1}
+    table = {
+        "format": "onepath latency table, 1",
+        "space": {"name": "x", "arguments": {}, "fingerprint": "x", "network": "x"},
+        **{"input_shape": [1, 8, 8], "device": name, "batch": 1, "dtype": "float32", "threads": 1},
+        **{"runtime_version": None, "processor": None, "unit": "ms", "errors": {}, "evidence": {}},
+        **{
+            "calibration": {"slope": 1.0, "intercept": 0.0},
+            "entries": {"a": node},
+            "constant": ["a"],
+            "terms": [],
+        },
+    }
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    given = ("run", "--latency-table", "table.json", "--max-latency-ms", "5", "--out", "run")
+    status, _, err = call(capsys, *given)
+    assert status == 2
+    assert "name the device with --device" in err
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "run").exists()

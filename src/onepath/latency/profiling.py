@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from onepath.errors import ConfigurationError, DataError, UserError, shown
+from onepath.errors import ConfigurationError, UserError, shown
 from onepath.latency.device import Device, Prepared
-from onepath.latency.device_errors import check_count, one_line, prepare
+from onepath.latency.device_errors import check_count, prepare
 from onepath.latency.evidence import errors_of, table_page
-from onepath.latency.files import check_nodes, not_as_written, parse_json, read_text
 from onepath.latency.keys import shape_text, structure_digest
+from onepath.latency.partial import check_same, stored_rounds
 from onepath.latency.parts import Layout, find_layout
 from onepath.latency.rounds import Levels, Rounds, run_rounds
 from onepath.latency.table import Calibration, Entry, LatencyTable
-from onepath.latency.table_nodes import PARTIAL_FORMAT, PartialNode
+from onepath.latency.table_nodes import PARTIAL_FORMAT
 from onepath.nn import Supernet
 from onepath.randomness import generator
 from onepath.record import atomic_write_json, atomic_write_text
@@ -125,13 +125,13 @@ def profile(
         partial.unlink(missing_ok=True)
     if path.exists():
         table = LatencyTable.load(path)
-        _check_same(path, table.evidence.get("settings", {}), header)
+        check_same(path, table.evidence.get("settings", {}), header)
         return table
     layout = find_layout(supernet, shape)
     matrix = draw_networks(supernet.space, num_calibration + num_validation, seed)
     items = [*_whole(supernet, matrix, shape), *_empty(layout), *_parts(supernet, layout)]
     names = [item.name for item in items]
-    rounds = _stored(partial, header, names)
+    rounds = stored_rounds(partial, header, names)
     found = _timed(device, items, rounds, len(matrix), partial, header, max_seconds, precision, progress)
     table = _table(supernet.space, layout, matrix, names, found, header, rounds)
     atomic_write_text(path.with_suffix(".html"), table_page(table))
@@ -328,44 +328,3 @@ def calibrated(sums: npt.NDArray[np.float64], measured: npt.NDArray[np.float64])
     if intercept < 0:
         return Calibration(float(sums @ measured) / float(sums @ sums), 0.0)
     return Calibration(slope, intercept)
-
-
-def _stored(partial: Path, header: Mapping[str, Any], names: Sequence[str]) -> Rounds:
-    """The rounds of a measurement that was killed; none where there was none.
-
-    Raises:
-        DataError: the file is damaged.
-        ConfigurationError: it is of other settings.
-    """
-    if not partial.exists():
-        return Rounds(len(names))
-    text = read_text(partial, "a measurement in progress")
-    try:
-        data = parse_json(text)
-        node = check_nodes(PartialNode, data)
-    except ValueError as error:
-        raise not_as_written(partial, "a measurement in progress", error, "delete it") from error
-    rounds = Rounds.from_data(node.rounds.model_dump())
-    _check_same(partial, data, header)
-    if node.items != list(names) or rounds.num_items != len(names):
-        raise DataError(
-            f"{partial} must be of the same candidates and networks, but it is of others; delete it"
-        )
-    return rounds
-
-
-def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    different = [
-        f"{name} {_short(old.get(name))} there, {_short(value)} now"
-        for name, value in new.items()
-        if old.get(name) != value
-    ]
-    if different:
-        raise ConfigurationError(
-            f"{path} must be of the same settings to go on, but it has {'; '.join(different)}. Give another --out, or "
-            "start over with --fresh."
-        )
-
-
-def _short(value: Any) -> str:
-    return one_line(json.dumps(value, ensure_ascii=False))

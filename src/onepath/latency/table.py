@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from onepath.errors import ConfigurationError
+from onepath.latency.checked_files import check_nodes, not_as_written, parse_json, read_text
 from onepath.latency.device import Device
 from onepath.latency.device_errors import one_line
-from onepath.latency.files import check_nodes, not_as_written, parse_json, read_text
 from onepath.latency.keys import find_entry, shape_text, structure_digest
 from onepath.latency.parts import Term
 from onepath.latency.table_nodes import FORMAT, TableNode

@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StrictBool, StrictInt, model_validator
 
-from onepath.latency.files import AnyText, Cost, Count, Examples, Node, Number, Shape, Slope, Text, TimeMs
+from onepath.latency.checked_files import (
+    AnyText,
+    Cost,
+    Count,
+    Examples,
+    Node,
+    Number,
+    Shape,
+    Slope,
+    Text,
+    TimeMs,
+)
 
 FORMAT = "onepath latency table, 1"
 PARTIAL_FORMAT = "onepath latency profile in progress, 1"
@@ -129,7 +140,7 @@ class PartialNode(Node):
     """A measurement in progress; its settings are compared as they are."""
 
     format: Literal["onepath latency profile in progress, 1"]
-    items: list[Text]
+    items: list[AnyText]
     rounds: RoundsNode
 
 

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from onepath.errors import ConfigurationError, DataError, shown
+from onepath.latency.checked_files import Cost, Count, Node, check_nodes, read_text
 from onepath.latency.device_errors import one_line
-from onepath.latency.files import Cost, Count, Node, check_nodes, read_text
 from onepath.latency.keys import find_entry, shape_text
 from onepath.latency.table import Entry
 

@@ -153,7 +153,7 @@ class Latencies:
         Raises:
             RunDirectoryError: the store holds something else.
         """
-        from onepath.latency.files import check_nodes
+        from onepath.latency.checked_files import check_nodes
         from onepath.latency.table_nodes import MeasuredNode
 
         row = self._run.directory.store.stage(MEASURED)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from onepath.cost import table
 from onepath.errors import DataError, SpaceError, shown
+from onepath.latency.checked_files import Count, Node, Text, check_nodes
 from onepath.latency.device_errors import one_line
-from onepath.latency.files import Count, Node, Text, check_nodes
 from onepath.nn import Supernet
 from onepath.space import CostTable, CostTerm, SearchSpace
 

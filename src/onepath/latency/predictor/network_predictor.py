@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from onepath.errors import ConfigurationError, DataError
+from onepath.latency.checked_files import check_file, check_nodes, not_as_written, parse_json
 from onepath.latency.device import Device
 from onepath.latency.device_errors import one_line
-from onepath.latency.files import check_file, check_nodes, not_as_written, parse_json
 from onepath.latency.keys import structure_digest
 from onepath.latency.predictor.comparison import bound_95_ms, errors
 from onepath.latency.predictor.features import Features, Floats, features_from_data

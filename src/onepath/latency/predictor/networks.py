@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from onepath.errors import ConfigurationError, DataError
+from onepath.latency.checked_files import check_nodes, parse_json, read_text
 from onepath.latency.device import Device
 from onepath.latency.device_errors import check_count, one_line
-from onepath.latency.files import check_nodes, parse_json, read_text
 from onepath.latency.keys import structure_digest
 from onepath.latency.measure import measure
 from onepath.latency.predictor.comparison import write_report

@@ -6,7 +6,17 @@ from typing import Any, Literal, Self
 
 from pydantic import StrictBool, model_validator
 
-from onepath.latency.files import AnyText, Cost, Count, Node, Number, SettingsNode, Shape, Text, TimeMs
+from onepath.latency.checked_files import (
+    AnyText,
+    Cost,
+    Count,
+    Node,
+    Number,
+    SettingsNode,
+    Shape,
+    Text,
+    TimeMs,
+)
 
 FORMAT = "onepath latency predictor, 1"
 

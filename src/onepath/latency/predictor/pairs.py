@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from onepath.errors import DataError, SpaceError, shown
+from onepath.latency.checked_files import SettingsNode, check_file, check_nodes, parse_json
 from onepath.latency.device_errors import one_line
-from onepath.latency.files import SettingsNode, check_file, check_nodes, parse_json
 from onepath.latency.predictor.features import EncodedFeatures, Features, Floats
 from onepath.latency.predictor.hat import HAT_FEATURES, HatFeatures, hat_space
 from onepath.space import SearchSpace
@@ -219,14 +219,17 @@ def _filtered(columns: _Columns, where: Mapping[str, str], path: Path) -> _Colum
         values = columns[_needed(columns, name, path)]
         kept = [index for index, found in enumerate(values) if str(found) == str(value)]
         if not kept:
-            known = ", ".join(sorted({str(found) for found in values})[:8])
-            raise DataError(f"{path} must have rows of {name} {value!r}, but there are: {known}; take one")
+            known = one_line(", ".join(sorted({str(found) for found in values})[:8]))
+            raise DataError(
+                f"{path} must have rows of {name} {shown(value)}, but there are: {known}; take one"
+            )
         columns = _rows(columns, kept)
     for name in _TELLS_SETS_APART:
         found = sorted({str(value) for value in columns.get(name, [])})
         if len(found) > 1:
             raise DataError(
-                f"pairs must be of one {name}; {path} has {', '.join(found[:8])}; take one with where={{{name!r}: ...}}"
+                f"pairs must be of one {name}; {path} has {one_line(', '.join(found[:8]))}; take one with "
+                f"where={{{name!r}: ...}}"
             )
     return columns
 
@@ -235,7 +238,7 @@ def _needed(columns: _Columns, name: str, path: Path) -> str:
     if name not in columns:
         raise DataError(
             f"{path} must have the column {name}, or `architecture` and a latency, or HAT's; it has"
-            f" {', '.join(columns) or 'no rows'}; add it"
+            f" {one_line(', '.join(map(str, columns))) or 'no rows'}; add it"
         )
     return name
 
