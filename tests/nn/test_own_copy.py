@@ -20,7 +20,7 @@ from onepath.errors import BindingError
 from onepath.nn import ChoiceBlock, ElasticConv2d, ElasticDepth, ElasticLinear, Supernet
 from onepath.space import Choice
 
-Pair = namedtuple("Pair", "first second")  # noqa: PYI024 - as users write it
+Pair = namedtuple("Pair", "first second")
 
 
 @dataclass

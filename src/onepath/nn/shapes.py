@@ -3,7 +3,8 @@
 In one pass every candidate of every choice block runs once, on the input that the block gets along the path at hand;
 nested blocks do the same, so that the work grows with the number of candidates and not with that of paths. Where
 shapes depend on sizes that are choices, or on a choice that several layers share, a few such passes take options of
-them, and paths the other options.
+them, and single paths the others; there each choice also differs once from all others, which two that must agree do
+not survive.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ def dry_passes(supernet: Supernet, inputs: Tensor, *, adds: bool) -> Iterator[An
         for option in choice.options[1:]:
             yield watch.run(inputs, {choice: option})
     watch.release()
+    for choice in varying[:_MOST_OPTIONS]:
+        yield watch.run(inputs, {choice: choice.options[-1]})
     for number in range(_NUM_FULL, num):
         yield watch.run(inputs, {choice: order[number % len(order)] for choice, order in orders.items()})
     supernet.eval()

@@ -202,7 +202,7 @@ class Supernet(nn.Module):
             if device.type != "meta":
                 model.to("cpu")
                 restore_buffers(origins, self._first_buffers)
-                reset_weights(model, seed)
+                reset_weights(model, seed, origins)
                 model.to(device)
         return model.train(self.training), origins
 
