@@ -149,6 +149,7 @@ def test_wrong_number_of_channels_is_named() -> None:
             layer(x)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize(
     ("kernel", "padding", "stride", "dilation"),

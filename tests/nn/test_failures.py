@@ -109,7 +109,7 @@ def test_several_inputs() -> None:
     for output, expected in calls:
         assert output.tolist() == expected
     gate = Gate((0,), None, lambda _, __, output: output)
-    with pytest.raises(SpaceError, match="block: .* need blocks of one input, but got 3"):
+    with pytest.raises(SpaceError, match=r"block: .* need blocks of one input, but got 3"):
         supernet(x, y, GatedPath(first, {"block": gate}))
 
 

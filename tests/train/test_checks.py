@@ -180,6 +180,11 @@ class Returns(nn.Module):
         return self.change(self.block(x.flatten(1)))
 
 
+class Wrapped:
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+
 OUTPUTS: dict[str, tuple[Any, int]] = {
     "too few": (lambda y: y, 2),
     "too many": (lambda y: y, 5),
@@ -187,18 +192,13 @@ OUTPUTS: dict[str, tuple[Any, int]] = {
     "tuple": (lambda y: (y, y), 3),
     "list": (lambda y: [y], 3),
     "none": (lambda _: None, 3),
-    "object": (lambda y: Wrapped(y), 3),
+    "object": (Wrapped, 3),
     "no batch": (lambda y: y[0], 3),
     "mean over the batch": (lambda y: y.mean(0, keepdim=True), 3),
     "one more dimension": (lambda y: y[:, None], 3),
     "maps": (lambda y: y[:, :, None, None], 3),
     "scalar": (lambda y: y.sum(), 3),
 }
-
-
-class Wrapped:
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -257,7 +257,7 @@ class Draws(nn.Module):
         self.seen: list[float] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        self.seen.append(x.sum().item() + random.random() + np.random.rand() + torch.rand(()).item())
+        self.seen.append(x.sum().item() + random.random() + np.random.rand() + torch.rand(()).item())  # noqa: NPY002
         out: Tensor = self.head(self.norm(self.block(x)).mean((2, 3)))
         return out
 
@@ -268,10 +268,10 @@ def test_a_check_leaves_no_trace() -> None:
     supernet = Supernet(net)
     supernet.activate(supernet.space.parse("1"))
     state = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    generators = random.getstate(), str(np.random.get_state()), torch.get_rng_state()
+    generators = random.getstate(), str(np.random.get_state()), torch.get_rng_state()  # noqa: NPY002
     check_supernet(supernet, IMAGES)
     assert net.seen == []
-    assert (random.getstate(), str(np.random.get_state())) == generators[:2]
+    assert (random.getstate(), str(np.random.get_state())) == generators[:2]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), generators[2])
     assert all(torch.equal(state[name], tensor) for name, tensor in supernet.state_dict().items())
     assert net.training
