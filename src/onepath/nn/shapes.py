@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from onepath.errors import ShapeError, UserError
+from onepath.nn.carried import carried_states
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.depth import ElasticDepth
 from onepath.nn.edge_sum import EdgeSum
@@ -50,6 +51,8 @@ def dry_passes(supernet: Supernet, inputs: Tensor, *, adds: bool) -> Iterator[An
             shape, or what follows does not accept an output; names block, candidate and shapes.
     """
     supernet.train()
+    for state in carried_states(supernet):
+        state.forget()
     watch = _Watch(supernet, adds)
     varying = watch.varying()
     rng = np.random.default_rng(0)

@@ -38,7 +38,8 @@ class Supernet(nn.Module):
         space: the `SearchSpace`: its choices in the order of the modules.
 
     Raises:
-        BindingError: the module has no choice, or choices that contradict each other; names the module's
+        BindingError: the module has no choice, or choices that contradict each other; a plain list or dict alone
+            holds a module with choices; or elastic layers share a parameter and differ in size. Names the module's
             path.
 
     Example:
