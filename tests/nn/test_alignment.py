@@ -77,3 +77,49 @@ def test_a_module_may_say_where_to_start() -> None:
     assert str(widest_path(Supernet(module))) == "0,0"
     module.start = "1,0"
     assert str(widest_path(Supernet(module))) == "1,0"
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ((1, 7), (7, 1)),
+        ((7, 1), (1, 7)),
+        ((3, 3), (1, 5)),
+        ((5, 5), (3, 5)),
+        ((3, 5), (5, 5)),
+        ((2, 4), (4, 2)),
+        ((3,), (7,)),
+        ((5,), (3,)),
+        ((3, 1, 3), (1, 3, 5)),
+    ],
+)
+def test_kernels_are_put_centre_on_centre(source: tuple[int, ...], target: tuple[int, ...]) -> None:
+    from onepath.nn.alignment import copy_centre
+
+    given, found = torch.randn(2, 3, *source), torch.full((2, 3, *target), 9.0)
+    copy_centre(found, given)
+    side = 9 + source[0] % 2 - 1  # a frame in which both have the same centre
+    frames = []
+    for kernel in (given, found):
+        pads = [
+            p
+            for size in reversed(kernel.shape[2:])
+            for p in ((side - size) // 2, (side - size) - (side - size) // 2)
+        ]
+        frames.append(nn.functional.pad(kernel, pads))
+    inside = nn.functional.pad(
+        torch.ones(2, 3, *target),
+        [p for size in reversed(target) for p in ((side - size) // 2, (side - size) - (side - size) // 2)],
+    )
+    assert torch.equal(frames[1], frames[0] * inside)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [((2, 3, 3, 3), (2, 3, 4, 3)), ((2, 3, 3, 3), (2, 2, 1, 1)), ((4, 3), (4, 5))]
+)
+def test_other_shapes_are_left(source: tuple[int, ...], target: tuple[int, ...]) -> None:
+    from onepath.nn.alignment import copy_centre
+
+    found = torch.full(target, 9.0)
+    copy_centre(found, torch.randn(source))
+    assert (found == 9).all()

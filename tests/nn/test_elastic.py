@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from onepath.errors import BindingError, ShapeError
-from onepath.nn import ElasticBatchNorm2d, ElasticConv2d, ElasticDepth, ElasticLinear
+from onepath.nn import ElasticBatchNorm2d, ElasticConv2d, ElasticDepth, ElasticLinear, Supernet
 from onepath.space import Choice, round_to
 
 
@@ -145,3 +147,85 @@ def test_wrong_number_of_channels_is_named() -> None:
         layer.path = "body.layer"
         with pytest.raises(ShapeError, match=r"body\.layer: the input must have 4 channels"):
             layer(x)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize(
+    ("kernel", "padding", "stride", "dilation"),
+    [
+        (3, 1, 1, 1),
+        (3, (0, 1), 1, 1),
+        (3, (1, 0), (2, 1), 1),
+        (3, "valid", (1, 2), 1),
+        (3, "same", 1, (1, 2)),
+        (4, "same", 1, 1),
+        ((3, 1), (1, 0), 2, 1),
+        ((1, 5), "same", 1, 2),
+        (Choice("k", [3, 5]), "same", 1, 1),
+        (Choice("k", [2, 4]), "same", 1, 1),
+        (Choice("k", [3, 5]), (2, 4), 1, (1, 2)),
+        ((Choice("k", [3, 5]), 1), (2, 0), (2, 1), 1),
+        ((3, Choice("k", [1, 3])), (0, 1), 1, 1),
+        ((Choice("k", [3, 5]), Choice("k2", [1, 7])), (2, 3), 1, 1),
+    ],
+)
+def test_convolution_takes_what_a_plain_one_takes(
+    kernel: Any, padding: Any, stride: Any, dilation: Any, mode: Any
+) -> None:
+    width = Choice("w", [2, 4])
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": mode}
+    layer = ElasticConv2d(3, width, kernel, **options)
+    supernet = Supernet(nn.Sequential(layer))
+    x = torch.randn(2, 3, 12, 13)
+    for architecture in supernet.space.enumerate():
+        y = supernet(x, architecture)
+        plain: Any = supernet.extract(architecture)[0]  # type: ignore[index]
+        assert type(plain) is nn.Conv2d
+        assert torch.equal(plain(x), y)
+        chosen = architecture.options
+        sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+        height, right = (side if isinstance(side, int) else int(chosen[side.name]) for side in sides)
+        margin = [(most - side) // 2 for most, side in zip(layer.kernel_size, (height, right), strict=True)]
+        twin = nn.Conv2d(3, int(chosen["w"]), (height, right), **options)
+        pads = twin.padding
+        if not isinstance(pads, str):
+            steps = dilation if isinstance(dilation, tuple) else (dilation, dilation)
+            pads = tuple(p - m * d for p, m, d in zip(pads, margin, steps, strict=True))
+            twin = nn.Conv2d(3, int(chosen["w"]), (height, right), **{**options, "padding": pads})
+        rows, columns = slice(margin[0], margin[0] + height), slice(margin[1], margin[1] + right)
+        with torch.no_grad():
+            twin.weight.copy_(layer.weight[: int(chosen["w"]), :, rows, columns])
+            twin.bias.copy_(layer.bias[: int(chosen["w"])])  # type: ignore[union-attr, index]
+        torch.testing.assert_close(y, twin(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kernel_size": (3,)}, "kernel_size must be one value or a pair"),
+        ({"kernel_size": (3, 3, 3)}, "kernel_size must be one value or a pair"),
+        ({"kernel_size": "3"}, "every value of kernel_height must be a whole number"),
+        ({"kernel_size": 3.0}, "every value of kernel_height must be a whole number"),
+        ({"kernel_size": (3, 0)}, "every value of kernel_width must be a whole number"),
+        ({"kernel_size": Choice("k", ["a", "b"])}, "every value of kernel_height must be a whole number"),
+        ({"kernel_size": (Choice("k", [3, 4]), 1), "padding": 3}, r"all odd or all even.*\[3, 4\] of height"),
+        ({"kernel_size": Choice("k", [3, 5]), "padding": "valid"}, "padding at least .* padding=0"),
+        ({"kernel_size": (1, Choice("k", [3, 5])), "padding": (9, 0)}, r"of width and padding=\(9, 0\)"),
+        ({"kernel_size": 3, "padding": "sane"}, "Invalid padding string"),
+        ({"kernel_size": 3, "padding": -1}, "padding must be a whole number of 0 or more"),
+        ({"kernel_size": 3, "padding": (1, 1, 1)}, "padding must be one value or a pair"),
+        ({"kernel_size": 3, "padding": None}, "padding must be a whole number of 0 or more"),
+        ({"kernel_size": 3, "padding": "same", "stride": 2}, "not supported for strided"),
+        ({"kernel_size": 3, "padding_mode": "x"}, "padding_mode must be one of"),
+        ({"kernel_size": 3, "stride": Choice("s", [1, 2])}, "stride must be a whole number"),
+        ({"kernel_size": 3, "stride": 0}, "stride must be a whole number of 1 or more"),
+        ({"kernel_size": 3, "dilation": (1, True)}, "dilation must be a whole number"),
+        ({"kernel_size": 3, "groups": 3}, "divisible by groups"),
+        ({"kernel_size": 3, "groups": Choice("g", [2, 4])}, "elastic widths need groups=1"),
+    ],
+)
+def test_convolution_says_what_it_does_not_take(options: Any, words: str) -> None:
+    with pytest.raises(BindingError, match=f"^ElasticConv2d: .*{words}") as caught:
+        ElasticConv2d(8, 8, **options)
+    assert "\n" not in str(caught.value)

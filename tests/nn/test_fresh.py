@@ -150,11 +150,11 @@ class Listed(nn.Module):
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        (Scale(), "0: .*Scale has none.* 'gain'"),
-        (Forgets(), "0: .*Forgets leaves 'gain'"),
-        (Raises(), "0: reset_parameters .* Raises raised RuntimeError: 'not yet'"),
-        (Listed(resets=False), "0.many: .*ParameterList has none.* '0'"),
-        (nn.Sequential(Scale()), "0.0: .*Scale"),
+        (Scale(), r"^0.candidates.0: .*Scale has none.* 'gain'"),
+        (Forgets(), r"^0.candidates.0: .*Forgets leaves 'gain'"),
+        (Raises(), r"^0.candidates.0: reset_parameters .* Raises raised RuntimeError: 'not yet'"),
+        (Listed(resets=False), r"^0.candidates.0.many: .*ParameterList has none.* '0'"),
+        (nn.Sequential(Scale()), r"^0.candidates.0.0: .*Scale"),
     ],
 )
 def test_what_cannot_be_initialised_is_named(module: nn.Module, words: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from onepath.cost import params, table
+from onepath.cost import params
 from onepath.cost.architecture import architecture_cost
 from onepath.errors import BindingError
 from onepath.nn import ChoiceBlock, ElasticConv2d, ElasticDepth, ElasticLinear, Supernet
@@ -39,7 +39,7 @@ class Slots:
 
 
 def _closure(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    return module
+    return lambda x: module(x)  # noqa: PLW0108 - a closure is what is tested
 
 
 def _default(module: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -250,20 +250,6 @@ def test_shared_parameters_stay_shared_and_are_counted_once(inherit: bool) -> No
         expected = 16 + 4 + 4 + own + 4 + 4 * width + 2 * width
         assert params(supernet, architecture) == expected
         assert sum(p.numel() for p in model.parameters()) == expected
-
-
-def test_the_table_of_parameters_counts_shared_ones_once() -> None:
-    shared = nn.Linear(3, 3)
-
-    def candidates() -> dict[str, nn.Module]:
-        tied = nn.Linear(3, 3)
-        tied.weight = shared.weight
-        return {"tied": tied, "skip": nn.Identity(), "own": nn.Linear(3, 3)}
-
-    supernet = Supernet(nn.Sequential(*(ChoiceBlock(candidates()) for _ in range(3))))
-    costs = table(supernet, (3,), "params")
-    for architecture in supernet.space.enumerate():
-        assert costs.cost(architecture) == params(supernet, architecture)
 
 
 def test_elastic_layers_of_other_sizes_cannot_share() -> None:

@@ -19,7 +19,8 @@ class ChoiceBlock(nn.Module):
 
     Args:
         candidates: name -> module, at least one; a sequence names them "0", "1", ... All take the same inputs
-            and return the same shape.
+            and return the same shape; where a method runs one candidate at a time, they may return shapes that what
+            follows accepts each.
         choice: a `Choice` whose options are the candidates' names in their order, to share one decision
             between several blocks. By default the supernet makes one and names it by the block's module path.
         none: computes zeros of the candidates' output shape. A gate can take it, as one more candidate after the

@@ -30,7 +30,7 @@ class _Expected(NamedTuple):
     parameter: nn.Parameter
 
 
-def reset_weights(module: nn.Module, seed: int) -> None:
+def reset_weights(module: nn.Module, seed: int, origins: Mapping[nn.Module, str] | None = None) -> None:
     """Draw fresh weights in place: each module's own initialisation, children before their parents.
 
     A parent's `reset_parameters` therefore has the last word, which is where a space puts its paper's
@@ -38,13 +38,20 @@ def reset_weights(module: nn.Module, seed: int) -> None:
     the bare module and then taken over as when the parametrisation was registered. The result depends on `seed` alone;
     torch's global generator is left as it was.
 
+    Args:
+        module: a network of plain layers.
+        seed: of all that is drawn.
+        origins: module -> its path in the supernet, for messages; by default the path in the network.
+
     Raises:
         BindingError: a trained parameter of a module is initialised neither by its own `reset_parameters` nor by one
             around it, or `reset_parameters` fails; names the path.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        modules = list(module.named_modules())
+        modules = [
+            (path if origins is None else origins.get(m, path), m) for path, m in module.named_modules()
+        ]
         expected = [found for path, child in modules for found in _marked(path, child)]
         for path, child in reversed(modules):
             if _reset_of(child) is None or isinstance(child, parametrize.ParametrizationList):

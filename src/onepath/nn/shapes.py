@@ -3,7 +3,8 @@
 In one pass every candidate of every choice block runs once, on the input that the block gets along the path at hand;
 nested blocks do the same, so that the work grows with the number of candidates and not with that of paths. Where
 shapes depend on sizes that are choices, or on a choice that several layers share, a few such passes take options of
-them, and paths the other options.
+them, and single paths the others; there each choice also differs once from all others, which two that must agree do
+not survive.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from onepath.errors import ShapeError, UserError
+from onepath.nn.carried import carried_states
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.depth import ElasticDepth
 from onepath.nn.edge_sum import EdgeSum
@@ -49,6 +51,8 @@ def dry_passes(supernet: Supernet, inputs: Tensor, *, adds: bool) -> Iterator[An
             shape, or what follows does not accept an output; names block, candidate and shapes.
     """
     supernet.train()
+    for state in carried_states(supernet):
+        state.forget()
     watch = _Watch(supernet, adds)
     varying = watch.varying()
     rng = np.random.default_rng(0)
@@ -61,6 +65,8 @@ def dry_passes(supernet: Supernet, inputs: Tensor, *, adds: bool) -> Iterator[An
         for option in choice.options[1:]:
             yield watch.run(inputs, {choice: option})
     watch.release()
+    for choice in varying[:_MOST_OPTIONS]:
+        yield watch.run(inputs, {choice: choice.options[-1]})
     for number in range(_NUM_FULL, num):
         yield watch.run(inputs, {choice: order[number % len(order)] for choice, order in orders.items()})
     supernet.eval()

@@ -38,7 +38,8 @@ class Supernet(nn.Module):
         space: the `SearchSpace`: its choices in the order of the modules.
 
     Raises:
-        BindingError: the module has no choice, or choices that contradict each other; names the module's
+        BindingError: the module has no choice, or choices that contradict each other; a plain list or dict alone
+            holds a module with choices; or elastic layers share a parameter and differ in size. Names the module's
             path.
 
     Example:
@@ -206,7 +207,7 @@ class Supernet(nn.Module):
             if device.type != "meta":
                 model.to("cpu")
                 restore_buffers(origins, self._first_buffers)
-                reset_weights(model, seed)
+                reset_weights(model, seed, origins)
                 model.to(device)
         return model.train(self.training), origins
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from onepath.errors import BindingError, ShapeError, UserError
 from onepath.nn.binding import conditions_by_path
+from onepath.nn.carried import carried_states
 from onepath.nn.copying import whole_copy
 from onepath.nn.failures import described, explained
 from onepath.nn.fresh import needs_a_look
@@ -76,6 +77,8 @@ def check_model(model: nn.Module, task: Task, *, batch: int = 2) -> None:
     with _without_trace(model):
         copy = whole_copy(model, lambda tensor: tensor.detach().clone()).train()
         inputs = _examples(model, task, batch)
+        for state in carried_states(copy):
+            state.forget()
         try:
             output = copy(inputs)
         except UserError:
