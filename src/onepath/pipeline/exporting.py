@@ -133,7 +133,7 @@ def _measured(run: Run, model: nn.Module, onnx: Path | None) -> dict[str, Any]:
     elif config.limit_ms is not None and measured.median_ms - measured.iqr_ms > config.limit_ms:
         run.progress.note(
             f"measured once more, the network takes {measured.median_ms:.3f} ms, over the {config.limit_ms:g} ms that "
-            "it kept before: the machine's speed changes"
+            "it kept before: the machine's speed changes, and a file normalises its input as well"
         )
     return {
         "latency_ms": measured.median_ms,
