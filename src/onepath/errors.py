@@ -11,6 +11,7 @@
         ├── InfeasibleError       a limit that no architecture, or too few, can meet
         ├── ConfigurationError    an option that does not exist or does not fit the others
         └── RunDirectoryError     a run directory that cannot be written, read or continued
+            └── DirectoryInUseError  another process works on it
 
 Every message is one line: the rule, what came, what to do.
 """
@@ -48,6 +49,10 @@ class ConfigurationError(UserError):
 
 class RunDirectoryError(UserError):
     """A run directory cannot be written, read or continued."""
+
+
+class DirectoryInUseError(RunDirectoryError):
+    """Another process works on the run directory."""
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -1,14 +1,25 @@
-"""Code of the user's own, named on the command line as `path/to/file.py:name`."""
+"""Code of the user's own, named on the command line as `path/to/file.py:name`: loaded, recognised, blamed."""
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import difflib
+import hashlib
 import importlib.util
-from collections.abc import Collection
+import shlex
+import sys
+import traceback
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, UserError, shown
+
+COMMAND = "exec:"
+_MODULE = "onepath_user_"
+_MOST_FILES = 500
+_MESSAGE = 200  # characters of an error's own text
 
 
 class OwnCode(NamedTuple):
@@ -43,22 +54,135 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
         )
     if not Path(path).is_file():
         raise ConfigurationError(f"the file of a {what} must exist, but {path!r} does not. Check the path.")
-    specification = importlib.util.spec_from_file_location(f"onepath_user_{what}_{Path(path).stem}", path)
+    module_name = f"{_MODULE}{what}_{Path(path).stem}"
+    specification = importlib.util.spec_from_file_location(module_name, path)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
+    # As an import does it: dataclasses and pickles look their module up there.
+    sys.modules[module_name] = module
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ConfigurationError(
-            f"the file of a {what} must run, but {path} raised {type(error).__name__}: {error}. Mend the file."
+            f"the file of a {what} must run, but {path} {_raised(error)}. Fix the file."
         ) from error
     return OwnCode(path, name, getattr(module, name, None))
 
 
-def chooses_code(text: object) -> bool:
-    """Whether an option names a program of one's own: `path/to/file.py:name`, or `exec:...` of a device."""
-    if not isinstance(text, str):
-        return False
-    path, separator, _ = text.rpartition(":")
-    return text.startswith("exec:") or (bool(separator) and path.endswith(".py"))
+def is_own(text: str | None) -> bool:
+    """Whether a space or a device names code of the user's own: `path/to/file.py:name` or `exec:command`."""
+    return text is not None and (text.startswith(COMMAND) or text.rpartition(":")[0].endswith(".py"))
+
+
+def is_same(text: str, other: str) -> bool:
+    """Whether two names are of one function or command; links and relative paths are followed."""
+    if text == other or text.startswith(COMMAND) or not (is_own(text) and is_own(other)):
+        return text == other
+    (path, _, name), (other_path, _, other_name) = text.rpartition(":"), other.rpartition(":")
+    return name == other_name and Path(path).expanduser().resolve() == Path(other_path).expanduser().resolve()
+
+
+def source_digest(text: str) -> str | None:
+    """Digest of the code behind a name of the user's own, without running it; None where there is no such file.
+
+    Of a Python file it covers the modules that it imports from its own folder as well, and leaves out comments and
+    layout. Of a command it covers the program and its scripts, where they are files named by a path.
+    """
+    if text.startswith(COMMAND):
+        with contextlib.suppress(ValueError, OSError):
+            words = shlex.split(text.removeprefix(COMMAND))
+            files = [
+                Path(word) for place, word in enumerate(words) if place == 0 or word.endswith((".py", ".sh"))
+            ]
+            contents = [file.read_bytes() for file in files if file.is_file()]
+            return hashlib.sha256(b"\0".join(contents)).hexdigest() if contents else None
+        return None
+    path = Path(text.rpartition(":")[0]).expanduser()
+    digest = hashlib.sha256()
+    files = source_files(path)
+    for file in files:
+        content = file.read_bytes()
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+            content = repr(_plain(ast.parse(content))).encode()
+        digest.update(f"{file.relative_to(path.parent)} {len(content)} ".encode() + content)
+    return digest.hexdigest() if files else None
+
+
+def source_files(path: Path) -> list[Path]:
+    """A Python file, and the modules and packages of its folder that it imports, and those that these import."""
+    found: dict[Path, None] = {}
+    waiting = [path]
+    while waiting and len(found) < _MOST_FILES:
+        file = waiting.pop()
+        if file in found or not file.is_file():
+            continue
+        found[file] = None
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, OSError):
+            for name in sorted(_imported(ast.parse(file.read_bytes()))):
+                package = path.parent / name
+                waiting.append(package.with_suffix(".py"))
+                if (package / "__init__.py").is_file():
+                    waiting += sorted(package.rglob("*.py"))
+    return sorted(found)
+
+
+@contextlib.contextmanager
+def blaming_own_code() -> Iterator[None]:
+    """Around work that runs code of the user's own: what that code raises becomes one line that names the place.
+
+    Raises:
+        ConfigurationError: an exception passed through a file of the user's, or something asked Python to exit, which
+            must not look like success. Errors of ours, which are one line already, pass as they are.
+    """
+    try:
+        yield
+    except (UserError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        place = _own_place(error)
+        if place is None and not isinstance(error, SystemExit):
+            raise
+        where = "something in it" if place is None else place
+        raise ConfigurationError(
+            f"your own code must run to its end, but {where} {_raised(error)}. Fix it."
+        ) from error
+
+
+def _own_place(error: BaseException) -> str | None:
+    """The innermost line of the user's own files that an exception passed; None where it passed none."""
+    loaded = [module for name, module in list(sys.modules.items()) if name.startswith(_MODULE)]
+    paths = [Path(file) for module in loaded if (file := getattr(module, "__file__", None))]
+    own = {file.resolve() for path in paths for file in source_files(path)}
+    places = [
+        each for each in traceback.extract_tb(error.__traceback__) if Path(each.filename).resolve() in own
+    ]
+    return f"{places[-1].filename}, line {places[-1].lineno}, in {places[-1].name}," if places else None
+
+
+def _raised(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({shown(error.code, _MESSAGE)})"
+    text = shown(error, _MESSAGE)
+    return f"raised {type(error).__name__}" + (f": {text}" if text else "")
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """First parts of the names of the modules that a source imports, without ours."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found - {"onepath", "torch"}
+
+
+def _plain(node: object) -> object:
+    """A syntax tree as nested lists; what is empty is left out, since versions of Python differ in it."""
+    if isinstance(node, ast.AST):
+        parts = [(name, _plain(value)) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return [type(node).__name__, *parts]
+    return [_plain(item) for item in node] if isinstance(node, list) else repr(node)

@@ -110,11 +110,13 @@ def test_a_directory_in_use_is_one_line(
 ) -> None:
     out, *_ = finished
     with RunDirectory(out):
-        for arguments in (command(out), ["report", "--out", str(out)]):
+        for arguments in (command(out), ["retrain", "--out", str(out), "--space", SPACE]):
             assert main(arguments) == 2
             err = capsys.readouterr().err
             assert err.count("\n") == 1
             assert "is in use by process" in err
+        assert main(["report", "--out", str(out), "--json"]) == 0  # reading needs no lock
+        assert not json.loads(capsys.readouterr().out)["done"]
 
 
 @pytest.mark.parametrize("stage", ["train", "search", "retrain", "export", "report"])
@@ -122,11 +124,12 @@ def test_finished_stages(
     finished: tuple[Path, str, str], capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
     out, *_ = finished
-    assert main([stage, "--out", str(out), "--json"]) == 0
+    again = [] if stage == "report" else ["--space", SPACE]
+    assert main([stage, "--out", str(out), *again, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said.keys() == {"stage", "path", "done", "seconds"}
     assert (said["stage"], said["path"], said["done"]) == (stage, str(out), True)
-    assert main([stage, "--out", str(out)]) == 0
+    assert main([stage, "--out", str(out), *again]) == 0
     assert capsys.readouterr().out.startswith(f"{stage} is done in {out}")
 
 
@@ -137,7 +140,7 @@ def test_a_missing_earlier_stage_says_which_command(
 
     with Run(make_config({"space": SPACE, "out": str(tmp_path)})):
         pass
-    assert main(["search", "--out", str(tmp_path)]) == 2
+    assert main(["search", "--out", str(tmp_path), "--space", SPACE]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: search needs a finished train")
     assert err.endswith(f"run `onepath train --out {tmp_path}`\n")
@@ -149,7 +152,10 @@ def test_options_from_a_file_and_the_files_of_a_run(
 ) -> None:
     """A run's own config.yaml is a file of options: it names the same run."""
     out, stdout, _ = finished
-    assert main(["run", "--config", str(out / "config.yaml"), "--json"]) == 0
+    command = ["run", "--config", str(out / "config.yaml"), "--json"]
+    assert main(command) == 2
+    assert f"add --space {SPACE} " in capsys.readouterr().err
+    assert main([*command, "--space", SPACE]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(stdout)
 
 
@@ -160,8 +166,8 @@ def test_train_with_the_directory_alone_continues_and_otherwise_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], begins_anew: bool
 ) -> None:
     calls: list[tuple[object, ...]] = []
-    monkeypatch.setattr("onepath.cli.run._stage", lambda *values: calls.append(values))
+    monkeypatch.setattr("onepath.cli.run._stage", lambda *values, **_: calls.append(values))
     assert main(["train", "--out", str(tmp_path), *options]) == 0
-    ((_, _, _, config, fresh),) = calls
-    assert (config is not None) == begins_anew
-    assert fresh == ("--fresh" in options)
+    ((_, _, _, *new),) = calls
+    assert bool(new) == begins_anew
+    assert new[1:] == ([("--fresh" in options)] if begins_anew else [])

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from nn.networks import EveryChoice
 from torch import Tensor, nn
+from torch.nn import functional
 
 from onepath import cost, spaces
 from onepath.cost import MaxMacs, MaxParams
@@ -86,3 +88,149 @@ def test_constraints_bind_to_a_space() -> None:
         assert bound.costs(matrix).shape == (20,)
     with pytest.raises(ConfigurationError, match="max_macs > 0"):
         MaxMacs(0)
+
+
+class Attention(nn.Module):
+    """Attention over the pixels of an image, in functions of torch alone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.weight = nn.Parameter(torch.empty(3 * width, width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.kaiming_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = functional.linear(x, self.weight).chunk(3, -1)
+        return x + functional.scaled_dot_product_attention(query, key, value)
+
+
+class Spectrum(nn.Module):
+    """A filter in the frequency domain, which has no counter."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.irfft(torch.fft.rfft(x, dim=1), n=x.shape[1], dim=1)
+
+
+class Mixer(nn.Module):
+    """Every kind of layer beside a width choice: (B, 8, 8) to (B, 10)."""
+
+    def __init__(self, *more: nn.Module) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 16)
+        self.mix = ChoiceBlock(
+            [
+                nn.Linear(16, 16),
+                Attention(16),
+                nn.TransformerEncoderLayer(16, 4, 32, batch_first=True),
+                nn.Sequential(Recurrent(16), nn.ReLU()),
+                *more,
+            ]
+        )
+        width = Choice("width", [8, 24])
+        self.head = nn.Sequential(ElasticLinear(16, width), nn.ReLU(), ElasticLinear(width, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(self.mix(self.embed(x)).mean(1))
+        return output
+
+
+class Recurrent(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.GRU(width, width, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.inner(x)[0]
+        return output
+
+
+MIXED = {
+    "linear": 8 * 16 * 16,
+    "attention": 8 * 16 * 48 + 2 * 8 * 8 * 16,
+    "encoder": 8 * 16 * 64 + 2 * 8 * 8 * 16 + 2 * 8 * 16 * 32,
+    "gru": 8 * 2 * 48 * 16,
+}
+
+
+def test_attention_and_recurrent_layers_are_in_the_table_and_under_the_limit() -> None:
+    supernet = Supernet(Mixer())
+    table = cost.table(supernet, (8, 8), "macs")
+    around = 8 * 8 * 16 + 8 * (16 + 10)
+    matrix = supernet.space.enumerate_matrix()
+    for architecture in supernet.space.architectures(matrix):
+        direct = cost.macs(supernet, architecture, (8, 8))
+        wider = 16 * 26 * (architecture["width"] == 24)
+        assert direct == around + wider + list(MIXED.values())[architecture.indices[0]]
+        assert table.cost(architecture) == direct
+    limit = MaxMacs(around + MIXED["linear"]).bind(supernet, (8, 8))
+    assert (limit.costs(matrix) <= limit.maximum).sum() == 1
+
+
+def test_a_limit_on_what_cannot_be_counted_names_it() -> None:
+    supernet = Supernet(Mixer(Spectrum()))
+    needle = r"aten::_fft_r2c in .mix., aten::_fft_c2r in .mix.\. Limit parameters or latency"
+    for use in (
+        lambda: cost.table(supernet, (8, 8), "macs"),
+        lambda: counter(supernet, (8, 8), "macs"),
+        lambda: MaxMacs(10**9).bind(supernet, (8, 8)),
+    ):
+        with pytest.raises(ConfigurationError, match=needle) as error:
+            use()
+        assert "\n" not in str(error.value)
+    assert MaxParams(10**9).bind(supernet, (8, 8)).table is not None
+    found: dict[str, str] = {}
+    costs, table = counter(supernet, (8, 8), "macs", on_uncounted=found.update)
+    assert list(found) == ["aten::_fft_r2c", "aten::_fft_c2r"]
+    matrix = supernet.space.enumerate_matrix()
+    assert table is not None
+    assert costs(matrix).tolist() == [
+        cost.macs(supernet, architecture, (8, 8)) for architecture in supernet.space.architectures(matrix)
+    ]
+    spectral = supernet.space.parse("4,0")
+    assert cost.architecture_cost(supernet, spectral, (8, 8)).uncounted == found
+
+
+def test_without_a_table_too_what_cannot_be_counted_is_told_at_once() -> None:
+    class TangledSpectrum(Tangled):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = ChoiceBlock({"keep": nn.Identity(), "spectrum": Spectrum()})
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = self.last(super().forward(x))
+            return output
+
+    supernet = Supernet(TangledSpectrum())
+    with pytest.raises(ConfigurationError, match="aten::_fft_r2c"):
+        counter(supernet, (6, 4), "macs")
+
+
+class Tied(nn.Module):
+    """Two layers of one weight, at places that depend on these choices."""
+
+    def __init__(self, *, first: bool, second: bool) -> None:
+        super().__init__()
+        layers = nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)
+        layers[1].weight = layers[0].weight
+        wrapped = (
+            ChoiceBlock({"layer": layer, "skip": nn.Identity()}) if is_chosen else layer
+            for layer, is_chosen in zip(layers, (first, second), strict=True)
+        )
+        self.layers = nn.Sequential(*wrapped)
+        self.width = ElasticLinear(8, Choice("width", [2, 3]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.width(self.layers(x))
+        return output
+
+
+@pytest.mark.parametrize(("first", "second"), [(False, False), (True, False), (False, True), (True, True)])
+def test_parameters_of_tied_layers_are_those_of_the_network(first: bool, second: bool) -> None:
+    supernet = Supernet(Tied(first=first, second=second))
+    costs, _ = counter(supernet, (8,), "params")
+    matrix = supernet.space.enumerate_matrix()
+    direct = [cost.params(supernet, a) for a in supernet.space.architectures(matrix)]
+    assert costs(matrix).tolist() == direct

@@ -10,6 +10,14 @@ from typing import Any
 import yaml
 
 
+def without_digests(out: Path) -> None:
+    """Make a run one that began before its store told of changes from outside."""
+    connection = sqlite3.connect(out / "trials.sqlite")
+    connection.execute("DROP TABLE digests")
+    connection.commit()
+    connection.close()
+
+
 def rewound(finished: Path, out: Path, **changes: Any) -> Path:
     """A copy of a finished run in which nothing has been retrained, and with other options."""
     shutil.copytree(finished, out)
@@ -24,6 +32,7 @@ def rewound(finished: Path, out: Path, **changes: Any) -> Path:
     connection.execute("DELETE FROM networks")
     connection.commit()
     connection.close()
+    without_digests(out)
     config = yaml.safe_load((out / "config.yaml").read_text())
     (out / "config.yaml").write_text(yaml.safe_dump({**config, **changes}))
     return out

@@ -274,7 +274,7 @@ def test_results_of_searches_without_a_front_have_none(finished: Path) -> None:
     del stage["front"]
     assert front_result(stage, record.trials) is None
     unfinite = [dataclasses.replace(trial, accuracy=None) for trial in record.trials]
-    with pipeline.Run(None, finished) as run:
+    with pipeline.Run(None, finished, space=OPTIONS["space"]) as run:
         from onepath.pipeline.fronts import front_record
 
         found = front_record(run, unfinite)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from rewinding import rewound
-from run_processes import Runner, without_times
+from run_processes import TINY, Runner, without_times
 
 from onepath import pipeline
 from onepath.errors import ConfigurationError, UserError
@@ -81,7 +81,7 @@ def test_killed_and_continued_it_ends_as_one_by_one_whoever_is_first(
                 connection.execute("DELETE FROM curves WHERE curve = ?", (curve,))
     held = popen(1, signal.SIGSTOP)
     progress = Telling(lambda: held.started[0].send_signal(signal.SIGCONT))
-    pipeline.retrain(out, progress=progress)
+    pipeline.retrain(out, space=TINY, progress=progress)
     assert begun
     assert len(held.started) == 2
     assert [process.returncode for process in held.started] == [0, 0]
@@ -97,7 +97,7 @@ def test_killed_and_continued_it_ends_as_one_by_one_whoever_is_first(
 
 def test_ctrl_c_saves_every_training(finished: Path, tmp_path: Path) -> None:
     out = rewound(finished, tmp_path / "run", workers=2, retrain_epochs=4000)
-    arguments = [sys.executable, "-m", "onepath.cli", "retrain", "--out", str(out)]
+    arguments = [sys.executable, "-m", "onepath.cli", "retrain", "--out", str(out), "--space", TINY]
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -132,7 +132,7 @@ def test_a_worker_that_is_killed_is_one_line(finished: Path, tmp_path: Path, pop
     with pytest.raises(
         UserError, match=r"winner-inherited was ended by SIGKILL.*same command again"
     ) as caught:
-        pipeline.retrain(out)
+        pipeline.retrain(out, space=TINY)
     assert "\n" not in str(caught.value)
     # The other worker had nothing left to do, or was interrupted at its work.
     assert started[0].returncode in (0, 130)
@@ -148,7 +148,7 @@ def test_a_worker_that_is_killed_leaves_the_others_work(
     out = rewound(finished, tmp_path / "run", workers=2, retrain_epochs=4000)
     started = popen(0, signal.SIGKILL).started
     with pytest.raises(UserError, match="winner-inherited was ended by SIGKILL"):
-        pipeline.retrain(out, progress=Telling(lambda: started[1].send_signal(signal.SIGKILL)))
+        pipeline.retrain(out, space=TINY, progress=Telling(lambda: started[1].send_signal(signal.SIGKILL)))
     with RunDirectory(out) as directory:
         state = directory.checkpoint("winner-scratch").load()
         assert state is not None
@@ -161,7 +161,7 @@ def test_an_error_of_a_training_is_the_one_of_one_process(finished: Path, tmp_pa
     for workers in (1, 2):
         out = rewound(finished, tmp_path / str(workers), workers=workers, learning_rate=1e25)
         with pytest.raises(ConfigurationError, match="Lower the learning rate") as caught:
-            pipeline.retrain(out)
+            pipeline.retrain(out, space=TINY)
         said.append(str(caught.value).partition(", but")[0])
         assert RunRecord.load(out).networks == []
     assert said[0] == said[1]
@@ -175,7 +175,9 @@ def test_a_script_needs_no_guard_and_its_folder_is_not_searched_for_modules(
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "queue.py").write_text("raise RuntimeError('not the one')")
     script = tmp_path / "script.py"
-    script.write_text(f"import onepath.pipeline\nprint('once')\nonepath.pipeline.retrain({str(out)!r})\n")
+    script.write_text(
+        f"import onepath.pipeline\nprint('once')\nonepath.pipeline.retrain({str(out)!r}, space={TINY!r})\n"
+    )
     done = subprocess.run(
         [sys.executable, str(script)], cwd=tmp_path / "here", capture_output=True, text=True, check=False
     )
@@ -188,7 +190,7 @@ def test_data_that_came_as_an_object_stay_in_this_process(finished: Path, tmp_pa
 
     out = rewound(finished, tmp_path / "run", workers=2)
     started = popen(0, signal.SIGKILL).started
-    pipeline.retrain(out, data=load_data("digits"))
+    pipeline.retrain(out, space=TINY, data=load_data("digits"))
     assert started == []
     one_by_one = [(row.role, row.retrained_test) for row in RunRecord.load(finished).networks]
     assert [(row.role, row.retrained_test) for row in RunRecord.load(out).networks] == one_by_one

@@ -52,7 +52,7 @@ def count_scores(monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None)
 
 
 def search(path: Path) -> list[Any]:
-    with Run(None, path) as run:
+    with Run(None, path, space=SPACE) as run:
         run_stage(run, "search")
         return [dataclasses.replace(trial, seconds=0) for trial in run.directory.store.trials()]
 
@@ -80,7 +80,7 @@ def test_what_is_degenerate_is_kept_as_minus_infinity(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(trained, tmp_path / "run")
-    with Run(None, tmp_path / "run") as run:
+    with Run(None, tmp_path / "run", space=SPACE) as run:
         architecture = run.blank.space.architecture([0] * run.blank.space.num_choices)
         dead = dataclasses.replace(ScoreEstimator.score(StoredScore(run, "params")._estimator, architecture))
         monkeypatch.setattr(ScoreEstimator, "_compute", lambda *_: dataclasses.replace(dead, value=-math.inf))

@@ -38,7 +38,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Iterator[Run]:
     shutil.copytree(trained, tmp_path / "run")
-    with Run(None, tmp_path / "run") as opened:
+    with Run(None, tmp_path / "run", space=SPACE) as opened:
         yield opened
 
 

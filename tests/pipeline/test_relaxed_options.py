@@ -168,7 +168,7 @@ def test_a_run_that_began_before_there_was_a_rule_goes_on(tmp_path: Path) -> Non
         old = run.config.model_dump(mode="json")
         del old["rule"]
         run.directory.write_config(old)
-    with pipeline.Run(None, tmp_path / "run") as run:
+    with pipeline.Run(None, tmp_path / "run", space=OPTIONS["space"]) as run:
         assert run.config.rule == "weights"
     with (
         pytest.raises(RunDirectoryError, match="rule: weights -> logits"),

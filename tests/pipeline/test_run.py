@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from run_processes import OPTIONS, Runner, without_times
+from rewinding import without_digests
+from run_processes import OPTIONS, TINY, Runner, without_times
 from scipy import stats
 
 import onepath
@@ -137,7 +138,7 @@ def test_winner_and_baseline(finished: Path) -> None:
 def test_inherited_accuracies_are_the_estimators(finished: Path) -> None:
     """The stored figures come out again from the supernet's weights on the disk."""
     record = RunRecord.load(finished)
-    with pipeline.Run(None, finished) as run:
+    with pipeline.Run(None, finished, space=TINY) as run:
         estimator = pipeline.searching.make_estimator(run)  # type: ignore[attr-defined]
         for row in record.networks[1:3]:
             estimate = estimator.estimate(run.blank.space.parse(row.architecture))
@@ -188,11 +189,13 @@ def test_a_run_goes_on_with_the_workers_it_began_with(finished: Path, tmp_path: 
     pipeline.run("digits", out=finished, **{**OPTIONS, "workers": None})
     out = tmp_path / "run"
     shutil.copytree(finished, out)
+    without_digests(out)
     config = (out / "config.yaml").read_text()
     (out / "config.yaml").write_text(config.replace("workers: 1\n", "workers: 7\n"))
     pipeline.run("digits", out=out, **{**OPTIONS, "workers": None})
     with pytest.raises(RunDirectoryError, match="workers: 7 -> 1"):
         pipeline.run("digits", out=out, **OPTIONS)
+    without_digests(out)
     (out / "config.yaml").write_text(config.replace("workers: 1\n", ""))
     pipeline.run("digits", out=out, **{**OPTIONS, "workers": None})
     with pytest.raises(RunDirectoryError, match="workers: 1 -> 2"):
@@ -224,9 +227,9 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="arrays has changed"):
         pipeline.run((images * 0.5, labels), out=tmp_path / "run", **options)
     with pytest.raises(ConfigurationError, match=r"call onepath\.run with the same data"):
-        pipeline.train(tmp_path / "run")
+        pipeline.train(tmp_path / "run", space=TINY)
     with pytest.raises(RuntimeError, match="stop"):
-        pipeline.train(tmp_path / "run", data=(images, labels), progress=_Stopping())
+        pipeline.train(tmp_path / "run", space=TINY, data=(images, labels), progress=_Stopping())
 
 
 class _Stopping(pipeline.SilentProgress):
@@ -279,8 +282,9 @@ def test_trials_that_do_not_replay_are_refused(finished: Path, tmp_path: Path) -
     connection.execute("UPDATE trials SET architecture = 'x' WHERE number = 3")
     connection.commit()
     connection.close()
+    without_digests(out)
     with pytest.raises(RunDirectoryError, match=r"trial 3 in .* is not the one"):
-        pipeline.search(out)
+        pipeline.search(out, space=TINY)
 
 
 @pytest.mark.parametrize(
@@ -310,23 +314,25 @@ def test_mistakes_end_a_run_before_it_begins(
 def test_stages_one_by_one(runner: Runner, finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert runner(out, ("training", 4)) == -9
-    for stage in ("search", "retrain", "export", "report"):
+    for stage in ("search", "retrain", "export"):
         with pytest.raises(
             RunDirectoryError, match=rf"{stage} needs a finished train.*`onepath train --out {out}`"
         ):
-            getattr(pipeline, stage)(out)
+            getattr(pipeline, stage)(out, space=TINY)
+    assert not pipeline.report(out).done
+    assert "</html>" in (out / "report.html").read_text()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        pipeline.train(out)
+        pipeline.train(out, space=TINY)
         with pytest.raises(RunDirectoryError, match=r"export needs a finished search.*`onepath search --out"):
-            pipeline.export(out)
+            pipeline.export(out, space=TINY)
         for stage in ("search", "retrain", "export", "report"):
-            getattr(pipeline, stage)(out)
+            getattr(pipeline, stage)(out, space=TINY)
     finally:
         torch.set_num_threads(threads)
     assert without_times(out) == without_times(finished)
-    pipeline.train(out)
+    pipeline.train(out, space=TINY)
 
 
 def test_the_constrained_sampler_keeps_the_limit(tmp_path: Path) -> None:
@@ -383,7 +389,7 @@ def test_ranking_of_ties_and_of_few_is_undefined() -> None:
 
 def test_ones_own_supernet_module_is_the_same(finished: Path) -> None:
     """The catalogue builds the same weights from the run's seed at every call, so that a rerun starts alike."""
-    with pipeline.Run(None, finished) as run:
+    with pipeline.Run(None, finished, space=TINY) as run:
         first, second = run.build_supernet(), run.build_supernet()
     for (name, one), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
@@ -418,8 +424,9 @@ def test_a_space_that_has_changed_is_refused(
         connection.execute("DELETE FROM networks")
     connection.commit()
     connection.close()
+    without_digests(out)
     with pytest.raises(RunDirectoryError, match=r"own\.py:build has changed since"):
-        getattr(pipeline, stage)(out)
+        getattr(pipeline, stage)(out, space=f"{own}:build")
 
 
 def test_a_space_with_sizes_is_trained_from_the_largest_down(tmp_path: Path) -> None:

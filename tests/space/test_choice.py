@@ -66,6 +66,7 @@ def test_arithmetic_agrees_with_numbers() -> None:
         (width - 1, 23),
         (100 - width, 76),
         (width // 5, 4),
+        (width * 0.33 // 1, 7),
         (100 // width, 4),
         ((width * ratio + 8) // 3 - 1, (24 * 1.5 + 8) // 3 - 1),
         (width * width, 576),

@@ -7,7 +7,7 @@ from torch import nn
 
 from onepath import cost, spaces
 from onepath.errors import ConfigurationError
-from onepath.spaces.shufflenet import ShuffleUnit, deal
+from onepath.spaces.shufflenet import CHANNEL_SCALES, ShuffleUnit, deal
 
 PUBLISHED = "2,1,0,1,2,0,2,0,2,0,2,3,0,0,0,0,3,2,3,3"
 
@@ -38,6 +38,26 @@ def test_space_of_the_paper(paper) -> None:
     assert paper.space.names[:2] == ("stages.0.0", "stages.0.1")
     assert paper.space.choices[0].options == ("shuffle_3x3", "shuffle_5x5", "shuffle_7x7", "xception")
     assert spaces.build("shufflenet-channels", 10, input_size=32, width=0.25).space.size == 32**20
+
+
+# The released block and channel search, its blocks and the indices of their scales.
+BLOCKS = [0, 0, 3, 1, 1, 1, 0, 0, 2, 0, 2, 1, 1, 0, 2, 0, 2, 1, 3, 2]
+SCALES = [6, 5, 3, 5, 2, 6, 3, 4, 2, 5, 7, 5, 4, 6, 7, 4, 4, 5, 4, 3]
+
+
+def test_the_published_network_of_block_and_channel_search_has_its_costs() -> None:
+    supernet = spaces.build("shufflenet-channels", 1000, input_size=224)
+    names = [name for name in supernet.space.names if not name.endswith(".scale")]
+    options = {}
+    for name, block, scale in zip(names, BLOCKS, SCALES, strict=True):
+        options[name] = supernet.space.choices[supernet.space.column(name)].options[block]
+        options[f"{name}.scale"] = CHANNEL_SCALES[scale]
+    architecture = supernet.space.architecture(options)
+    assert cost.macs(supernet, architecture, (3, 224, 224)) == 327_857_920
+    assert cost.params(supernet, architecture) == 3_432_579
+    model = supernet.extract(architecture, inherit=False)
+    middles = [block.main[0].out_channels for block in model.stages[0][:2]]
+    assert middles == [44, 38]
 
 
 def test_random_paths_spread_as_published(paper) -> None:

@@ -100,15 +100,69 @@ def test_second_order_is_the_gradient_through_one_step(product: str) -> None:
     assert not torch.allclose(found, without, rtol=1e-2)
 
 
-def test_clipping_scales_the_implicit_term() -> None:
-    w = torch.tensor([3.0], dtype=torch.float64, requires_grad=True)
-    a = torch.tensor([2.0], dtype=torch.float64, requires_grad=True)
-    # grad_w L_train = a * w = 6, clipped to 1; w' = 3 - 0.1; v = grad L_val = 10, clipped by 0.1; mixed: w.
-    step = VirtualStep(0.1, clip_norm=1.0)
+@pytest.mark.parametrize("product", ["finite-difference", "exact"])
+@pytest.mark.parametrize(
+    ("train_scale", "validation_scale", "expected"),
+    [
+        # grad_w L_train = s a, clipped at 1 by 1 / s; v = t, clipped at 1; the mixed derivative is s.
+        (100.0, 0.5, -0.1 * (1 / 100) * 100 * 0.5),
+        (0.5, 0.5, -0.1 * 0.5 * 0.5),
+        (0.5, 10.0, -0.1 * 0.5 * 1.0),
+        (100.0, 10.0, -0.1 * (1 / 100) * 100 * 1.0),
+    ],
+)
+def test_the_implicit_term_has_the_clip_factor_of_the_training_gradient(
+    train_scale: float, validation_scale: float, expected: float, product: str
+) -> None:
+    w = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
+    a = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
     found = second_order(
-        lambda: torch.sum(a * w**2 / 2), lambda: torch.sum(10 * w), [w], [a], step, product="exact"
+        lambda: (train_scale * w * a).sum(),
+        lambda: (validation_scale * w).sum(),
+        [w],
+        [a],
+        VirtualStep(0.1, clip_norm=1.0),
+        product=product,  # type: ignore[arg-type]
     )
-    assert found[0].item() == pytest.approx(-0.1 * 0.1 * (1.0 * 3.0), rel=1e-5)
+    assert found[0].item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("product", ["finite-difference", "exact"])
+@pytest.mark.parametrize("clip_norm", [0.5, 2.0, 50.0])
+def test_with_clipping_it_is_the_slope_along_the_clipped_step(clip_norm: float, product: str) -> None:
+    """Against differences of L_val(w - xi (m b + c grad_w L_train(w, a) + l w), a) with c that of the present a."""
+    rng = torch.Generator().manual_seed(3)
+    w, a, buffer = (torch.randn(5, dtype=torch.float64, generator=rng) for _ in range(3))
+    w.requires_grad_(), a.requires_grad_()
+    xi, momentum, decay = 0.05, 0.9, 0.3
+
+    def train_at(weights: Tensor, logits: Tensor) -> Tensor:
+        return 3 * (torch.tanh(weights * logits) ** 2).sum() + (weights * logits).sum() ** 2
+
+    def validation_at(weights: Tensor, logits: Tensor) -> Tensor:
+        return 0.01 * ((weights - logits) ** 2 * logits.cos()).sum()  # its gradient is below every clip norm
+
+    def gradient(logits: Tensor) -> Tensor:
+        return torch.autograd.grad(train_at(w, logits), w)[0]
+
+    factor = min(1.0, clip_norm / gradient(a).norm().item())
+    assert (factor < 1) == (clip_norm < 50)
+
+    def ahead(logits: Tensor) -> float:
+        moved = w - xi * (momentum * buffer + factor * gradient(logits) + decay * w)
+        return validation_at(moved, logits).item()
+
+    steps = 1e-5 * torch.eye(5, dtype=torch.float64)
+    truth = torch.tensor([(ahead(a + step) - ahead(a - step)) / 2e-5 for step in steps], dtype=torch.float64)
+    found = second_order(
+        lambda: train_at(w, a),
+        lambda: validation_at(w, a),
+        [w],
+        [a],
+        VirtualStep(xi, momentum, [buffer], [decay], clip_norm),
+        product=product,  # type: ignore[arg-type]
+    )[0]
+    assert torch.allclose(found, truth, rtol=1e-5 if product == "exact" else 1e-3, atol=1e-9)
 
 
 def test_weights_are_restored_after_an_error() -> None:

@@ -208,6 +208,8 @@ def cost(
         return
     assert architecture is not None
     found = describe_architecture(space, architecture, sizes=sizes, arguments=arguments)
+    if "uncounted" in found:
+        typer.echo(f"MACs leave out what has no counter: {', '.join(found['uncounted'])}", err=True)
     if device is not None:
         found |= latency.measured_latency(space, architecture, device, **common)
     if json:

@@ -51,21 +51,28 @@ def network_sizes(
 def describe_architecture(
     space: str, architecture: str, *, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The cost of one architecture of a space, built with `network_sizes` and the space's own arguments."""
+    """The cost of one architecture of a space, built with `network_sizes` and the space's own arguments.
+
+    "uncounted" is there only where operations without a counter run, see `ModuleCost`.
+    """
     from onepath import cost, spaces
 
     supernet = spaces.build(space, **sizes, **arguments)
     input_shape = spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
     parsed = supernet.space.parse(architecture)
-    return {
+    counted = cost.architecture_cost(supernet, parsed, input_shape)
+    described: dict[str, Any] = {
         "space": space,
         "architecture": str(parsed),
         "options": parsed.options,
-        "macs": cost.macs(supernet, parsed, input_shape),
+        "macs": counted.macs,
         "params": cost.params(supernet, parsed),
         "num_classes": sizes["num_classes"],
         "input_shape": list(input_shape),
     }
+    if counted.uncounted:
+        described["uncounted"] = dict(counted.uncounted)
+    return described
 
 
 def describe_devices() -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from onepath.errors import UserError
+from onepath.own_code import blaming_own_code
 
 INTERRUPTED = 128 + signal.SIGINT
 _CONTINUED = ("run", "train", "search", "retrain", "export", "report", "rank", "score")
@@ -38,7 +39,8 @@ def _call(arguments: list[str], debug: bool) -> tuple[int, str]:
     from onepath.cli.app import app
 
     try:
-        status = app(arguments, prog_name="onepath", standalone_mode=False)
+        with blaming_own_code():
+            status = app(arguments, prog_name="onepath", standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
         _show_traceback(debug)

@@ -279,6 +279,16 @@ Threads = Annotated[
 ]
 Batch = Annotated[int, typer.Option(min=1, help="Examples in one inference.")]
 LatencyPrecision = Annotated[str, typer.Option("--precision", help="Of the device: float32, bfloat16, ...")]
+OwnSpace = Annotated[
+    str | None,
+    typer.Option(
+        "--space", help="The run's own path/to/file.py:function, again: a directory chooses no code."
+    ),
+]
+OwnDevice = Annotated[
+    str | None,
+    typer.Option("--device", help="The run's own exec:command or path/to/file.py:Class, again."),
+]
 RunDirectoryPath = Annotated[str, typer.Option("--out", help="The run directory.")]
 
 

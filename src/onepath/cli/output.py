@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onepath.own_code import chooses_code
+from onepath.own_code import is_own
 
 
 def print_json(content: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ def _print_usage(path: Path, result: Mapping[str, Any]) -> None:
     """How the files are used."""
     preparing = result["preprocessing"]
     write(f"input      {preparing['summary']}")
-    code = f", space={result['space']!r}" if chooses_code(result["space"]) else ""
+    code = f", space={result['space']!r}" if is_own(result["space"]) else ""
     write(f"train      onepath.load_run({str(path)!r}{code}).model() is the module; model.pt2 cannot train()")
     if preparing["snippet"] is not None:
         write("run        these lines need no onepath:")

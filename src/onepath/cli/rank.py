@@ -42,7 +42,10 @@ def rank(
         str, typer.Option(help="The supernet's score: accuracy or loss on validation images, or both.")
     ] = "both",
     num: Annotated[int, typer.Option(min=1, help="Rows of the table, at random.")] = 300,
-    space: Annotated[str | None, typer.Option(help="With --proxy: the space of the table.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="With --proxy: the space of the table; else the run's own, again.")
+    ] = None,
+    device: o.OwnDevice = None,
     data: Annotated[str | None, typer.Option(help="With --proxy: where the batch comes from.")] = None,
     data_root: o.DataRoot = None,
     num_classes: o.NumClasses = None,
@@ -96,6 +99,8 @@ def rank(
             raise ConfigurationError(
                 "--within-limits are those of a run, but --proxy came; give --max-macs or --max-params"
             )
+        if device is not None:
+            raise ConfigurationError("--device is that of a run, but --proxy came; leave it out")
         names, page = score_names(proxy), page_path(out, str(space), "rank")
         limits = count_limits(max_macs, max_params)
         opened = open_scored_space(
@@ -123,7 +128,6 @@ def rank(
         )
     else:
         others = {
-            "--space": space,
             "--data": data,
             "--data-root": data_root,
             "--out": out,
@@ -135,7 +139,7 @@ def rank(
             "--space-argument": space_argument,
         }
         _check_run(run, truth, standalone, others)
-        found = _rank_run(str(run), truth, standalone, options, columns)
+        found = _rank_run(str(run), (space, device), truth, standalone, options, columns)
     if json:
         print_json(found)
     else:
@@ -143,13 +147,19 @@ def rank(
 
 
 def _rank_run(
-    run: str, truth: str | None, standalone: int | None, options: Any, columns: Mapping[str, Any]
+    run: str,
+    named: tuple[str | None, str | None],
+    truth: str | None,
+    standalone: int | None,
+    options: Any,
+    columns: Mapping[str, Any],
 ) -> dict[str, Any]:
     from onepath.cli.progress import make_progress
     from onepath.pipeline import Run
     from onepath.pipeline.ranking import rank_on_standalone, rank_on_table
 
-    with Run(None, Path(run), progress=make_progress()) as opened:
+    space, device = named
+    with Run(None, Path(run), progress=make_progress(), space=space, device=device) as opened:
         if standalone is not None:
             return rank_on_standalone(opened, standalone, options)
         return rank_on_table(opened, Path(str(truth)), options, **columns)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from onepath.cli import options as o
 from onepath.cli.output import print_json, print_result, write
+
+if TYPE_CHECKING:
+    from onepath.record import StageRow
 
 
 def _run_options(
@@ -98,50 +101,91 @@ def run(given: dict[str, Any]) -> None:
 @takes_run_options
 def train(given: dict[str, Any]) -> None:
     """Begin a run and train its supernet; with --out alone, continue the run there."""
-    asked = {name for name, value in given.items() if value is not None and name not in ("fresh", "json")}
-    only_out = asked == {"out"} and not given["fresh"]
-    _stage("train", given["out"], given["json"], None if only_out else _config(given), given["fresh"])
+    if continues(given):
+        _stage("train", given["out"], given["json"], named=(given["space"], given["device"]))
+    else:
+        _stage("train", given["out"], given["json"], _config(given), given["fresh"])
 
 
-def search(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+def search(
+    out: o.RunDirectoryPath, space: o.OwnSpace = None, device: o.OwnDevice = None, json: o.Json = False
+) -> None:
     """Search a run's trained supernet under its limits."""
-    _stage("search", out, json)
+    _stage("search", out, json, named=(space, device))
 
 
-def retrain(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+def retrain(
+    out: o.RunDirectoryPath, space: o.OwnSpace = None, device: o.OwnDevice = None, json: o.Json = False
+) -> None:
     """Retrain a run's winner and its random baseline, and test them."""
-    _stage("retrain", out, json)
+    _stage("retrain", out, json, named=(space, device))
 
 
-def export(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+def export(
+    out: o.RunDirectoryPath, space: o.OwnSpace = None, device: o.OwnDevice = None, json: o.Json = False
+) -> None:
     """Write a run's ONNX, torch.export and safetensors files, and compare them."""
-    _stage("export", out, json)
+    _stage("export", out, json, named=(space, device))
 
 
 def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
-    """Write a run's result.json and report.html."""
-    _stage("report", out, json)
+    """Write a run's result.json and report.html; of a run that is at work, the report of what there is."""
+    from onepath import pipeline
+    from onepath.cli.progress import make_progress
+
+    _tell("report", Path(out), pipeline.report(out, progress=make_progress()), json)
+
+
+def continues(given: Mapping[str, Any]) -> bool:
+    """Whether the options are those of a run directory that is there: --out, and the own code that it may confirm."""
+    from onepath.record.directory import CONFIG
+
+    asked = {name for name, value in given.items() if value is not None and name not in ("fresh", "json")}
+    if given["fresh"] or "out" not in asked or not asked <= {"out", "space", "device"}:
+        return False
+    return asked == {"out"} or (Path(given["out"]).expanduser() / CONFIG).is_file()
 
 
 def _config(given: dict[str, Any]) -> Any:
-    """The configuration of a run: what was given, over the file of --config, over that of the run in --out."""
+    """The configuration of a run: what was given, over the file of --config, over that of the run in --out.
+
+    Neither file may choose code.
+    """
     from onepath.pipeline import continued_config, make_config
+    from onepath.pipeline.resolving import confirmed
 
     own = {name: value for name, value in given.items() if name not in ("config", "fresh", "json")}
     options = o.merged(own, given["config"])
-    return make_config(options) if given["fresh"] else continued_config(options)
+    config = make_config(options) if given["fresh"] else continued_config(options)
+    if given["config"] is not None:
+        confirmed(config, Path(given["config"]), given["space"], given["device"])
+    return config
 
 
-def _stage(stage: str, out: str | None, json: bool, config: Any = None, fresh: bool = False) -> None:
+def _stage(
+    stage: str,
+    out: str | None,
+    json: bool,
+    config: Any = None,
+    fresh: bool = False,
+    named: tuple[str | None, str | None] = (None, None),
+) -> None:
     from onepath.cli.progress import make_progress
     from onepath.pipeline import Run, run_stage
 
     path = None if config is not None else Path(str(out))
-    with Run(config, path, fresh=fresh, progress=make_progress()) as opened:
+    space, device = named
+    with Run(config, path, fresh=fresh, progress=make_progress(), space=space, device=device) as opened:
         run_stage(opened, stage)
         directory = opened.directory.path
         row = opened.directory.store.stage(stage)
+    _tell(stage, directory, row, json)
+
+
+def _tell(stage: str, directory: Path, row: StageRow, json: bool) -> None:
     if json:
         print_json({"stage": stage, "path": str(directory), "done": row.done, "seconds": row.seconds})
-    else:
+    elif row.done:
         write(f"{stage} is done in {directory}, {row.seconds:.1f} s")
+    else:
+        write(f"the run in {directory} has not finished: report.html shows what there is")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from onepath.cost.architecture import layers, macs, params
-from onepath.cost.table import Kind, table
+from onepath.cost.architecture import Refuse, architecture_cost, layers, params, refuse_uncounted
+from onepath.cost.table import Kind, sweep, table
 from onepath.errors import ConfigurationError, SpaceError
 from onepath.nn import Supernet
 from onepath.space import CostTable
@@ -74,7 +74,13 @@ class _CountedConstraint(Constraint):
         return BoundConstraint(self.name, self.kind, self.maximum, costs, additive)
 
 
-def counter(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> tuple[Costs, CostTable | None]:
+def counter(
+    supernet: Supernet,
+    input_shape: tuple[int, ...],
+    kind: Kind,
+    *,
+    on_uncounted: Refuse = refuse_uncounted,
+) -> tuple[Costs, CostTable | None]:
     """A function that counts many architectures, and the additive table behind it where the space has one.
 
     Without a table each distinct architecture is counted by itself, once.
@@ -83,25 +89,44 @@ def counter(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> tup
         supernet: not changed; no data is run.
         input_shape: of one example, without the batch.
         kind: "macs", "params" or "layers".
+        on_uncounted: see `table`; called here at once, also where there is no table.
+
+    Raises:
+        ConfigurationError: some operation cannot be counted.
     """
-    space = supernet.space
     try:
-        additive = table(supernet, input_shape, kind)
+        additive = table(supernet, input_shape, kind, on_uncounted=on_uncounted)
     except SpaceError:
-        known: dict[tuple[int, ...], int] = {}
+        each = _Each(supernet, input_shape, kind)
+        if kind == "macs":
+            for indices, _ in sweep(supernet.space, [(name,) for name in supernet.space.names]):
+                each.count(indices)
+            if each.uncounted:
+                on_uncounted(each.uncounted)
+        return lambda matrix: np.array([each.count(row) for row in matrix.tolist()], dtype=np.int64), None
+    return lambda matrix: additive.costs(supernet.space, matrix), additive
 
-        def count(row: npt.NDArray[np.integer]) -> int:
-            architecture = space.architecture([int(index) for index in row])
-            if architecture.indices not in known:
-                known[architecture.indices] = (
-                    macs(supernet, architecture, input_shape)
-                    if kind == "macs"
-                    else {"params": params, "layers": layers}[kind](supernet, architecture)
-                )
-            return known[architecture.indices]
 
-        return lambda matrix: np.array([count(row) for row in matrix], dtype=np.int64), None
-    return lambda matrix: additive.costs(space, matrix), additive
+class _Each:
+    """Counts architecture by architecture, each once."""
+
+    def __init__(self, supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> None:
+        self.supernet, self.input_shape, self.kind = supernet, input_shape, kind
+        self.uncounted: dict[str, str] = {}
+        self._known: dict[tuple[int, ...], int] = {}
+
+    def count(self, indices: Sequence[int]) -> int:
+        """The cost of the architecture of these option indices."""
+        architecture = self.supernet.space.architecture(indices)
+        if architecture.indices not in self._known:
+            if self.kind == "macs":
+                cost = architecture_cost(self.supernet, architecture, self.input_shape)
+                self.uncounted.update(cost.uncounted)
+                number = cost.macs
+            else:
+                number = {"params": params, "layers": layers}[self.kind](self.supernet, architecture)
+            self._known[architecture.indices] = number
+        return self._known[architecture.indices]
 
 
 class MaxMacs(_CountedConstraint):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
+from torch import nn
 
-from onepath.cost.architecture import architecture_cost
-from onepath.cost.count import is_layer
+from onepath.cost.architecture import Refuse, cost_with_origins, refuse_uncounted, shape_twin
+from onepath.cost.shape_only import is_layer
 from onepath.errors import SpaceError
 from onepath.nn import Supernet
 from onepath.space import CostTable, CostTerm, SearchSpace
@@ -29,7 +30,13 @@ class HasCostTable(Protocol):
         """The table for inputs of a shape (without the batch)."""
 
 
-def table(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> CostTable:
+def table(
+    supernet: Supernet,
+    input_shape: tuple[int, ...],
+    kind: Kind,
+    *,
+    on_uncounted: Refuse = refuse_uncounted,
+) -> CostTable:
     """The cost of every option of every choice, so that an architecture's cost is a sum.
 
     Each layer's cost depends on a few choices: those of its own sizes and those that put it into the path.
@@ -40,6 +47,9 @@ def table(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> CostT
         supernet: not changed; no data is run.
         input_shape: of one example, without the batch.
         kind: "macs", "params", or "layers": convolutions and linear layers.
+        on_uncounted: called with the operations that have no counter, as `ModuleCost.uncounted`, where
+            multiply-accumulates are asked for and some architecture runs any; by default it raises. Where it returns,
+            the table leaves them out.
 
     Returns:
         A table of exact integers, equal to the direct count for every architecture.
@@ -47,9 +57,17 @@ def table(supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> CostT
     Raises:
         SpaceError: the cost does not split into terms of at most 4,096 joint options, or the terms do not add
             up.
+        ConfigurationError: some operation cannot be counted.
     """
-    space = supernet.space
     twins = _Measured(supernet, input_shape, kind)
+    result = _table(supernet, input_shape, twins)
+    if twins.uncounted:
+        on_uncounted(twins.uncounted)
+    return result
+
+
+def _table(supernet: Supernet, input_shape: tuple[int, ...], twins: _Measured) -> CostTable:
+    space, kind = supernet.space, twins.kind
     if isinstance(supernet.module, HasCostTable):
         known = supernet.module.cost_table(input_shape, kind)
         _check(known, twins)
@@ -76,21 +94,53 @@ class _Measured:
         self.supernet, self.input_shape, self.kind = supernet, input_shape, kind
         self.space = supernet.space
         self.choices_of = dependencies(supernet)
+        self.uncounted: dict[str, str] = {}
 
     def cost_by_choices(self, indices: Sequence[int]) -> dict[tuple[str, ...], int]:
         """Names of choices -> summed cost of the layers that depend on just these."""
         architecture = self.space.architecture(indices)
-        cost, origins = architecture_cost(self.supernet, architecture, self.input_shape)
-        result: dict[tuple[str, ...], int] = {}
-        for module, path in origins.items():
-            own = cost.macs_by_module.get(module, 0)
+        if self.kind != "macs":
+            model, origins = shape_twin(self.supernet).extract_with_origins(architecture, inherit=False)
             if self.kind == "params":
-                own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-            elif self.kind == "layers":
-                own = int(is_layer(module))
+                return self._params(origins)
+            return self._summed({module: int(is_layer(module)) for module in model.modules()}, origins)
+        cost, origins = cost_with_origins(self.supernet, architecture, self.input_shape)
+        self.uncounted.update(cost.uncounted)
+        return self._summed(cost.macs_by_module, origins)
+
+    def _summed(
+        self, costs: Mapping[nn.Module, int], origins: Mapping[nn.Module, str]
+    ) -> dict[tuple[str, ...], int]:
+        result: dict[tuple[str, ...], int] = {}
+        for module, own in costs.items():
+            if module not in origins:
+                raise SpaceError(
+                    f"a cost table needs modules that come from the supernet's, but a {type(module).__name__} with "
+                    f"{own} {self.kind} does not. Count each architecture instead."
+                )
             if own:
-                names = self.choices_of[path]
+                names = self.choices_of[origins[module]]
                 result[names] = result.get(names, 0) + own
+        return result
+
+    def _params(self, origins: Mapping[nn.Module, str]) -> dict[tuple[str, ...], int]:
+        """Every parameter once: one that several modules share goes to the one that is there in any case."""
+        owners: dict[nn.Parameter, tuple[str, ...]] = {}
+        for module, path in origins.items():
+            names = self.choices_of[path]
+            for parameter in module.parameters(recurse=False):
+                other = owners.setdefault(parameter, names)
+                if not names:
+                    owners[parameter] = names
+                elif other and other != names:
+                    raise SpaceError(
+                        "a cost table needs shared parameters whose modules depend on the same choices, but one at "
+                        f"{path} depends on {', '.join(names)} and elsewhere on {', '.join(other)}. Count each "
+                        "architecture instead."
+                    )
+        result: dict[tuple[str, ...], int] = {}
+        for parameter, names in owners.items():
+            result[names] = result.get(names, 0) + parameter.numel()
         return result
 
 

@@ -24,6 +24,7 @@ from onepath.pipeline.methods import METHODS
 from onepath.pipeline.relaxed_options import check_relaxed_options
 from onepath.pipeline.scored import parse_prefilter
 
+_PATHS = ("data", "test_data", "data_root", "latency_table")
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]?)")
 
@@ -262,7 +263,7 @@ class RunConfig(BaseModel):
     def directory(self) -> Path:
         """The run directory: `out`, or `runs/<data>-<space>-<method>`."""
         if self.out is not None:
-            return Path(self.out)
+            return Path(self.out).expanduser()
         return Path("runs") / f"{_label(self.data)}-{_label(self.space)}-{self.method}"
 
 
@@ -284,12 +285,14 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
     names += [
         name for name in ("data", "test_data") if config.data_root is None or _is_path(getattr(config, name))
     ]
-    return config.model_copy(update={name: _absolute(getattr(config, name)) for name in names})
+    return config.model_copy(update={name: absolute(getattr(config, name)) for name in names})
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two configurations, as "option: old -> new"; where the run is kept does not count."""
-    names = [name for name in {**old, **new} if name != "out" and old.get(name) != new.get(name)]
+    names = [
+        name for name in {**old, **new} if name != "out" and not _is_same(name, old.get(name), new.get(name))
+    ]
     return [f"{name}: {_show(old.get(name))} -> {_show(new.get(name))}" for name in names]
 
 
@@ -316,14 +319,22 @@ def _is_path(value: str | None) -> bool:
     return value is not None and ("/" in value or Path(value).suffix != "")
 
 
-def _absolute(value: str | None) -> str | None:
+def _is_same(name: str, old: object, new: object) -> bool:
+    if name in _PATHS and isinstance(old, str) and isinstance(new, str):
+        return Path(old).expanduser().resolve() == Path(new).expanduser().resolve()
+    return old == new
+
+
+def absolute(value: str | None) -> str | None:
+    """A path of an existing file, or of code in one, as an absolute path; other texts as they are."""
     if value is None:
         return None
     path, separator, function = value.rpartition(":") if ".py:" in value else (value, "", "")
     # "digits" is the bundled data, even beside a folder called so.
     if value in ("digits", "shufflenet", "zennas") and not separator:
         return value
-    return f"{Path(path).expanduser().absolute()}{separator}{function}" if Path(path).exists() else value
+    file = Path(path).expanduser()
+    return f"{file.absolute()}{separator}{function}" if file.exists() else value
 
 
 def _label(name: str) -> str:

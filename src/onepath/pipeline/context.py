@@ -11,17 +11,29 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
+from onepath.own_code import blaming_own_code
 from onepath.pipeline.config import RunConfig, differences, make_config
 from onepath.pipeline.latencies import Latencies
 from onepath.pipeline.materials import Materials
 from onepath.pipeline.methods import METHODS
 from onepath.pipeline.progress import Progress, SilentProgress
-from onepath.pipeline.resolving import check_early, describe, resolve
+from onepath.pipeline.resolving import (
+    CODE,
+    check_early,
+    check_sources,
+    confirmed,
+    describe,
+    resolve,
+    same_code,
+    sources,
+)
 from onepath.randomness import generator
-from onepath.record import RunDirectory, StageRow
+from onepath.record import RunDirectory, StageRow, save_tensors
 from onepath.record.directory import LATENCY_TABLE
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from onepath.cost import Constraint
     from onepath.cost.table import Kind
     from onepath.latency import LatencyPredictor
@@ -46,6 +58,9 @@ class Run(Materials):
         fresh: delete an old run in the directory first.
         progress: where to tell.
         checkpoint_seconds: time between two saves of an unfinished training.
+        space: without `config`: the own space that the directory's configuration may confirm, see `confirmed`.
+        device: likewise.
+        reads_only: without `config`: the run is read alone, for which none of the user's own code is run.
 
     Attributes:
         is_announced: whether the data have been described.
@@ -67,6 +82,9 @@ class Run(Materials):
         fresh: bool = False,
         progress: Progress | None = None,
         checkpoint_seconds: float = 20.0,
+        space: str | None = None,
+        device: str | None = None,
+        reads_only: bool = False,
     ) -> None:
         self.progress: Progress = SilentProgress() if progress is None else progress
         self.checkpoint_seconds = checkpoint_seconds
@@ -75,15 +93,22 @@ class Run(Materials):
         if path is None:
             assert config is not None, "a run without a path needs a configuration"
             path = config.directory()
+        path = path.expanduser()
         self.directory = RunDirectory(path, create=config is not None)
         try:
             # What takes long here is loading the data, and fitting a width.
             self.progress.begin("preparing", 1)
             stored = None if fresh else self.directory.read_config()
-            facts = self.directory.store.stage("data").record if stored is not None else {}
-            super().__init__(path, _asked(path, config, stored), facts, data)
+            facts = self.directory.facts() if stored is not None else {}
+            if config is None:
+                assert stored is not None, "RunDirectory has checked that there is a configuration"
+                config = _stored_config(path, stored)
+                config = config if reads_only else confirmed(config, path, space, device, facts)
+            digests = self.directory.store.digests() if stored is not None else {}
+            super().__init__(path, _asked(config, stored), facts, data, digests, reads_only=reads_only)
             self.has_begun = stored is not None
-            self._settle(stored, fresh)
+            with blaming_own_code():
+                self._settle(stored, fresh)
             self.progress.finish()
         except BaseException:
             self.progress.finish()
@@ -100,14 +125,15 @@ class Run(Materials):
         self.close()
 
     def close(self) -> None:
-        """Give the directory free, and those of further limits."""
+        """Release the directory, and those of further limits."""
         for other in self.others or ():
             other.close()
         self.directory.close()
 
     def _settle(self, stored: Mapping[str, Any] | None, fresh: bool) -> None:
         """Fix the configuration and the facts about the data, or compare them with those of the directory."""
-        check_early(self.config, is_new=stored is None)
+        if not self.reads_only:
+            check_early(self.config, is_new=stored is None)
         facts = self.facts or describe(self.task)
         self.config, facts = resolve(self.config, facts)
         if stored is not None:
@@ -123,24 +149,32 @@ class Run(Materials):
                 check(self.blank.space)
             self.check_limits(self.latencies.check_given())
             facts["space_fingerprint"] = self.blank.space.fingerprint
+            facts["sources"] = sources(self.config)
             if fresh:
                 # Not earlier: a mistake in the new options must not cost the old run.
                 self.directory.clear(keep=self._kept_table())
-            self.directory.write_config(self.config.model_dump(mode="json"))
+            self.directory.begin(self.config.model_dump(mode="json"), facts)
             self.has_begun = True
         if not self.facts:
-            self.directory.store.put_stage(StageRow("data", done=True, record=facts))
             self.facts = facts
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         defaults = RunConfig().model_dump(mode="json")
         old = _ONE_BY_ONE | (_OLD_RULE if "rule" in METHODS[self.config.method].options else {})
-        changed = differences({**defaults, **old, **stored}, self.config.model_dump(mode="json"))
+        asked = self.config.model_dump(mode="json")
+        moved = {
+            name: asked[name]
+            for name in CODE
+            if stored.get(name) and asked[name] and same_code(name, stored[name], asked[name], self.facts)
+        }
+        changed = differences({**defaults, **old, **stored, **moved}, asked)
         if changed:
             raise RunDirectoryError(
                 f"a run continues with the configuration it began with, but {self.directory.path} has another "
                 f"({'; '.join(changed)}); give another --out, or start over with --fresh"
             )
+        if not self.reads_only:
+            check_sources(self.config, self.facts)
 
     def _kept_table(self) -> tuple[str, ...]:
         """The table of the old run, if it took minutes to measure and fits the new one."""
@@ -149,7 +183,7 @@ class Run(Materials):
 
         file = self.path / LATENCY_TABLE
         given = self.config.latency_table
-        if given is not None and Path(given) == file.absolute():
+        if given is not None and Path(given).resolve() == file.resolve():
             return (LATENCY_TABLE,)
         if given is not None or self.config.max_latency_ms is None or not file.is_file():
             return ()
@@ -230,12 +264,16 @@ class Run(Materials):
         By table where the space has one, which is a thousand times faster than counting one by one.
         """
         from onepath.cost import counter
+        from onepath.cost.architecture import name_uncounted
+
+        def say(uncounted: Mapping[str, str]) -> None:
+            self.progress.note(f"MACs leave out what has no counter: {name_uncounted(uncounted)}")
 
         found: dict[str, Costs] = {limit.unit: limit.costs for limit in self.counted.limits}
         kinds: tuple[Kind, ...] = ("macs", "params")
         for kind in kinds:
             if kind not in found:
-                found[kind] = counter(self.blank, self.input_shape, kind)[0]
+                found[kind] = counter(self.blank, self.input_shape, kind, on_uncounted=say)[0]
         return found
 
     def _announce(self) -> None:
@@ -248,6 +286,15 @@ class Run(Materials):
             for note in facts["notes"]:
                 self.progress.note(note)
 
+    def save_weights(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep the weights of a finished training, and their digest."""
+        self.keep_digest(name, save_tensors(self.directory.weights_path(name), tensors))
+
+    def keep_digest(self, name: str, digest: str) -> None:
+        """Keep the digest of the weights of a finished training."""
+        self.digests[name] = digest
+        self.directory.store.put_digest(name, digest)
+
     def is_done(self, stage: str) -> bool:
         """Whether a stage has finished."""
         return self.directory.store.stage(stage).done
@@ -259,7 +306,8 @@ class Run(Materials):
         clock = StageClock(self.directory, name)
         clock.save()
         try:
-            yield clock
+            with blaming_own_code():
+                yield clock
         except BaseException:
             # The error that ended the stage matters more than one in noting its time.
             with contextlib.suppress(UserError):
@@ -302,11 +350,8 @@ class StageClock:
         self._saved = time.monotonic()
 
 
-def _asked(path: Path, config: RunConfig | None, stored: Mapping[str, Any] | None) -> RunConfig:
-    """The options asked for, or those of the directory; what they leave to the machine is as the run began."""
-    if config is None:
-        assert stored is not None, "RunDirectory has checked that there is a configuration"
-        config = _stored_config(path, stored)
+def _asked(config: RunConfig, stored: Mapping[str, Any] | None) -> RunConfig:
+    """The options asked for; what they leave to the machine is as the run began."""
     if stored is None:
         return config
     taken: dict[str, Any] = {}

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onepath.errors import ConfigurationError, RunDirectoryError, shown
-from onepath.own_code import chooses_code
+from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.own_code import is_own
 from onepath.pipeline.config import RunConfig, differences, make_config
+from onepath.pipeline.resolving import CODE, confirmed
 from onepath.record.directory import CONFIG, read_config
-
-_LONG = 400  # characters of a path that is to be copied
-_FIRST = ("data", "space", "method")
 
 
 def continued_config(given: Mapping[str, Any]) -> RunConfig:
@@ -28,24 +26,25 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
         ConfigurationError: an option is wrong, or the directory names code of one's own that was not given again.
         RunDirectoryError: what is given does not fit the run in the directory.
     """
-    path = Path(given.get("out") or "")
+    path = Path(given.get("out") or "").expanduser()
     if given.get("out") is None or not os.path.isfile(path / CONFIG):  # false for what is no path
         return make_config(given)
     stored = read_config(path) or {}
-    for name in ("space", "device"):
-        if name not in given and chooses_code(stored.get(name)):
-            raise needs_code(path, name, str(stored[name]), f"--{name} {shown(stored[name], _LONG)}")
+    try:
+        began = make_config(stored)
+    except ConfigurationError as error:
+        raise RunDirectoryError(f"{path} must hold a configuration of this onepath, but {error}") from error
+    if any(name not in given and is_own(getattr(began, name)) for name in CODE):
+        confirmed(began, path, given.get("space"), given.get("device"))
     try:
         config = make_config({**stored, **given})
     except ConfigurationError as error:
-        changed = _changed(stored, make_config(given), given)  # what is wrong by itself is said so
-        if not changed:
-            raise RunDirectoryError(
-                f"{path} must hold a configuration of this onepath, but {error}"
-            ) from error
-        raise _another(path, changed) from error
+        # What is wrong by itself is said so.
+        raise _another(path, _changed(stored, make_config(given), given)) from error
     # Of what the rest follows from, other values would cost time before they are refused.
-    if any(getattr(config, name) != stored.get(name) for name in _FIRST if name in given):
+    is_moved = is_own(config.space) and is_own(began.space)
+    first = ("data", "method") if is_moved else ("data", "method", "space")
+    if any(getattr(config, name) != getattr(began, name) for name in first):
         raise _another(path, _changed(stored, config, given))
     return config
 
@@ -61,12 +60,4 @@ def _another(path: Path, changed: Sequence[str]) -> RunDirectoryError:
     return RunDirectoryError(
         f"a run continues with the configuration it began with, but {path} has another ({'; '.join(changed)}); "
         "leave these out, give another --out, or start over with --fresh"
-    )
-
-
-def needs_code(path: Path, name: str, code: str, how: str) -> ConfigurationError:
-    """The one line where a run directory names code that only its user may choose."""
-    return ConfigurationError(
-        f"the {name} of {path} is code of your own, {shown(code, _LONG)}, which a file may not choose; read it, and "
-        f"give it again: {how}"
     )

@@ -39,7 +39,7 @@ def export_stage(run: Run) -> None:
         start = store.stage("retrain").record["exported"]
         winner = next(row for row in store.networks() if (row.role, row.start) == ("winner", start))
         architecture = run.blank.space.parse(winner.architecture)
-        model = run.network(architecture, start, run.directory.weights_path(f"winner-{start}"))
+        model = run.network(architecture, start, f"winner-{start}")
         run.directory.write_json(
             ARCHITECTURE,
             {

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
 from onepath.record import StageRow
-from onepath.record.directory import LATENCY_PREDICTOR, LATENCY_TABLE
+from onepath.record.atomic import damaged_error
+from onepath.record.directory import LATENCY_PREDICTOR, LATENCY_TABLE, TRIALS
 
 if TYPE_CHECKING:
     from onepath.latency import Device, Latency, LatencyPredictor, MaxLatency, Reference
@@ -81,7 +82,16 @@ class Latencies:
             else:
                 self._given.save(run.path / _file_name(self._given))
             clock.record = {"file": _file_name(self._given), **_trust(self._given)}
+            run.directory.save_file_digest(clock.record["file"])
             run.check_limits(self._given)
+
+    @property
+    def file(self) -> str:
+        """Name of the table or predictor in the run directory, once `prepare` has put it there."""
+        name = self._run.directory.store.stage(PROFILE).record.get("file")
+        if name not in (LATENCY_TABLE, LATENCY_PREDICTOR):
+            raise damaged_error(self._run.path / TRIALS)
+        return str(name)
 
     def check_given(self) -> LatencyPredictor | None:
         """The table that came with the configuration, if one did and it is of this space and device.
@@ -155,7 +165,9 @@ class Latencies:
 
         run = self._run
         if run.has_begun and run.is_done(PROFILE):
-            return load_predictor(run.path / run.directory.store.stage(PROFILE).record["file"])
+            if not run.directory.is_as_written(self.file):
+                raise damaged_error(run.path / self.file)
+            return load_predictor(run.path / self.file)
         assert run.config.latency_table is not None, "without a file it is profiled"
         return load_predictor(run.config.latency_table)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.pipeline.config import RunConfig
 from onepath.pipeline.methods import METHODS
-from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, describe, make_recipe
+from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, confirmed, describe, make_recipe
 from onepath.record import load_tensors
 from onepath.record.directory import weights_path
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from onepath.data import Task
     from onepath.nn import Supernet
@@ -34,12 +34,29 @@ class Materials:
         config: its options.
         facts: see `describe`; empty before the data have been seen.
         data: a task or arrays given in Python, in place of `config.data`.
+        digests: of the weights on the disk.
+        reads_only: whether none of the user's own code may be run.
+
+    Attributes:
+        reads_only: as given.
+        digests: name of a training -> digest of the file of its weights, as far as it is known.
     """
 
-    def __init__(self, path: Path, config: RunConfig, facts: Mapping[str, Any], data: object = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: RunConfig,
+        facts: Mapping[str, Any],
+        data: object = None,
+        digests: Mapping[str, str] | None = None,
+        *,
+        reads_only: bool = False,
+    ) -> None:
         self.path = path
         self.config = config
         self.facts = dict(facts)
+        self.digests = dict(digests or {})
+        self.reads_only = reads_only
         self._data = data
 
     @property
@@ -78,6 +95,8 @@ class Materials:
 
     def build_supernet(self) -> Supernet:
         """A supernet with its initial weights, the same at every call."""
+        if self.reads_only:
+            self.config = confirmed(self.config, self.path)
         return build_supernet(self.config, self.facts or describe(self.task))
 
     @cached_property
@@ -94,7 +113,7 @@ class Materials:
         """The supernet with the trained weights, read from the disk so that every process sees the same one."""
         supernet = self.build_supernet()
         try:
-            supernet.load_state_dict(load_tensors(weights_path(self.path, SUPERNET)))
+            supernet.load_state_dict(self.weights(SUPERNET))
         except RuntimeError as error:
             raise self.changed_space() from error
         return supernet.eval()
@@ -132,13 +151,20 @@ class Materials:
         recipe = self.recipe(retrain=False)
         return recipe.epochs * self.task.updates_per_epoch(recipe.batch_size)
 
-    def network(self, architecture: Architecture, start: str, weights: Path | None = None) -> nn.Module:
-        """The stand-alone network in eval mode, with the weights in a file if one is given."""
+    def weights(self, name: str) -> dict[str, Tensor]:
+        """The weights of a finished training; RunDirectoryError where they are not as they were written."""
+        return load_tensors(weights_path(self.path, name), self.digests.get(name))
+
+    def network(self, architecture: Architecture, start: str, name: str | None = None) -> nn.Module:
+        """The stand-alone network in eval mode, with the weights of the training of this name if one is given."""
         import torch
 
         model = self.blank.extract(architecture, inherit=start == "inherited")
-        if weights is not None:
-            model.load_state_dict(load_tensors(weights))
+        if name is not None:
+            try:
+                model.load_state_dict(self.weights(name))
+            except RuntimeError as error:
+                raise self.changed_space() from error
         if len(self.input_shape) == 3:
             model.to(memory_format=torch.channels_last)
         return model.eval()

@@ -55,6 +55,7 @@ def train_at_once(
         path=str(run.path.absolute()),
         config=run.config.model_dump(mode="json"),
         facts=run.facts,
+        digests=run.digests,
         threads=shared_threads(num_workers),
         checkpoint_seconds=run.checkpoint_seconds,
     )
@@ -168,7 +169,7 @@ class _Team:
             worker.train(self._waiting.popleft() if self._waiting else None)
             self._bar.trained(network.name)
             curve = [TrainingPoint(*values) for values in message["curve"]]
-            self._on_trained(network, TrainedNetwork(message["validation"], curve))
+            self._on_trained(network, TrainedNetwork(message["validation"], curve, message["weights"]))
         else:
             worker.train(None)
             error = decode_error(message) if kind == "error" else None

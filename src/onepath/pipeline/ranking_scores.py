@@ -65,6 +65,7 @@ def rank_scores(
         DataError: the table does not fit the space.
     """
     from onepath.cost import counter
+    from onepath.cost.architecture import name_uncounted
     from onepath.estimate import TableEstimator, one_row_per_network
     from onepath.report.ranking import ranking_page
 
@@ -98,8 +99,10 @@ def rank_scores(
         )
         values = {name: _column(store, setting, name, networks) for name in names}
     matrix = supernet.space.matrix(networks.architectures)
+    uncounted: dict[str, str] = {}
     costs = {
-        kind: counter(supernet, shape, kind)[0](matrix).astype(float).tolist() for kind in ("macs", "params")
+        kind: counter(supernet, shape, kind, on_uncounted=uncounted.update)[0](matrix).astype(float).tolist()
+        for kind in ("macs", "params")
     }
     source = (
         f"{len(inputs)} training images of {data.name}"
@@ -107,6 +110,8 @@ def rank_scores(
         else f"{len(inputs)} random inputs"
     )
     notes = [*row_notes(networks, table.name), f"Each score is of fresh weights and one batch: {source}."]
+    if uncounted:
+        notes.append(f"MACs leave out what has no counter: {name_uncounted(uncounted)}.")
     title = f"Scores without training against {table.name}"
     study = make_study(
         title, f"{found.accuracy_column} of {table.name}", notes, networks, values, costs, options

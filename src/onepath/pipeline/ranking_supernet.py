@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from onepath.pipeline.materials import SUPERNET
 from onepath.pipeline.ranking_study import RankOptions
 from onepath.randomness import generator
 from onepath.record import EstimateStore
+from onepath.record.atomic import file_digest
 from onepath.record.estimates import ESTIMATES
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def estimate_by_supernet(
 
     config = run.config
     calibration, validation = _num_images(run, options)
-    content = run.directory.weights_path(SUPERNET).read_bytes()
-    setting = f"supernet {hashlib.sha256(content).hexdigest()[:16]}, calibration {calibration}, validation {validation}"
+    digest = file_digest(run.directory.weights_path(SUPERNET)) or ""
+    setting = f"supernet {digest[:16]}, calibration {calibration}, validation {validation}"
     with EstimateStore(run.path / ESTIMATES) as store:
         known = store.read(setting)
         left = [architecture for architecture in architectures if str(architecture) not in known]

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onepath import __version__
-from onepath.errors import ConfigurationError, RunDirectoryError, shown
-from onepath.own_code import chooses_code
+from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
-from onepath.pipeline.continuing import needs_code
 from onepath.pipeline.fronts import front_result
 from onepath.pipeline.latencies import MEASURED
 from onepath.pipeline.materials import Materials
 from onepath.pipeline.methods import METHODS
+from onepath.pipeline.resolving import check_sources, confirmed
 from onepath.pipeline.scored import score_result
 from onepath.pipeline.several import winners
 from onepath.rank_correlation import rank_correlation
@@ -38,8 +37,8 @@ class Result:
     Attributes:
         path: the run directory.
         result: the content of `result.json`; empty before the run has finished.
-        space: the run's own code, `path/to/file.py:function`, where its space is that; None: nothing of one's own is
-            run.
+        space: path/to/file.py:function of a run in a space of the user's own, which the run directory may confirm, but
+            not choose.
     """
 
     path: Path
@@ -95,7 +94,7 @@ class Result:
         start = self._stage("export", "the retrained network")["start"]
         model = self._materials.blank.extract(self.architecture, inherit=start == "inherited")
         try:
-            model.load_state_dict(load_tensors(self.path / WEIGHTS))
+            model.load_state_dict(load_tensors(self.path / WEIGHTS, self._record.digests.get(WEIGHTS)))
         except RuntimeError as error:
             raise self._materials.changed_space() from error
         return model.eval()
@@ -122,28 +121,16 @@ class Result:
     @property
     def _materials(self) -> Materials:
         """What networks are built from; new ones at every call, so that the caller may change them."""
-        facts = self._stage("data", "a network")
-        stored = str(self.config["space"])
-        if chooses_code(stored) and self.space is None:
-            raise needs_code(
-                self.path,
-                "space",
-                stored,
-                f"onepath.load_run({str(self.path)!r}, space={shown(stored, 400)})",
-            )
+        facts, record = self._stage("data", "a network"), self._record
         try:
-            config = make_config(self.config)
-            if self.space is not None:
-                config = config.model_copy(update={"space": make_config({"space": self.space}).space})
+            config = make_config(record.config)
         except ConfigurationError as error:
             raise RunDirectoryError(
                 f"{self.path} must hold a configuration of this onepath, but {error}"
             ) from error
-        if config.space != stored and not chooses_code(stored):
-            raise ConfigurationError(
-                f"space is for a run whose space is code of one's own, but {self.path} has {stored}; leave it out"
-            )
-        return Materials(self.path, config, facts)
+        config = confirmed(config, self.path, self.space, config.device, facts)
+        check_sources(config, facts)
+        return Materials(self.path, config, facts, digests=record.digests)
 
     def _stage(self, name: str, what: str) -> dict[str, Any]:
         """The record of a finished stage."""
@@ -173,7 +160,7 @@ def load_run(path: str | Path, *, space: str | Path | None = None) -> Result:
     Example:
         ``model = onepath.load_run("runs/digits-shufflenet-spos").model().train()``
     """
-    found = Result(Path(path), {}, None if space is None else str(space))
+    found = Result(Path(path).expanduser(), {}, None if space is None else str(space))
     return replace(found, result=found._record.result)
 
 
@@ -205,8 +192,8 @@ def make_result(run: Run) -> dict[str, Any]:
             "max_latency_ms": config.limit_ms,
             "device": config.device,
         },
-        "space_size": run.blank.space.size,
-        "architecture": run.blank.space.parse(winner.architecture).options,
+        "space_size": stages["search"].record["space_size"],
+        "architecture": stages["search"].record["active"],
         "cost": {
             "macs": winner.macs,
             "params": winner.params,

@@ -152,6 +152,7 @@ def _store(run: Run, network: PlannedNetwork, trained: TrainedNetwork) -> None:
         retrained_test=None,
         seconds=trained.seconds,
     )
+    run.keep_digest(network.name, trained.weights)
     run.directory.store.put_network(row)
     run.directory.checkpoint(network.name).remove()
 

@@ -70,6 +70,7 @@ def score_space(
         InfeasibleError: no architecture meets the limits.
     """
     from onepath.cost import counter
+    from onepath.cost.architecture import name_uncounted
     from onepath.estimate import mean_ranks, score_definition
     from onepath.report.scores import scores_page
 
@@ -102,7 +103,14 @@ def score_space(
     seconds = time.perf_counter() - began
     values = {name: [row[name].value for row in found] for name in names}
     matrix = supernet.space.matrix(architectures)
-    macs, params = (counter(supernet, shape, kind)[0](matrix).tolist() for kind in ("macs", "params"))
+    shown = SilentProgress() if progress is None else progress
+
+    def say(uncounted: Mapping[str, str]) -> None:
+        shown.note(f"MACs leave out what has no counter: {name_uncounted(uncounted)}")
+
+    macs, params = (
+        counter(supernet, shape, kind, on_uncounted=say)[0](matrix).tolist() for kind in ("macs", "params")
+    )
     rows: list[dict[str, Any]] = [
         {
             "architecture": str(architecture),

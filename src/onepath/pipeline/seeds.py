@@ -18,7 +18,6 @@ from onepath.pipeline.relaxed import architecture_record
 from onepath.pipeline.resolving import build_supernet
 from onepath.pipeline.searching import algorithm_seed, inherited_estimator
 from onepath.randomness import generator
-from onepath.record import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from onepath.nn import Supernet
@@ -51,9 +50,7 @@ def train_searches(run: Run, clock: StageClock, follow: Follow) -> None:
             f"seed {seed}: derived architecture {finished[-1]['derived']['inherited_validation']:.4f} in validation"
         )
     best = max(finished, key=lambda search: _score(search["derived"]))
-    save_tensors(
-        run.directory.weights_path(SUPERNET), load_tensors(run.directory.weights_path(_name(best["seed"])))
-    )
+    run.save_weights(SUPERNET, run.weights(_name(best["seed"])))
     clock.record["architecture"] = {
         **best["architecture"],
         "seed": best["seed"],
@@ -101,7 +98,7 @@ def _train(
         on_update=on_update,
         counts=counts,
     )
-    save_tensors(run.directory.weights_path(name), supernet.state_dict())
+    run.save_weights(name, supernet.state_dict())
     return {"architecture": architecture_record(architecture), "counts": counts.state_dict()}
 
 
@@ -135,7 +132,7 @@ def _derived(run: Run, record: dict[str, Any], seed: int) -> dict[str, Any]:
     architecture = derive_within(
         relaxation, run.feasible.limits, seed=algorithm_seed(run, 0), rule=rule_of(run.config)
     )
-    supernet.load_state_dict(load_tensors(run.directory.weights_path(_name(seed))))
+    supernet.load_state_dict(run.weights(_name(seed)))
     estimate = inherited_estimator(run, supernet.eval()).estimate(architecture)
     macs, params = run.cost(architecture)
     last = record["points"][-1]

@@ -13,8 +13,9 @@ from onepath.pipeline.context import Run
 from onepath.pipeline.latencies import PROFILE
 from onepath.pipeline.materials import SUPERNET
 from onepath.pipeline.methods import METHODS
-from onepath.record import RunDirectory, StageRow, load_tensors, save_tensors
-from onepath.record.directory import LIMIT_FOLDERS, RESULT
+from onepath.record import RunDirectory, StageRow, save_tensors
+from onepath.record.atomic import damaged_error
+from onepath.record.directory import CONFIG, LIMIT_FOLDERS, RESULT, TRIALS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,9 @@ def open_others(run: Run) -> list[Run]:
                 None,
                 folder(run, ms),
                 data=None if run.is_loadable else run.task,
+                space=run.config.space,
+                device=run.config.device,
+                reads_only=run.reads_only,
                 progress=run.progress,
                 checkpoint_seconds=run.checkpoint_seconds,
             )
@@ -54,20 +58,24 @@ def _make(run: Run, ms: float) -> None:
         if directory.read_config() is None:
             config = {**run.config.model_dump(mode="json"), "max_latency_ms": [ms], "out": str(path)}
             directory.write_config(config)
-        store = directory.store
+        store, made = directory.store, f"{path.name}/{CONFIG}"
         if store.stage("train").done:
             return
+        if made in run.directory.store.digests():
+            raise damaged_error(path / TRIALS)
         if METHODS[run.config.method].sampler is not None:
-            save_tensors(directory.weights_path(SUPERNET), load_tensors(run.directory.weights_path(SUPERNET)))
+            digest = save_tensors(directory.weights_path(SUPERNET), run.weights(SUPERNET))
+            store.put_digest(SUPERNET, digest)
         for point in run.directory.store.curves().get(SUPERNET, []):
             store.add_point(point)
         profiled = run.directory.store.stage(PROFILE)
-        file = profiled.record["file"]
+        file = run.latencies.file
         shutil.copyfile(run.path / file, path / file)
         store.put_stage(StageRow("data", done=True, record=run.directory.store.stage("data").record))
         # The time of both counts where they were done.
         store.put_stage(StageRow(PROFILE, done=True, record=profiled.record))
         store.put_stage(StageRow("train", done=True, record=run.directory.store.stage("train").record))
+        run.directory.save_file_digest(made)
 
 
 def winners(run: Run, result: dict[str, Any]) -> list[dict[str, Any]]:

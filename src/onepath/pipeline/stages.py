@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypedDict, Unpack
 
-from onepath.errors import RunDirectoryError
+from onepath.errors import DirectoryInUseError, RunDirectoryError
 from onepath.pipeline.context import STAGES, Run
 from onepath.pipeline.exporting import export_stage
 from onepath.pipeline.progress import Progress
@@ -14,7 +16,8 @@ from onepath.pipeline.retraining import retrain_stage
 from onepath.pipeline.searching import search_stage
 from onepath.pipeline.several import open_others
 from onepath.pipeline.training import train_stage
-from onepath.record.directory import ARCHITECTURE, REPORT, RESULT, WEIGHTS
+from onepath.record import StageRow
+from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, RESULT, WEIGHTS
 
 _FUNCTIONS: Mapping[str, Callable[[Run], None]] = {
     "train": train_stage,
@@ -59,55 +62,102 @@ def _do(run: Run, stage: str) -> None:
     if stage == "report":
         # This run's report tells of the others.
         for other in others:
-            _FUNCTIONS[stage](other)
+            _do_alone(other, stage)
     if stage == "report" or not _is_complete_alone(run, stage):
-        _FUNCTIONS[stage](run)
+        _do_alone(run, stage)
     for other in others:
         if not _is_complete_alone(other, stage):
             run.progress.note(f"{stage} under {other.config.limit_ms:g} ms, in {other.path}")
-            _FUNCTIONS[stage](other)
+            _do_alone(other, stage)
+
+
+def _do_alone(run: Run, stage: str) -> None:
+    _FUNCTIONS[stage](run)
+    if stage == "export":
+        for name in (WEIGHTS, PROGRAM, ONNX):
+            run.directory.save_file_digest(name)
 
 
 def is_complete(run: Run, stage: str) -> bool:
-    """Whether a stage has finished, for each limit, and its files, which the user may have deleted, are there."""
+    """Whether a stage has finished, for each limit, and its files are as they were written: there, and not altered."""
     if not _is_complete_alone(run, stage):
         return False
     return stage == "train" or all(_is_complete_alone(other, stage) for other in open_others(run))
 
 
 def _is_complete_alone(run: Run, stage: str) -> bool:
-    files: Mapping[str, tuple[str, ...]] = {
-        "export": (ARCHITECTURE, WEIGHTS),
-        "report": (RESULT, REPORT),
-    }
-    return run.is_done(stage) and all((run.directory.path / name).is_file() for name in files.get(stage, ()))
+    return run.is_done(stage) and all(run.directory.is_as_written(name) for name in _expected(run, stage))
 
 
-def train(path: Path | str, *, progress: Progress | None = None, data: object = None) -> None:
-    """Train the supernet of a run directory; see `run_stage`."""
-    _one(path, "train", progress, data)
+def _expected(run: Run, stage: str) -> list[str]:
+    """Files of a finished stage; a format in which the network cannot be written has no error figure and no file."""
+    if stage == "report":
+        return [RESULT, REPORT]
+    if stage != "export":
+        return []
+    figures = run.directory.store.stage(stage).record
+    optional = {PROGRAM: "pt2_max_abs_error", ONNX: "onnx_max_abs_error"}
+    return [ARCHITECTURE, WEIGHTS, *(name for name, key in optional.items() if figures.get(key) is not None)]
 
 
-def search(path: Path | str, *, progress: Progress | None = None, data: object = None) -> None:
-    """Search a run directory's trained supernet; see `run_stage`."""
-    _one(path, "search", progress, data)
+class StageOptions(TypedDict, total=False):
+    """What a stage of a run directory can be given.
+
+    Attributes:
+        data: a task or arrays, where the run began with data given in Python.
+        space: path/to/file.py:function, where the run began with a space of the user's own: a run directory may
+            confirm which code is run, but not choose it.
+        device: likewise, exec:command or path/to/file.py:Class.
+        progress: where to tell how far it is.
+    """
+
+    data: object
+    space: str | None
+    device: str | None
+    progress: Progress | None
 
 
-def retrain(path: Path | str, *, progress: Progress | None = None, data: object = None) -> None:
-    """Retrain a run directory's winner and its random baseline; see `run_stage`."""
-    _one(path, "retrain", progress, data)
+def train(path: Path | str, **options: Unpack[StageOptions]) -> None:
+    """Train the supernet of a run directory; see `run_stage` and `StageOptions`."""
+    _one(path, "train", options)
 
 
-def export(path: Path | str, *, progress: Progress | None = None, data: object = None) -> None:
-    """Export a run directory's retrained winner; see `run_stage`."""
-    _one(path, "export", progress, data)
+def search(path: Path | str, **options: Unpack[StageOptions]) -> None:
+    """Search a run directory's trained supernet; see `run_stage` and `StageOptions`."""
+    _one(path, "search", options)
 
 
-def report(path: Path | str, *, progress: Progress | None = None, data: object = None) -> None:
-    """Write a run directory's results and report; see `run_stage`."""
-    _one(path, "report", progress, data)
+def retrain(path: Path | str, **options: Unpack[StageOptions]) -> None:
+    """Retrain a run directory's winner and its random baseline; see `run_stage` and `StageOptions`."""
+    _one(path, "retrain", options)
 
 
-def _one(path: Path | str, stage: str, progress: Progress | None, data: object) -> None:
-    with Run(None, Path(path), progress=progress, data=data) as run:
+def export(path: Path | str, **options: Unpack[StageOptions]) -> None:
+    """Export a run directory's retrained winner; see `run_stage` and `StageOptions`."""
+    _one(path, "export", options)
+
+
+def report(path: Path | str, **options: Unpack[StageOptions]) -> StageRow:
+    """Write a run directory's results and report; of a run that has not finished, or is at work, the report alone.
+
+    It reads the trial store and neither the data nor code of the user's own, so `space` and `device` change nothing.
+
+    Returns:
+        The stage; not done where the run has not finished.
+    """
+    from onepath.report import write_report
+
+    with (
+        contextlib.suppress(DirectoryInUseError),
+        Run(None, Path(path), reads_only=True, **options) as run,
+    ):
+        if all(run.is_done(stage) for stage in STAGES[:-1]):
+            run_stage(run, "report")
+            return run.directory.store.stage("report")
+    write_report(Path(path).expanduser())
+    return StageRow("report")
+
+
+def _one(path: Path | str, stage: str, options: StageOptions) -> None:
+    with Run(None, Path(path), **options) as run:
         run_stage(run, stage)

@@ -40,10 +40,12 @@ class TrainedNetwork:
     Attributes:
         validation: accuracy on the validation split, of the weights on the disk.
         curve: the whole curve, over all processes.
+        weights: digest of the file of the weights.
     """
 
     validation: float
     curve: list[TrainingPoint]
+    weights: str
 
     @property
     def seconds(self) -> float:
@@ -87,8 +89,9 @@ def train_network(
         precision=config.precision,
         seed=network.seed,
     )
-    save_tensors(weights_path(materials.path, network.name), model.state_dict())
-    return TrainedNetwork(accuracy(materials, network, "validation"), curve)
+    weights = save_tensors(weights_path(materials.path, network.name), model.state_dict())
+    materials.digests[network.name] = weights
+    return TrainedNetwork(accuracy(materials, network, "validation"), curve, weights)
 
 
 def accuracy(materials: Materials, network: PlannedNetwork, split: Split) -> float:
@@ -97,7 +100,7 @@ def accuracy(materials: Materials, network: PlannedNetwork, split: Split) -> flo
 
     config = materials.config
     architecture = materials.blank.space.parse(network.architecture)
-    model = materials.network(architecture, network.start, weights_path(materials.path, network.name))
+    model = materials.network(architecture, network.start, network.name)
     found = evaluate(model, materials.task, split, device=config.train_on, precision=config.precision)
     return materials.task.score(found.metric)
 

@@ -10,7 +10,7 @@ from onepath.pipeline.materials import SUPERNET
 from onepath.pipeline.methods import METHODS
 from onepath.pipeline.seeds import forget_searches, train_searches
 from onepath.randomness import generator
-from onepath.record import CurvePoint, save_tensors
+from onepath.record import CurvePoint
 
 if TYPE_CHECKING:
     from onepath.nn import Supernet
@@ -57,7 +57,7 @@ def train_stage(run: Run) -> None:
             counts=counts,
         )
         clock.record |= {"num_updates": run.num_supernet_updates, "counts": counts.state_dict()}
-        save_tensors(run.directory.weights_path(SUPERNET), supernet.state_dict())
+        run.save_weights(SUPERNET, supernet.state_dict())
     checkpoint.remove()
 
 

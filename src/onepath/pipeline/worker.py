@@ -20,6 +20,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from onepath.own_code import blaming_own_code
 from onepath.pipeline.config import RunConfig
 from onepath.pipeline.materials import Materials
 from onepath.pipeline.messages import decode, encode, encode_error
@@ -41,7 +42,8 @@ def main() -> NoReturn:
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, inbox), daemon=True).start()
     try:
-        _work(inbox, send)
+        with blaming_own_code():
+            _work(inbox, send)
     except KeyboardInterrupt:
         send(encode("stopped"))
     except Exception as error:  # noqa: BLE001  the boundary: it is raised again in the run's process
@@ -54,7 +56,9 @@ def _work(inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> NoReturn:
 
     setup = inbox.get()
     torch.set_num_threads(setup["threads"])
-    materials = Materials(Path(setup["path"]), RunConfig(**setup["config"]), setup["facts"])
+    materials = Materials(
+        Path(setup["path"]), RunConfig(**setup["config"]), setup["facts"], digests=setup["digests"]
+    )
     if "score" in setup:
         _score(inbox, send, materials, setup["score"])
     while True:
@@ -68,7 +72,7 @@ def _work(inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> NoReturn:
             on_update=report.on_update,
         )
         curve = [astuple(point) for point in trained.curve]
-        send(encode("trained", validation=trained.validation, curve=curve))
+        send(encode("trained", validation=trained.validation, curve=curve, weights=trained.weights))
 
 
 def _score(

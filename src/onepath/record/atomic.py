@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEMPORARY_SUFFIX = ".onepath-tmp"
+# Flags that not every system has. Without waiting, a pipe without a writer is opened at once, and refused.
+CLOSE_ON_EXEC: int = getattr(os, "O_CLOEXEC", 0)
+_BINARY: int = getattr(os, "O_BINARY", 0)
+_READ_FLAGS = CLOSE_ON_EXEC | _BINARY | getattr(os, "O_NONBLOCK", 0)
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:
@@ -55,12 +62,49 @@ def atomic_write_json(path: Path, content: Mapping[str, Any]) -> None:
     atomic_write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def read_bytes(path: Path) -> bytes | None:
+    """The content of a regular file; None if there is none.
+
+    Raises:
+        RunDirectoryError: it cannot be read, or it is a pipe, a device or a folder, which could hang the reader.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _READ_FLAGS)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise irregular_error(path)
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise read_error(path, error) from error
+
+
+def content_digest(*parts: bytes) -> str:
+    """Hexadecimal SHA-256 of a file's content, or of several parts as one."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
+
+
+def file_digest(path: Path) -> str | None:
+    """`content_digest` of a file; None if there is none."""
+    content = read_bytes(path)
+    return None if content is None else content_digest(content)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """Write named tensors as one safetensors file, atomically.
 
     Tensors may share storage or have any strides; each is written whole and contiguous.
+
+    Returns:
+        The file's digest, for `load_tensors`.
     """
-    atomic_write_bytes(path, tensor_bytes(tensors))
+    content = tensor_bytes(tensors)
+    atomic_write_bytes(path, content)
+    return content_digest(content)
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> bytes:
@@ -88,20 +132,27 @@ def tensor_bytes(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None 
     return len(text).to_bytes(8, "little") + text + content[start:]
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
+def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
     """The named tensors of a safetensors file, on the CPU.
 
+    Args:
+        path: the file.
+        digest: of the file that was written; None where it is not known.
+
     Raises:
-        RunDirectoryError: the file is absent or damaged.
+        RunDirectoryError: the file is absent or damaged, or it is another one than was written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    content = read_bytes(path)
+    if content is None:
+        raise read_error(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    if digest is not None and content_digest(content) != digest:
+        raise damaged_error(path)
     try:
-        return load(path.read_bytes())
-    except OSError as error:
-        raise read_error(path, error) from error
-    except (SafetensorError, ValueError, KeyError) as error:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise damaged_error(path) from error
 
 
@@ -116,7 +167,15 @@ def write_error(path: Path, error: OSError) -> RunDirectoryError:
 def read_error(path: Path, error: OSError) -> RunDirectoryError:
     """The one line for a file that the system does not let us read."""
     return RunDirectoryError(
-        f"{path} must be readable, but {reason(error)}; mend that, or start over with --fresh"
+        f"{path} must be readable, but {reason(error)}; fix that, or start over with --fresh"
+    )
+
+
+def irregular_error(path: Path) -> RunDirectoryError:
+    """The one line for a pipe, a device, a folder or a link out of the run directory in place of a file of ours."""
+    return RunDirectoryError(
+        f"{path} must be a plain file or folder inside the run directory, but it is a link, a pipe or the like; remove "
+        "it, or give another --out"
     )
 
 
@@ -133,7 +192,9 @@ def reason(error: OSError) -> str:
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames and removals inside `path` survive a power cut."""
+    """Make renames and removals inside `path` survive a power cut, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -143,7 +204,7 @@ def sync_directory(path: Path) -> None:
 
 def _write_synced(path: Path, content: bytes) -> None:
     # os.open honours the umask, which tempfile's private permissions would not.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC | _BINARY, 0o666)
     try:
         remaining = memoryview(content)
         while remaining:

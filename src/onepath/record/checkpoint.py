@@ -9,10 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onepath.record.atomic import atomic_write_bytes, damaged_error, read_error, write_error
+from onepath.record.atomic import (
+    atomic_write_bytes,
+    content_digest,
+    damaged_error,
+    read_bytes,
+    write_error,
+)
 
 # What torch.load raises on a file that is cut off, altered, or not its own.
 _DAMAGE = (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, ValueError, AttributeError, TypeError)
+_MARK = b"onepath checkpoint "
+_DIGITS = 64
 
 
 class TrainingCheckpoint:
@@ -47,23 +55,26 @@ class TrainingCheckpoint:
         # Through memory: an error inside torch's own file writer on a full disk would not be an OSError.
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        atomic_write_bytes(self.path, buffer.getvalue())
+        content = buffer.getvalue()
+        atomic_write_bytes(self.path, _MARK + self._digest(content) + b"\n" + content)
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The state last saved, on the CPU; None if there is none.
 
         Raises:
-            RunDirectoryError: the file is damaged, or holds more than tensors and plain values.
+            RunDirectoryError: the file is damaged, or holds more than tensors and plain values,
+                or it is that of another training.
         """
         import torch
 
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
+        content = read_bytes(self.path)
+        if content is None:
             return None
-        except OSError as error:
-            raise read_error(self.path, error) from error
+        if content.startswith(_MARK):
+            head, content = content[: len(_MARK) + _DIGITS], content[len(_MARK) + _DIGITS + 1 :]
+            if head != _MARK + self._digest(content):
+                raise damaged_error(self.path)
         try:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except _DAMAGE as error:
@@ -71,6 +82,10 @@ class TrainingCheckpoint:
         if not isinstance(state, dict):
             raise damaged_error(self.path)
         return state
+
+    def _digest(self, content: bytes) -> bytes:
+        """Of the content and of whose it is, so that the file of another training is not taken for it."""
+        return content_digest(self.path.name.encode(), content).encode()
 
     def remove(self) -> None:
         """Delete the file if it is there."""

@@ -10,13 +10,16 @@ from typing import Any
 
 import yaml
 
-from onepath.errors import RunDirectoryError
+from onepath.errors import RunDirectoryError, shown
 from onepath.record.atomic import (
     TEMPORARY_SUFFIX,
     atomic_write_json,
     atomic_write_text,
+    content_digest,
     damaged_error,
-    read_error,
+    file_digest,
+    irregular_error,
+    read_bytes,
     reason,
     sync_directory,
     write_error,
@@ -24,6 +27,7 @@ from onepath.record.atomic import (
 from onepath.record.checkpoint import TrainingCheckpoint
 from onepath.record.estimates import ESTIMATES
 from onepath.record.lock import DirectoryLock, WorkersLock, wait_for_workers
+from onepath.record.rows import NAME, StageRow
 from onepath.record.store import Store
 
 CONFIG = "config.yaml"
@@ -40,6 +44,7 @@ RANKING_PAGE = "ranking.html"
 LATENCY_TABLE = "latency-table.json"
 LATENCY_PREDICTOR = "latency-predictor.safetensors"
 LIMIT_FOLDERS = "limit-*"
+DATA = "data"  # the stage row with the facts about the data
 LOCK = ".lock"
 WORKERS_LOCK = ".workers.lock"
 # In the order in which `clear` deletes; the configuration comes after them, so that a directory is known as
@@ -62,14 +67,15 @@ class RunDirectory:
 
     Raises:
         RunDirectoryError: another process works on it, or a worker of one that has ended; it cannot be written; it is
-            not a run directory and `create` is false; or it holds files with our names but no configuration, which we
-            did not write.
+            not a run directory and `create` is false; it holds files with our names but no configuration, which we
+            did not write; or a file or folder of our names is a link that leads out of it. `path` itself may be a link.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
         if not create and not (path / CONFIG).is_file():
             raise missing_error(path)
+        self._refuse_links()
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -92,7 +98,7 @@ class RunDirectory:
         self.close()
 
     def close(self) -> None:
-        """Close the store and give the directory free."""
+        """Close the store and release the directory."""
         self.close_store()
         self._lock.release()
 
@@ -108,17 +114,50 @@ class RunDirectory:
         return read_config(self.path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write the resolved configuration; from now on the directory is a run directory."""
+        """Write the resolved configuration; from now on the directory is a run directory.
+
+        Its digest is stored before, so that a directory with a configuration has a store that knows it.
+        """
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        self.store.put_digest(CONFIG, content_digest(text.encode()))
         atomic_write_text(self.path / CONFIG, text)
+
+    def begin(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """Store the facts about the data and write the configuration, in this order; see `facts`."""
+        self.store.put_stage(StageRow(DATA, done=True, record=dict(facts)))
+        self.write_config(config)
+
+    def facts(self) -> dict[str, Any]:
+        """The facts about the data that the run began with.
+
+        Raises:
+            RunDirectoryError: there are none, so the store has lost its rows; or the configuration is another than it
+                was.
+        """
+        row = self.store.stage(DATA)
+        if not row.record:
+            raise damaged_error(self.path / TRIALS)
+        check_config(self.path, self.store.digests())
+        return row.record
+
+    def save_file_digest(self, name: str) -> None:
+        """Keep the digest of a file of the directory as it is now; nothing if there is none."""
+        if (digest := file_digest(self.path / name)) is not None:
+            self.store.put_digest(name, digest)
+
+    def is_as_written(self, name: str) -> bool:
+        """Whether a file of the directory is there, and what was written, as far as that is known."""
+        digest = file_digest(self.path / name)
+        return digest is not None and self.store.digests().get(name, digest) == digest
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the directory, or None if it is absent."""
         return read_json(self.path / name)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file of the directory, atomically."""
+        """Write a JSON file of the directory, atomically, and keep its digest."""
         atomic_write_json(self.path / name, content)
+        self.save_file_digest(name)
 
     def checkpoint(self, name: str, every_seconds: float = 20.0) -> TrainingCheckpoint:
         """The checkpoint of an unfinished training, by the name of its curve."""
@@ -154,14 +193,17 @@ class RunDirectory:
             sync_directory(self.path)
         except OSError as error:
             raise RunDirectoryError(
-                f"--fresh must be able to delete the old run in {self.path}, but {reason(error)}; mend that"
+                f"--fresh must be able to delete the old run in {self.path}, but {reason(error)}; fix that"
             ) from error
 
     def discard_if_unused(self) -> None:
         """Remove the directory again if no run has begun in it and it holds nothing else."""
         if (self.path / CONFIG).exists():
             return
+        self.close_store()
         with contextlib.suppress(OSError):
+            if self._is_unbegun():
+                (self.path / TRIALS).unlink(missing_ok=True)
             (self.path / LOCK).unlink(missing_ok=True)
             (self.path / WORKERS_LOCK).unlink(missing_ok=True)
             (self.path / CHECKPOINTS).rmdir()
@@ -180,15 +222,38 @@ class RunDirectory:
         yield from checkpoints.glob("*.training.pt")
         yield from checkpoints.glob("*.safetensors")
 
+    def _refuse_links(self) -> None:
+        """Before anything is written: what we write must not land somewhere else."""
+        inside = self.path.resolve()
+        folders = [self.path / CHECKPOINTS, *self.path.glob(LIMIT_FOLDERS)]
+        for place in (*self._ours(), self.path / CONFIG, *folders):
+            leads_out = place.is_symlink() and not place.resolve().is_relative_to(inside)
+            is_right = place.is_dir() if place in folders else place.is_file()
+            if leads_out or (place.exists() and not is_right):
+                raise irregular_error(place)
+
     def _refuse_foreign_files(self) -> None:
         if (self.path / CONFIG).is_file():
             return
         foreign = [file.name for file in self._ours() if file.exists()]
+        if foreign and set(foreign) <= {TRIALS, f"{TRIALS}-journal"}:
+            foreign = [] if self._is_unbegun() else foreign
         if foreign:
             raise RunDirectoryError(
                 f"--out must be a new directory or a run directory, but {self.path} holds {foreign[0]} "
                 f"and no {CONFIG}; give another --out"
             )
+
+    def _is_unbegun(self) -> bool:
+        """Whether there is only a store that a process left, which ended before it had written the configuration."""
+        file = self.path / TRIALS
+        if not file.is_file() or file.stat().st_size == 0:
+            return True
+        try:
+            with Store(file, read_only=True) as store:
+                return set(store.stages()) <= {DATA}
+        except RunDirectoryError:
+            return False
 
     def _remove_temporary_files(self) -> None:
         for folder in (self.path, self.path / CHECKPOINTS):
@@ -198,12 +263,31 @@ class RunDirectory:
 
 def training_checkpoint(path: Path, name: str, every_seconds: float) -> TrainingCheckpoint:
     """The checkpoint of an unfinished training in the run directory `path`, by the name of its curve."""
-    return TrainingCheckpoint(path / CHECKPOINTS / f"{name}.training.pt", every_seconds)
+    return TrainingCheckpoint(_checkpoint_path(path, name, "training.pt"), every_seconds)
 
 
 def weights_path(path: Path, name: str) -> Path:
     """Where the run directory `path` keeps the weights of a finished training."""
-    return path / CHECKPOINTS / f"{name}.safetensors"
+    return _checkpoint_path(path, name, "safetensors")
+
+
+def _checkpoint_path(path: Path, name: str, ending: str) -> Path:
+    if not NAME.fullmatch(name):
+        raise RunDirectoryError(
+            f"a training in a run directory must have a name of letters, digits and dashes, but {path} names "
+            f"{shown(name)}; start over with --fresh"
+        )
+    return path / CHECKPOINTS / f"{name}.{ending}"
+
+
+def check_config(path: Path, digests: Mapping[str, str]) -> None:
+    """Raise RunDirectoryError unless the configuration is the one that was written, as far as that is known."""
+    digest = file_digest(path / CONFIG)
+    if digests.get(CONFIG, digest) != digest:
+        raise RunDirectoryError(
+            f"{path / CONFIG} must be as the run wrote it, but it has been edited; undo that, or start over with "
+            "--fresh and the other options"
+        )
 
 
 def missing_error(path: Path) -> RunDirectoryError:
@@ -216,13 +300,12 @@ def missing_error(path: Path) -> RunDirectoryError:
 def read_config(path: Path) -> dict[str, Any] | None:
     """The configuration in the run directory `path`, or None; for readers, who need no lock."""
     file = path / CONFIG
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    text = read_bytes(file)
+    if text is None:
         return None
-    except OSError as error:
-        raise read_error(file, error) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    try:
+        content = yaml.safe_load(text.decode("utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise damaged_error(file) from error
     if not isinstance(content, dict):
         raise damaged_error(file)
@@ -231,13 +314,12 @@ def read_config(path: Path) -> dict[str, Any] | None:
 
 def read_json(file: Path) -> dict[str, Any] | None:
     """A JSON object in a file, or None if there is no file."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    text = read_bytes(file)
+    if text is None:
         return None
-    except OSError as error:
-        raise read_error(file, error) from error
-    except ValueError as error:
+    try:
+        content = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise damaged_error(file) from error
     if not isinstance(content, dict):
         raise damaged_error(file)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from onepath.record.atomic import damaged_error
 from onepath.record.sqlite_file import SqliteFile
 
 ESTIMATES = "estimates.sqlite"
@@ -42,11 +43,24 @@ class EstimateStore(SqliteFile):
 
     def read(self, setting: str) -> dict[str, dict[str, float | None]]:
         """Architecture -> its numbers, in a setting."""
-        return {row[0]: json.loads(row[1]) for row in self._rows("architecture, numbers", setting)}
+        return {str(row[0]): self._numbers(row[1]) for row in self._rows("architecture, numbers", setting)}
 
     def seconds(self, setting: str) -> float:
         """Time that the estimates of a setting took in all."""
-        return float(sum(row[0] for row in self._rows("seconds", setting)))
+        found = [row[0] for row in self._rows("seconds", setting)]
+        if not all(isinstance(seconds, float) for seconds in found):
+            raise damaged_error(self.path)
+        return math.fsum(found)
+
+    def _numbers(self, text: object) -> dict[str, float | None]:
+        try:
+            numbers = json.loads(str(text))
+        except (ValueError, RecursionError) as error:
+            raise damaged_error(self.path) from error
+        kinds = (int, float, type(None))
+        if not isinstance(numbers, dict) or not all(isinstance(value, kinds) for value in numbers.values()):
+            raise damaged_error(self.path)
+        return numbers
 
     def _rows(self, columns: str, setting: str) -> list[tuple[Any, ...]]:
         return self._read(f"SELECT {columns} FROM estimates WHERE setting = ? ORDER BY rowid", (setting,))

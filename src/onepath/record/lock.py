@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
+import stat
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Self
 
-from onepath.errors import RunDirectoryError
-from onepath.record.atomic import write_error
+from onepath.errors import DirectoryInUseError, RunDirectoryError
+from onepath.record.atomic import CLOSE_ON_EXEC, irregular_error, write_error
+
+try:
+    import fcntl
+except ImportError:  # run directories can be read there, but not worked on
+    _fcntl: ModuleType | None = None
+else:
+    _fcntl = fcntl
 
 # POSIX locks belong to the process: a second one in the same process would succeed, so those held are noted
 # here. They are chosen over flock because a forked data loader that outlives a killed run does not keep them.
@@ -25,7 +33,8 @@ class DirectoryLock:
         path: the lock file, created if absent; only its holder may remove it.
 
     Raises:
-        RunDirectoryError: another process, or this one, holds it; or the file cannot be written.
+        DirectoryInUseError: another process, or this one, holds it.
+        RunDirectoryError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +44,7 @@ class DirectoryLock:
             if self._key in _held:
                 # Before opening: closing any descriptor of the file would drop this process's lock on it.
                 raise self._in_use(os.getpid())
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = _open(path, os.O_CREAT)
         except OSError as error:
             raise write_error(path, error) from error
         try:
@@ -55,7 +64,7 @@ class DirectoryLock:
         _held.add(self._key)
 
     def release(self) -> None:
-        """Give the directory free; a second call does nothing."""
+        """Release the directory; a second call does nothing."""
         if self._key in _held:
             _held.discard(self._key)
             os.close(self._descriptor)
@@ -70,9 +79,9 @@ class DirectoryLock:
         text = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
         return int(text) if text.isdigit() else None
 
-    def _in_use(self, process: int | None) -> RunDirectoryError:
+    def _in_use(self, process: int | None) -> DirectoryInUseError:
         by = f"process {process}" if process is not None else "another process"
-        return RunDirectoryError(
+        return DirectoryInUseError(
             f"one process at a time may work on a run directory, but {self.path.parent} is in use by {by}; "
             "wait for it to end, or give another --out"
         )
@@ -97,7 +106,7 @@ class WorkersLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self.descriptor = _open(path, os.O_CREAT)
         except OSError as error:
             raise write_error(path, error) from error
         try:
@@ -124,10 +133,10 @@ def wait_for_workers(path: Path, seconds: float) -> None:
     moments.
 
     Raises:
-        RunDirectoryError: one of them is still there after so many seconds, or the file cannot be read.
+        DirectoryInUseError: one of them is still there after so many seconds, or the file cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = _open(path)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -148,13 +157,34 @@ def _take_within(descriptor: int, path: Path, seconds: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() >= end:
-                raise RunDirectoryError(
+                raise DirectoryInUseError(
                     f"one process at a time may work on a run directory, but a worker of an earlier one still works on "
                     f"{path.parent}; wait for it to end, end it, or give another --out"
                 ) from error
             time.sleep(_POLL_SECONDS)
         else:
             return
+
+
+def _open(path: Path, flags: int = 0) -> int:
+    """A descriptor of a lock file that is no link, for what it points to would be overwritten.
+
+    Raises:
+        RunDirectoryError: it is a link or no regular file, or this system has no such locks.
+        OSError: it cannot be opened.
+    """
+    if _fcntl is None:
+        raise RunDirectoryError(
+            f"work in a run directory needs the file locks of Linux or macOS, but this system has none for {path}; use "
+            "Linux, macOS or WSL"
+        )
+    if path.is_symlink():
+        raise irregular_error(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | CLOSE_ON_EXEC | flags, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise irregular_error(path)
+    return descriptor
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

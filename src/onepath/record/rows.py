@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar, get_type_hints
+
+Row = TypeVar("Row", "TrialRow", "NetworkRow", "CurvePoint", "StageRow")
+# Names that become parts of file names.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_ROLE = re.compile(r"winner|baseline-\d{1,9}")
+STARTS = ("scratch", "inherited")
 
 
 @dataclass(frozen=True)
@@ -103,3 +112,38 @@ class StageRow:
     seconds: float = 0.0
     done: bool = False
     record: dict[str, Any] = field(default_factory=dict)
+
+
+_HINTS: dict[type, dict[str, Any]] = {
+    kind: {name: dict if name == "record" else hint for name, hint in get_type_hints(kind).items()}
+    for kind in (TrialRow, NetworkRow, CurvePoint, StageRow)
+}
+
+
+def checked(kind: type[Row], values: Sequence[Any]) -> Row:
+    """A row of stored values.
+
+    Raises:
+        ValueError: there are more or fewer than the row has fields, or one is not of its field's type, not finite,
+            below 0 where it counts, or a name that is none of ours.
+    """
+    names = [each.name for each in fields(kind)]
+    row: dict[str, Any] = dict(zip(names, values, strict=True))
+    for name, value in row.items():
+        if not _fits(name, value, _HINTS[kind][name]):
+            raise ValueError(f"{name} of a {kind.__name__}")
+    return kind(**row)
+
+
+def _fits(name: str, value: object, hint: Any) -> bool:
+    if not isinstance(value, hint):
+        return False
+    if name == "role":
+        return _ROLE.fullmatch(str(value)) is not None
+    if name in ("curve", "stage"):
+        return NAME.fullmatch(str(value)) is not None
+    if name == "start":
+        return value in STARTS
+    if isinstance(value, float):
+        return math.isfinite(value) and (name != "seconds" or value >= 0)
+    return not isinstance(value, int) or value >= 0

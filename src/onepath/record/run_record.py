@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onepath.record.directory import RESULT, TRIALS, missing_error, read_config, read_json
+from onepath.record.atomic import file_digest
+from onepath.record.directory import (
+    CONFIG,
+    RESULT,
+    TRIALS,
+    check_config,
+    missing_error,
+    read_config,
+    read_json,
+)
 from onepath.record.rows import CurvePoint, NetworkRow, StageRow, TrialRow
 from onepath.record.store import Store
 
@@ -18,11 +27,12 @@ class RunRecord:
     Attributes:
         path: the run directory.
         config: `config.yaml`.
-        result: `result.json`; empty before the run has finished.
+        result: `result.json`; empty before the run has finished, and where something else has changed the file.
         trials: every evaluated architecture, in the order of evaluation.
         networks: the winner and the random baseline, trained on their own.
         curves: name of a training -> its points, by update.
         stages: stage name -> {"seconds": float, "done": bool, "record": dict}.
+        digests: path in the run directory -> digest of the file that was written there, as far as they are known.
     """
 
     path: Path
@@ -32,24 +42,31 @@ class RunRecord:
     networks: list[NetworkRow] = field(default_factory=list)
     curves: dict[str, list[CurvePoint]] = field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def load(cls, path: Path | str) -> RunRecord:
-        """Read a run directory, finished or not.
+        """Read a run directory, finished or not, also while another process works on it.
 
         Raises:
-            RunDirectoryError: no run has begun in `path`, or a file of it is damaged.
+            RunDirectoryError: no run has begun in `path`, or a file of it is damaged or has been edited.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         config = read_config(path)
         if config is None:
             raise missing_error(path)
-        result = read_json(path / RESULT) or {}
         if not (path / TRIALS).is_file():
-            return cls(path, config, result)
-        with Store(path / TRIALS) as store:
+            return cls(path, config, read_json(path / RESULT) or {})
+        with Store(path / TRIALS, read_only=True) as store:
+            digests = store.digests()
+            check_config(path, digests)
+            # All of it comes from the store: what is not as it was written is left out, and made again by a rerun.
+            is_ours = CONFIG not in digests or digests.get(RESULT) == file_digest(path / RESULT)
+            result = (read_json(path / RESULT) or {}) if is_ours else {}
             stages = {name: _plain(stage) for name, stage in store.stages().items()}
-            return cls(path, config, result, store.trials(), store.networks(), store.curves(), stages)
+            return cls(
+                path, config, result, store.trials(), store.networks(), store.curves(), stages, digests
+            )
 
 
 def _plain(stage: StageRow) -> dict[str, Any]:

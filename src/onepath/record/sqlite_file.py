@@ -17,15 +17,17 @@ class SqliteFile(ABC):
 
     Args:
         path: the file; created with its tables if it does not exist.
+        read_only: for readers, beside whoever writes; the file must exist.
 
     Raises:
         RunDirectoryError: here and in every method: the file cannot be read or written. What was written stays.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self.read_only = read_only
         with self._errors():
-            self._connection = sqlite3.connect(path, timeout=10.0)
+            self._connection = self._connect()
         try:
             with self._errors():
                 self._connection.execute("PRAGMA synchronous = FULL")
@@ -43,6 +45,19 @@ class SqliteFile(ABC):
     def close(self) -> None:
         """Close the file; nothing is pending, every call has committed."""
         self._connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.read_only:
+            return sqlite3.connect(self.path, timeout=10.0)
+        address = f"{self.path.absolute().as_uri()}?mode="
+        connection = sqlite3.connect(f"{address}ro", timeout=10.0, uri=True)
+        try:
+            connection.execute("SELECT name FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError:
+            # A writer was killed inside a transaction: reading undoes that first, which takes the right to write.
+            connection.close()
+            return sqlite3.connect(f"{address}rw", timeout=10.0, uri=True)
+        return connection
 
     @abstractmethod
     def _prepare(self) -> None:
@@ -63,5 +78,5 @@ class SqliteFile(ABC):
         except sqlite3.Error as error:
             raise RunDirectoryError(
                 f"{self.path} must be a readable and writable store, but SQLite said: {error}; nothing already written "
-                "is lost: mend that, then run the same command again"
+                "is lost: fix that, then run the same command again"
             ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onepath.record import RunRecord
+from onepath.record.atomic import damaged_error, file_digest
 from onepath.record.directory import RANKING, read_json
 from onepath.report.figures import OUTLINE, Figure, layout_of
 
@@ -60,14 +61,21 @@ def ranking_page(studies: Sequence[Study]) -> str:
 
 
 def stored_studies(record: RunRecord) -> list[Study]:
-    """The studies that `onepath rank` has left in a run directory."""
+    """The studies that `onepath rank` has left in a run directory; RunDirectoryError where they are damaged."""
+    if record.digests.get(RANKING) not in (None, file_digest(record.path / RANKING)):
+        raise damaged_error(record.path / RANKING)
     return studies_in(record.path)
 
 
 def studies_in(path: Path) -> list[Study]:
     """As `stored_studies`."""
     content = read_json(path / RANKING) or {}
-    return [Study(**study) for study in content.values()]
+    try:
+        found = [Study(**study) for study in content.values()]
+        ranking_sections(found)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise damaged_error(path / RANKING) from error
+    return found
 
 
 def ranking_sections(studies: Sequence[Study]) -> list[dict[str, Any]]:

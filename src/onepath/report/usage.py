@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from onepath.own_code import chooses_code
+from onepath.own_code import is_own
 from onepath.record import RunRecord
 from onepath.report.findings import stage_record
 
@@ -34,7 +34,7 @@ def usage(record: RunRecord) -> Usage | None:
         return None
     space = str(record.config.get("space", ""))
     path = str(record.config.get("out") or f"runs/{record.path.name}")
-    code = f', space="{Path(space).name}"' if chooses_code(space) else ""
+    code = f', space="{Path(space).name}"' if is_own(space) else ""
     return Usage(
         preparing["summary"],
         preparing["snippet"],

@@ -20,7 +20,7 @@ _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
-    "//": operator.floordiv,
+    "//": lambda left, right: int(left // right),
 }
 
 
@@ -117,6 +117,8 @@ class Choice(_Arithmetic):
 @dataclass(frozen=True, eq=False)
 class Expression(_Arithmetic):
     """A number computed from choices: a tree of choices, numbers, `+ - * //` and `round_to`.
+
+    `//` rounds down to an int, also of floats, so that `width * 0.6 // 1` is a size.
 
     Build it with the operators of `Choice` and with `round_to`, not by hand.
     """

@@ -12,7 +12,7 @@ from torch import nn
 from onepath.errors import ConfigurationError
 from onepath.nn import Supernet
 from onepath.nn.inputs import input_dtype
-from onepath.own_code import load_own
+from onepath.own_code import blaming_own_code, load_own
 from onepath.spaces.darts import Darts
 from onepath.spaces.darts_rnn import darts_rnn
 from onepath.spaces.mobilenet import mobilenet
@@ -105,7 +105,7 @@ def build(
     """
     builder = find(name) if isinstance(name, str) else name
     given = {"num_classes": num_classes, "input_size": input_size, "in_channels": in_channels, "width": width}
-    parameters = inspect.signature(builder).parameters
+    parameters = _parameters(builder, name)
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     required = {key: value for key, value in arguments.items() if value is not None}
     if width is not None:
@@ -120,12 +120,35 @@ def build(
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = builder(**{**passed, **required})
+        module = _called(builder, name, {**passed, **required})
     if not isinstance(module, nn.Module):
         raise ConfigurationError(
             f"a space must return a torch.nn.Module, but {name} returned {type(module).__name__}. Return the module."
         )
     return Supernet(module)
+
+
+def _parameters(builder: SpaceBuilder, name: object) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(builder).parameters
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"a space must be a function with named arguments, but those of {name} cannot be read: {error}. Give a "
+            "function of your own."
+        ) from error
+
+
+def _called(builder: SpaceBuilder, name: object, arguments: Mapping[str, Any]) -> object:
+    """What the builder returns; every error of the user's code or arguments is one line."""
+    try:
+        inspect.signature(builder).bind(**arguments)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"a space must take {', '.join(arguments)} by name and need nothing else, but {name} does not: {error}. "
+            "Give its argument, or a default."
+        ) from error
+    with blaming_own_code():
+        return builder(**arguments)
 
 
 def find(name: str) -> SpaceBuilder:

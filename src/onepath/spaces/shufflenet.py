@@ -9,14 +9,14 @@ and the stages keep at least 16, 32, 48, 64 and 96.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from onepath.nn import ChoiceBlock, ElasticBatchNorm2d, ElasticConv2d
 from onepath.nn.alignment import copy_matching
-from onepath.space import Choice, Size, round_to
+from onepath.space import Choice, Size
 from onepath.spaces.small_inputs import check_width, scaled, stage_strides
 
 STAGE_DEPTHS = (4, 4, 8, 4)
@@ -180,7 +180,7 @@ class ShuffleNet(nn.Module):
         width: factor on every number of channels, rounded to multiples of 4; 1 is the paper's network. The stem and
             the stages keep at least 16, 32, 48, 64 and 96.
         channel_scales: if given, every block also chooses the width of its main branch among these factors of
-            half its output channels.
+            half its output channels, rounded down as in the released template.
         dropout: before the classifier, as in the released code.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
@@ -215,7 +215,7 @@ class ShuffleNet(nn.Module):
                 middle: Size = out_channels // 2
                 if channel_scales is not None:
                     scale = Choice(f"stages.{stage}.{block}.scale", channel_scales)
-                    middle = cast(Size, round_to(scale * (out_channels // 2), 2))
+                    middle = scale * (out_channels // 2) // 1  # the released template's int(...)
                 blocks.append(
                     _choice_block(channels, out_channels, middle, stride if block == 0 else 1, block > 0)
                 )

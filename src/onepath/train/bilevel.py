@@ -5,6 +5,10 @@ released code. With xi the learning rate of the weights, m their momentum, b its
 w' = w - xi * (m * b + grad_w L_train(w, a) + l * w) is one virtual step, and
 g = grad_a L_val(w', a) - xi * (grad_a grad_w L_train(w, a)) v with v = grad_w' L_val(w', a). The product is a central
 difference around the old w: (grad_a L_train(w + e v) - grad_a L_train(w - e v)) / (2 e) with e = 0.01 / |v|_2.
+With clipping, the virtual step takes c * grad_w L_train with c = min(1, clip / |grad_w L_train|), so that by the chain
+rule, c held constant, the implicit term has the factor c too: g = grad_a L_val(w', a) - xi * c * (...) v. The released
+code for recurrent networks does so, and beside it clips v at the same norm, which the chain rule does not ask for and
+which bounds the implicit term; that is followed here.
 Differs from the released code: the product can also be taken exactly, by differentiating twice.
 """
 
@@ -35,8 +39,8 @@ class VirtualStep:
         momentum: factor on the buffers.
         buffers: per weight its momentum buffer, None where there is none yet; empty for none at all.
         decays: per weight its weight decay; empty for none.
-        clip_norm: largest norm of the two gradients with respect to the weights; as the released code for recurrent
-            networks does, the implicit term is then scaled by the factor by which v was. None does not clip.
+        clip_norm: largest norm of the two gradients with respect to the weights: that of the training loss, whose
+            factor the implicit term then has, and v. None does not clip.
     """
 
     learning_rate: float
@@ -88,11 +92,11 @@ def second_order(
     """
     xi = step.learning_rate
     with _constant(architecture):
-        gradients, _ = _clipped(_gradients(train_loss(), weights), step.clip_norm)
+        gradients, scale = _clipped(_gradients(train_loss(), weights), step.clip_norm)
     with _restored(weights) as old:
         _set(weights, [w - xi * d for w, d in zip(old, _directions(old, gradients, step), strict=True)])
         both = _gradients(validation_loss(), [*architecture, *weights])
-        explicit, (v, scale) = both[: len(architecture)], _clipped(both[len(architecture) :], step.clip_norm)
+        explicit, (v, _) = both[: len(architecture)], _clipped(both[len(architecture) :], step.clip_norm)
         if product == "finite-difference":
             implicit = _finite_difference(train_loss, weights, old, architecture, v)
     if product == "exact":

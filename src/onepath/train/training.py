@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, UserError, shown
 from onepath.nn.carried import carried_states, carrying
 from onepath.randomness import generator
 from onepath.train.counts import CandidateCounts
@@ -130,9 +130,7 @@ class Training:
         self, checkpoint: Checkpoint | None, on_point: OnPoint | None, on_update: OnUpdate | None
     ) -> list[TrainingPoint]:
         """Do all updates that are left; the whole curve."""
-        state = None if checkpoint is None else checkpoint.load()
-        if state is not None:
-            self.load_state(state)
+        state = None if checkpoint is None else self._resumed(checkpoint)
         if self.device.type == "cpu":
             keep_freed_memory()
         modes = [(m, m.training) for m in self.module.modules()]
@@ -165,6 +163,21 @@ class Training:
         if interrupt.requested:
             raise KeyboardInterrupt
         return self.curve
+
+    def _resumed(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
+        """Continue from the state in a checkpoint, if there is one; ConfigurationError if it is not such a state."""
+        try:
+            state = checkpoint.load()
+            if state is not None:
+                self.load_state(state)
+        except UserError:
+            raise
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise ConfigurationError(
+                "a checkpoint must hold what its training keeps, but this one lacks some of it or holds other things "
+                f"({type(error).__name__}: {shown(error)}). Remove the checkpoint."
+            ) from error
+        return state
 
     def _threads(self) -> contextlib.AbstractContextManager[None]:
         """One thread where the images of a batch are small; what is worth it is known of images alone."""
@@ -319,8 +332,10 @@ class Training:
             ) from error
         if self.before is not None:
             self.before.load_state_dict(state["before"])
+        if not (isinstance(state["update"], int) and 0 <= state["update"] <= self.num_updates):
+            raise ValueError(f"update {shown(state['update'])} of {self.num_updates}")
         self.update = state["update"]
-        self.seconds = state["seconds"]
+        self.seconds = float(state["seconds"])
         self.tally.sums = list(state["sums"])
         self.counts.load_state_dict(state.get("counts", {}))
         self.curve = [TrainingPoint(*point) for point in state["curve"]]

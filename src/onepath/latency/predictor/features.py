@@ -138,7 +138,7 @@ def supernet_features(supernet: Supernet, input_shape: tuple[int, ...]) -> Encod
     costs = []
     for kind in ("macs", "params"):
         try:
-            costs.append(table(supernet, input_shape, kind))
+            costs.append(table(supernet, input_shape, kind, on_uncounted=lambda _: None))
         except SpaceError:
             continue
     return EncodedFeatures.of_space(supernet.space, "one_hot", costs)
