@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rewinding import without_digests
 from run_processes import OPTIONS, TINY
 
 import onepath
@@ -34,6 +35,7 @@ def unfinished(finished: Path, out: Path, *stages: str) -> Path:
         connection.execute("DELETE FROM stages WHERE stage = ?", [stage])
     connection.commit()
     connection.close()
+    without_digests(out)
     return out
 
 
@@ -147,7 +149,7 @@ def test_a_directory_does_not_choose_what_code_is_run(finished: Path) -> None:
 
 
 def test_another_space_than_the_runs_is_refused(finished: Path, tmp_path: Path) -> None:
-    own = tmp_path / "own.py"
+    own = tmp_path / "tiny_space.py"
     own.write_text(Path(TINY.rpartition(":")[0]).read_text())
     assert onepath.load_run(finished, space=f"{own}:build").model() is not None
     own.write_text(own.read_text().replace('"k{kernel}"', '"{kernel}"'))
