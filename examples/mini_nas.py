@@ -92,11 +92,12 @@ def main() -> None:
     print(f"best of {len(found.trials)}: {found.best.options}, {macs:,} MACs")
     print(f"inherited accuracy {found.best_trial.estimate.accuracy:.3f}")
 
-    model = supernet.extract(found.best)  # plain torch.nn layers
+    model = found.model()  # plain torch.nn layers
     recipe = op.Recipe(epochs=options.epochs, batch_size=64, learning_rate=0.05)
     op.train_model(model, data, recipe=recipe, seed=0)
     print(f"test accuracy {op.train.evaluate(model, data, 'test').metric:.3f}")
-    print(f"written: {op.export_onnx(model, data.input_shape, options.out)}")
+    path = op.export_onnx(model, data.input_shape, options.out, preprocessing=data.preprocessing)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -144,7 +144,12 @@ def write_run(path: Path, *, finished: bool = True, config: dict[str, Any] | Non
             "threads": 2,
         }
         parity = {"onnx_max_abs_error": 1.9e-6, "pt2_max_abs_error": 0.0}
+        preprocessing = {
+            "summary": "float32 (N, 1, 8, 8), raw values 0 ... 16",
+            "snippet": 'x = numpy.load("<inputs>.npy")\nprint(x)',
+        }
         export = {"start": "scratch", "latency_ms": 0.4127, "latency": latency, **parity}
+        export["preprocessing"] = preprocessing
         store.put_stage(StageRow("export", 21.0, True, export))
         run.write_json("result.json", make_result(best, search["active"], parity))
     return path

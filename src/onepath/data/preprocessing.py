@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from onepath.errors import ConfigurationError, shown
 
@@ -58,12 +59,14 @@ class Preprocessing:
         """
         if self.is_text:
             return raw
-        shape = (-1, *(1 for _ in self.input_shape[1:]))
+        num = len(self.mean)
         mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64)
-        # In the arithmetic of training, so that both agree to rounding.
+        # In the arithmetic of training, so that both agree to rounding; as one operation, which costs a graph half of
+        # what a multiplication and an addition do.
         factor, offset = (1 / (self.full_scale * std)).float(), (-mean / std).float()
-        inputs: Tensor = raw * factor.view(shape) + offset.view(shape)
-        return inputs
+        return functional.batch_norm(
+            raw.float(), torch.zeros(num), torch.ones(num), factor, offset, training=False, eps=0.0
+        )
 
     def document(self, normalisation: Normalisation = "inside") -> dict[str, Any]:
         """Everything but the class names, as JSON values.

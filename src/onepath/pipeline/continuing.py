@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError
-from onepath.own_code import is_own, unnamed_code
+from onepath.own_code import is_own
 from onepath.pipeline.config import RunConfig, differences, make_config
-from onepath.pipeline.resolving import CODE
+from onepath.pipeline.resolving import CODE, confirmed
 from onepath.record.directory import CONFIG, read_config
-
-_FIRST = ("data", "space", "method")
 
 
 def continued_config(given: Mapping[str, Any]) -> RunConfig:
@@ -32,21 +30,21 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
     if given.get("out") is None or not os.path.isfile(path / CONFIG):  # false for what is no path
         return make_config(given)
     stored = read_config(path) or {}
-    for name in CODE:
-        if name not in given and is_own(stored.get(name)):
-            raise unnamed_code(path, name, stored[name])
+    try:
+        began = make_config(stored)
+    except ConfigurationError as error:
+        raise RunDirectoryError(f"{path} must hold a configuration of this onepath, but {error}") from error
+    if any(name not in given and is_own(getattr(began, name)) for name in CODE):
+        confirmed(began, path, given.get("space"), given.get("device"))
     try:
         config = make_config({**stored, **given})
     except ConfigurationError as error:
-        changed = _changed(stored, make_config(given), given)  # what is wrong by itself is said so
-        if not changed:
-            raise RunDirectoryError(
-                f"{path} must hold a configuration of this onepath, but {error}"
-            ) from error
-        raise _another(path, changed) from error
+        # What is wrong by itself is said so.
+        raise _another(path, _changed(stored, make_config(given), given)) from error
     # Of what the rest follows from, other values would cost time before they are refused.
-    plain = [name for name in _FIRST if name in given and not is_own(stored.get(name))]
-    if any(getattr(config, name) != stored.get(name) for name in plain):
+    is_moved = is_own(config.space) and is_own(began.space)
+    first = ("data", "method") if is_moved else ("data", "method", "space")
+    if any(getattr(config, name) != getattr(began, name) for name in first):
         raise _another(path, _changed(stored, config, given))
     return config
 

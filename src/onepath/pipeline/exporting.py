@@ -133,7 +133,8 @@ def _measured(run: Run, model: nn.Module, onnx: Path | None) -> dict[str, Any]:
     elif config.limit_ms is not None and not measured.is_within(config.limit_ms):
         run.progress.note(
             f"measured once more, the network takes {measured.median_ms:.3f} ms (IQR {measured.iqr_ms:.3f} ms), with "
-            f"its spread over the {config.limit_ms:g} ms that it met before: the machine's speed changes"
+            f"its spread over the {config.limit_ms:g} ms that it met before: the machine's speed changes, and a file "
+            "normalises its input as well"
         )
     return {
         "latency_ms": measured.median_ms,

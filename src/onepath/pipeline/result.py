@@ -37,8 +37,8 @@ class Result:
     Attributes:
         path: the run directory.
         result: the content of `result.json`; empty before the run has finished.
-        space: the run's own code, `path/to/file.py:function`, where its space is that; None: nothing of one's own is
-            run.
+        space: path/to/file.py:function of a run in a space of the user's own, which the run directory may confirm, but
+            not choose.
     """
 
     path: Path
@@ -121,16 +121,16 @@ class Result:
     @property
     def _materials(self) -> Materials:
         """What networks are built from; new ones at every call, so that the caller may change them."""
-        facts = self._stage("data", "a network")
+        facts, record = self._stage("data", "a network"), self._record
         try:
-            config = make_config(self.config)
+            config = make_config(record.config)
         except ConfigurationError as error:
             raise RunDirectoryError(
                 f"{self.path} must hold a configuration of this onepath, but {error}"
             ) from error
         config = confirmed(config, self.path, self.space, config.device, facts)
         check_sources(config, facts)
-        return Materials(self.path, config, facts, digests=self._record.digests)
+        return Materials(self.path, config, facts, digests=record.digests)
 
     def _stage(self, name: str, what: str) -> dict[str, Any]:
         """The record of a finished stage."""
@@ -160,7 +160,7 @@ def load_run(path: str | Path, *, space: str | Path | None = None) -> Result:
     Example:
         ``model = onepath.load_run("runs/digits-shufflenet-spos").model().train()``
     """
-    found = Result(Path(path), {}, None if space is None else str(space))
+    found = Result(Path(path).expanduser(), {}, None if space is None else str(space))
     return replace(found, result=found._record.result)
 
 

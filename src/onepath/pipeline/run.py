@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from onepath.own_code import is_own
 from onepath.pipeline.config import make_config
 from onepath.pipeline.context import Run
 from onepath.pipeline.continuing import continued_config
@@ -135,5 +134,4 @@ def finish(opened: Run) -> Result:
     run_all(opened)
     result = opened.directory.read_json(RESULT)
     assert result is not None, "the stage report writes it"
-    space = opened.config.space
-    return Result(opened.directory.path, result, space if is_own(space) else None)
+    return Result(opened.directory.path, result, opened.config.space)
