@@ -36,7 +36,7 @@ VALUES = 1000  # of one argument
 DEPTH = 10  # of one argument
 
 
-def check(limit: float, **values: float) -> None:
+def check_most(limit: float, **values: float) -> None:
     """That numbers are at most their limit.
 
     Args:
