@@ -25,6 +25,7 @@ COUNT = 10**18  # below 2**63, so that sums of costs do not overflow
 CHOICES = 1_000_000
 SEED = 2**63 - 1
 RATE = 1e6  # no training of float32 survives it
+WEIGHT = 1e12  # of a score in a mean of ranks
 WIDTH = 100.0
 MILLISECONDS = 3.6e6  # an hour
 LIMITS = 100  # each has a search and a retraining
@@ -35,7 +36,7 @@ VALUES = 1000  # of one argument
 DEPTH = 10  # of one argument
 
 
-def check(limit: float, **values: float) -> None:
+def check_most(limit: float, **values: float) -> None:
     """That numbers are at most their limit.
 
     Args:

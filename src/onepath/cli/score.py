@@ -98,9 +98,9 @@ def _weights(texts: list[str]) -> dict[str, float]:
             raise ConfigurationError(
                 f"--weight must be name=number, but got {shown(text)}; write it so"
             ) from None
-        if not abs(weights[name]) <= most.RATE:
+        if not abs(weights[name]) <= most.WEIGHT:
             raise ConfigurationError(
-                f"--weight must be at most {most.RATE:,.0f}, but got {shown(text)}; change it"
+                f"--weight must be at most {most.WEIGHT:,.0f}, but got {shown(text)}; change it"
             )
     return weights
 

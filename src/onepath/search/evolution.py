@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from onepath import most
 from onepath.errors import ConfigurationError
+from onepath.most import GENERATIONS, POPULATION, check_most
 from onepath.randomness import generator
 from onepath.search.algorithm import Origin, Proposal, Score, check_told, first_new, rank
 from onepath.search.feasible import FeasibleSet, Matrix
@@ -62,8 +62,8 @@ class Evolution:
         num_crossover: int | None = None,
         mutation_rate: float = 0.1,
     ) -> None:
-        most.check(most.POPULATION, population=population, parents=parents or 0)
-        most.check(most.GENERATIONS, generations=generations)
+        check_most(POPULATION, population=population, parents=parents or 0)
+        check_most(GENERATIONS, generations=generations)
         # The paper's shares of its population of 50: 10 parents, 25 mutations, 25 crossovers.
         parents = max(1, population // 5) if parents is None else parents
         num_mutation = population // 2 if num_mutation is None else num_mutation

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onepath import most
 from onepath.errors import ConfigurationError
+from onepath.most import EVALUATED, POPULATION, check_most
 from onepath.randomness import generator
 from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
 from onepath.search.feasible import FeasibleSet, Matrix
@@ -54,8 +54,8 @@ class MutationEvolution:
         num_random: int | None = None,
         num_children: int = 1,
     ) -> None:
-        most.check(most.POPULATION, population=population, num_children=num_children)
-        most.check(most.EVALUATED, num=num)
+        check_most(POPULATION, population=population, num_children=num_children)
+        check_most(EVALUATED, num=num)
         num_random = population if num_random is None else num_random
         if min(num, population, num_random, num_children) < 1 or num_random > population:
             raise ConfigurationError(

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from onepath import most
 from onepath.errors import ConfigurationError
+from onepath.most import GENERATIONS, POPULATION, check_most
 from onepath.randomness import generator
 from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
 from onepath.search.feasible import Costs, FeasibleSet, Matrix
@@ -63,8 +63,8 @@ class NSGA2:
         costs: Sequence[Costs] = (),
         mutation_rate: float | None = None,
     ) -> None:
-        most.check(most.POPULATION, population=population)
-        most.check(most.GENERATIONS, generations=generations)
+        check_most(POPULATION, population=population)
+        check_most(GENERATIONS, generations=generations)
         mutation_rate = 1 / space.num_choices if mutation_rate is None else mutation_rate
         if population < 1 or generations < 0 or not 0 <= mutation_rate <= 1:
             raise ConfigurationError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onepath import most
 from onepath.errors import ConfigurationError
+from onepath.most import EVALUATED, POPULATION, check_most
 from onepath.randomness import generator
 from onepath.search.algorithm import Proposal, Score, check_told, first_new
 from onepath.search.feasible import FeasibleSet
@@ -28,8 +28,8 @@ class RandomSearch:
     """
 
     def __init__(self, space: SearchSpace, seed: int = 0, num: int = 1000, batch: int = 50) -> None:
-        most.check(most.POPULATION, batch=batch)
-        most.check(most.EVALUATED, num=num)
+        check_most(POPULATION, batch=batch)
+        check_most(EVALUATED, num=num)
         if min(num, batch) < 1:
             raise ConfigurationError(
                 f"`num >= 1` and `batch >= 1` must hold; got {num} and {batch}; raise them"

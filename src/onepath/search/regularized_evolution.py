@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from onepath import most
 from onepath.errors import ConfigurationError
+from onepath.most import EVALUATED, POPULATION, check_most
 from onepath.randomness import generator
 from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
 from onepath.search.feasible import FeasibleSet, Matrix
@@ -54,8 +54,8 @@ class RegularizedEvolution:
         sample: int | None = None,
         batch: int = 1,
     ) -> None:
-        most.check(most.POPULATION, population=population, sample=sample or 0, batch=batch)
-        most.check(most.EVALUATED, num=num)
+        check_most(POPULATION, population=population, sample=sample or 0, batch=batch)
+        check_most(EVALUATED, num=num)
         sample = max(1, population // 4) if sample is None else sample
         if min(num, population, sample, batch) < 1:
             raise ConfigurationError(

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from onepath import most
 from onepath.errors import ConfigurationError
+from onepath.most import CHANNELS, CLASSES, PIXELS, WIDTH, check_most
 from onepath.nn import Supernet
 from onepath.nn.inputs import input_dtype
 from onepath.own_code import blaming_own_code, load_own
@@ -104,10 +104,10 @@ def build(
         ConfigurationError: no such space, file or function, or an argument that it does not take.
         BindingError: the module has no choices, or inconsistent ones.
     """
-    most.check(most.CLASSES, num_classes=num_classes)
-    most.check(most.PIXELS, input_size=input_size or 0)
-    most.check(most.CHANNELS, in_channels=in_channels or 0)
-    most.check(most.WIDTH, width=width or 0)
+    check_most(CLASSES, num_classes=num_classes)
+    check_most(PIXELS, input_size=input_size or 0)
+    check_most(CHANNELS, in_channels=in_channels or 0)
+    check_most(WIDTH, width=width or 0)
     builder = find(name) if isinstance(name, str) else name
     given = {"num_classes": num_classes, "input_size": input_size, "in_channels": in_channels, "width": width}
     parameters = _parameters(builder, name)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onepath import most
 from onepath.errors import ConfigurationError
+from onepath.most import PARTS, check_most
 from onepath.nn import Gate, GatedPath, GhostBatches
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class PathDropoutSampler:
                 f"`num_updates` and `num_ghost_batches` must be at least 1, but got {num_updates} and "
                 f"{num_ghost_batches}. Raise them."
             )
-        most.check(most.PARTS, num_ghost_batches=num_ghost_batches)
+        check_most(PARTS, num_ghost_batches=num_ghost_batches)
         self.space = space
         self.num_parts = num_ghost_batches
         self._num_updates, self._num_ghost_batches = num_updates, num_ghost_batches

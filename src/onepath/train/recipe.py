@@ -8,8 +8,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Literal, Self
 
-from onepath import most
 from onepath.errors import ConfigurationError, shown
+from onepath.most import BATCH, EPOCHS
 
 if TYPE_CHECKING:
     from onepath.data import Task
@@ -106,9 +106,9 @@ class Recipe:
     def __post_init__(self) -> None:
         rules = {
             "epochs >= 1": self.epochs >= 1,
-            f"epochs <= {most.EPOCHS:,}": self.epochs <= most.EPOCHS,
+            f"epochs <= {EPOCHS:,}": self.epochs <= EPOCHS,
             "batch_size >= 1": self.batch_size >= 1,
-            f"batch_size <= {most.BATCH:,}": self.batch_size <= most.BATCH,
+            f"batch_size <= {BATCH:,}": self.batch_size <= BATCH,
             "learning_rate > 0": 0 < self.learning_rate < math.inf,
             "0 <= momentum < 1": 0 <= self.momentum < 1,
             "weight_decay >= 0": 0 <= self.weight_decay < math.inf,
