@@ -27,9 +27,9 @@ _IN_COMMAND = """
 import os, signal, sys
 from onepath.cli import main
 import onepath.pipeline
-def make_config(options):
+def continued_config(options):
     {body}
-onepath.pipeline.make_config = make_config
+onepath.pipeline.continued_config = continued_config
 sys.argv[1:] = ["run"]
 sys.exit(main())
 """

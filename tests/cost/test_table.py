@@ -10,6 +10,7 @@ from torch.nn import functional
 from onepath import cost, spaces
 from onepath.cost import MaxMacs, MaxParams
 from onepath.cost.constraint import counter
+from onepath.cost.table import Kind
 from onepath.errors import ConfigurationError, SpaceError
 from onepath.nn import ChoiceBlock, ElasticLinear, Supernet
 from onepath.space import Choice
@@ -234,3 +235,28 @@ def test_parameters_of_tied_layers_are_those_of_the_network(first: bool, second:
     matrix = supernet.space.enumerate_matrix()
     direct = [cost.params(supernet, a) for a in supernet.space.architectures(matrix)]
     assert costs(matrix).tolist() == direct
+
+
+class TwoHomes(nn.Module):
+    """One layer that is a candidate of two blocks, in one of them beside a layer that shares its weight alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shared, other = nn.Linear(8, 8), nn.Linear(8, 8)
+        other.weight = shared.weight
+        self.first = ChoiceBlock({"shared": shared, "other": other})
+        self.second = ChoiceBlock({"shared": shared, "skip": nn.Identity()})
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.second(self.first(x))
+        return output
+
+
+@pytest.mark.parametrize("kind", ["params", "macs", "layers"])
+def test_a_layer_in_two_blocks_is_counted_in_each_architecture(kind: Kind) -> None:
+    supernet = Supernet(TwoHomes())
+    with pytest.raises(SpaceError, match=r"0 is also (first|second)\.candidates\.0"):
+        cost.table(supernet, (8,), kind)
+    costs, _ = counter(supernet, (8,), kind)
+    expected = {"params": [72, 72, 80, 72], "macs": [128, 64, 128, 64], "layers": [1, 1, 2, 1]}
+    assert costs(supernet.space.enumerate_matrix()).tolist() == expected[kind]

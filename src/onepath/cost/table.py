@@ -94,6 +94,7 @@ class _Measured:
         self.supernet, self.input_shape, self.kind = supernet, input_shape, kind
         self.space = supernet.space
         self.choices_of = dependencies(supernet)
+        self.homes = _homes(supernet, self.choices_of)
         self.uncounted: dict[str, str] = {}
 
     def cost_by_choices(self, indices: Sequence[int]) -> dict[tuple[str, ...], int]:
@@ -119,16 +120,25 @@ class _Measured:
                     f"{own} {self.kind} does not. Count each architecture instead"
                 )
             if own:
-                names = self.choices_of[origins[module]]
+                names = self._names(origins[module])
                 result[names] = result.get(names, 0) + own
         return result
+
+    def _names(self, path: str) -> tuple[str, ...]:
+        """The choices that the cost of the module at a path depends on."""
+        if path in self.homes:
+            raise SpaceError(
+                f"a cost table needs layers that depend on the same choices wherever they stand, but {path} is also "
+                f"{self.homes[path]}. Count each architecture instead"
+            )
+        return self.choices_of[path]
 
     def _params(self, origins: Mapping[nn.Module, str]) -> dict[tuple[str, ...], int]:
         """Every parameter once: one that several modules share goes to the one that is there in any case."""
         owners: dict[nn.Parameter, tuple[str, ...]] = {}
         for module, path in origins.items():
-            names = self.choices_of[path]
             for parameter in module.parameters(recurse=False):
+                names = self._names(path)
                 other = owners.setdefault(parameter, names)
                 if not names:
                     owners[parameter] = names
@@ -152,6 +162,17 @@ def dependencies(supernet: Supernet) -> dict[str, tuple[str, ...]]:
         path: tuple(sorted({choice.name for choice in choices}, key=supernet.space.column))
         for path, choices in choices_by_path(supernet.module, supernet.space).items()
     }
+
+
+def _homes(supernet: Supernet, choices_of: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Path of a module that stands in two places that depend on other choices -> the other place."""
+    first: dict[nn.Module, str] = {}
+    found: dict[str, str] = {}
+    for path, module in supernet.module.named_modules(remove_duplicate=False):
+        other = first.setdefault(module, path)
+        if choices_of.get(other) != choices_of.get(path):
+            found |= {path: other, other: path}
+    return found
 
 
 def _groups(twins: _Measured) -> list[tuple[str, ...]]:
