@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -145,7 +146,7 @@ def test_a_directory_does_not_choose_what_code_is_run(finished: Path) -> None:
     for ask in (run.model, run.supernet, lambda: run.architecture):
         with pytest.raises(ConfigurationError, match=r"own code must be named by whoever runs it") as caught:
             ask()
-        assert f"--space {TINY!r} (in Python space=...)" in str(caught.value)
+        assert f"--space {shlex.quote(TINY)} (in Python space=...)" in str(caught.value)
 
 
 def test_another_space_than_the_runs_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_worker_that_is_stopped_is_told_of_and_ended(
     started = popen(2, signal.SIGSTOP).started
     progress = Telling(None)
     with pytest.raises(UserError, match=r"winner-inherited \(process \d+\) was stopped.*same command again"):
-        pipeline.retrain(out, progress=progress)
+        pipeline.retrain(out, space=TINY, progress=progress)
     assert [note for note in progress.notes if f"kill -CONT {started[1].pid}" in note]
     assert started[1].returncode == -9
 

@@ -53,5 +53,5 @@ def test_a_blank_path_is_not_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["run", option, name, "--out", "run"]) == 2
-    assert "known name or an existing path" in capsys.readouterr().err
+    assert f"{option} must not be empty" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
