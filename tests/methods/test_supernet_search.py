@@ -29,6 +29,15 @@ class Net(nn.Module):
         return self.head(self.blocks(self.stem(x).relu()).relu().mean(dim=(2, 3)))
 
 
+def normalised() -> Net:
+    """The same with normalisation, with which a short training learns on every processor."""
+    net = Net()
+    net.stem = nn.Sequential(net.stem, nn.BatchNorm2d(8))  # type: ignore[assignment]
+    for block in net.blocks:
+        block.candidates[0] = nn.Sequential(block.candidates[0], nn.BatchNorm2d(8))
+    return net
+
+
 class CountsConvolutions:
     """An estimator with a known truth: every convolution is worth 0.1, and the first one a little more."""
 
@@ -89,12 +98,12 @@ def test_feasible_sets_keep_every_limit(data: op.Task) -> None:
 def test_spos_end_to_end_is_repeatable_and_learns(data: op.Task) -> None:
     def whole() -> op.Architecture:
         torch.manual_seed(0)
-        supernet = op.Supernet(Net())
-        found = op.spos(supernet, data, epochs=12, population=4, generations=1, seed=0)
+        supernet = op.Supernet(normalised())
+        found = op.spos(supernet, data, epochs=6, population=4, generations=1, seed=0)
         accuracies.append([trial.estimate.accuracy for trial in found.trials])
         return found.best
 
     accuracies: list[list[float]] = []
     assert whole() == whole()
     assert accuracies[0] == accuracies[1]
-    assert max(accuracies[0]) > 0.2
+    assert max(accuracies[0]) > 0.5

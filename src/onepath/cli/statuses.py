@@ -84,11 +84,6 @@ def _told(error: BaseException, arguments: Sequence[str], debug: bool) -> tuple[
         return MISTAKE, f"error: {_usage(error, arguments)}"
     if isinstance(error, UserError):
         return MISTAKE, f"error: {error}"
-    if isinstance(error, SystemExit):
-        return (
-            MISTAKE,
-            f"error: code that a command runs must not end the process, but exit({error.code}) was called",
-        )
     if (lack := _lack(error)) is not None:
         again = "; then run the same command again" if _name(arguments) in CONTINUED else ""
         return MISTAKE, f"error: {lack}{again}"
