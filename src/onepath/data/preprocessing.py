@@ -126,7 +126,11 @@ class Preprocessing:
                 else "cover {} (height x width), aspect ratio kept, bilinear and antialiased, then cut the centre"
             )
             described["resize"] = f"images of another size: {way.format(f'{height} x {width}')}"
-            laid = "" if self.background is None else f"; transparent pixels laid on grey {self.background} of 255"
+            laid = (
+                ""
+                if self.background is None
+                else f"; transparent pixels laid on grey {self.background} of 255"
+            )
             deep = ", in full depth (8 bits times 257)" if self.full_scale == 65535 else ""
             described["files"] = f"upright, as their orientation tag says{deep}{laid}"
             described |= {"fit": self.fit, "background": self.background}
@@ -209,9 +213,7 @@ class Preprocessing:
             grey = ", ".join([str(self.background)] * 3)
             plain = f'PIL.Image.new("RGBA", image.size, ({grey}, 255))'
             image = f'PIL.Image.alpha_composite({plain}, image).convert("{mode}")'
-        array = (
-            f'numpy.asarray({image}, "float32").reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2)'
-        )
+        array = f'numpy.asarray({image}, "float32").reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2)'
         return [
             f"image = PIL.ImageOps.{'pad' if self.fit == 'pad' else 'fit'}({opened}, {bring})",
             f"x = {self._scaled(array, normalisation)}",
