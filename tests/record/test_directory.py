@@ -134,13 +134,13 @@ def test_record_of_a_run(tmp_path: Path) -> None:
         directory.store.add_trial(trial)
         directory.store.put_network(network)
         directory.store.add_point(replace(point, point=9))
-        directory.store.put_stage(StageRow("search", 2.0, True, {"limit": 1}))
+        directory.store.put_stage(StageRow("search", 2.0, True, {"limit": {"max_macs": 1}}))
         directory.write_json("result.json", {"seed": 0})
         record = RunRecord.load(str(tmp_path))  # while the run is at work
     assert record.path == tmp_path
     assert record.result == {"seed": 0}
     assert (record.trials, record.networks, record.curves) == ([trial], [network], {"supernet": [point]})
-    assert record.stages == {"search": {"seconds": 2.0, "done": True, "record": {"limit": 1}}}
+    assert record.stages == {"search": {"seconds": 2.0, "done": True, "record": {"limit": {"max_macs": 1}}}}
 
 
 def _fill(directory: RunDirectory) -> None:

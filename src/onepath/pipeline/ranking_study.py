@@ -62,7 +62,8 @@ class RankOptions:
             value = getattr(self, name)
             if value is None and name.endswith("_images"):
                 continue
-            if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
+            is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if not is_whole or not least <= int(value) <= most:
                 raise ConfigurationError(
                     f"{name} must be a whole number from {least} to {most:,}, but got {shown(value)}; change it"
                 )

@@ -20,6 +20,7 @@ from onepath.pipeline.scored import score_result
 from onepath.pipeline.several import winners
 from onepath.rank_correlation import rank_correlation
 from onepath.record import NetworkRow, RunRecord, TrialRow, load_tensors
+from onepath.record.atomic import damaged_error
 from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
 from onepath.record.stage_records import reading_records
 
@@ -123,6 +124,8 @@ class Result:
     def _materials(self) -> Materials:
         """What networks are built from; new ones at every call, so that the caller may change them."""
         facts, record = self._stage("data", "a network"), self._record
+        if not facts:
+            raise damaged_error(self.path / TRIALS)
         try:
             config = make_config(record.config)
         except ConfigurationError as error:

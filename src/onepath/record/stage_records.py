@@ -30,6 +30,10 @@ class Recorded(dict[str, Any]):
         super().__init__(content)
         self._path = path or Path()
 
+    def copy(self) -> Recorded:
+        """A record of its own, of the same store."""
+        return Recorded(self, self._path)
+
     def __missing__(self, key: str) -> Any:
         raise damaged_error(self._path)
 

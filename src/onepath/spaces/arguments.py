@@ -32,7 +32,7 @@ def _whole(least: int, most: int, step: int = 1) -> _Takes:
 
 def _number(rule: str, least: float, most: float) -> _Takes:
     def holds(value: object) -> bool:
-        return isinstance(value, Real) and not isinstance(value, bool) and least <= float(value) <= most
+        return not isinstance(value, bool) and isinstance(value, Real) and least <= float(value) <= most
 
     return _Takes(rule, holds)
 
