@@ -35,6 +35,7 @@ BASE: dict[str, set[str]] = {
     "errors": set(),
     "most": {"errors"},
     "own_code": {"errors"},
+    "plain_yaml": {"errors"},
     "randomness": set(),
     "temporary": set(),
     "webpage": set(),

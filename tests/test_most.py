@@ -8,6 +8,7 @@ import pytest
 
 import onepath as op
 from onepath.errors import ConfigurationError
+from onepath.pipeline.ranking import RankOptions
 
 SPACE = op.SearchSpace([op.Choice("a", [1, 2])])
 BLOCKS = op.SearchSpace([op.Choice("a", ["x", "y"])])
@@ -41,3 +42,20 @@ def test_a_number_over_its_limit(make: Callable[[int], object], name: str) -> No
         with pytest.raises(ConfigurationError, match=rf"{name} <= [\d,.]+` must hold, but got") as caught:
             make(number)
         assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "name", ["num", "calibration_images", "validation_images", "num_resamples", "similarity_paths", "seed"]
+)
+def test_numbers_of_a_ranking(name: str) -> None:
+    for number in (10**40, -1, 2.5, True, "3"):
+        with pytest.raises(ConfigurationError, match=f"{name} must be a whole number from [01] to"):
+            RankOptions(**{name: number})  # type: ignore[arg-type]
+    assert getattr(RankOptions(**{name: 3}), name) == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["threads", "batch"])
+def test_numbers_of_a_device(name: str) -> None:
+    for number in (10**40, 10**9, 0, 2.5, True):
+        with pytest.raises(ConfigurationError, match=name):
+            op.latency.device("torch-cpu", **{name: number})  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ import pytest
 
 from onepath.cli import main
 from onepath.cli.options import merged, space_arguments
-from onepath.cli.plain_yaml import read_yaml
 from onepath.errors import ConfigurationError
+from onepath.plain_yaml import read_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"

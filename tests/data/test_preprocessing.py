@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from data.texts import cycle_task
+from PIL import Image
 
 from onepath.data import Preprocessing, load_data
 from onepath.errors import ConfigurationError
@@ -106,3 +109,70 @@ def test_a_snippet_has_at_most_six_lines_of_python(name: str, normalisation: Any
     snippet = task.preprocessing.snippet("it's \\a.onnx", normalisation)
     assert len(snippet.splitlines()) <= 6
     compile(snippet, "snippet", "exec")
+
+
+def _files(folder: Path, kind: str) -> Any:
+    """Files of two classes, of one aspect ratio that the input has not; transparent where `kind` says so."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:30, 0:40]
+    for number in range(24):
+        smooth = [127 + 120 * np.sin((x + shift + 9 * number) / 7) * np.cos(y / 6) for shift in (0, 20, 40)]
+        pixels = np.stack([*smooth, 127 + 127 * np.sin((x + y) / 8 + number)], axis=-1).astype(np.uint8)
+        pixels[..., 3] |= np.uint8(rng.integers(0, 2))
+        place = folder / f"class {number % 2}" / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        image = Image.fromarray(pixels, "RGBA")
+        image.convert({"colour": "RGB", "transparent": "RGBA", "grey": "LA"}[kind]).save(place)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+@pytest.mark.parametrize("normalisation", ["inside", "outside"])
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+@pytest.mark.parametrize("kind", ["colour", "transparent", "grey"])
+def test_a_snippet_reads_a_file_as_the_task_does(
+    kind: str, fit: Any, normalisation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = load_data(_files(tmp_path, kind), input_size=(16, 16), fit=fit)
+    preprocessing = task.preprocessing
+    has_background = kind != "colour"
+    assert (preprocessing.fit, preprocessing.background is not None) == (fit, has_background)
+    document = json.loads(json.dumps(preprocessing.document(normalisation)))
+    assert Preprocessing.from_document(document, task.class_names) == preprocessing
+    assert ("black beside" in document["resize"]) == (fit == "pad")
+    assert ("laid on grey" in document["files"]) == has_background
+    raw, inputs = task.raw_inputs("test", 1), task.example_inputs("test", 1)
+    snippet = preprocessing.snippet("model.onnx", normalisation)
+    assert len(snippet.splitlines()) <= 6
+
+    def session(_: str) -> Any:
+        text = {"class_names": json.dumps(task.class_names), "preprocessing": json.dumps(document)}
+        return SimpleNamespace(
+            get_modelmeta=lambda: SimpleNamespace(custom_metadata_map=text),
+            run=lambda _, fed: [np.zeros((1, 2)) * fed["input"].sum()],
+        )
+
+    wanted = raw if normalisation == "inside" else inputs
+    # Every part of the task's own input is that of one of the files, to the rounding of Pillow and torch.
+    differences = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("onnxruntime.InferenceSession", session)
+    for file in sorted(tmp_path.glob("class */*.png")):
+        (tmp_path / "image.png").write_bytes(file.read_bytes())
+        found: dict[str, Any] = {}
+        exec(snippet, found)
+        x = found["x"]
+        assert x.shape == tuple(wanted.shape)
+        differences.append(np.abs(x - wanted.numpy()).max())
+    unit = 1 if normalisation == "inside" else 1 / (255 * min(preprocessing.std))
+    assert min(differences) <= 2.01 * unit
+    assert sorted(differences)[1] > 20 * unit
+
+
+def test_deep_images_are_given_as_arrays() -> None:
+    deep = Preprocessing((1, 8, 8), ("a",), (0.5,), (0.2,), 65535.0, "float32", "pad", 255)
+    assert "numpy.load" in deep.snippet()
+    assert "PIL" not in deep.snippet()
+    assert deep.document()["files"].endswith(
+        "in full depth (8 bits times 257); transparent pixels laid on grey 255 of 255"
+    )

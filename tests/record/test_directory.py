@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from onepath.errors import RunDirectoryError
+from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.record import CurvePoint, NetworkRow, RunDirectory, RunRecord, StageRow, TrialRow
+from onepath.record.directory import read_config
 
 HOLD = """
 import sys, time
@@ -133,13 +134,13 @@ def test_record_of_a_run(tmp_path: Path) -> None:
         directory.store.add_trial(trial)
         directory.store.put_network(network)
         directory.store.add_point(replace(point, point=9))
-        directory.store.put_stage(StageRow("search", 2.0, True, {"limit": 1}))
+        directory.store.put_stage(StageRow("search", 2.0, True, {"limit": {"max_macs": 1}}))
         directory.write_json("result.json", {"seed": 0})
         record = RunRecord.load(str(tmp_path))  # while the run is at work
     assert record.path == tmp_path
     assert record.result == {"seed": 0}
     assert (record.trials, record.networks, record.curves) == ([trial], [network], {"supernet": [point]})
-    assert record.stages == {"search": {"seconds": 2.0, "done": True, "record": {"limit": 1}}}
+    assert record.stages == {"search": {"seconds": 2.0, "done": True, "record": {"limit": {"max_macs": 1}}}}
 
 
 def _fill(directory: RunDirectory) -> None:
@@ -186,3 +187,31 @@ def test_a_directory_in_which_no_run_began_is_removed(tmp_path: Path) -> None:
         directory.write_config({})
         directory.discard_if_unused()
         assert directory.read_config() == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [1, 2]\nb: *a\n",
+        "a: &a {x: 1}\nb: {<<: *a}\n",
+        "a: " + "[" * 30 + "]" * 30,
+        "a: 1\na: 2\n",
+        "a: !!python/name:os.system\n",
+        "a: !own 3\n",
+        "# " + "x" * (1 << 20) + "\na: 1\n",
+    ],
+)
+def test_a_configuration_that_could_grow_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(RunDirectoryError, match=r"config\.yaml must be as onepath wrote it") as caught:
+        read_config(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_written_has_no_aliases_and_can_be_read(tmp_path: Path) -> None:
+    twice = [1, 2]
+    with RunDirectory(tmp_path / "run", create=True) as directory:
+        directory.write_config({"b": {"x": twice, "y": twice}, "a": "ä"})
+        assert directory.read_config() == {"b": {"x": [1, 2], "y": [1, 2]}, "a": "ä"}
+        with pytest.raises(ConfigurationError, match="must take at most 1,048,576 bytes"):
+            directory.write_config({"space_arguments": ["x" * 4000] * 300})

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from onepath import most
-from onepath.cli.plain_yaml import read_yaml, shown_line
 from onepath.errors import ConfigurationError, shown
 from onepath.own_code import is_own, unnamed_code
+from onepath.plain_yaml import read_yaml, shown_line
 
 _DATA, _SPACE, _LIMITS, _TRAINING, _SEARCH = "Data", "Space", "Limits", "Training", "Search"
 _MOST_BYTES = 1 << 16

@@ -135,8 +135,16 @@ def _window(height: int, width: int, wanted: float, rng: np.random.Generator) ->
 
 
 def fit_image(image: Pixels, size: Size, fit: Fit) -> Pixels:
-    """Bring an image to a size: `resize_and_centre`, after black is added to its sides if it is to be padded."""
-    return resize_and_centre(padded(image, size) if fit == "pad" else image, *size)
+    """Bring an image to a size: `resize_and_centre`, or resized to fit into it, with black beside it."""
+    if fit == "crop" or image.shape[:2] == size:
+        return resize_and_centre(image, *size)
+    height, width = image.shape[:2]
+    # Rounded as Pillow's `ImageOps.pad` does, with which others prepare an image.
+    if width * size[0] > height * size[1]:
+        inner = max(1, round(height / width * size[1])), size[1]
+    else:
+        inner = size[0], max(1, round(width / height * size[0]))
+    return padded(_resized(image, inner), size)
 
 
 def padded(image: Pixels, size: Size) -> Pixels:
@@ -146,12 +154,8 @@ def padded(image: Pixels, size: Size) -> Pixels:
     add_width = max(0, round(height * size[1] / size[0]) - width)
     if not add_height and not add_width:
         return image
-    sides = [
-        (add_height // 2, add_height - add_height // 2),
-        (add_width // 2, add_width - add_width // 2),
-        (0, 0),
-    ]
-    with_black: Pixels = np.pad(image, sides)
+    top, left = round(add_height / 2), round(add_width / 2)
+    with_black: Pixels = np.pad(image, [(top, add_height - top), (left, add_width - left), (0, 0)])
     return with_black
 
 
@@ -171,8 +175,6 @@ def resize_and_centre(image: Pixels, height: int, width: int) -> Pixels:
     """
     if image.shape[:2] == (height, width):
         return image
-    from torchvision.transforms.v2 import functional
-
     scale = max(height / image.shape[0], width / image.shape[1])
     covering = [max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))]
     if math.prod(covering) > MAX_RESIZED:
@@ -180,8 +182,15 @@ def resize_and_centre(image: Pixels, height: int, width: int) -> Pixels:
             f"an image must be at most {MAX_RESIZED // (height * width):,} times as long as wide to cover "
             f"{width}x{height}, but one has {image.shape[1]}x{image.shape[0]} pixels; cut it"
         )
-    tensor = functional.resize(torch.from_numpy(image).permute(2, 0, 1), covering, antialias=True)
-    tensor = functional.center_crop(tensor, [height, width])
+    resized = _resized(image, (covering[0], covering[1]))
+    top, left = round((covering[0] - height) / 2), round((covering[1] - width) / 2)
+    return np.ascontiguousarray(resized[top : top + height, left : left + width])
+
+
+def _resized(image: Pixels, size: Size) -> Pixels:
+    from torchvision.transforms.v2 import functional
+
+    tensor = functional.resize(torch.from_numpy(image).permute(2, 0, 1), list(size), antialias=True)
     resized: Pixels = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
     return resized
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from onepath.data.augment import Fit
 from onepath.errors import ConfigurationError, shown
 
 Normalisation = Literal["inside", "outside"]
@@ -32,6 +33,8 @@ class Preprocessing:
         std: the same.
         full_scale: the raw value that counts as 1.
         raw_dtype: of the raw values, for example "uint8".
+        fit: how an image of another aspect ratio is brought to height and width, "crop" or "pad" (black is added).
+        background: grey of 0 ... 255 on which transparent pixels are laid; None: the data had none.
     """
 
     input_shape: tuple[int, ...]
@@ -40,6 +43,8 @@ class Preprocessing:
     std: tuple[float, ...] = ()
     full_scale: float = 1.0
     raw_dtype: str = "float32"
+    fit: Fit = "crop"
+    background: int | None = None
 
     @property
     def is_text(self) -> bool:
@@ -115,10 +120,20 @@ class Preprocessing:
                 1: "grey",
                 3: "red, green, blue; of arrays as they came",
             }.get(channels, "as they came")
-            described["resize"] = (
-                f"images of another size: cover {height} x {width} (height x width), aspect ratio kept, bilinear and "
-                "antialiased, then cut the centre"
+            way = (
+                "fit into {} (height x width), aspect ratio kept, bilinear and antialiased, then black beside them"
+                if self.fit == "pad"
+                else "cover {} (height x width), aspect ratio kept, bilinear and antialiased, then cut the centre"
             )
+            described["resize"] = f"images of another size: {way.format(f'{height} x {width}')}"
+            laid = (
+                ""
+                if self.background is None
+                else f"; transparent pixels laid on grey {self.background} of 255"
+            )
+            deep = ", in full depth (8 bits times 257)" if self.full_scale == 65535 else ""
+            described["files"] = f"upright, as their orientation tag says{deep}{laid}"
+            described |= {"fit": self.fit, "background": self.background}
         return described
 
     def _summary(self, normalisation: Normalisation) -> str:
@@ -143,6 +158,8 @@ class Preprocessing:
             tuple(document.get("std", ())),
             document.get("full_scale", 1.0),
             document.get("raw_dtype", document["input"]["dtype"]),
+            document.get("fit", "crop"),
+            document.get("background"),
         )
 
     def snippet(self, file: str = "model.onnx", normalisation: Normalisation = "inside") -> str:
@@ -183,12 +200,22 @@ class Preprocessing:
     def _picture_lines(self, normalisation: Normalisation) -> list[str]:
         channels, height, width = self.input_shape
         mode = "L" if channels == 1 else "RGB"
-        opened = f'PIL.ImageOps.exif_transpose(PIL.Image.open("image.png")).convert("{mode}")'
-        array = (
-            f'numpy.asarray(image, "float32").reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2)'
-        )
+        opened = 'PIL.ImageOps.exif_transpose(PIL.Image.open("image.png"))'
+        bring = f"({width}, {height}), PIL.Image.Resampling.BILINEAR"
+        if self.fit == "pad":
+            bring += ', "black"'
+        image = "image"
+        if self.background is None:
+            opened += f'.convert("{mode}")'
+        else:
+            # Pillow resizes with the colours weighted by their opacity, so that this may come after it.
+            opened += '.convert("RGBA")'
+            grey = ", ".join([str(self.background)] * 3)
+            plain = f'PIL.Image.new("RGBA", image.size, ({grey}, 255))'
+            image = f'PIL.Image.alpha_composite({plain}, image).convert("{mode}")'
+        array = f'numpy.asarray({image}, "float32").reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2)'
         return [
-            f"image = PIL.ImageOps.fit({opened}, ({width}, {height}), PIL.Image.Resampling.BILINEAR)",
+            f"image = PIL.ImageOps.{'pad' if self.fit == 'pad' else 'fit'}({opened}, {bring})",
             f"x = {self._scaled(array, normalisation)}",
         ]
 

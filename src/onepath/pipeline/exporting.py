@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from onepath.errors import UserError
 from onepath.pipeline.context import Run
-from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, WEIGHTS
+from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, TRIALS, WEIGHTS
+from onepath.record.stage_records import reading_records
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +38,8 @@ def export_stage(run: Run) -> None:
         run.progress.begin("exporting", 4)
         store, directory = run.directory.store, run.directory.path
         start = store.stage("retrain").record["exported"]
-        winner = next(row for row in store.networks() if (row.role, row.start) == ("winner", start))
+        with reading_records(directory / TRIALS):
+            (winner,) = (row for row in store.networks() if (row.role, row.start) == ("winner", start))
         architecture = run.blank.space.parse(winner.architecture)
         model = run.network(architecture, start, f"winner-{start}")
         run.directory.write_json(

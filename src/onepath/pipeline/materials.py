@@ -14,6 +14,7 @@ from onepath.pipeline.methods import METHODS
 from onepath.pipeline.resolving import GIVEN_IN_PYTHON, build_supernet, confirmed, describe, make_recipe
 from onepath.record import load_tensors
 from onepath.record.directory import weights_path
+from onepath.record.stage_records import Recorded
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,7 +56,7 @@ class Materials:
     ) -> None:
         self.path = path
         self.config = config
-        self.facts = dict(facts)
+        self.facts: dict[str, Any] = facts.copy() if isinstance(facts, Recorded) else dict(facts)
         self.digests = dict(digests or {})
         self.reads_only = reads_only
         self._data = data

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.most import TRAININGS, check_most
 from onepath.pipeline.context import Run, StageClock
 from onepath.pipeline.methods import METHODS
 from onepath.pipeline.parallel import train_at_once
@@ -83,11 +84,12 @@ def rank_on_standalone(run: Run, num: int, options: RankOptions) -> dict[str, An
 
     Raises:
         RunDirectoryError: the supernet is not trained.
-        ConfigurationError: `num` is below 3.
+        ConfigurationError: `num` is below 3, or above 10,000.
     """
     from onepath.estimate import Networks
 
     _check_trained(run)
+    check_most(TRAININGS, num=num)
     if num < 3:
         raise ConfigurationError(
             f"a ranking needs 3 networks or more, but got --standalone {num}. Train more."

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, shown
+from onepath.most import IMAGES, NETWORKS, SEED, TRAININGS
 from onepath.pipeline.context import Run
 from onepath.randomness import generator
 from onepath.record import atomic_write_text
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 
 BASELINES = ("macs", "params")
 SCORES = ("accuracy", "loss")
+_RANGES = {
+    "num": (1, NETWORKS),
+    "calibration_images": (1, IMAGES),
+    "validation_images": (1, IMAGES),
+    "num_resamples": (0, NETWORKS),
+    "similarity_paths": (0, TRAININGS),
+    "seed": (0, SEED),
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,9 @@ class RankOptions:
         num_resamples: of the bootstrap.
         similarity_paths: random paths over which candidates' feature maps are compared; 0 leaves that out.
         seed: draws rows and resamples.
+
+    Raises:
+        ConfigurationError: a number is no whole one or out of its range.
     """
 
     num: int = 300
@@ -43,6 +56,17 @@ class RankOptions:
     num_resamples: int = 1000
     similarity_paths: int = 4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None and name.endswith("_images"):
+                continue
+            is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if not is_whole or not least <= int(value) <= most:
+                raise ConfigurationError(
+                    f"{name} must be a whole number from {least} to {most:,}, but got {shown(value)}; change it"
+                )
 
 
 def make_study(

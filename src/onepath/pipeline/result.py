@@ -20,7 +20,9 @@ from onepath.pipeline.scored import score_result
 from onepath.pipeline.several import winners
 from onepath.rank_correlation import rank_correlation
 from onepath.record import NetworkRow, RunRecord, TrialRow, load_tensors
-from onepath.record.directory import ONNX, PROGRAM, REPORT, WEIGHTS
+from onepath.record.atomic import damaged_error
+from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
+from onepath.record.stage_records import reading_records
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,6 +124,8 @@ class Result:
     def _materials(self) -> Materials:
         """What networks are built from; new ones at every call, so that the caller may change them."""
         facts, record = self._stage("data", "a network"), self._record
+        if not facts:
+            raise damaged_error(self.path / TRIALS)
         try:
             config = make_config(record.config)
         except ConfigurationError as error:
@@ -165,14 +169,23 @@ def load_run(path: str | Path, *, space: str | Path | None = None) -> Result:
 
 
 def make_result(run: Run) -> dict[str, Any]:
-    """Every key of `result.json`, from the trial store alone; what was not measured is None."""
+    """Every key of `result.json`, from the trial store alone; what was not measured is None.
+
+    Raises:
+        RunDirectoryError: the records of the store do not fit together.
+    """
+    with reading_records(run.directory.path / TRIALS):
+        return _result(run)
+
+
+def _result(run: Run) -> dict[str, Any]:
     store, config = run.directory.store, run.config
     stages, trials, networks = store.stages(), store.trials(), store.networks()
-    exported = stages["export"].record
+    exported = store.stage("export").record
     rows = {(row.role, row.start): row for row in networks}
     winner = rows["winner", exported["start"]]
     baseline = [row for row in networks if row.role != "winner"]
-    searched = next(trial for trial in trials if trial.architecture == winner.architecture)
+    (searched,) = (trial for trial in trials if trial.architecture == winner.architecture)
     facts = run.facts
     seconds = {name: stages[name].seconds for name in ("train", "search", "retrain")}
     has = {name: (run.directory.path / name).is_file() for name in (ONNX, PROGRAM, WEIGHTS)}

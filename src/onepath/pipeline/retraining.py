@@ -14,6 +14,8 @@ from onepath.pipeline.standalone import PlannedNetwork, TrainedNetwork, accuracy
 from onepath.pipeline.training import store_point, watch
 from onepath.randomness import generator
 from onepath.record import NetworkRow
+from onepath.record.directory import TRIALS
+from onepath.record.stage_records import reading_records
 
 if TYPE_CHECKING:
     from onepath.space import Architecture
@@ -31,7 +33,8 @@ def retrain_stage(run: Run) -> None:
         if "networks" not in clock.record:
             clock.record["networks"] = [asdict(network) for network in plan_networks(run)]
             clock.save()
-        networks = [PlannedNetwork(**network) for network in clock.record["networks"]]
+        with reading_records(run.path / TRIALS):
+            networks = [PlannedNetwork(**network) for network in clock.record["networks"]]
         _train(run, clock, networks)
         for network in networks:
             _test(run, network)

@@ -62,8 +62,12 @@ def atomic_write_json(path: Path, content: Mapping[str, Any]) -> None:
     atomic_write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_bytes(path: Path) -> bytes | None:
+def read_bytes(path: Path, most: int = -1) -> bytes | None:
     """The content of a regular file; None if there is none.
+
+    Args:
+        path: of the file.
+        most: bytes that are read at most; -1: all.
 
     Raises:
         RunDirectoryError: it cannot be read, or it is a pipe, a device or a folder, which could hang the reader.
@@ -73,7 +77,7 @@ def read_bytes(path: Path) -> bytes | None:
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise irregular_error(path)
-            return file.read()
+            return file.read(most)
     except FileNotFoundError:
         return None
     except OSError as error:

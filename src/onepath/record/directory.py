@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from onepath.errors import RunDirectoryError, shown
+from onepath.errors import ConfigurationError, RunDirectoryError, shown
+from onepath.plain_yaml import read_yaml, write_yaml
 from onepath.record.atomic import (
     TEMPORARY_SUFFIX,
     atomic_write_json,
@@ -56,6 +55,7 @@ _FILES = (
 )
 # Workers of a killed process end within milliseconds, unless their disk hangs.
 WAIT_SECONDS = 10.0
+_MOST_CONFIG_BYTES = 1 << 20
 
 
 class RunDirectory:
@@ -117,8 +117,16 @@ class RunDirectory:
         """Write the resolved configuration; from now on the directory is a run directory.
 
         Its digest is stored before, so that a directory with a configuration has a store that knows it.
+
+        Raises:
+            ConfigurationError: it is larger than `read_config` reads.
         """
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        text = write_yaml(dict(config))
+        if len(text.encode()) > _MOST_CONFIG_BYTES:
+            raise ConfigurationError(
+                f"the options of a run must take at most {_MOST_CONFIG_BYTES:,} bytes, but they take "
+                f"{len(text.encode()):,}; shorten the arguments of the space"
+            )
         self.store.put_digest(CONFIG, content_digest(text.encode()))
         atomic_write_text(self.path / CONFIG, text)
 
@@ -300,12 +308,14 @@ def missing_error(path: Path) -> RunDirectoryError:
 def read_config(path: Path) -> dict[str, Any] | None:
     """The configuration in the run directory `path`, or None; for readers, who need no lock."""
     file = path / CONFIG
-    text = read_bytes(file)
+    text = read_bytes(file, _MOST_CONFIG_BYTES + 1)
     if text is None:
         return None
+    if len(text) > _MOST_CONFIG_BYTES:
+        raise damaged_error(file)
     try:
-        content = yaml.safe_load(text.decode("utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        content = read_yaml(text.decode("utf-8"))
+    except ValueError as error:
         raise damaged_error(file) from error
     if not isinstance(content, dict):
         raise damaged_error(file)

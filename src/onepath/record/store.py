@@ -18,6 +18,7 @@ from onepath.errors import RunDirectoryError, UserError
 from onepath.record.atomic import damaged_error
 from onepath.record.rows import CurvePoint, NetworkRow, Row, StageRow, TrialRow, checked
 from onepath.record.sqlite_file import SqliteFile
+from onepath.record.stage_records import Recorded, is_record
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -146,11 +147,19 @@ class Store(SqliteFile):
         try:
             if total is not None and total != _row_sum(rows):
                 raise damaged_error(self.path)
-            return [checked(kind, _with_record(row) if kind is StageRow else row) for row in rows]
+            return [checked(kind, self._with_record(row) if kind is StageRow else row) for row in rows]
         except UserError:
             raise
         except (ValueError, TypeError, RecursionError) as error:
             raise damaged_error(self.path) from error
+
+    def _with_record(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The row of a stage with its record read, and with `done` as a truth value."""
+        stage, seconds, done, text = row
+        record = json.loads(text)
+        if done not in (0, 1) or not is_record(stage, record):
+            raise ValueError("a StageRow")
+        return stage, seconds, bool(done), Recorded(record, self.path)
 
     def _sum(self, table: str) -> int:
         found = self._read("SELECT digest FROM digests WHERE part = ?", (table,))
@@ -192,14 +201,6 @@ def _row_sum(rows: Sequence[tuple[Any, ...]]) -> int:
     """A sum over rows that tells any change of them, and to which a row is added without reading the others."""
     sums = (int.from_bytes(hashlib.sha256(repr(row).encode()).digest(), "big") for row in rows)
     return sum(sums) % (1 << _SUM_BITS)
-
-
-def _with_record(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The row of a stage with its record read, and with `done` as a truth value."""
-    stage, seconds, done, record = row
-    if done not in (0, 1):
-        raise ValueError("done of a StageRow")
-    return stage, seconds, bool(done), json.loads(record)
 
 
 def _finite(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from onepath.record import NetworkRow, RunRecord, atomic_write_text
+from onepath.record.stage_records import reading_records
 from onepath.report import figures, formats
 from onepath.report.cells import Cell, draw_cells
 from onepath.report.command import reproduce
@@ -80,11 +81,14 @@ def write_report(run_directory: Path | str) -> Path:
         The path of the page.
 
     Raises:
-        RunDirectoryError: no run has begun there, a file of it is damaged, or the page cannot be written.
+        RunDirectoryError: no run has begun there, a file of it is damaged, its records do not fit together, or the page
+            cannot be written.
     """
     record = RunRecord.load(run_directory)
     path = record.path / REPORT_NAME
-    atomic_write_text(path, render(record))
+    with reading_records(record.path):
+        page = render(record)
+    atomic_write_text(path, page)
     return path
 
 

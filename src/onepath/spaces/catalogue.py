@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, shown
 from onepath.most import CHANNELS, CLASSES, PIXELS, WIDTH, check_most
 from onepath.nn import Supernet
 from onepath.nn.inputs import input_dtype
 from onepath.own_code import blaming_own_code, load_own
+from onepath.spaces.arguments import check_arguments
 from onepath.spaces.darts import Darts
 from onepath.spaces.darts_rnn import darts_rnn
 from onepath.spaces.mobilenet import mobilenet
@@ -118,8 +119,11 @@ def build(
     unknown = [key for key in required if key not in parameters]
     if unknown and not takes_all:
         raise ConfigurationError(
-            f"an argument of space {name} must be one of {', '.join(parameters)}, but got {unknown[0]}. Leave it out."
+            f"an argument of space {name} must be one of {', '.join(parameters)}, but got {shown(unknown[0])}; "
+            "leave it out"
         )
+    if isinstance(name, str) and name in BUILDERS:
+        check_arguments(name, required)
     passed = {
         key: value for key, value in given.items() if value is not None and (takes_all or key in parameters)
     }
@@ -146,11 +150,12 @@ def _parameters(builder: SpaceBuilder, name: object) -> Mapping[str, inspect.Par
 def _called(builder: SpaceBuilder, name: object, arguments: Mapping[str, Any]) -> object:
     """What the builder returns; every error of the user's code or arguments is one line."""
     try:
-        inspect.signature(builder).bind(**arguments)
+        signature = inspect.signature(builder)
+        signature.bind(**arguments)
     except TypeError as error:
         raise ConfigurationError(
-            f"a space must take {', '.join(arguments)} by name and need nothing else, but {name} does not: {error}. "
-            "Give its argument, or a default."
+            f"a space must take {', '.join(arguments)} by name and need nothing else, but {name} takes "
+            f"{', '.join(signature.parameters) or 'no argument'} ({error}); give its argument, or a default"
         ) from error
     with blaming_own_code():
         return builder(**arguments)

@@ -41,6 +41,21 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a value that stands in two places twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Of no value; see yaml.representer."""
+        del data
+        return True
+
+
+def write_yaml(content: Any) -> str:
+    """The text of plain values that `read_yaml` reads back, in their order."""
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
 def read_yaml(text: str) -> Any:
     """The content of a YAML text.
 
