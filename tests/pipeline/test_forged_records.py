@@ -89,7 +89,7 @@ def read_all(out: Path) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_reader_answers_or_says_one_line(old: Path, stage: str) -> None:
-    with sqlite3.connect(old / "trials.sqlite") as connection:
+    with contextlib.closing(sqlite3.connect(old / "trials.sqlite")) as connection:
         (text,) = connection.execute("SELECT record FROM stages WHERE stage = ?", [stage]).fetchone()
     num_read = 0
     for what, record in changed(json.loads(text)):
