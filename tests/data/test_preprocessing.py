@@ -114,8 +114,8 @@ def test_a_snippet_has_at_most_six_lines_of_python(name: str, normalisation: Any
 def _files(folder: Path, kind: str) -> Any:
     """Files of two classes, of one aspect ratio that the input has not; transparent where `kind` says so."""
     rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:30, 0:40]
-    for number in range(24):
+    y, x = np.mgrid[0:32, 0:48]
+    for number in range(16):
         smooth = [127 + 120 * np.sin((x + shift + 9 * number) / 7) * np.cos(y / 6) for shift in (0, 20, 40)]
         pixels = np.stack([*smooth, 127 + 127 * np.sin((x + y) / 8 + number)], axis=-1).astype(np.uint8)
         pixels[..., 3] |= np.uint8(rng.integers(0, 2))
@@ -153,7 +153,7 @@ def test_a_snippet_reads_a_file_as_the_task_does(
         )
 
     wanted = raw if normalisation == "inside" else inputs
-    # Every part of the task's own input is that of one of the files, to the rounding of Pillow and torch.
+    # One of the files is the task's own input, to the rounding of Pillow's resizing and of torch's.
     differences = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("onnxruntime.InferenceSession", session)
@@ -165,8 +165,8 @@ def test_a_snippet_reads_a_file_as_the_task_does(
         assert x.shape == tuple(wanted.shape)
         differences.append(np.abs(x - wanted.numpy()).max())
     unit = 1 if normalisation == "inside" else 1 / (255 * min(preprocessing.std))
-    assert min(differences) <= 2.01 * unit
-    assert sorted(differences)[1] > 20 * unit
+    assert min(differences) <= 3.01 * unit
+    assert sorted(differences)[1] > 5 * unit
 
 
 def test_deep_images_are_given_as_arrays() -> None:

@@ -210,7 +210,7 @@ def test_a_reader_undoes_what_a_killed_writer_began(run: Path, tmp_path: Path) -
 
 
 WRITER = """
-import sys
+import sys, time
 from pathlib import Path
 from onepath.record import RunDirectory, TrialRow
 with RunDirectory(Path(sys.argv[1])) as directory:
@@ -218,6 +218,7 @@ with RunDirectory(Path(sys.argv[1])) as directory:
         directory.store.add_trial(TrialRow(number, str(number), 0, "random", 0.5, 0.5, 1, 1, 0.0))
         if number == 3:
             print("at work", flush=True)
+        time.sleep(0.002)  # faster than any evaluation
 """
 
 
@@ -226,7 +227,9 @@ def test_a_run_at_work_is_read(run: Path) -> None:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"at work\n"
-            seen = [len(RunRecord.load(run).trials) for _ in range(20)]
+            seen = [len(RunRecord.load(run).trials)]
+            while len(seen) < 20 or seen[0] == seen[-1]:
+                seen.append(len(RunRecord.load(run).trials))
         finally:
             process.kill()
     assert 4 <= seen[0] < seen[-1]

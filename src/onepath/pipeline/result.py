@@ -73,7 +73,8 @@ class Result:
         if document is None:
             return None
         names = tuple(self._stage("data", "preprocessing")["class_names"])
-        return Preprocessing.from_document(document, names)
+        with reading_records(self.path / TRIALS):
+            return Preprocessing.from_document(document, names)
 
     @property
     def architecture(self) -> Architecture:

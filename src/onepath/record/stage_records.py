@@ -163,8 +163,10 @@ _front = _fields(
 )
 _input = _fields({"shape": _each(_of(str, int), 2), "dtype": _text})
 _preprocessing = _fields(
-    {"kind": _text, "input": _input, "summary": _text, "snippet": _maybe(_text)},
+    {"summary": _text, "snippet": _maybe(_text)},
     {
+        "kind": _text,
+        "input": _input,
         "mean": _each(_number),
         "std": _each(_number),
         "full_scale": _number,
