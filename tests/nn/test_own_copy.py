@@ -128,7 +128,7 @@ def test_a_held_block_is_the_one_extracted(way: str) -> None:
         assert torch.equal(model(x), supernet(x, architecture))
         supernet.activate(supernet.space.parse("0"))
         assert not any(isinstance(module, ChoiceBlock) for module in model.modules())
-        costs.append(architecture_cost(supernet, architecture, (2, 4, 4))[0].macs)
+        costs.append(architecture_cost(supernet, architecture, (2, 4, 4)).macs)
     assert costs == [2 * 2 * 16, 2 * 2 * 9 * 16]
 
 
