@@ -322,8 +322,11 @@ def _attributes(item: Any) -> dict[str, Any]:
 
 def scripted_copy(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """The copy of a module whose tensors are not in Python."""
-    with torch.enable_grad():  # else its parameters would no longer be trained
-        return copy.deepcopy(module)
+    with torch.no_grad():  # else its parameters would lead to those of the module
+        copied = copy.deepcopy(module)
+    for parameter, original in zip(copied.parameters(), module.parameters(), strict=True):
+        parameter.requires_grad_(original.requires_grad)
+    return copied
 
 
 def unfilled_copy(module: nn.Module, device: torch.device) -> nn.Module:

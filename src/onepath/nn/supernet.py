@@ -204,7 +204,7 @@ class Supernet(nn.Module):
             self._active = previous[1]
         if not inherit and seed is not None:
             device = next((p.device for p in model.parameters()), torch.device("cpu"))
-            if device.type != "meta":
+            if not any(p.is_meta for p in model.parameters()):
                 model.to("cpu")
                 restore_buffers(origins, self._first_buffers)
                 reset_weights(model, seed, origins)

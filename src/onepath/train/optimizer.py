@@ -59,9 +59,9 @@ class ActiveSGD:
         buffers: list[Tensor | None] = [None] * len(active)
         if self._recipe.momentum > 0:
             buffers = [self._buffer(p) for p in active]
-        gradients = [p.grad for p in active]
+        gradients: list[Any] = [p.grad for p in active]
         if self._has_complex:  # two real numbers each
-            active, gradients, buffers = map(_as_real, (active, gradients, buffers))
+            active, gradients, buffers = _as_real(active), _as_real(gradients), _as_real(buffers)
         sgd(
             active,
             gradients,
