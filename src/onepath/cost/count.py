@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from onepath.cost.operations import counter_of, operation_name
 from onepath.cost.shape_only import same_shape, shape_only
 from onepath.errors import ShapeError
+from onepath.nn.copying import whole_copy
 from onepath.nn.inputs import blank_inputs
 
 
@@ -193,14 +193,12 @@ def _needs_values(error: Exception) -> bool:
 
 def _copy(model: nn.Module, device: str) -> nn.Module:
     """A copy on the meta device, or on the CPU with zeros in the place of values that are not there."""
-    memo: dict[int, Any] = {}
-    with torch.no_grad():
-        for tensor in _tensors(model):
-            moved = torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
-            moved = moved.to(device, copy=True)
-            is_parameter = isinstance(tensor, nn.Parameter)
-            memo[id(tensor)] = nn.Parameter(moved, tensor.requires_grad) if is_parameter else moved
-    return copy.deepcopy(model, memo)
+
+    def moved(tensor: torch.Tensor) -> torch.Tensor:
+        held = torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor.detach()
+        return held.to(device, copy=True)
+
+    return whole_copy(model, moved, apart=True)
 
 
 def _rejected(input_shape: tuple[int, ...], error: Exception) -> ShapeError:

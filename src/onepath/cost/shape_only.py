@@ -51,6 +51,8 @@ def shape_only(module: nn.Module, add: Add) -> Callable[..., Any] | None:
         module: counts as one of torch's layers only where it runs that layer's own `forward`.
         add: called at each call with what it costs.
     """
+    if isinstance(module, torch.jit.ScriptModule):
+        return None
     forward = type(module).forward
     if type(module) in _ACTIVATIONS:
         return _unchanged

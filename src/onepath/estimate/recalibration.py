@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from onepath.nn.carried import carrying
+from onepath.nn.layout import lay_channels_last
 from onepath.train.evaluation import autocast, evaluation_mode
 from onepath.train.recipe import Precision
 
@@ -132,7 +133,7 @@ def recalibrate_on_task(
     place = torch.device(device)
     model.to(place)
     if len(task.input_shape) == 3:
-        model.to(memory_format=torch.channels_last)
+        lay_channels_last(model)
     num = min(num_images, task.num_examples("train"))
     size = min(num, max(2, _CALIBRATION_PIXELS // math.prod(task.input_shape[1:])))
     batches = task.calibration_batches(size, num_examples=num, seed=seed)

@@ -14,6 +14,7 @@ from onepath.errors import ConfigurationError
 from onepath.estimate.estimator import Estimate
 from onepath.estimate.folding import fold_batchnorm
 from onepath.estimate.recalibration import recalibrate_batchnorm
+from onepath.nn.layout import lay_channels_last
 from onepath.train.evaluation import autocast, evaluation_mode, score_batches
 from onepath.train.memory import keep_freed_memory
 from onepath.train.recipe import Precision
@@ -126,7 +127,7 @@ class SupernetEstimator:
     def _extracted(self, architecture: Architecture) -> nn.Module:
         model: nn.Module = self._supernet.extract(architecture).to(self._device)
         if len(self._task.input_shape) == 3:
-            model.to(memory_format=torch.channels_last)
+            lay_channels_last(model)
         return model
 
     def _recalibrate(self, model: nn.Module, *, keep: bool = True) -> None:

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import types
 import weakref
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from onepath.errors import BindingError
-from onepath.nn.selection import Selection
+from onepath.nn.selection import Selection, has_choices
 from onepath.space import Architecture, Choice, SearchSpace
 from onepath.space.choice import Expression
 
@@ -41,11 +43,17 @@ class Copier:
     Args:
         root: of the tree.
         tensor: makes the data of a parameter's, buffer's or other tensor's copy; detached, and asked once per tensor.
+        apart: also copy what leads to nothing of the tree, where that can be copied, so that running the copy leaves
+            generators, counters and teachers as they are.
     """
 
-    def __init__(self, root: nn.Module, tensor: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, root: nn.Module, tensor: Callable[[Tensor], Tensor], *, apart: bool = False) -> None:
         self._root = root
         self._tensor = tensor
+        self._apart: dict[int, Any] | None = None  # memo of `copy.deepcopy`
+        if apart:
+            readers = [module for module in root.modules() if has_choices(module)]
+            self._apart = {id(choice): choice for module in readers for choice in module.own_choices()}
         self._made: dict[int, Any] = {}  # id of an original -> its copy
         self._kept: list[object] = []  # originals made on the way, so that no id is used twice
         self._unfinished: list[tuple[nn.Module, nn.Module, list[str]]] = []
@@ -127,7 +135,7 @@ class Copier:
             module, clone, names = self._unfinished.pop()
             for name in names:
                 try:
-                    clone.__dict__[name] = self._mapped(module.__dict__[name])
+                    clone.__dict__[name] = self.mapped(module.__dict__[name])
                 except (TypeError, AttributeError, RecursionError) as error:
                     raise BindingError(
                         f"{self.path(module) or 'root'}: what a module of a supernet holds must be possible to "
@@ -135,7 +143,7 @@ class Copier:
                         f"{type(error).__name__}: {error}. Hold the modules in an nn.ModuleList or nn.ModuleDict."
                     ) from error
 
-    def _mapped(self, value: Any) -> Any:
+    def mapped(self, value: Any) -> Any:
         """What a copy holds in the place of `value`."""
         kind = type(value)
         if kind in _ATOMS:
@@ -145,15 +153,27 @@ class Copier:
             return found
         if isinstance(value, nn.Module):
             path = self.path(value)
-            return value if path is None and not self._leads_inside(value) else self._make(value, path or "")
+            is_outside = path is None and not self._leads_inside(value)
+            return self._outsider(value) if is_outside else self._make(value, path or "")
         if isinstance(value, Tensor):
             return self.tensor(value)
         if isinstance(value, (list, dict, set, deque)):
             return self._container(value)
         if not self._leads_inside(value):
-            return value
+            return self._outsider(value)
         self._kept.append(value)
         return self._other(value)
+
+    def _outsider(self, value: Any) -> Any:
+        """What leads to nothing of the tree: itself, or its copy where all is copied."""
+        if self._apart is None:
+            return value
+        if isinstance(value, tuple):
+            return self._other(value)
+        try:
+            return copy.deepcopy(value, self._apart)
+        except (TypeError, ValueError, AttributeError, RuntimeError, OSError):  # a lock, a file
+            return value
 
     def _container(self, value: Any) -> Any:
         """A container that can be changed is always copied."""
@@ -163,33 +183,46 @@ class Copier:
         if isinstance(value, dict):
             copied.clear()
             for key, item in value.items():
-                copied[self._mapped(key)] = self._mapped(item)
+                copied[self.mapped(key)] = self.mapped(item)
         elif isinstance(value, set):
             copied.clear()
-            copied.update(self._mapped(item) for item in value)
+            copied.update(self.mapped(item) for item in value)
         else:
             for index, item in enumerate(value):
-                copied[index] = self._mapped(item)
+                copied[index] = self.mapped(item)
+        if isinstance(value, defaultdict):
+            copied.default_factory = self.mapped(value.default_factory)
+        if type(value) not in _CONTAINERS:
+            for name, item in _attributes(value).items():
+                object.__setattr__(copied, name, self.mapped(item))
         return copied
 
     def _other(self, value: Any) -> Any:
         """A tuple, a callable, a weak reference or an object that leads into the tree."""
         if isinstance(value, (tuple, frozenset)):
-            items = [self._mapped(item) for item in value]
+            items = [self.mapped(item) for item in value]
             copied = type(value)._make(items) if hasattr(value, "_make") else type(value)(items)
         elif isinstance(value, types.MethodType):
-            copied = types.MethodType(value.__func__, self._mapped(value.__self__))
+            owner = self.mapped(value.__self__)
+            is_plain = has_choices(value.__self__) and not has_choices(owner)
+            copied = getattr(owner, value.__name__) if is_plain else types.MethodType(value.__func__, owner)
         elif isinstance(value, functools.partial):
-            arguments = [self._mapped(item) for item in value.args]
-            copied = type(value)(self._mapped(value.func), *arguments, **self._mapped(value.keywords))
-            copied.__dict__.update(self._mapped(value.__dict__))
+            arguments = [self.mapped(item) for item in value.args]
+            copied = type(value)(self.mapped(value.func), *arguments, **self.mapped(value.keywords))
+            copied.__dict__.update(self.mapped(value.__dict__))
         elif isinstance(value, types.FunctionType):
             return self._function(value)
         elif isinstance(value, types.CellType):
             copied = self._made[id(value)] = types.CellType()
-            copied.cell_contents = self._mapped(value.cell_contents)
+            copied.cell_contents = self.mapped(value.cell_contents)
         elif isinstance(value, weakref.ref):
-            copied = type(value)(self._mapped(value()))
+            copied = type(value)(self.mapped(value()))
+        elif isinstance(value, types.MappingProxyType):
+            copied = types.MappingProxyType(self.mapped(value.copy()))
+        elif isinstance(value, np.ndarray):
+            copied = value.copy()
+            for index in np.ndindex(value.shape):
+                copied[index] = self.mapped(value[index])
         else:
             return self._object(value)
         self._made[id(value)] = copied
@@ -197,15 +230,15 @@ class Copier:
 
     def _function(self, value: types.FunctionType) -> types.FunctionType:
         """A function whose closure, defaults or attributes lead into the tree."""
-        defaults = self._mapped(value.__defaults__)
-        closure = self._mapped(value.__closure__)
+        defaults = self.mapped(value.__defaults__)
+        closure = self.mapped(value.__closure__)
         if (found := self._made.get(id(value))) is not None:  # by a closure that holds the function
             return found  # type: ignore[no-any-return]
         copied = types.FunctionType(value.__code__, value.__globals__, value.__name__, defaults, closure)
         self._made[id(value)] = copied
         copied.__qualname__, copied.__doc__ = value.__qualname__, value.__doc__
-        copied.__kwdefaults__ = self._mapped(value.__kwdefaults__)
-        copied.__dict__.update(self._mapped(value.__dict__))
+        copied.__kwdefaults__ = self.mapped(value.__kwdefaults__)
+        copied.__dict__.update(self.mapped(value.__dict__))
         return copied
 
     def _object(self, value: Any) -> Any:
@@ -215,7 +248,7 @@ class Copier:
             copied.options, copied.gates = dict(value.options), {}
             return copied
         for name, item in _attributes(value).items():
-            object.__setattr__(copied, name, self._mapped(item))
+            object.__setattr__(copied, name, self.mapped(item))
         return copied
 
     def _leads_inside(self, value: Any) -> bool:
@@ -233,7 +266,7 @@ class Copier:
             if id(item) in self._made or isinstance(item, (Tensor, Selection)):
                 return True
             if not isinstance(item, nn.Module):
-                left.extend(_held(item))
+                left.extend(held(item))
             elif self.path(item) is not None or any(
                 id(tensor) in self._made for tensor in (*item._parameters.values(), *item._buffers.values())
             ):
@@ -249,12 +282,15 @@ def _is_plain(value: Iterable[Any]) -> bool:
     return all(type(item) in _ATOMS for item in value)
 
 
-def _held(item: Any) -> list[Any]:
+def held(item: Any) -> list[Any]:
     """The objects that one object leads to."""
-    if isinstance(item, (list, tuple, set, frozenset, deque)):
-        return list(item)
-    if isinstance(item, dict):
-        return [*item, *item.values()]
+    if isinstance(item, (list, tuple, set, frozenset, deque, dict, types.MappingProxyType)):
+        found = [*item, *item.values()] if isinstance(item, (dict, types.MappingProxyType)) else list(item)
+        if isinstance(item, defaultdict):
+            found.append(item.default_factory)
+        return found if type(item) in _CONTAINERS else [*found, *_attributes(item).values()]
+    if isinstance(item, np.ndarray):
+        return list(item.flat) if item.dtype.hasobject else []
     if isinstance(item, types.MethodType):
         return [item.__self__]
     if isinstance(item, functools.partial):
@@ -270,7 +306,7 @@ def _held(item: Any) -> list[Any]:
         return [item()]
     if isinstance(item, type):
         return []
-    return list(_attributes(item).values())
+    return list(_attributes(item).values()) or gc.get_referents(item)  # as of an iterator
 
 
 def _attributes(item: Any) -> dict[str, Any]:
@@ -284,6 +320,15 @@ def _attributes(item: Any) -> dict[str, Any]:
     return found
 
 
+def scripted_copy(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """The copy of a module whose tensors are not in Python."""
+    with torch.no_grad():  # else its parameters would lead to those of the module
+        copied = copy.deepcopy(module)
+    for parameter, original in zip(copied.parameters(), module.parameters(), strict=True):
+        parameter.requires_grad_(original.requires_grad)
+    return copied
+
+
 def unfilled_copy(module: nn.Module, device: torch.device) -> nn.Module:
     """A copy of a tree of plain modules whose parameters and buffers are allocated on a device and not filled.
 
@@ -292,14 +337,17 @@ def unfilled_copy(module: nn.Module, device: torch.device) -> nn.Module:
     return whole_copy(module, lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype, device=device))
 
 
-def whole_copy(module: M, tensor: Callable[[Tensor], Tensor]) -> M:
+def whole_copy(module: M, tensor: Callable[[Tensor], Tensor], *, apart: bool = False) -> M:
     """A copy of a tree of modules, choice blocks and elastic layers included; see `Copier`."""
-    copier = Copier(module, tensor)
+    copier = Copier(module, tensor, apart=apart)
 
     def copied(original: nn.Module, path: str = "") -> nn.Module:
         del path
         found: nn.Module | None = copier.known(original)
-        if found is None:
+        if found is None and isinstance(original, torch.jit.ScriptModule):
+            found = scripted_copy(original)
+            copier.note(original, found)
+        elif found is None:
             found = copier.shell(original)
             for name, child in found._modules.items():
                 if child is not None:

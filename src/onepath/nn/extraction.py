@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import copy
+from collections import OrderedDict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from onepath.nn.copying import Copier
+from onepath.errors import BindingError
+from onepath.nn.copying import Copier, scripted_copy
 from onepath.nn.selection import has_choices
+
+_HOOKS = (
+    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_backward_pre_hooks", "_backward_hooks"),
+    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+)
 
 
 def extract_module(
@@ -40,10 +46,16 @@ class _Extraction:
         self.root, self.inherit, self.origins = root, inherit, origins
         self.copier = Copier(root, lambda tensor: tensor.detach().clone())
         self.parts: dict[tuple[int, torch.Size], Tensor] = {}  # of parameters that elastic layers share
+        self.hooked: list[
+            tuple[nn.Module, nn.Module]
+        ] = []  # layers and blocks with hooks, inner before outer ones
 
     def run(self) -> nn.Module:
         with torch.no_grad():
             result = self.extract(self.root, "")
+            self.copier.finish(self.extract)
+            for module, plain in self.hooked:
+                self.add_hooks(module, plain)
             self.copier.finish(self.extract)
         return result
 
@@ -57,13 +69,16 @@ class _Extraction:
             names = {id(child): name for name, child in module.named_modules()} if plain._modules else {}
             name = next((name for name, child in module.named_modules() if child is plain), None)
             if name is not None:
+                is_new = self.copier.known(plain) is None
                 result = self.extract(plain, _joined(path, name))
                 self.copier.note(module, result)
+                self.hook(module, result, path, is_new=is_new)
                 return result
             self.copier.note(module, plain)
+            self.hook(module, plain, path)
             self.share(module, plain)
-        elif isinstance(module, torch.jit.ScriptModule):  # its tensors are not in Python
-            plain, names = copy.deepcopy(module), {}
+        elif isinstance(module, torch.jit.ScriptModule):
+            plain, names = scripted_copy(module), {}
             self.copier.note(module, plain)
         else:
             plain, names = self.copier.shell(module), None
@@ -77,6 +92,24 @@ class _Extraction:
             else:
                 plain._modules[name] = self.extract(child, _joined(path, own_name))
         return plain
+
+    def hook(self, module: nn.Module, plain: nn.Module, path: str, *, is_new: bool = True) -> None:
+        """Let the hooks of a layer or block run around what stands in its place."""
+        if not any(module.__dict__[name] for name in _HOOKS):
+            return
+        if not is_new:
+            raise BindingError(
+                f"{path or 'root'}: a block with hooks must have candidates of its own to be extracted, but one stands "
+                "elsewhere too. Remove the hooks, or hold each candidate once."
+            )
+        self.hooked.append((module, plain))
+
+    def add_hooks(self, module: nn.Module, plain: nn.Module) -> None:
+        """Put the hooks of a block around those of its candidate."""
+        for name in _HOOKS:
+            if own := self.copier.mapped(module.__dict__[name]):
+                inner = plain.__dict__[name]
+                plain.__dict__[name] = OrderedDict({**own, **inner} if "pre" in name else {**inner, **own})
 
     def share(self, module: nn.Module, plain: nn.Module) -> None:
         """Let a plain layer hold the tensors of a layer before it that came from the same part of the same ones."""

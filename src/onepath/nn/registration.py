@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from onepath.errors import BindingError
-from onepath.nn.selection import has_choices
+from onepath.nn.copying import held
+from onepath.nn.selection import Selection, has_choices
 from onepath.space import Choice, Size
 from onepath.space.choice import Expression
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
+_PLAIN = frozenset({type(None), bool, int, float, str, Choice, Expression, Tensor, nn.Parameter, Selection})
+_DEEPEST = 8
 
 
 def check_modules(root: nn.Module) -> None:
@@ -50,24 +53,30 @@ def check_modules(root: nn.Module) -> None:
 
 def _check_held(path: str, module: nn.Module, registered: set[int]) -> None:
     for name, value in module.__dict__.items():
-        if name in _REGISTRIES or not isinstance(value, (list, tuple, dict, set)) or not value:
+        if name in _REGISTRIES or type(value) in _PLAIN:
             continue
-        for held in _modules_in(value, 0):
-            if any(has_choices(part) and id(part) not in registered for part in held.modules()):
+        for found in _modules_in(value):
+            if any(has_choices(part) and id(part) not in registered for part in found.modules()):
                 raise BindingError(
                     f"{path or 'root'}: modules with choices must be submodules, but attribute {name!r} of "
-                    f"{type(module).__name__} holds {type(held).__name__} in a plain {type(value).__name__}. Use "
+                    f"{type(module).__name__} holds {type(found).__name__} in a plain {type(value).__name__}. Use "
                     "nn.ModuleList or nn.ModuleDict."
                 )
 
 
-def _modules_in(value: object, depth: int) -> Iterator[nn.Module]:
-    """The modules in a container and those it contains."""
-    if isinstance(value, nn.Module):
-        yield value
-    elif isinstance(value, (list, tuple, set, dict)) and depth < 8:
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _modules_in(item, depth + 1)
+def _modules_in(value: object) -> Iterator[nn.Module]:
+    """The modules that an attribute leads to, without those inside them."""
+    seen: set[int] = set()
+    left = [(value, 0)]
+    while left:
+        item, depth = left.pop()
+        if id(item) in seen or type(item) in _PLAIN:
+            continue
+        seen.add(id(item))
+        if isinstance(item, nn.Module):
+            yield item
+        elif depth < _DEEPEST:
+            left.extend((part, depth + 1) for part in held(item))
 
 
 def _is_computed(module: nn.Module) -> bool:

@@ -204,7 +204,7 @@ class Supernet(nn.Module):
             self._active = previous[1]
         if not inherit and seed is not None:
             device = next((p.device for p in model.parameters()), torch.device("cpu"))
-            if device.type != "meta":
+            if not any(p.is_meta for p in model.parameters()):
                 model.to("cpu")
                 restore_buffers(origins, self._first_buffers)
                 reset_weights(model, seed, origins)
@@ -219,11 +219,11 @@ class Supernet(nn.Module):
 
     def on_meta(self) -> Supernet:
         """A copy without data, on torch's meta device: shapes and sizes only."""
-        return whole_copy(self, lambda tensor: tensor.detach().to("meta"))
+        return whole_copy(self, lambda tensor: tensor.detach().to("meta"), apart=True)
 
     def copied(self) -> Supernet:
         """A copy that shares nothing: weights, statistics and what is active are its own."""
-        return whole_copy(self, lambda tensor: tensor.detach().clone())
+        return whole_copy(self, lambda tensor: tensor.detach().clone(), apart=True)
 
     def compile_candidates(self, backend: Any = "inductor") -> int:
         """Compile every candidate by itself with `torch.compile`, so that a new path never compiles again.

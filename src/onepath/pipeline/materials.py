@@ -158,7 +158,7 @@ class Materials:
 
     def network(self, architecture: Architecture, start: str, name: str | None = None) -> nn.Module:
         """The stand-alone network in eval mode, with the weights of the training of this name if one is given."""
-        import torch
+        from onepath.nn.layout import lay_channels_last
 
         model = self.blank.extract(architecture, inherit=start == "inherited")
         if name is not None:
@@ -167,5 +167,5 @@ class Materials:
             except RuntimeError as error:
                 raise self.changed_space() from error
         if len(self.input_shape) == 3:
-            model.to(memory_format=torch.channels_last)
+            lay_channels_last(model)
         return model.eval()

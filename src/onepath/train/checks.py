@@ -75,7 +75,7 @@ def check_model(model: nn.Module, task: Task, *, batch: int = 2) -> None:
     """
     _check_arguments(model)
     with _without_trace(model):
-        copy = whole_copy(model, lambda tensor: tensor.detach().clone()).train()
+        copy = whole_copy(model, lambda tensor: tensor.detach().clone(), apart=True).train()
         inputs = _examples(model, task, batch)
         for state in carried_states(copy):
             state.forget()

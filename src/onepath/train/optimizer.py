@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class ActiveSGD:
             ([p for p in self._names if p.ndim >= 2], recipe.weight_decay),
             ([p for p in self._names if p.ndim < 2], 0.0),
         )
+        self._has_complex = any(p.is_complex() for p in self._names)
         self._momentum: dict[Tensor, Tensor] = {}
 
     def clear(self) -> None:
@@ -57,9 +59,12 @@ class ActiveSGD:
         buffers: list[Tensor | None] = [None] * len(active)
         if self._recipe.momentum > 0:
             buffers = [self._buffer(p) for p in active]
+        gradients: list[Any] = [p.grad for p in active]
+        if self._has_complex:  # two real numbers each
+            active, gradients, buffers = _as_real(active), _as_real(gradients), _as_real(buffers)
         sgd(
             active,
-            [p.grad for p in active],  # type: ignore[misc]
+            gradients,
             buffers,
             fused=True,
             weight_decay=weight_decay,
@@ -103,3 +108,8 @@ class ActiveSGD:
         self._momentum = {
             parameters[name]: torch.zeros_like(parameters[name]).copy_(b) for name, b in state.items()
         }
+
+
+def _as_real(tensors: list[Any]) -> list[Any]:
+    """The tensors, complex ones as views with a last dimension of 2."""
+    return [torch.view_as_real(t) if t is not None and t.is_complex() else t for t in tensors]

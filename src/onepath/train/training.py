@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError, UserError, shown
 from onepath.nn.carried import carried_states, carrying
+from onepath.nn.layout import lay_channels_last
 from onepath.randomness import generator
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import Tally, TrainingPoint
@@ -104,7 +105,7 @@ class Training:
     ) -> None:
         self.module = module.to(device)
         if len(task.input_shape) == 3:
-            module.to(memory_format=torch.channels_last)
+            lay_channels_last(module)
         self.forward = forward
         self.task = task
         self.paths = paths
