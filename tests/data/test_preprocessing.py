@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import PIL.ImageOps
 import pytest
 import torch
 from data.texts import cycle_task
+from PIL import Image
 
 from onepath.data import Preprocessing, load_data
+from onepath.data.augment import fit_image
+from onepath.data.decode import decode
 from onepath.errors import ConfigurationError
 
 
@@ -106,3 +112,51 @@ def test_a_snippet_has_at_most_six_lines_of_python(name: str, normalisation: Any
     snippet = task.preprocessing.snippet("it's \\a.onnx", normalisation)
     assert len(snippet.splitlines()) <= 6
     compile(snippet, "snippet", "exec")
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize("is_transparent", [False, True])
+@pytest.mark.parametrize("normalisation", ["inside", "outside"])
+def test_a_snippet_reads_pictures_as_the_data_were_read(
+    fit: Any, is_transparent: bool, normalisation: Any, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            colours = np.repeat(np.repeat(rng.integers(0, 256, (3, 6, 4)), 8, 0), 8, 1).astype(np.uint8)
+            colours[..., 3] = np.where(colours[..., 3] < 128, 0, 255) if is_transparent else 255
+            Image.fromarray(colours if is_transparent else colours[..., :3]).save(
+                tmp_path / name / f"{number}.png"
+            )
+    preparing = load_data(tmp_path, input_size=24, fit=fit).preprocessing
+    assert Preprocessing.from_document(preparing.document(), preparing.class_names) == preparing
+    lines = preparing.snippet("m.onnx", normalisation).splitlines()
+    assert len(lines) <= 6
+    given: list[Any] = []
+
+    class Session:
+        def __init__(self, _file: str) -> None:
+            pass
+
+        def get_modelmeta(self) -> Any:
+            notes = {"class_names": ["a", "b"], "preprocessing": preparing.document(normalisation)}
+            return SimpleNamespace(custom_metadata_map={key: json.dumps(text) for key, text in notes.items()})
+
+        def run(self, _names: None, inputs: dict[str, Any]) -> list[Any]:
+            given.append(inputs["input"])
+            return [np.array([[0.0, 1.0]])]
+
+    picture = tmp_path / "b" / "5.png"
+    code = "\n".join(lines[1:]).replace('"image.png"', repr(str(picture)))
+    exec(
+        code,
+        {"json": json, "numpy": np, "PIL": PIL, "onnxruntime": SimpleNamespace(InferenceSession=Session)},
+    )
+    pixels = fit_image(decode(picture.read_bytes(), preparing.background or 0), (24, 24), fit)
+    wanted = torch.from_numpy(np.array(pixels)).movedim(-1, 0)[None].float()
+    if normalisation == "outside":
+        wanted = preparing.normalise(wanted)
+    (got,) = given
+    # Pillow resizes before it pads, so that pixels at an edge are not mixed with black.
+    assert np.abs(got - wanted.numpy()).mean() <= (4 if normalisation == "inside" else 0.05)

@@ -205,7 +205,14 @@ class ImageTask(Task):
         part = self._part("train")
         (raw,) = part.store.batches([Request(part.indices[:1], None)], False)
         return Preprocessing(
-            self.input_shape, self.class_names, mean, std, float(self.full_scale), raw.dtype.name
+            self.input_shape,
+            self.class_names,
+            mean,
+            std,
+            float(self.full_scale),
+            raw.dtype.name,
+            self.fit,
+            self.background,
         )
 
     def raw_inputs(self, split: Split, num: int) -> Tensor:

@@ -32,6 +32,8 @@ class Preprocessing:
         std: the same.
         full_scale: the raw value that counts as 1.
         raw_dtype: of the raw values, for example "uint8".
+        fit: how images of another aspect ratio are brought to the size: "crop" or "pad", see `load_data`.
+        background: grey of 0 ... 255 that transparent pixels are laid on; None where no image has any.
     """
 
     input_shape: tuple[int, ...]
@@ -40,6 +42,8 @@ class Preprocessing:
     std: tuple[float, ...] = ()
     full_scale: float = 1.0
     raw_dtype: str = "float32"
+    fit: Literal["crop", "pad"] = "crop"
+    background: int | None = None
 
     @property
     def is_text(self) -> bool:
@@ -115,10 +119,12 @@ class Preprocessing:
                 1: "grey",
                 3: "red, green, blue; of arrays as they came",
             }.get(channels, "as they came")
+            how, rest = ("fit into", "add black") if self.fit == "pad" else ("cover", "cut the centre")
             described["resize"] = (
-                f"images of another size: cover {height} x {width} (height x width), aspect ratio kept, bilinear and "
-                "antialiased, then cut the centre"
+                f"images of another size: {how} {height} x {width} (height x width), aspect ratio kept, bilinear and "
+                f"antialiased, then {rest}"
             )
+            described |= {"fit": self.fit, "background": self.background}
         return described
 
     def _summary(self, normalisation: Normalisation) -> str:
@@ -143,6 +149,8 @@ class Preprocessing:
             tuple(document.get("std", ())),
             document.get("full_scale", 1.0),
             document.get("raw_dtype", document["input"]["dtype"]),
+            document.get("fit", "crop"),
+            document.get("background"),
         )
 
     def snippet(self, file: str = "model.onnx", normalisation: Normalisation = "inside") -> str:
@@ -162,11 +170,9 @@ class Preprocessing:
         ]
         if self.is_text:
             return "\n".join((*lines, *self._word_lines()))
-        scores = 'session.run(None, {"input": x.astype("float32")})[0]'
         if is_picture:
-            lines += self._picture_lines(normalisation)
-            lines.append(f'print(notes["class_names"][{scores}.argmax()])')
-            return "\n".join(lines)
+            return "\n".join((*lines, *self._picture_lines(normalisation)))
+        scores = 'session.run(None, {"input": x.astype("float32")})[0]'
         shape = ", ".join(("N", *map(str, self.input_shape)))
         bounds = "" if self.raw_range is None else f" {self.raw_range[0]:g} ... {self.raw_range[1]:g}"
         array = self._scaled('numpy.load("inputs.npy")', normalisation)
@@ -183,13 +189,28 @@ class Preprocessing:
     def _picture_lines(self, normalisation: Normalisation) -> list[str]:
         channels, height, width = self.input_shape
         mode = "L" if channels == 1 else "RGB"
-        opened = f'PIL.ImageOps.exif_transpose(PIL.Image.open("image.png")).convert("{mode}")'
+        size = f"({width}, {height}), PIL.Image.Resampling.BILINEAR"
+        opened = 'PIL.ImageOps.exif_transpose(PIL.Image.open("image.png"))'
         array = (
             f'numpy.asarray(image, "float32").reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2)'
         )
+        scaled = self._scaled(array, normalisation)
+        fit = "pad" if self.fit == "pad" else "fit"
+        scores = 'print(notes["class_names"][session.run(None, {"input": x.astype("float32")})[0].argmax()])'
+        if self.background is None:
+            return [
+                f'image = PIL.ImageOps.{fit}({opened}.convert("{mode}"), {size})',
+                f"x = {scaled}",
+                scores,
+            ]
+        grey = (self.background,) * 3
+        laid = (
+            f'PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, {grey}), image).convert("{mode}")'
+        )
         return [
-            f"image = PIL.ImageOps.fit({opened}, ({width}, {height}), PIL.Image.Resampling.BILINEAR)",
-            f"x = {self._scaled(array, normalisation)}",
+            f'image = {opened}.convert("RGBA")',
+            f"image = PIL.ImageOps.{fit}({laid}, {size})",
+            scores.replace("x.astype", f"({scaled}).astype"),
         ]
 
     def _word_lines(self) -> list[str]:
