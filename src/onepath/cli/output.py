@@ -43,7 +43,8 @@ def json_alone() -> Iterator[None]:
     """
     stdout = sys.stdout
     results, kept = stdout, None
-    if stdout is sys.__stdout__ and stdout.fileno() == 1:
+    is_of_process = stdout is sys.__stdout__
+    if is_of_process and stdout.fileno() == 1:
         stdout.flush()
         kept = os.dup(1)
         results = open(kept, "w", encoding=stdout.encoding, errors=stdout.errors)  # noqa: SIM115  closed below
