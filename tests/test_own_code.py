@@ -69,6 +69,7 @@ def run_own(path: Path, source: str) -> None:
     [
         ("raise KeyError('x')", r"mine\.py, line 2, in build, raised KeyError: 'x'"),
         ("import sys; sys.exit(0)", r"mine\.py, line 2, in build, called sys\.exit\(0\)"),
+        ("raise GeneratorExit", r"mine\.py, line 2, in build, raised GeneratorExit"),
         ("int('x')", r"raised ValueError: invalid literal"),
         ("import json; json.loads('{')", r"mine\.py, line 2, in build, raised JSONDecodeError"),
         ("import near; near.fail()", r"near\.py, line 1, in fail, raised TypeError: near"),
@@ -138,19 +139,31 @@ SOURCE = "import near\n\n\ndef build(n=2):\n    # how many\n    return [n, near.
         ("near.py", "x = 1", "x = 2", False),
         ("near.py", "x = 1", "x = 1  # one", True),
         ("package/deep.py", "y = 1", "y = 2", False),
+        ("package/inner/deepest.py", "d = 1", "d = 2", False),
+        ("plain/blocks.py", "b = 1", "b = 2", False),
+        ("plain/more.py", "m = 1", "m = 2", False),
+        ("plain/under/leaf.py", "f = 1", "f = 2", False),
+        ("plain/unused.py", "u = 1", "u = 2", True),
+        ("late.py", "l = 1", "l = 2", False),
         ("far.py", "z = 1", "z = 2", True),
     ],
 )
 def test_the_digest_of_a_source(tmp_path: Path, file: str, old: str, new: str, is_same: bool) -> None:
     files = {
         "mine.py": SOURCE,
-        "near.py": "import package.deep\nimport mine\nx = 1\n",
+        "near.py": "import package.deep\nimport mine\nfrom plain.blocks import b\nx = 1\n",
+        "plain/blocks.py": "from . import more\nfrom .under.leaf import f\nb = 1\n",
+        "plain/more.py": "def call():\n    from late import *\n\nm = 1\n",
+        "plain/under/leaf.py": "f = 1\n",
+        "plain/unused.py": "u = 1\n",
+        "late.py": "l = 1\n",
+        "package/inner/deepest.py": "d = 1\n",
         "package/__init__.py": "",
         "package/deep.py": "y = 1\n",
         "far.py": "z = 1\n",
     }
-    (tmp_path / "package").mkdir()
     for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     own = f"{tmp_path / 'mine.py'}:build"
     before = source_digest(own)

@@ -19,6 +19,7 @@ from onepath.errors import ConfigurationError, UserError, shown
 COMMAND = "exec:"
 _MODULE = "onepath_user_"
 _MOST_FILES = 500
+_OTHERS = ("onepath", "torch")
 _LONGEST = 500  # characters of a path that is to be copied from a message
 _MESSAGE = 200  # characters of an error's own text
 
@@ -113,7 +114,11 @@ def source_digest(text: str) -> str | None:
 
 
 def source_files(path: Path) -> list[Path]:
-    """A Python file, and the modules and packages of its folder that it imports, and those that these import."""
+    """A Python file, and the modules and packages of its folder that it imports, and those that these import.
+
+    Folders without `__init__.py` are packages too, and relative imports are followed, but not folders that code adds to
+    `sys.path` and modules that it imports by a name it makes up.
+    """
     found: dict[Path, None] = {}
     waiting = [path]
     while waiting and len(found) < _MOST_FILES:
@@ -122,12 +127,22 @@ def source_files(path: Path) -> list[Path]:
             continue
         found[file] = None
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, OSError):
-            for name in sorted(_imported(ast.parse(file.read_bytes()))):
-                package = path.parent / name
-                waiting.append(package.with_suffix(".py"))
-                if (package / "__init__.py").is_file():
-                    waiting += sorted(package.rglob("*.py"))
+            for levels, name in sorted(_imported(ast.parse(file.read_bytes()))):
+                folder = path.parent if levels == 0 else file.parents[levels - 1]
+                if folder.is_relative_to(path.parent):
+                    waiting += _modules(folder, name.split(".") if name else [])
     return sorted(found)
+
+
+def _modules(folder: Path, names: list[str]) -> list[Path]:
+    """The files that importing a dotted name from a folder may run: of each part the module, or the package."""
+    found = [folder / "__init__.py"]
+    for name in names:
+        found.append(folder / f"{name}.py")
+        folder /= name
+        if (folder / "__init__.py").is_file():
+            return [*found, *sorted(folder.rglob("*.py"))]
+    return found
 
 
 def unnamed_code(path: Path, name: str, code: str) -> ConfigurationError:
@@ -156,7 +171,7 @@ def blaming_own_code() -> Iterator[None]:
         if cause is None or place is None or place.partition(",")[0] in str(error):
             raise
         raise type(error)(f"{error} ({place} {_raised(cause)})") from cause
-    except (KeyboardInterrupt, GeneratorExit, MemoryError):
+    except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:
         if isinstance(
@@ -190,15 +205,17 @@ def _raised(error: BaseException) -> str:
     return f"raised {type(error).__name__}" + (f": {text}" if text else "")
 
 
-def _imported(tree: ast.AST) -> set[str]:
-    """First parts of the names of the modules that a source imports, without ours."""
+def _imported(tree: ast.AST) -> set[tuple[int, str]]:
+    """The modules that a source imports, without ours: dots in front, and the dotted name."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.partition(".")[0])
-    return found - {"onepath", "torch"}
+            found |= {(0, alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = f"{node.module}." if node.module else ""
+            # What is imported from a package may be a module itself.
+            found |= {(node.level, f"{start}{alias.name}".removesuffix(".*")) for alias in node.names}
+    return {(level, name) for level, name in found if level or name.partition(".")[0] not in _OTHERS}
 
 
 def _plain(node: object) -> object:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,7 +62,7 @@ def from_(error: Exception, cause: BaseException) -> Exception:
         (ImportError("libx.so: failed to map segment from shared object"), "memory must suffice"),
         (RuntimeError("can't start new thread"), "threads and files.*ulimit -u"),
         (from_(KeyError("x"), OSError(errno.ENOSPC, "x")), "no space left on device"),
-        (SystemExit(0), r"something in it called sys\.exit\(0\)"),
+        (SystemExit(0), r"must run to its end, but something in it called sys\.exit\(0\)"),
         (SpaceError("a rule must hold, but got " + "x" * 10**6 + "; change it"), "xxx ... xxx.*; change it"),
     ],
 )  # fmt: skip
@@ -209,3 +210,40 @@ bar = BarProgress(); bar.begin("caf\\u00e9 [red]", 2); bar.advance(1, "[/x] \\u2
     line, _, text = done.stdout.partition("\n")
     assert line == "caf\\xe9 \\u2026"
     assert json.loads(text) == {"a": "caf\u00e9"}
+
+
+PRINTING = """
+import os, sys
+print("at import")
+def build(num_classes, in_channels):
+    print("a call"); os.write(1, b"to the descriptor"); os.system("echo a child"); sys.stdout.close()
+    from torch import nn
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
+"""
+
+
+def test_what_own_code_prints_is_not_in_the_json(tmp_path: Path) -> None:
+    program = (
+        "import sys; from onepath.cli.output import json_alone, print_json\n"
+        "with json_alone():\n"
+        "    from onepath.own_code import load_own\n"
+        "    load_own('mine.py:build', what='space', known=(), forms='').value(2, 1)\n"
+        "    print_json({'a': 1})\n"
+        "print('after')"
+    )
+    (tmp_path / "mine.py").write_text(PRINTING)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    text, _, rest = done.stdout.rpartition("}")
+    assert json.loads(text + "}") == {"a": 1}, done.stderr
+    assert rest.split() == ["after"]
+    for printed in ("at import", "a call", "to the descriptor", "a child"):
+        assert printed in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--help", "--json"])
+def test_a_command_with_json_prints_that_alone(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--json", option]) == 0
+    out = capsys.readouterr().out
+    assert "Usage" in out if option == "--help" else json.loads(out)["devices"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,9 +25,65 @@ def plain(text: str) -> str:
 
 def print_json(content: Mapping[str, Any]) -> None:
     """One JSON object; what `plain` would escape is escaped as JSON has it."""
-    text = json.dumps(content, indent=2, ensure_ascii=not _is_unicode(sys.stdout), allow_nan=False)
+    stream = sys.stdout.results if isinstance(sys.stdout, _Beside) else sys.stdout
+    text = json.dumps(content, indent=2, ensure_ascii=not _is_unicode(stream), allow_nan=False)
     lines = text.split("\n")  # of the layout alone: in a text they are escaped
-    print("\n".join(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines))  # noqa: T201
+    print(
+        "\n".join(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines),
+        file=stream,
+        flush=True,
+    )
+
+
+@contextlib.contextmanager
+def json_alone() -> Iterator[None]:
+    """Keep stdout for `print_json`: what else is printed, as by code of the user's own, goes to stderr.
+
+    In a process of its own that holds for the processes that it starts, too.
+    """
+    stdout = sys.stdout
+    results, kept = stdout, None
+    is_of_process = stdout is sys.__stdout__
+    if is_of_process and stdout.fileno() == 1:
+        stdout.flush()
+        kept = os.dup(1)
+        results = open(kept, "w", encoding=stdout.encoding, errors=stdout.errors)  # noqa: SIM115  closed below
+        os.dup2(2, 1)
+    sys.stdout = _Beside(results)
+    try:
+        yield
+    finally:
+        sys.stdout = stdout
+        if kept is not None:
+            os.dup2(kept, 1)
+            with contextlib.suppress(OSError):  # the reader has gone, which has been noticed
+                results.close()
+
+
+class _Beside(io.TextIOBase):
+    """A stdout whose text goes to stderr, and that holds the stream of the results."""
+
+    def __init__(self, results: TextIO) -> None:
+        self.results = results
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stderr, "encoding", None) or "utf-8"
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def write(text: str) -> None:
@@ -93,11 +151,9 @@ def _print_usage(path: Path, result: Mapping[str, Any]) -> None:
     write(f"train      onepath.load_run({str(path)!r}{code}).model() is the module; model.pt2 cannot train()")
     if preparing["snippet"] is not None:
         write("run        these lines need no onepath:")
-        write(
-            preparing["snippet"].replace(
-                repr(result["files"]["onnx"]), repr(str(path / result["files"]["onnx"]))
-            )
-        )
+        onnx = result["files"]["onnx"]
+        for line in preparing["snippet"].replace(repr(onnx), repr(str(path / onnx))).split("\n"):
+            write(line)
 
 
 def print_comparison(compared: Mapping[str, Any]) -> None:

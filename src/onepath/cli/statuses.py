@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -13,12 +14,13 @@ from collections.abc import Iterator, Sequence
 import typer
 
 from onepath.cli.interrupts import CONTINUED, Interrupts
-from onepath.cli.output import plain, say
+from onepath.cli.output import json_alone, plain, say
 from onepath.errors import UserError, shown
 from onepath.own_code import blaming_own_code
 
 MISTAKE, OURS = 2, 1
 BROKEN_PIPE = 128 + 13  # SIGPIPE, which Windows does not have
+_SHOWN = {"--help", "-h", "--version"}  # texts that are asked for instead of results
 _MOST_CHARACTERS = 1000
 _MOST_USAGE = 300
 _OPTION_WITHOUT_VALUE = re.compile(r"(--[a-z-]+)=\s*")
@@ -61,12 +63,13 @@ def _call(arguments: list[str], debug: bool) -> tuple[int, str]:
 
     try:
         _check_texts(arguments)
-        with blaming_own_code():
+        is_json = "--json" in arguments and not _SHOWN & set(arguments)
+        with json_alone() if is_json else contextlib.nullcontext(), blaming_own_code():
             status = app(arguments, prog_name="onepath", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return 128 + signal.SIGINT, ""
-    except (Exception, SystemExit) as error:  # noqa: BLE001  the boundary: whatever it is, it ends as one line
+    except BaseException as error:  # noqa: BLE001  the boundary: whatever it is, it ends as one line
         if _is_broken_pipe(error):
             # The reader has gone; Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -135,7 +135,11 @@ def load_data(
         # What Pillow warns of is either refused or read all the same.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         stores, plan, background, remarks = make_stores(parts, size, in_memory, num_workers, fit)
-    notes = list(dict.fromkeys(note for part in parts for note in part.notes))
+    # A guess is said once: what test data may be read as otherwise is less, since they follow the training data.
+    said = {
+        note.partition(", a guess;")[0]: note for part in reversed(parts) for note in reversed(part.notes)
+    }
+    notes = list(reversed(said.values()))
     notes += [*numbering_note(found.train), *remarks]
     may_be_series = _may_be_series(found.train)
     if flip is None and may_be_series:
