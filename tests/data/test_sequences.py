@@ -53,6 +53,7 @@ def test_one_channel_and_whole_numbers() -> None:
     counts = (X * 100).astype(np.int16)
     task = load_data((counts, Y), test=(counts[:9], Y[:9]))
     assert (task.input_shape, task.kind) == ((6, 40), "sequence")
+    assert sum("guess" in note for note in task.notes) == 1
 
 
 def test_what_it_is_can_be_set_and_parts_agree(tmp_path: Path) -> None:
