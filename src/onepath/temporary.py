@@ -7,14 +7,17 @@ import functools
 import os
 import shutil
 import stat
-import sys
 import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-if sys.platform != "win32":
+try:
     import fcntl
+except ImportError:  # Windows
+    _HAS_LOCKS = False
+else:
+    _HAS_LOCKS = True
 
 PREFIX = "onepath-tmp-"
 _MARK = ".onepath-temporary"
@@ -89,7 +92,7 @@ def _marked(folder: Path) -> Iterator[Path]:
 
 def _locked(path: Path) -> int | None:
     """A descriptor with a lock on a folder; None where another process holds it, or locks do not exist."""
-    if sys.platform == "win32":
+    if not _HAS_LOCKS:
         return None
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

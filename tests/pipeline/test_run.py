@@ -51,7 +51,17 @@ KEYS = {
         "mean",
         "std",
     }
-    | {"raw_dtype", "raw_range", "channels", "resize", "snippet", "class_names"},
+    | {
+        "raw_dtype",
+        "raw_range",
+        "channels",
+        "resize",
+        "fit",
+        "background",
+        "files",
+        "snippet",
+        "class_names",
+    },
     "parity": {"onnx_max_abs_error", "pt2_max_abs_error"},
     "files": {"onnx", "exported_program", "weights", "report"},
     "winners": None,

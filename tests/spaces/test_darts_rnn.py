@@ -355,7 +355,9 @@ def test_images_are_refused_in_one_line() -> None:
     supernet = tiny()
     with pytest.raises(ShapeError, match=r"whole numbers \(B, T\).*float32"):
         supernet(torch.zeros(2, 1, 8, 8), supernet.space.parse(DARTS_V2))
-    with pytest.raises(ConfigurationError, match=r"hidden \* width >= 1"):
+    with pytest.raises(
+        ConfigurationError, match="argument hidden of space darts-rnn must be a whole number from 1"
+    ):
         tiny(hidden=0)
-    with pytest.raises(ConfigurationError, match="0 <= dropout < 1"):
+    with pytest.raises(ConfigurationError, match="dropout_words .* from 0 to 1, without 1"):
         tiny(dropout_words=1.0)

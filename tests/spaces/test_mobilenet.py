@@ -127,7 +127,7 @@ def test_wrong_arguments_are_one_line() -> None:
     for arguments, message in (
         ({"input_size": 2}, "input_size >= 4"),
         ({"width": 9.0}, "0 < width"),
-        ({"squeeze_ratio": 0.0}, "0 < squeeze_ratio"),
+        ({"squeeze_ratio": 0.0}, "argument squeeze_ratio of space mobilenet must be a number above 0"),
     ):
         with pytest.raises(ConfigurationError, match=message) as error:
             spaces.build("mobilenet", num_classes=10, **arguments)
