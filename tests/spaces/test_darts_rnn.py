@@ -359,5 +359,5 @@ def test_images_are_refused_in_one_line() -> None:
         ConfigurationError, match="argument hidden of space darts-rnn must be a whole number from 1"
     ):
         tiny(hidden=0)
-    with pytest.raises(ConfigurationError, match="dropout_words .* from 0 to 1, without 1"):
+    with pytest.raises(ConfigurationError, match=r"dropout_words .* from 0 to 1, without 1"):
         tiny(dropout_words=1.0)
