@@ -170,10 +170,10 @@ YAML = "Conv-input:8x8x3-output:8x8x4: {count: 2, mean: 1.5, var: 0.25}\n"
         ("a: {mean: 1.0, count: 0}", "a: count: "),
         ("a: {mean: 1.0, count: 1.5}", "a: count: "),
         (f"a: {{mean: {'9' * 400}}}", "a: mean: "),
-        ("a: {mean: 1.0}\na: {mean: 2.0}", "the key 'a' stands there twice"),
-        ("a: {mean: 1.0, mean: 2.0}", "the key 'mean' stands there twice"),
-        ("a: &x {mean: 1.0}\nb: *x", "aliases are not read"),
-        ("a: &x [1]\nb: {<<: *x}", "aliases are not read"),
+        ("a: {mean: 1.0}\na: {mean: 2.0}", "must have each key once, but has 'a' twice"),
+        ("a: {mean: 1.0, mean: 2.0}", "must have each key once, but has 'mean' twice"),
+        ("a: &x {mean: 1.0}\nb: *x", "must have no aliases"),
+        ("a: &x [1]\nb: {<<: *x}", "must have no aliases"),
         ("? [1, 2]\n: {mean: 1.0}", "unhashable|must be"),
         ("{}", "it must be a mapping"),
         ("", "it must be a mapping"),
@@ -181,7 +181,7 @@ YAML = "Conv-input:8x8x3-output:8x8x4: {count: 2, mean: 1.5, var: 0.25}\n"
         ('"\\e[31m": {mean: -1.0}', r"\\x1b\[31m: mean"),
         ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
         (f"? {'x' * 2000}\n: {{mean: 1.0}}", "at most 1000 characters"),
-        ("[" * 3000, "RecursionError|flow"),
+        ("[" * 3000, "nested at most 20 deep"),
     ],
 )
 def test_a_published_table_is_checked_entry_by_entry(tmp_path: Path, text: str, message: str) -> None:

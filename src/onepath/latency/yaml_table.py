@@ -20,6 +20,7 @@ from onepath.latency.checked_files import Cost, Count, Node, check_nodes, read_t
 from onepath.latency.device_errors import one_line
 from onepath.latency.keys import find_entry, shape_text
 from onepath.latency.table import Entry
+from onepath.plain_yaml import read_yaml
 
 Expand = Literal["ratio", "channels"]
 
@@ -61,7 +62,7 @@ class PublishedTable:
         """
         text = read_text(path, _WHAT, _MOST_BYTES)
         try:
-            data = _parsed(text)
+            data = read_yaml(text)
             if not isinstance(data, dict) or not data:
                 raise ValueError(f"it must be a mapping of keys, but got {shown(data)}")
             entries = {one_line(key): _entry(str(key), value) for key, value in data.items()}
@@ -184,37 +185,6 @@ def _entry(key: str, value: Any) -> Entry:
     except ValueError as error:
         raise ValueError(f"{one_line(key)}: {error}") from None
     return Entry(float(node.mean), math.sqrt(node.var) if node.std is None else float(node.std), node.count)
-
-
-def _parsed(text: str) -> Any:
-    """Plain data without aliases, in which a few lines could stand for millions, and without a key twice.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Of plain data, each key once."""
-
-        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            if self.check_event(yaml.AliasEvent):
-                raise ValueError("aliases are not read")
-            return super().compose_node(parent, index)
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            found = super().construct_mapping(node, deep)
-            if len(found) < len(node.value):
-                names = [getattr(name, "value", "") for name, _ in node.value]
-                twice = next((name for name in names if names.count(name) > 1), names[0])
-                raise ValueError(f"the key {shown(twice)} stands there twice")
-            return found
-
-    try:
-        return yaml.load(text, Loader)
-    except (yaml.YAMLError, RecursionError, TypeError, AttributeError, OverflowError) as error:
-        said = type(error).__name__ if isinstance(error, RecursionError) else str(error)
-        raise ValueError(said or type(error).__name__) from error
 
 
 def _told_expand(entries: Mapping[str, Entry], path: Path | str) -> Expand:
