@@ -32,9 +32,9 @@ from onepath.estimate import ScoreEstimator
 from onepath.estimate.scores.probe import Probe
 from onepath.estimate.scores.zen import draw_gaussian_
 from onepath.nn import Supernet
-from onepath.pipeline import make_config
-from onepath.pipeline.materials import Materials
-from onepath.pipeline.scoring_team import ScoringTeam
+from onepath.runs import make_config
+from onepath.runs.definition import RunDefinition
+from onepath.runs.scoring_team import ScoringTeam
 from onepath.space import Architecture
 from onepath.train.threads import usable_cores
 
@@ -78,7 +78,7 @@ def measure_team(num: int, width: float, num_processes: int) -> float:
     config = make_config({"method": "zen", "space": "zennas", "width": width, "workers": num_processes})
     facts = {"input_shape": [3, 32, 32], "classes": 10}
     _, found = networks(num, width)
-    materials = Materials(Path(), config, facts)
+    materials = RunDefinition(Path(), config, facts)
     with contextlib.closing(ScoringTeam(materials, "zen", (16, 3, 32, 32), 0, num_processes)) as team:
         team.anticipate(found[:NUM_WARM])
         for architecture in found[:NUM_WARM]:

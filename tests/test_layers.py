@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "report": {"space", "nn", "search", "data", "record", "spaces", "cost", "train", "estimate"},
     "testing": {"space", "nn", "search", "train"},
 }
-MAY_IMPORT["pipeline"] = set(MAY_IMPORT)
+MAY_IMPORT["workers"] = {"record", "train"}
+MAY_IMPORT["runs"] = set(MAY_IMPORT)
+MAY_IMPORT["studies"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 BASE: dict[str, set[str]] = {
     "errors": set(),

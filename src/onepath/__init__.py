@@ -31,8 +31,8 @@ if TYPE_CHECKING:
         Gate,
         Supernet,
     )
-    from onepath.pipeline.result import load_run
-    from onepath.pipeline.run import run
+    from onepath.runs.result import load_run
+    from onepath.runs.run import run
     from onepath.search import NSGA2, Evolution, MutationEvolution, RandomSearch, RegularizedEvolution
     from onepath.space import Architecture, Choice, SearchSpace, round_to
     from onepath.train import (
@@ -75,7 +75,7 @@ _HOMES = {
     "latency": ("MaxLatency",),
     "methods": ("darts", "fairnas", "gdas", "one_shot", "proxyless", "search_supernet", "spos", "zen"),
     "export": ("export_onnx", "export_program", "save_weights"),
-    "pipeline": ("load_run", "run"),
+    "runs": ("load_run", "run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = ("cost", "errors", "estimate", "latency", "spaces", "train")

@@ -26,10 +26,10 @@ sys.exit(main())
 _IN_COMMAND = """
 import os, signal, sys
 from onepath.cli import main
-import onepath.pipeline
+import onepath.runs
 def continued_config(options):
     {body}
-onepath.pipeline.continued_config = continued_config
+onepath.runs.continued_config = continued_config
 sys.argv[1:] = ["run"]
 sys.exit(main())
 """

@@ -113,7 +113,7 @@ def test_interruption(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("onepath.pipeline.continued_config", interrupt)
+    monkeypatch.setattr("onepath.runs.continued_config", interrupt)
     monkeypatch.setattr("onepath.cli.catalogue.describe_spaces", interrupt)
     said = "interrupted: the same command continues where it stopped\n"
     assert call(capsys, "run") == (128 + signal.SIGINT, "", said)

@@ -15,7 +15,7 @@ import pytest
 from onepath.cli import main
 from onepath.record import RunDirectory
 
-SPACE = f"{Path(__file__).parents[1] / 'pipeline' / 'tiny_space.py'}:build"
+SPACE = f"{Path(__file__).parents[1] / 'runs' / 'tiny_space.py'}:build"
 OPTIONS = f"--space {SPACE} --max-macs 25k --batch-size 230 --epochs 60 --retrain-epochs 1 --population 4"
 OPTIONS += " --generations 1 --num-baselines 1"
 
@@ -136,7 +136,7 @@ def test_finished_stages(
 def test_a_missing_earlier_stage_says_which_command(
     interrupted: tuple[Path, int, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from onepath.pipeline import Run, make_config
+    from onepath.runs import Run, make_config
 
     with Run(make_config({"space": SPACE, "out": str(tmp_path)})):
         pass

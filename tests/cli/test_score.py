@@ -9,7 +9,7 @@ import pytest
 
 from onepath.cli import main
 from onepath.estimate.scores import catalogue
-from onepath.pipeline import scoring
+from onepath.studies import scoring
 
 SPACE = """
 import torch

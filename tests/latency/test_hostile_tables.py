@@ -18,8 +18,8 @@ from onepath.latency import LatencyTable, MaxLatency, PublishedTable, load_predi
 from onepath.latency.catalogue import device_of_file
 from onepath.latency.limit import check_predictor, known_network
 from onepath.latency.profiling import calibrated, profile
-from onepath.pipeline import make_config
-from onepath.pipeline.resolving import _device
+from onepath.runs import make_config
+from onepath.runs.resolving import _device
 
 ROW = {
     "architecture": "0,0,0,0,0,0",

@@ -12,7 +12,7 @@ import pytest
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
 
 from fake_device import Fake, Noisy, law_ms
 from tiny_space import build

@@ -9,9 +9,9 @@ import typer
 
 from onepath.cli.app import app
 from onepath.cli.options import merged
-from onepath.pipeline.config import make_config
 from onepath.record import RunRecord
 from onepath.report.command import reproduce
+from onepath.runs.config import make_config
 
 Make = Callable[..., RunRecord]
 

@@ -402,7 +402,7 @@ def space_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
     Raises:
         ConfigurationError: a text is not of that form, or a value is not plain.
     """
-    from onepath.pipeline.option_types import check_space_arguments
+    from onepath.runs.option_types import check_space_arguments
 
     try:
         return check_space_arguments(_pairs(texts or ()))

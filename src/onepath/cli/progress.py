@@ -12,7 +12,7 @@ from onepath.cli.output import plain, say
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from onepath.pipeline import Progress
+    from onepath.runs import Progress
 
 _SECONDS_BETWEEN_LINES = 15.0
 

@@ -88,8 +88,8 @@ def rank(
     continues where it was stopped.
     """
     from onepath.cli.progress import make_progress
-    from onepath.pipeline.ranking import RankOptions
-    from onepath.pipeline.ranking_scores import rank_scores
+    from onepath.studies.ranking import RankOptions
+    from onepath.studies.ranking_scores import rank_scores
 
     if score not in _SCORES:
         raise ConfigurationError(
@@ -169,8 +169,8 @@ def _rank_run(
     columns: Mapping[str, Any],
 ) -> dict[str, Any]:
     from onepath.cli.progress import make_progress
-    from onepath.pipeline import Run
-    from onepath.pipeline.ranking import rank_on_standalone, rank_on_table
+    from onepath.runs import Run
+    from onepath.studies.ranking import rank_on_standalone, rank_on_table
 
     space, device = named
     with Run(None, Path(run), progress=make_progress(), space=space, device=device) as opened:

@@ -92,7 +92,7 @@ def takes_run_options(command: Callable[[dict[str, Any]], None]) -> Callable[...
 def run(given: dict[str, Any]) -> None:
     """Train, search, retrain, export and report; the same command again, or --out alone, continues where it stopped."""
     from onepath.cli.progress import make_progress
-    from onepath.pipeline import Run, finish
+    from onepath.runs import Run, finish
 
     remove_abandoned()
     with Run(_config(given), fresh=given["fresh"], progress=make_progress()) as opened:
@@ -135,10 +135,10 @@ def export(
 
 def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
     """Write a run's result.json and report.html; of a run that is at work, the report of what there is."""
-    from onepath import pipeline
+    from onepath import runs
     from onepath.cli.progress import make_progress
 
-    _tell("report", Path(out), pipeline.report(out, progress=make_progress()), json)
+    _tell("report", Path(out), runs.report(out, progress=make_progress()), json)
 
 
 def continues(given: Mapping[str, Any]) -> bool:
@@ -153,7 +153,7 @@ def continues(given: Mapping[str, Any]) -> bool:
 
 def _config(given: dict[str, Any]) -> Any:
     """The configuration of a run: what was given, over the file of --config, over that of the run in --out."""
-    from onepath.pipeline import continued_config, make_config
+    from onepath.runs import continued_config, make_config
 
     own = {name: value for name, value in given.items() if name not in ("config", "fresh", "json")}
     options = o.merged(own, given["config"])
@@ -169,7 +169,7 @@ def _stage(
     named: tuple[str | None, str | None] = (None, None),
 ) -> None:
     from onepath.cli.progress import make_progress
-    from onepath.pipeline import Run, run_stage
+    from onepath.runs import Run, run_stage
 
     path = None if config is not None else Path(str(out))
     space, device = named

@@ -49,7 +49,7 @@ def score(
     The same command continues where it was stopped.
     """
     from onepath.cli.progress import make_progress
-    from onepath.pipeline.scoring import check_device, score_space
+    from onepath.studies.scoring import check_device, score_space
 
     names, page, limits = (
         score_names(proxy),

@@ -58,7 +58,7 @@ def open_scored_space(
     from onepath import spaces
     from onepath.cli.catalogue import network_sizes
     from onepath.data import load_data
-    from onepath.pipeline.resolving import check_reads, check_takes_sequences
+    from onepath.runs.resolving import check_reads, check_takes_sequences
 
     task = None if data is None else load_data(data, root=data_root, input_size=input_size)
     if task is not None:
@@ -117,7 +117,7 @@ def count_limits(max_macs: str | None, max_params: str | None) -> Sequence[Const
 
 
 def _count(text: str | None) -> int | None:
-    from onepath.pipeline import parse_count
+    from onepath.runs import parse_count
 
     try:
         number = parse_count(text)

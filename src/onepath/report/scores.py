@@ -19,7 +19,7 @@ def scores_page(title: str, result: Mapping[str, Any]) -> str:
 
     Args:
         title: of the page.
-        result: as `pipeline.scoring.score_space` returns it.
+        result: as `studies.scoring.score_space` returns it.
     """
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots

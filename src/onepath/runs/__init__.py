@@ -1,0 +1,30 @@
+"""`op.run`: train, search, retrain, export, report, each stage resumable."""
+
+from onepath.runs.config import RunConfig, make_config, parse_count
+from onepath.runs.opened import STAGES, Run
+from onepath.runs.continuing import continued_config
+from onepath.runs.progress import Progress, SilentProgress
+from onepath.runs.result import Result, load_run
+from onepath.runs.run import finish, run
+from onepath.runs.stages import export, report, retrain, run_stage, search, train
+
+__all__ = [
+    "STAGES",
+    "Progress",
+    "Result",
+    "Run",
+    "RunConfig",
+    "SilentProgress",
+    "continued_config",
+    "export",
+    "finish",
+    "load_run",
+    "make_config",
+    "parse_count",
+    "report",
+    "retrain",
+    "run",
+    "run_stage",
+    "search",
+    "train",
+]

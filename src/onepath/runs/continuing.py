@@ -1,0 +1,63 @@
+"""What a run directory goes on with: the options given, over those it began with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.own_code import is_own
+from onepath.runs.config import RunConfig, differences, make_config
+from onepath.runs.resolving import CODE, confirmed
+from onepath.record.directory import CONFIG, read_config
+
+
+def continued_config(given: Mapping[str, Any]) -> RunConfig:
+    """The configuration asked for: what is given, and where `out` is a run directory its own options for the rest.
+
+    So `out` alone continues a run. What is given besides is compared with the directory's when the run is opened.
+
+    Args:
+        given: option name -> value; only what was given.
+
+    Raises:
+        ConfigurationError: an option is wrong, or the directory names code of one's own that was not given again.
+        RunDirectoryError: what is given does not fit the run in the directory.
+    """
+    path = Path(given.get("out") or "").expanduser()
+    if given.get("out") is None or not os.path.isfile(path / CONFIG):  # false for what is no path
+        return make_config(given)
+    stored = read_config(path) or {}
+    try:
+        began = make_config(stored)
+    except ConfigurationError as error:
+        raise RunDirectoryError(f"{path} must hold a configuration of this onepath, but {error}") from error
+    if any(name not in given and is_own(getattr(began, name)) for name in CODE):
+        confirmed(began, path, given.get("space"), given.get("device"))
+    try:
+        config = make_config({**stored, **given})
+    except ConfigurationError as error:
+        # What is wrong by itself is said so.
+        raise _another(path, _changed(stored, make_config(given), given)) from error
+    # Of what the rest follows from, other values would cost time before they are refused.
+    is_moved = is_own(config.space) and is_own(began.space)
+    first = ("data", "method") if is_moved else ("data", "method", "space")
+    if any(getattr(config, name) != getattr(began, name) for name in first):
+        raise _another(path, _changed(stored, config, given))
+    return config
+
+
+def _changed(stored: Mapping[str, Any], config: RunConfig, given: Mapping[str, Any]) -> list[str]:
+    """What is given and differs, but for numbers of images, which a run cuts to those there are."""
+    names = [name for name in given if name in stored and not name.endswith("_images")]
+    asked = config.model_dump(mode="json", include=set(names))
+    return differences({name: stored[name] for name in names}, asked)
+
+
+def _another(path: Path, changed: Sequence[str]) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"a run continues with the configuration it began with, but {path} has another ({'; '.join(changed)}); "
+        "leave these out, give another --out, or start over with --fresh"
+    )

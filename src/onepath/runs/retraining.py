@@ -1,0 +1,180 @@
+"""The stage `retrain`: the winner and a random baseline, each trained on its own, and tested once at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from onepath.runs.opened import Run, StageClock
+from onepath.runs.parallel import train_at_once
+from onepath.runs.searching import make_estimator, searched_winner
+from onepath.runs.standalone import PlannedNetwork, TrainedNetwork, accuracy, train_network
+from onepath.runs.training import store_point, watch
+from onepath.randomness import generator
+from onepath.record import NetworkRow
+from onepath.record.directory import TRIALS
+from onepath.record.stage_records import reading_records
+
+if TYPE_CHECKING:
+    from onepath.space import Architecture
+
+_MOST_DRAWS = 100
+_MOST_REFUSED = 8  # random architectures that are measured over the limit
+
+
+def retrain_stage(run: Run) -> None:
+    """Train the winner and the baseline with the same budget, then evaluate each on the test set, once.
+
+    Killed, it continues inside the networks that were in training.
+    """
+    with run.stage("retrain") as clock:
+        if "networks" not in clock.record:
+            clock.record["networks"] = [asdict(network) for network in plan_networks(run)]
+            clock.save()
+        with reading_records(run.path / TRIALS):
+            networks = [PlannedNetwork(**network) for network in clock.record["networks"]]
+        _train(run, clock, networks)
+        for network in networks:
+            _test(run, network)
+            clock.tick()
+        clock.record["exported"] = chosen_start(run.directory.store.networks())
+    _note_difference(run)
+
+
+def plan_networks(run: Run) -> list[PlannedNetwork]:
+    """What to train: the winner from each start asked for, and the baseline from the first of these."""
+    config = run.config
+    found = searched_winner(run)
+    starts = ("scratch", "inherited") if config.retrain_from == "both" else (config.retrain_from,)
+    members = [("winner", start, found) for start in starts]
+    baseline = draw_baseline(run, found)
+    members += [(f"baseline-{index}", starts[0], member) for index, member in enumerate(baseline)]
+    inherited = _inherited_accuracies(run, [found, *baseline])
+    roles = list(dict.fromkeys(role for role, _, _ in members))
+    seeds = {
+        role: int(generator(config.seed, "retrain", step).integers(2**31)) for step, role in enumerate(roles)
+    }
+    return [
+        PlannedNetwork(role, start, str(architecture), seeds[role], inherited[str(architecture)])
+        for role, start, architecture in members
+    ]
+
+
+def draw_baseline(run: Run, winner: Architecture) -> list[Architecture]:
+    """Distinct random architectures that meet the limits, without the winner; fewer where there are not enough.
+
+    Under a limit on latency they are drawn where the winner was searched, and measured as it was: what was not within
+    the limit is not taken.
+    """
+    limit_ms, num = run.config.limit_ms, run.config.num_baselines
+    screen_ms = None if limit_ms is None else run.directory.store.stage("search").record["screen_ms"]
+    feasible = run.legal_within(screen_ms)
+    drawn: dict[Architecture, None] = {winner: None}
+    taken: list[Architecture] = []
+    rng = generator(run.config.seed, "baseline")
+    if limit_ms is not None and num:
+        run.progress.begin("measuring the random baseline", num)
+    for _ in range(_MOST_DRAWS):
+        if len(taken) >= num or len(drawn) > num + _MOST_REFUSED:
+            break
+        for architecture in run.blank.space.architectures(feasible.sample(num, rng)):
+            if architecture in drawn or len(taken) >= num:
+                continue
+            drawn[architecture] = None
+            if limit_ms is None or run.latencies.is_within(run.latencies.measure(architecture)):
+                taken.append(architecture)
+                if limit_ms is not None:
+                    run.progress.advance(len(taken))
+    if limit_ms is not None and len(taken) < num:
+        run.progress.note(
+            f"{len(taken)} of {num} random architectures: {len(drawn) - 1 - len(taken)} more were drawn, but not "
+            f"measured within {limit_ms:g} ms"
+        )
+    return taken
+
+
+def chosen_start(networks: list[NetworkRow]) -> str:
+    """Which of the winner's trainings is handed over: the better one on the validation split, scratch on a tie."""
+    rows = [row for row in networks if row.role == "winner"]
+    return max(rows, key=lambda row: (row.retrained_validation or 0.0, row.start == "scratch")).start
+
+
+def _inherited_accuracies(run: Run, architectures: list[Architecture]) -> dict[str, float | None]:
+    known = {trial.architecture: trial.accuracy for trial in run.directory.store.trials()}
+    estimator = None
+    for architecture in architectures:
+        if str(architecture) not in known:
+            estimator = make_estimator(run) if estimator is None else estimator
+            value = estimator.estimate(architecture).accuracy
+            known[str(architecture)] = value if math.isfinite(value) else None
+    return known
+
+
+def _train(run: Run, clock: StageClock, networks: Sequence[PlannedNetwork]) -> None:
+    """Train the networks that are not trained yet: several at a time in workers, or one by one in this process."""
+
+    def on_trained(network: PlannedNetwork, trained: TrainedNetwork) -> None:
+        _store(run, network, trained)
+
+    stored = {(row.role, row.start) for row in run.directory.store.networks()}
+    left = [network for network in networks if (network.role, network.start) not in stored]
+    assert run.config.workers is not None, "the configuration is resolved"
+    # Of all the networks and not of those that are left, for the threads of each depend on it.
+    num_workers = min(run.config.workers, len(networks)) if run.is_loadable else 1
+    if num_workers > 1 and left:
+        train_at_once(
+            run, clock, left, num_planned=len(networks), num_workers=num_workers, on_trained=on_trained
+        )
+        return
+    for network in left:
+        position = networks.index(network) + 1
+        title = f"retraining {network.name} ({position} of {len(networks)})"
+        on_point, on_update = watch(run, clock, network.name, title)
+        seconds = run.checkpoint_seconds
+        trained = train_network(
+            run, network, checkpoint_seconds=seconds, on_point=on_point, on_update=on_update
+        )
+        run.progress.finish()
+        on_trained(network, trained)
+
+
+def _store(run: Run, network: PlannedNetwork, trained: TrainedNetwork) -> None:
+    stored = run.directory.store.curves().get(network.name, [])
+    if [point.update_number for point in stored] != [point.update for point in trained.curve]:
+        # A worker's checkpoint can be ahead of the points that a killed run had heard of.
+        for point in trained.curve:
+            store_point(run, network.name, point)
+    macs, params = run.cost(run.blank.space.parse(network.architecture))
+    row = NetworkRow(
+        **asdict(network),
+        macs=macs,
+        params=params,
+        retrained_validation=trained.validation,
+        retrained_test=None,
+        seconds=trained.seconds,
+    )
+    if trained.weights is not None:
+        run.keep_digest(network.name, trained.weights)
+    run.directory.store.put_network(row)
+    run.directory.checkpoint(network.name).remove()
+
+
+def _test(run: Run, network: PlannedNetwork) -> None:
+    rows = {(row.role, row.start): row for row in run.directory.store.networks()}
+    row = rows[network.role, network.start]
+    if row.retrained_test is None:
+        run.directory.store.put_network(replace(row, retrained_test=accuracy(run, network, "test")))
+
+
+def _note_difference(run: Run) -> None:
+    rows = {row.start: row for row in run.directory.store.networks() if row.role == "winner"}
+    for row in rows.values():
+        run.progress.note(
+            f"winner from {row.start}: validation accuracy {row.retrained_validation or 0:.4f}, "
+            f"test accuracy {row.retrained_test or 0:.4f}"
+        )
+    if len(rows) == 2:
+        difference = (rows["scratch"].retrained_test or 0) - (rows["inherited"].retrained_test or 0)
+        run.progress.note(f"scratch minus inherited: {difference:+.4f} test accuracy")

@@ -1,0 +1,163 @@
+"""The stages in order, and one stage at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from onepath.errors import DirectoryInUseError, RunDirectoryError
+from onepath.runs.opened import STAGES, Run
+from onepath.runs.exporting import export_stage
+from onepath.runs.progress import Progress
+from onepath.runs.reporting import report_stage
+from onepath.runs.retraining import retrain_stage
+from onepath.runs.searching import search_stage
+from onepath.runs.further_limits import open_others
+from onepath.runs.training import train_stage
+from onepath.record import StageRow
+from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, RESULT, WEIGHTS
+
+_FUNCTIONS: Mapping[str, Callable[[Run], None]] = {
+    "train": train_stage,
+    "search": search_stage,
+    "retrain": retrain_stage,
+    "export": export_stage,
+    "report": report_stage,
+}
+
+
+def run_stage(run: Run, stage: str) -> None:
+    """Do one stage, or what is left of it; nothing if it has finished.
+
+    Raises:
+        RunDirectoryError: an earlier stage has not finished; the message says which command does it.
+    """
+    for earlier in STAGES[: STAGES.index(stage)]:
+        if not run.is_done(earlier):
+            path = run.directory.path
+            raise RunDirectoryError(
+                f"{stage} needs a finished {earlier}, but {path} has none; run `onepath {earlier} --out {path}`"
+            )
+    if is_complete(run, stage):
+        run.progress.note(f"{stage} is done already")
+    else:
+        _do(run, stage)
+
+
+def run_all(run: Run) -> None:
+    """Do all stages in order, each from where it stopped; nothing if all have finished."""
+    for position, stage in enumerate(STAGES):
+        if not is_complete(run, stage):
+            for later in STAGES[position:]:
+                if not is_complete(run, later) or later == "report":
+                    _do(run, later)
+            return
+
+
+def _do(run: Run, stage: str) -> None:
+    """What is left of a stage, for this run and for those of further limits, which share its supernet."""
+    others = [] if stage == "train" else open_others(run)
+    if stage == "report":
+        # This run's report tells of the others.
+        for other in others:
+            _do_alone(other, stage)
+    if stage == "report" or not _is_complete_alone(run, stage):
+        _do_alone(run, stage)
+    for other in others:
+        if not _is_complete_alone(other, stage):
+            run.progress.note(f"{stage} under {other.config.limit_ms:g} ms, in {other.path}")
+            _do_alone(other, stage)
+
+
+def _do_alone(run: Run, stage: str) -> None:
+    _FUNCTIONS[stage](run)
+    if stage == "export":
+        for name in (WEIGHTS, PROGRAM, ONNX):
+            run.directory.save_file_digest(name)
+
+
+def is_complete(run: Run, stage: str) -> bool:
+    """Whether a stage has finished, for each limit, and its files are as they were written: there, and not altered."""
+    if not _is_complete_alone(run, stage):
+        return False
+    return stage == "train" or all(_is_complete_alone(other, stage) for other in open_others(run))
+
+
+def _is_complete_alone(run: Run, stage: str) -> bool:
+    return run.is_done(stage) and all(run.directory.is_as_written(name) for name in _expected(run, stage))
+
+
+def _expected(run: Run, stage: str) -> list[str]:
+    """Files of a finished stage; a format in which the network cannot be written has no error figure and no file."""
+    if stage == "report":
+        return [RESULT, REPORT]
+    if stage != "export":
+        return []
+    figures = run.directory.store.stage(stage).record
+    optional = {PROGRAM: "pt2_max_abs_error", ONNX: "onnx_max_abs_error"}
+    return [ARCHITECTURE, WEIGHTS, *(name for name, key in optional.items() if figures.get(key) is not None)]
+
+
+class StageOptions(TypedDict, total=False):
+    """What a stage of a run directory can be given.
+
+    Attributes:
+        data: a task or arrays, where the run began with data given in Python.
+        space: path/to/file.py:function, where the run began with a space of the user's own: a run directory may
+            confirm which code is run, but not choose it.
+        device: likewise, exec:command or path/to/file.py:Class.
+        progress: where to tell how far it is.
+    """
+
+    data: object
+    space: str | None
+    device: str | None
+    progress: Progress | None
+
+
+def train(path: Path | str, **options: Unpack[StageOptions]) -> None:
+    """Train the supernet of a run directory; see `run_stage` and `StageOptions`."""
+    _one(path, "train", options)
+
+
+def search(path: Path | str, **options: Unpack[StageOptions]) -> None:
+    """Search a run directory's trained supernet; see `run_stage` and `StageOptions`."""
+    _one(path, "search", options)
+
+
+def retrain(path: Path | str, **options: Unpack[StageOptions]) -> None:
+    """Retrain a run directory's winner and its random baseline; see `run_stage` and `StageOptions`."""
+    _one(path, "retrain", options)
+
+
+def export(path: Path | str, **options: Unpack[StageOptions]) -> None:
+    """Export a run directory's retrained winner; see `run_stage` and `StageOptions`."""
+    _one(path, "export", options)
+
+
+def report(path: Path | str, **options: Unpack[StageOptions]) -> StageRow:
+    """Write a run directory's results and report; of a run that has not finished, or is at work, the report alone.
+
+    It reads the trial store and neither the data nor code of the user's own, so `space` and `device` change nothing.
+
+    Returns:
+        The stage; not done where the run has not finished.
+    """
+    from onepath.report import write_report
+
+    with (
+        contextlib.suppress(DirectoryInUseError),
+        Run(None, Path(path), reads_only=True, **options) as run,
+    ):
+        if all(run.is_done(stage) for stage in STAGES[:-1]):
+            run_stage(run, "report")
+            return run.directory.store.stage("report")
+    write_report(Path(path).expanduser())
+    return StageRow("report")
+
+
+def _one(path: Path | str, stage: str, options: StageOptions) -> None:
+    with Run(None, Path(path), **options) as run:
+        run_stage(run, stage)

@@ -1,0 +1,140 @@
+"""What a ranking reports: the evidence, the rows of its page, and where they are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+from onepath.errors import ConfigurationError, shown
+from onepath.most import IMAGES, NETWORKS, SEED, TRAININGS
+from onepath.randomness import generator
+from onepath.record import atomic_write_text
+from onepath.record.directory import RANKING, RANKING_PAGE, REPORT
+from onepath.runs.opened import Run
+
+if TYPE_CHECKING:
+    from onepath.estimate import Networks
+    from onepath.report.ranking import Study
+
+BASELINES = ("macs", "params")
+SCORES = ("accuracy", "loss")
+_RANGES = {
+    "num": (1, NETWORKS),
+    "calibration_images": (1, IMAGES),
+    "validation_images": (1, IMAGES),
+    "num_resamples": (0, NETWORKS),
+    "similarity_paths": (0, TRAININGS),
+    "seed": (0, SEED),
+}
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """How to compare.
+
+    Attributes:
+        num: rows of the table at most.
+        scores: of "accuracy" and "loss", what the supernet's estimate is judged by.
+        calibration_images, validation_images: None takes the run's own.
+        within_limits: only rows that meet the run's limits on MACs and parameters.
+        num_resamples: of the bootstrap.
+        similarity_paths: random paths over which candidates' feature maps are compared; 0 leaves that out.
+        seed: draws rows and resamples.
+
+    Raises:
+        ConfigurationError: a number is no whole one or out of its range.
+    """
+
+    num: int = 300
+    scores: Sequence[str] = SCORES
+    calibration_images: int | None = None
+    validation_images: int | None = None
+    within_limits: bool = False
+    num_resamples: int = 1000
+    similarity_paths: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None and name.endswith("_images"):
+                continue
+            is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if not is_whole or not least <= int(value) <= most:
+                raise ConfigurationError(
+                    f"{name} must be a whole number from {least} to {most:,}, but got {shown(value)}; change it"
+                )
+
+
+def make_study(
+    title: str,
+    truth: str,
+    notes: Sequence[str],
+    networks: Networks,
+    scores: Mapping[str, Sequence[float]],
+    costs: Mapping[str, Sequence[float]],
+    options: RankOptions,
+    *,
+    num_counted: int | None = None,
+) -> Study:
+    """The evidence and the rows for the page; networks after the first `num_counted` are shown only."""
+    from onepath.estimate import rank_evidence
+    from onepath.report.ranking import Study
+
+    if not len(networks):
+        raise ConfigurationError(
+            "a ranking needs a network, but no row of the table is left; widen the limits"
+        )
+    values = {**scores, **{name: found for name, found in costs.items() if name not in scores}}
+    evidence = rank_evidence(
+        networks.truth[:num_counted],
+        {name: found[:num_counted] for name, found in values.items()},
+        generator(options.seed, "bootstrap"),
+        baselines=[name for name in BASELINES if name in values],
+        num_resamples=options.num_resamples,
+    )
+    rows = [
+        {
+            "architecture": architecture.space.format(architecture),
+            "truth": float(networks.truth[place]),
+            **{name: _finite(found[place]) for name, found in values.items()},
+        }
+        for place, architecture in enumerate(networks.architectures)
+    ]
+    chosen = [] if num_counted is None else rows[num_counted:]
+    return Study(title, truth, list(notes), rows[:num_counted], evidence, chosen)
+
+
+def row_notes(networks: Networks, name: str) -> list[str]:
+    """Which rows of a table are compared."""
+    text = f"{len(networks)} networks drawn from the {networks.num_rows:,} rows of {name}; architectures that are one "
+    text += "network when trained from scratch count once."
+    if networks.num_disconnected:
+        text += (
+            f" {networks.num_disconnected} rows whose output does not depend on their input are left out: any score "
+            "tells them from the others."
+        )
+    return [text]
+
+
+def write_study(run: Run, kind: str, study: Study) -> dict[str, Any]:
+    """Write the study into the run directory, its page and, where there is one, the report."""
+    from onepath.report import write_report
+    from onepath.report.ranking import ranking_page
+
+    path = run.directory.path
+    content = run.directory.read_json(RANKING) or {}
+    run.directory.write_json(RANKING, {**content, kind: asdict(study)})
+    atomic_write_text(path / RANKING_PAGE, ranking_page([study]))
+    files = {"json": str(path / RANKING), "page": str(path / RANKING_PAGE)}
+    if (path / REPORT).is_file():
+        write_report(path)
+        files["report"] = str(path / REPORT)
+    return {**asdict(study), "files": files}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

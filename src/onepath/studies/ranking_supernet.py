@@ -1,0 +1,96 @@
+"""What a run's supernet says of architectures whose accuracy is known: its estimates, each stored, and its layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from onepath.randomness import generator
+from onepath.record import EstimateStore
+from onepath.record.atomic import file_digest
+from onepath.record.estimates import ESTIMATES
+from onepath.runs.definition import SUPERNET
+from onepath.runs.opened import Run, StageClock
+from onepath.studies.ranking_study import RankOptions
+
+if TYPE_CHECKING:
+    from onepath.space import Architecture
+
+_SIMILARITY_IMAGES = 64
+
+
+def estimate_by_supernet(
+    run: Run, clock: StageClock, architectures: Sequence[Architecture], options: RankOptions
+) -> dict[str, list[float]]:
+    """The scores asked for, higher is better; estimates that are stored already are not made again."""
+    from onepath.estimate import SupernetEstimator
+
+    config = run.config
+    calibration, validation = _num_images(run, options)
+    digest = file_digest(run.directory.weights_path(SUPERNET)) or ""
+    setting = f"supernet {digest[:16]}, calibration {calibration}, validation {validation}"
+    with EstimateStore(run.path / ESTIMATES) as store:
+        known = store.read(setting)
+        left = [architecture for architecture in architectures if str(architecture) not in known]
+        if left:
+            estimator = SupernetEstimator(
+                run.trained,
+                run.task,
+                calibration_images=calibration,
+                validation_images=validation,
+                device=config.train_on,
+                seed=int(generator(config.seed, "estimate").integers(2**31)),
+                precision=config.precision,
+            )
+            run.progress.begin("estimating", len(architectures), len(architectures) - len(left))
+            for place, architecture in enumerate(left, len(architectures) - len(left) + 1):
+                found = estimator.estimate(architecture)
+                numbers = {"accuracy": found.accuracy, "loss": found.loss}
+                store.put(setting, str(architecture), numbers, found.seconds)
+                run.progress.advance(place)
+                clock.tick()
+            run.progress.finish()
+            known = store.read(setting)
+    signs = {"accuracy": 1.0, "loss": -1.0}
+    return {
+        name: [_number(known[str(architecture)][name], signs[name]) for architecture in architectures]
+        for name in options.scores
+    }
+
+
+def layer_similarity(run: Run, options: RankOptions) -> dict[str, Any]:
+    """Of a batch of training images, for spaces with choice blocks."""
+    from onepath.estimate import feature_similarity
+    from onepath.nn import ChoiceBlock
+
+    has_blocks = any(isinstance(part, ChoiceBlock) for part in run.trained.modules())
+    if not options.similarity_paths or not has_blocks or len(run.input_shape) != 3:
+        return {}
+    images = next(iter(run.task.batches("train", _SIMILARITY_IMAGES, num_examples=_SIMILARITY_IMAGES)))[0]
+    device = next(run.trained.parameters()).device
+    rng = generator(options.seed, "similarity paths")
+    found = feature_similarity(run.trained, images.to(device), rng, num_paths=options.similarity_paths)
+    return {path: {**asdict(layer)} for path, layer in found.items()}
+
+
+def supernet_note(run: Run, options: RankOptions) -> str:
+    """What the supernet's scores were computed on: all images, where more were asked for than there are."""
+    calibration, validation = _num_images(run, options)
+    return (
+        "Scores: the weights of the supernet, its normalisation recalibrated on "
+        f"{calibration:,} training images for each architecture, on {validation:,} validation images."
+    )
+
+
+def _num_images(run: Run, options: RankOptions) -> tuple[int, int]:
+    """Images for calibration and for validation: those asked for, as far as the data have them."""
+    num_train, num_validation = run.task.num_examples("train"), run.task.num_examples("validation")
+    calibration = options.calibration_images or run.config.calibration_images
+    validation = options.validation_images or run.config.validation_images
+    return min(calibration or num_train, num_train), min(validation or num_validation, num_validation)
+
+
+def _number(value: float | None, sign: float) -> float:
+    return -math.inf if value is None else sign * value

@@ -1,0 +1,234 @@
+"""The options of a run: ranges, sizes with suffixes, differences, one line per mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from onepath.errors import ConfigurationError
+from onepath.runs import RunConfig, make_config, parse_count
+from onepath.runs.config import differences
+from onepath.runs.run import RunOptions
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("30M", 30_000_000),
+        ("1.5M", 1_500_000),
+        ("250k", 250_000),
+        ("250K", 250_000),
+        ("2G", 2_000_000_000),
+        ("2_000_000", 2_000_000),
+        ("17", 17),
+        (" 0.001 M ", 1000),
+        (5, 5),
+        (None, None),
+    ],
+)
+def test_sizes_with_suffixes(text: object, number: int) -> None:
+    assert parse_count(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "M", "3X", "1.5", "-3", "1e6", "30MB", "0.0001k", "nan", "٣x"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="max_macs must be a whole number such as 30M"):
+        make_config({"max_macs": text})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be greater than or equal to 1, but got 0; change it"),
+        ({"epochs": "many"}, "epochs must be a valid integer.*but got 'many'"),
+        ({"max_macs": 0}, "max_macs must be greater than or equal to 1"),
+        ({"max_params": 1.5}, "max_params must be a valid integer"),
+        ({"width": -1}, "width must be greater than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be"),
+        ({"seed": -1}, "seed must be greater than or equal to 0"),
+        ({"method": "spoz"}, "method must be 'spos', 'fairnas', .* or 'zen', but got 'spoz'"),
+        ({"sampler": "fair"}, "sampler must be 'uniform', 'constrained' or 'widening', but got 'fair'"),
+        ({"retrain_from": "x"}, "retrain_from must be 'scratch', 'inherited' or 'both'"),
+        (
+            {"prefilter": "nwot"},
+            "prefilter must be a score and the share that is evaluated, such as nwot:0.2",
+        ),
+        ({"prefilter": "nwot:1.5"}, "prefilter must be a score and the share"),
+        (
+            {"prefilter": "nwot:0.2", "method": "zen"},
+            "prefilter is an option of method spos or fairnas or one-shot",
+        ),
+        ({"train_on": "tpu"}, "train_on must be 'cpu' or 'cuda'"),
+        ({"max_mac": 3}, "an option must exist, but max_mac does not; did you mean max_macs"),
+        ({"zzz": 3}, "an option must exist, but zzz does not; there are data"),
+        ({"max_latency_ms": 3}, "max_latency_ms is a limit on a device, but none came; give device"),
+        (
+            {"max_latency_ms": "fast", "device": "x"},
+            "max_latency_ms must be milliseconds, or several with commas",
+        ),
+        ({"max_latency_ms": "1,0", "device": "x"}, "max_latency_ms must be greater than 0, but got 0.0"),
+        ({"max_latency_ms": "1,nan", "device": "x"}, "max_latency_ms must be.*but got nan"),
+        ({"max_latency_ms": [], "device": "x"}, "max_latency_ms .*at least 1 item"),
+        (
+            {"max_latency_ms": "1,2,1.0", "device": "x"},
+            "must be distinct limits, but got 1,2,1; give each once",
+        ),
+        (
+            {"latency_table": "t.json"},
+            "latency_table is for a limit on latency, but none came; give max_latency_ms",
+        ),
+        ({"device_threads": 2}, "device_threads are those of a device, but none came"),
+        ({"device": "x", "device_threads": 0}, "device_threads must be greater than or equal to 1"),
+        (
+            {"sampler": "constrained"},
+            "'constrained' needs a limit.*give max_macs, max_params or max_latency_ms",
+        ),
+    ],
+)
+def test_every_mistake_is_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        make_config(options)
+    assert "\n" not in str(caught.value)
+
+
+def test_default_directory() -> None:
+    assert make_config({}).directory() == Path("runs/digits-shufflenet-spos")
+    named = make_config({"data": "../my data/photos.parquet", "space": "nets/own.py:build"})
+    assert named.directory() == Path("runs/photos-build-spos")
+    assert make_config({"out": "x/y"}).directory() == Path("x/y")
+
+
+def test_files_become_absolute_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "digits"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "own.py").touch()
+    config = make_config({"data": "photos", "space": "own.py:build", "test_data": "absent.npz"})
+    assert config.data == str(tmp_path / "photos")
+    assert config.space == f"{tmp_path / 'own.py'}:build"
+    assert config.test_data == "absent.npz"
+    assert make_config({}).data == "digits"
+    assert make_config({"data": "photos", "data_root": "."}).data == "photos"
+    assert make_config({"data": "./photos", "data_root": "."}).data == str(tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        (3, (3.0,)),
+        (0.5, (0.5,)),
+        ("2", (2.0,)),
+        ("4, 1,2.5", (4.0, 1.0, 2.5)),
+        ([2, 1], (2.0, 1.0)),
+        (None, None),
+    ],
+)
+def test_limits_on_latency_are_one_or_several(given: object, limits: tuple[float, ...] | None) -> None:
+    config = make_config({"max_latency_ms": given, "device": "torch-cpu"})
+    assert config.max_latency_ms == limits
+    assert config.limit_ms == (limits[0] if limits else None)
+    assert make_config(config.model_dump(mode="json")) == config
+
+
+def test_differences_name_old_and_new() -> None:
+    old = make_config({"max_macs": "2M", "seed": 1, "out": "a"}).model_dump(mode="json")
+    new = make_config({"max_macs": "3M", "epochs": 2, "seed": 1, "out": "b"}).model_dump(mode="json")
+    assert differences(old, new) == ["max_macs: 2000000 -> 3000000", "epochs: none -> 2"]
+    assert differences(old, old) == []
+    assert differences({"max_latency_ms": [1.0]}, {"max_latency_ms": [1.0, 2.5]}) == [
+        "max_latency_ms: 1 -> 1,2.5"
+    ]
+
+
+def test_python_options_are_those_of_the_configuration() -> None:
+    signature = {"data", "test_data", "space", "out"}
+    assert set(get_type_hints(RunOptions)) | signature == set(RunConfig.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("options", "cores", "workers"),
+    [
+        ({}, 2, 2),
+        ({}, 8, 4),
+        ({"retrain_from": "both"}, 8, 5),
+        ({"num_baselines": 0}, 8, 1),
+        ({"train_on": "cuda"}, 8, 1),
+        ({"data": "python:arrays"}, 8, 1),
+        ({"workers": 3}, 1, 3),
+    ],
+)
+def test_workers_are_one_per_core_unless_asked_for(
+    options: dict[str, Any], cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onepath.runs.resolving import resolve
+
+    monkeypatch.setattr("onepath.train.threads.usable_cores", lambda: cores)
+    facts = {"train": 1150, "validation": 287, "classes": 10, "input_shape": [1, 8, 8], "fitted_width": 0.2}
+    assert resolve(make_config(options), facts)[0].workers == workers
+
+
+def test_workers_cannot_load_data_given_in_python() -> None:
+    from onepath.runs.resolving import check_early
+
+    check_early(make_config({"data": "python:arrays", "workers": 1}))
+    with pytest.raises(ConfigurationError, match="workers > 1 needs data that a process can load by name"):
+        check_early(make_config({"data": "python:arrays", "workers": 2}))
+
+
+@pytest.mark.parametrize("name", sorted(RunConfig.model_fields))
+def test_every_number_has_a_largest_value_and_every_text_is_one(name: str) -> None:
+    """Of each field that takes numbers none may be endless, true or no number; none that takes texts empty."""
+    schema = str(RunConfig.model_fields[name])
+    takes_numbers = "int" in schema.partition("metadata")[0] or "float" in schema.partition("metadata")[0]
+    hostile: tuple[object, ...] = ("", " \t", "a\0b", "\udcff", "x" * 5000)
+    if takes_numbers:
+        hostile += (True, False, 10**40, 10**5000, "9" * 5000, float("nan"), float("inf"), 1e308, -1)
+    for value in hostile:
+        with pytest.raises(ConfigurationError) as caught:
+            make_config({name: value})
+        assert len(str(caught.value)) < 300
+        assert "\n" not in str(caught.value)
+
+
+def test_limits_are_generous() -> None:
+    config = make_config(
+        {"epochs": 1000, "batch_size": 65536, "population": 1000, "generations": 1000, "seed": 2**63 - 1}
+        | {"max_macs": "600G", "max_latency_ms": "1000", "device": "torch-cpu", "workers": 64, "width": 8}
+        | {
+            "input_size": 1024,
+            "learning_rate": 32,
+            "num_baselines": 100,
+            "space_arguments": {"a": [1, "x", None]},
+        }
+    )
+    assert config.max_macs == 600 * 10**9
+
+
+def test_numbers_of_numpy_and_whole_floats_are_numbers() -> None:
+    import numpy as np
+
+    config = make_config({"epochs": np.int64(3), "width": np.float32(0.5), "batch_size": 32.0, "seed": "7"})
+    assert (config.epochs, config.width, config.batch_size, config.seed) == (3, 0.5, 32, 7)
+    with pytest.raises(ConfigurationError, match="epochs must be a number"):
+        make_config({"epochs": np.bool_(True)})
+
+
+def test_a_search_that_is_too_long_altogether() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"population \* \(generations \+ 1\) must be at most 100,000,000"
+    ):
+        make_config({"population": 10**5, "generations": 10**6})
+
+
+def test_a_value_that_is_nested_without_end_is_not_written_out() -> None:
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    for name in ("epochs", "data", "max_macs", "max_latency_ms"):
+        with pytest.raises(ConfigurationError, match=name) as caught:
+            make_config({name: deep, "device": "torch-cpu"})
+        assert len(str(caught.value)) < 300
+    with pytest.raises(ConfigurationError, match="nested at most 10 deep"):
+        make_config({"space_arguments": {"a": deep}})
