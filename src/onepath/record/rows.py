@@ -147,3 +147,10 @@ def _fits(name: str, value: object, hint: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value) and (name != "seconds" or value >= 0)
     return not isinstance(value, int) or value >= 0
+
+
+# STUB
+def _costs(self):
+    return {"macs": self.macs, "params": self.params}
+TrialRow.costs = property(_costs)
+NetworkRow.costs = property(_costs)

@@ -183,7 +183,7 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
         "class_names": _each(_text, 1),
         "fingerprint": _text,
         "notes": _each(_text),
-        "metric": _text,
+        "metric": _of(str, dict), "format": _count,
         "recipe": _by_name(_maybe(_scalar)),
         "fitted_width": _maybe(_number),
         "num_paths": _whole(1),

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onepath.runs.opened import Run
-from onepath.runs.methods import METHODS
 from onepath.record import TrialRow
+from onepath.runs.opened import Run
 
 if TYPE_CHECKING:
     from onepath.methods import Front
@@ -38,7 +37,7 @@ def front_record(run: Run, trials: Sequence[TrialRow]) -> dict[str, Any]:
         "trials": [number[str(trial.architecture)] for trial in front.trials],
         "hypervolume": front.hypervolume,
         "reference": reference,
-        "decides_ties": METHODS[run.config.method].wins_from_front,
+        "decides_ties": getattr(run.config.options, "ties", "loss") == "front",
     }
 
 
@@ -60,8 +59,8 @@ def front_result(record: Mapping[str, Any], trials: Sequence[TrialRow]) -> dict[
             {
                 "architecture": rows[number].architecture,
                 "inherited_validation": rows[number].accuracy,
-                "macs": rows[number].macs,
-                "params": rows[number].params,
+                "macs": int(rows[number].costs["macs"]),
+                "params": int(rows[number].costs["params"]),
             }
             for number in front["trials"]
         ],
@@ -88,10 +87,25 @@ def _front(run: Run, trials: Sequence[TrialRow], reference: Sequence[float] | No
 
 def _stored(trials: Sequence[TrialRow], name: str) -> Costs:
     """A cost as it was stored, for the matrix of these trials alone: counting it again may take long."""
-    column = np.array([getattr(row, name) for row in trials], dtype=np.float64)
+    column = np.array([row.costs[name] for row in trials], dtype=np.float64)
     return lambda _: column
 
 
+def ordered(run: Run, trials: Sequence[TrialRow], ties: str) -> list[TrialRow]:
+    """Trials, best first; see `best_first`."""
+    from onepath.runs.replay import finite_loss, finite_score
+    from onepath.verdict import best_first
+
+    order = best_first(
+        [finite_score(row) for row in trials],
+        [finite_loss(row) for row in trials],
+        is_derived=[row.origin == "derived" for row in trials],
+        costs=[[row.costs[name] for row in trials] for name in OBJECTIVES],
+        ties=ties,
+    )
+    return [trials[index] for index in order]
+
+
 def _reference(run: Run, trials: Sequence[TrialRow]) -> dict[str, int]:
-    limits = {"macs": run.config.max_macs, "params": run.config.max_params}
-    return {name: limits[name] or max(1, *(getattr(row, name) or 0 for row in trials)) for name in OBJECTIVES}
+    limits = {name: run.config.limit(f"max_{name}") for name in OBJECTIVES}
+    return {name: int(limits[name] or max(1, *(row.costs[name] for row in trials))) for name in OBJECTIVES}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 
-from onepath.runs.opened import Run
-from onepath.runs.result import make_result
 from onepath.record import RunRecord
 from onepath.record.directory import RESULT
+from onepath.runs.opened import Run
+from onepath.runs.result import make_result
 
 
 def report_stage(run: Run) -> None:

@@ -41,7 +41,7 @@ class ScoringTeam:
         self._setup = encode(
             "setup",
             path=str(materials.path.absolute()),
-            config=materials.config.model_dump(mode="json"),
+            config=materials.config.as_dict(),
             facts=materials.facts,
             threads=1,
             score={"name": name, "shape": list(shape), "seed": seed, "device": materials.config.train_on},

@@ -321,3 +321,9 @@ def _describe(size: Size) -> str:
     if isinstance(size, Expression):
         return f"an expression of {', '.join(repr(choice.name) for choice in size.choices)}"
     return f"choice {size.name!r}" if isinstance(size, Choice) else repr(size)
+
+
+# STUB
+def _role(self):
+    return "operation" if isinstance(self.options[0], str) else "size"
+Choice.role = property(_role)

@@ -1,20 +1,105 @@
-"""The types of a run's options: every number has a largest value, every text is one."""
+"""Options as fields: each is stated once, with its type, default, help text and place in the help.
+
+The command line, the configuration file and the Python signatures are made from these fields. Every number has a largest
+value, every text is one.
+"""
 
 from __future__ import annotations
 
+import difflib
 import keyword
 import math
 import operator
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from onepath import most
 from onepath.errors import shown
 
 RESERVED = ("num_classes", "input_size", "in_channels", "width", "seed", "name")
 """What a space is built with by options of their own."""
+
+
+_FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_MOST_DIGITS = 100
+_COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]?)")
+_WHOLE = "must be a whole number such as 30M, 1.5M, 250k, 2G or 2_000_000"
+
+
+def option(
+    default: Any, help: str, *, group: str = "Training", metavar: str = "", python_only: bool = False
+) -> Any:
+    """A field that is an option.
+
+    Args:
+        default: taken where none is given; None stands for one that depends on the data, the space or the limits.
+        help: a whole phrase that stands alone; it is shown by `--help` and in the docstrings of Python functions.
+        group: heading under which `--help` shows it.
+        metavar: what `--help` shows for the value; empty derives it from the type.
+        python_only: whether its values cannot be written on a command line.
+    """
+    extra = {"group": group, "metavar": metavar, "python_only": python_only}
+    return Field(default, description=help, json_schema_extra=extra)
+
+
+def parse_count(value: object) -> object:
+    """A number that may be written as 30M, 1.5M, 250k, 2G or 2_000_000; what is not text is returned as it is.
+
+    Raises:
+        ValueError: the text is not such a number, or not a whole one.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _COUNT.fullmatch(value.strip()) if len(value) <= _MOST_DIGITS else None
+    suffix = match[2].lower().replace("m", "M").replace("g", "G") if match else "?"
+    if match is None or suffix not in _FACTORS:
+        raise ValueError(_WHOLE)
+    number = Decimal(match[1].replace("_", "")) * _FACTORS[suffix]
+    if number != int(number):
+        raise ValueError(_WHOLE)
+    return int(number)
+
+
+def several(value: object) -> object:
+    """One value or several, also as a text with commas, as a tuple; mappings and the like are left to pydantic."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    return value if value is None else (value,)
+
+
+def one_line(error: ValidationError, names: Iterable[str]) -> str:
+    """The first mistake in the options of a model, as the one line that its user is told.
+
+    Args:
+        error: of pydantic.
+        names: of the options that there are.
+    """
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return unknown_option(name, names)
+    text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
+    text = text.replace("\n", " ").replace("Unable to parse input string as", "must be no longer than")
+    if not name:
+        return text
+    if isinstance(first["input"], Mapping | list | tuple | set):
+        return f"{name} {text}; change it"  # what it holds may be nested without end
+    return f"{name} {text}, but got {shown(first['input'])}; change it"
+
+
+def unknown_option(name: str, names: Iterable[str]) -> str:
+    """The message for an option that does not exist, with the nearest one that does."""
+    names = list(names)
+    near = difflib.get_close_matches(name[:80].replace("-", "_"), names, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    text = name if re.fullmatch(r"[\w-]{1,80}", name) else shown(name)
+    return f"an option must exist, but {text} does not; {advice}"
 
 
 def _no_truth_value(value: object) -> object:
@@ -114,3 +199,13 @@ Width = Annotated[float, Number, Field(gt=0, le=most.WIDTH, allow_inf_nan=False)
 Share = Annotated[float, Number, Field(ge=0, le=1, allow_inf_nan=False)]
 ShareBelowOne = Annotated[float, Number, Field(ge=0, lt=1, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Number, Field(gt=0, le=most.MILLISECONDS, allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(parse_count), Number, Field(ge=1, le=most.COUNT)]
+Counts = Annotated[tuple[Count, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)]
+LayerCounts = Annotated[
+    tuple[Layers, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)
+]
+Latencies = Annotated[
+    tuple[Milliseconds, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)
+]
+Evaluated = Annotated[int, Number, Field(ge=1, le=most.EVALUATED)]
+DataKind = Annotated[str, AfterValidator(check_text)]
