@@ -53,7 +53,6 @@ class RunCommand(TyperCommand):
         )
         return super().parse_args(ctx, args)
 
-
     def invoke(self, ctx: Any) -> Any:
         """As of any command, which finds the options of the run in `ctx.meta`: its function does not declare them."""
         own = {"config", "fresh", "json"}
@@ -142,8 +141,13 @@ def takes_run_options(command: Callable[[dict[str, Any]], None]) -> Callable[...
     """A command with the options of a run, by name; the function itself gets those as one dictionary."""
 
     @functools.wraps(command, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
-    def called(ctx: typer.Context, config: o.Config = None, fresh: o.Fresh = False, json: o.Json = False) -> None:
-        given = {name: value or None if isinstance(value, tuple | list) else value for name, value in ctx.meta[_META].items()}
+    def called(
+        ctx: typer.Context, config: o.Config = None, fresh: o.Fresh = False, json: o.Json = False
+    ) -> None:
+        given = {
+            name: value or None if isinstance(value, tuple | list) else value
+            for name, value in ctx.meta[_META].items()
+        }
         command({**given, "config": config, "fresh": fresh, "json": json})
 
     # What Typer reads to make the options.

@@ -33,6 +33,14 @@ class Cost:
     name: str
     limit_type: object
     limit_help: str
-COSTS = {"macs": Cost("macs", _t.Counts, "Most multiply-accumulates"), "params": Cost("params", _t.Counts, "Most params"), "layers": Cost("layers", _t.LayerCounts, "Most layers")}
+
+
+COSTS = {
+    "macs": Cost("macs", _t.Counts, "Most multiply-accumulates"),
+    "params": Cost("params", _t.Counts, "Most params"),
+    "layers": Cost("layers", _t.LayerCounts, "Most layers"),
+}
+
+
 def CostLimit(cost, maximum):
     return {"macs": MaxMacs, "params": MaxParams, "layers": MaxLayers}[cost.name](int(maximum))

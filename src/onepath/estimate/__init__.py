@@ -48,8 +48,12 @@ __all__ = [
 # STUB
 def architecture_of(asked):
     return getattr(asked, "architecture", asked)
+
+
 def _wrap(cls):
     old = cls.estimate
     cls.estimate = lambda self, asked: old(self, architecture_of(asked))
+
+
 for _c in (SupernetEstimator, ScoreEstimator, StandaloneEstimator, TableEstimator):
     _wrap(_c)

@@ -152,5 +152,7 @@ def _fits(name: str, value: object, hint: Any) -> bool:
 # STUB
 def _costs(self):
     return {"macs": self.macs, "params": self.params}
+
+
 TrialRow.costs = property(_costs)
 NetworkRow.costs = property(_costs)

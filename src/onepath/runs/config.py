@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 else:
     # A limit for each cost that there is.
     _WithCosts = create_model(
-    "_WithCosts",
-    __base__=Settings,
-    **{
-        f"max_{cost.name}": (
-            cost.limit_type | None,
-            option(
-                None,
-                f"{cost.limit_help}; with several, one winner for each.",
-                group="Limits",
-                metavar="N[,N...]",
-            ),
-        )
-        for cost in COSTS.values()
-    },
-)
+        "_WithCosts",
+        __base__=Settings,
+        **{
+            f"max_{cost.name}": (
+                cost.limit_type | None,
+                option(
+                    None,
+                    f"{cost.limit_help}; with several, one winner for each.",
+                    group="Limits",
+                    metavar="N[,N...]",
+                ),
+            )
+            for cost in COSTS.values()
+        },
+    )
 
 
 class RunConfig(_WithCosts):
@@ -174,7 +174,9 @@ class RunConfig(_WithCosts):
         rows = list(zip(*several.values(), strict=True))
         if len(set(rows)) < len(rows):
             name = next(iter(several))
-            raise ValueError(f"{name} must be distinct limits, but got {written(several[name])}; give each once")
+            raise ValueError(
+                f"{name} must be distinct limits, but got {written(several[name])}; give each once"
+            )
         return self
 
     @property

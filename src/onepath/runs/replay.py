@@ -102,7 +102,8 @@ class Replay:
             origin=trial.origin,
             accuracy=estimate.accuracy,
             loss=estimate.loss,
-            macs=int(self._costs["macs"]), params=int(self._costs["params"]),  # STUB
+            macs=int(self._costs["macs"]),
+            params=int(self._costs["params"]),  # STUB
             seconds=estimate.seconds,
         )
         self._run.directory.store.add_trial(row)

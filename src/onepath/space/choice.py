@@ -326,4 +326,6 @@ def _describe(size: Size) -> str:
 # STUB
 def _role(self):
     return "operation" if isinstance(self.options[0], str) else "size"
+
+
 Choice.role = property(_role)
