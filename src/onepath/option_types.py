@@ -42,7 +42,7 @@ def option(
         metavar: what `--help` shows for the value; empty derives it from the type.
         python_only: whether its values cannot be written on a command line.
     """
-    extra = {"group": group, "metavar": metavar, "python_only": python_only}
+    extra: Any = {"group": group, "metavar": metavar, "python_only": python_only}
     return Field(default, description=help, json_schema_extra=extra)
 
 
@@ -62,6 +62,40 @@ def parse_count(value: object) -> object:
     if number != int(number):
         raise ValueError(_WHOLE)
     return int(number)
+
+
+_BYTES = {
+    **{"": 1, "B": 1},
+    **{unit: 1000 ** (power + 1) for power, unit in enumerate(("KB", "MB", "GB"))},
+    **{unit: 1024 ** (power + 1) for power, unit in enumerate(("KIB", "MIB", "GIB"))},
+}
+
+
+def parse_bytes(value: object) -> object:
+    """A number of bytes that may be written as 256KiB, 1MB or 2_000_000; what is not text is returned as it is.
+
+    Raises:
+        ValueError: the text is not such a number, or not a whole one.
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]*)", value.strip()[:_MOST_DIGITS])
+    factor = _BYTES.get(match[2].upper()) if match else None
+    if match is None or factor is None:
+        raise ValueError("must be a number of bytes such as 256KiB, 1MB or 2_000_000")
+    number = Decimal(match[1].replace("_", "")) * factor
+    if number != int(number):
+        raise ValueError("must be a whole number of bytes")
+    return int(number)
+
+
+def plain(value: object) -> float | None:
+    """A number as Python's own; None for what is none, or not finite."""
+    if type(value).__name__ in ("bool", "bool_"):
+        return None
+    if not isinstance(value, int | float) and hasattr(value, "__index__"):
+        value = operator.index(value)
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def several(value: object) -> object:
@@ -201,6 +235,8 @@ ShareBelowOne = Annotated[float, Number, Field(ge=0, lt=1, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Number, Field(gt=0, le=most.MILLISECONDS, allow_inf_nan=False)]
 Count = Annotated[int, BeforeValidator(parse_count), Number, Field(ge=1, le=most.COUNT)]
 Counts = Annotated[tuple[Count, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)]
+Bytes = Annotated[int, BeforeValidator(parse_bytes), Number, Field(ge=1, le=most.COUNT)]
+Sizes = Annotated[tuple[Bytes, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)]
 LayerCounts = Annotated[
     tuple[Layers, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)
 ]

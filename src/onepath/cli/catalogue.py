@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onepath.cost.table import Kind
+    from onepath.cost.additive_costs import Kind
 
 PAPER_CHANNELS = 3
 FIGURES = "spaces/figures.json"

@@ -1,6 +1,12 @@
 """How good an architecture is: with the supernet's weights, trained by itself, looked up, or scored untrained."""
 
-from onepath.estimate.estimator import AnticipatingEstimator, BuildingEstimator, Estimate, Estimator
+from onepath.estimate.estimator import (
+    AnticipatingEstimator,
+    BuildingEstimator,
+    Estimate,
+    Estimator,
+    architecture_of,
+)
 from onepath.estimate.feature_similarity import LayerSimilarity, feature_similarity
 from onepath.estimate.networks import Networks, one_row_per_network
 from onepath.estimate.rank_evidence import rank_evidence
@@ -33,6 +39,7 @@ __all__ = [
     "StandaloneEstimator",
     "SupernetEstimator",
     "TableEstimator",
+    "architecture_of",
     "feature_similarity",
     "mean_ranks",
     "one_row_per_network",
@@ -43,17 +50,3 @@ __all__ = [
     "score_definition",
     "scores",
 ]
-
-
-# STUB
-def architecture_of(asked):
-    return getattr(asked, "architecture", asked)
-
-
-def _wrap(cls):
-    old = cls.estimate
-    cls.estimate = lambda self, asked: old(self, architecture_of(asked))
-
-
-for _c in (SupernetEstimator, ScoreEstimator, StandaloneEstimator, TableEstimator):
-    _wrap(_c)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,7 @@ from onepath.nn import Supernet
 from onepath.nn.relaxations import ExpectedCost, Relaxation, Rule, derive, option_scores
 from onepath.option_types import option
 from onepath.randomness import generator
-from onepath.search import FeasibleSet, Proposal
-from onepath.search.algorithm import Score, check_told, first_new
+from onepath.search import Draw, Evaluated, SearchAlgorithm
 from onepath.search.feasible import Constraint as Limit
 from onepath.space import Architecture, SearchSpace
 from onepath.train import (
@@ -315,7 +314,7 @@ class Differentiable(Method):
         )
 
 
-class Derivation:
+class Derivation(SearchAlgorithm):
     """A search that proposes the most probable legal architecture, then random ones for comparison.
 
     Args:
@@ -325,30 +324,32 @@ class Derivation:
         rule: see `derive`.
     """
 
+    name = "derivation"
+
     def __init__(self, relaxation: Relaxation, seed: int, num_random: int, rule: Rule = "weights") -> None:
-        self._relaxation, self._seed, self._num_random, self._rule = relaxation, seed, num_random, rule
-        self.generation = -1
-        self._asked: list[Architecture] = []
-        self._visited: set[Architecture] = set()
+        super().__init__(relaxation.space, seed)
+        self._relaxation, self._num_random, self._rule = relaxation, num_random, rule
 
-    def ask(self, feasible: FeasibleSet) -> list[Proposal]:
+    @classmethod
+    def for_budget(cls, *_: Any, **__: Any) -> NoReturn:
+        """Refused: it derives from a relaxation.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError("a derivation needs a trained relaxation; use a differentiable method")
+
+    def propose(self, rng: np.random.Generator) -> Iterator[Draw]:  # noqa: ARG002
         """The derived one, then the random ones, then none."""
-        self.generation += 1
-        self._asked, origin = [], "random"
-        if self.generation == 0:
-            origin = "derived"
-            self._asked = [derive_within(self._relaxation, feasible.limits, seed=self._seed, rule=self._rule)]
-            self._visited.update(self._asked)
-        elif self.generation == 1 and self._num_random:
-            rng = generator(self._seed, "random search")
-            self._asked = first_new(
-                feasible, lambda num: feasible.sample(num, rng), self._num_random, self._visited
-            )
-        return [Proposal(architecture, origin) for architecture in self._asked]  # type: ignore[arg-type]
+        if self.generation == -1:
+            limits = self.feasible.limits
+            derived = derive_within(self._relaxation, limits, seed=self.seed, rule=self._rule)
+            yield Draw("derived", 1, lambda _: self.space.matrix([derived]))
+        elif self.generation == 0:
+            yield Draw("random", self._num_random)
 
-    def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
-        """Check the scores; they decide nothing."""
-        check_told(self._asked, architectures, scores)
+    def observe(self, evaluated: Evaluated) -> None:
+        """Scores decide nothing."""
 
 
 def derive_within(

@@ -96,8 +96,8 @@ class SearchingMethod(Method):
             job.search_seed,
             population=self.population,
             generations=self.generations,
-            costs=costs,
             num=self.num,
+            costs=costs,
         )
 
     @abstractmethod

@@ -32,7 +32,7 @@ else:
                 cost.limit_type | None,
                 option(
                     None,
-                    f"{cost.limit_help}; with several, one winner for each.",
+                    f"{cost.help}; with several, one winner for each.",
                     group="Limits",
                     metavar="N[,N...]",
                 ),

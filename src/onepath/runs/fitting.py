@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from onepath.cost import counter
-from onepath.cost.table import Kind
+from onepath.cost.additive_costs import Kind
 from onepath.nn import Supernet
 
 WIDTHS = (*(percent / 100 for percent in range(10, 105, 5)), 1.25, 1.5, 2.0)

@@ -130,11 +130,14 @@ class Run(Workspace):
                 _ = self.task  # compared with what the run began with
             return
         from onepath.runs.run_job import RunJob
+        from onepath.train.checks import check_fresh
 
         self.config = resolve_shape(self)
         job = RunJob(self)
         # Find out now what would otherwise end the run after hours of training.
         job.prepare(self.config.options)
+        if self.config.finish in ("scratch", "both"):
+            check_fresh(self.blank)
         self.check_limits(self.latencies.check_given())
         self.config = self.config.with_method(self.config.options.resolved(job))
         facts = {

@@ -102,8 +102,7 @@ class Replay:
             origin=trial.origin,
             accuracy=estimate.accuracy,
             loss=estimate.loss,
-            macs=int(self._costs["macs"]),
-            params=int(self._costs["params"]),  # STUB
+            costs=self._costs,
             seconds=estimate.seconds,
         )
         self._run.directory.store.add_trial(row)

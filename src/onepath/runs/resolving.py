@@ -12,7 +12,7 @@ from onepath.runs.config import GIVEN_IN_PYTHON, RunConfig
 from onepath.runs.definition import RunDefinition, describe
 
 if TYPE_CHECKING:
-    from onepath.cost.table import Kind
+    from onepath.cost.additive_costs import Kind
     from onepath.nn import Supernet
 
 _MOST_SCORING = 8  # processes of 0.4 GB each

@@ -153,8 +153,7 @@ def _store(run: Run, network: PlannedNetwork, trained: TrainedNetwork) -> None:
             store_point(run, network.name, point)
     row = NetworkRow(
         **asdict(network),
-        macs=int(run.costs(run.blank.space.parse(network.architecture))["macs"]),
-        params=int(run.costs(run.blank.space.parse(network.architecture))["params"]),  # STUB
+        costs=run.costs(run.blank.space.parse(network.architecture)),
         retrained_validation=trained.validation,
         retrained_test=None,
         seconds=trained.seconds,
