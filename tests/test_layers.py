@@ -42,6 +42,8 @@ BASE: dict[str, set[str]] = {
     "temporary": set(),
     "webpage": set(),
     "rank_correlation": {"errors"},
+    "pareto": {"errors"},
+    "verdict": {"errors", "pareto", "rank_correlation"},
 }
 WITHOUT_TORCH = ("space", "search")
 

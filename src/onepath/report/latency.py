@@ -8,7 +8,6 @@ from html import escape
 from typing import Any, NamedTuple
 
 from onepath.record import RunRecord, TrialRow
-from onepath.record.latency_rule import is_within
 from onepath.report.figures import (
     OUTLINE,
     Figure,
@@ -20,6 +19,7 @@ from onepath.report.figures import (
 )
 from onepath.report.findings import Searched, limits, searched_by, stage_record, winner_trial
 from onepath.report.formats import milliseconds, percent, whole
+from onepath.verdict import within_latency
 
 
 class MeasuredRow(NamedTuple):
@@ -86,7 +86,8 @@ def measured_rows(record: RunRecord) -> list[MeasuredRow]:
             found["median_ms"],
             found["iqr_ms"],
             found["is_noisy"],
-            limit is not None and is_within(limit, found["median_ms"], found["iqr_ms"], found["is_noisy"]),
+            limit is not None
+            and within_latency(limit, found["median_ms"], found["iqr_ms"], found["is_noisy"]),
         )
         for architecture, found in (stage_record(record, "latency").get("measured") or {}).items()
     ]

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from onepath.runs.opened import Run
-from onepath.runs.methods import METHODS
 from onepath.record import TrialRow
-
-if TYPE_CHECKING:
-    from onepath.methods import Front
-    from onepath.search.feasible import Costs
-
-OBJECTIVES = ("macs", "params")
-
-
-def front_rows(run: Run, trials: Sequence[TrialRow]) -> list[TrialRow]:
-    """The trials that no other one reaches in accuracy, MACs and parameters and exceeds in one; by rising MACs."""
-    by_architecture = {row.architecture: row for row in trials}
-    return [by_architecture[str(trial.architecture)] for trial in _front(run, trials, None).trials]
+from onepath.runs.methods import METHODS
+from onepath.runs.opened import Run
+from onepath.verdict import COSTS, cost_of, front_of
 
 
 def front_record(run: Run, trials: Sequence[TrialRow]) -> dict[str, Any]:
@@ -32,10 +19,9 @@ def front_record(run: Run, trials: Sequence[TrialRow]) -> dict[str, Any]:
     largest evaluated.
     """
     reference = _reference(run, trials)
-    front = _front(run, trials, [reference[name] for name in OBJECTIVES])
-    number = {row.architecture: row.number for row in trials}
+    front = front_of(trials, COSTS, list(reference.values()))
     return {
-        "trials": [number[str(trial.architecture)] for trial in front.trials],
+        "trials": [trials[index].number for index in front.indices],
         "hypervolume": front.hypervolume,
         "reference": reference,
         "decides_ties": METHODS[run.config.method].wins_from_front,
@@ -68,30 +54,9 @@ def front_result(record: Mapping[str, Any], trials: Sequence[TrialRow]) -> dict[
     }
 
 
-def _front(run: Run, trials: Sequence[TrialRow], reference: Sequence[float] | None) -> Front:
-    from onepath.estimate import Estimate
-    from onepath.methods import Found, Trial, front_of
-
-    space, num = run.blank.space, run.facts["validation"]
-    found = [
-        Trial(
-            space.parse(row.architecture),
-            # What gave no finite accuracy is on no front.
-            Estimate(np.nan if row.accuracy is None else row.accuracy, 0.0, row.seconds, num),
-            "random",
-            row.generation,
-        )
-        for row in trials
-    ]
-    return front_of(Found(tuple(found)), [_stored(trials, name) for name in OBJECTIVES], reference)
-
-
-def _stored(trials: Sequence[TrialRow], name: str) -> Costs:
-    """A cost as it was stored, for the matrix of these trials alone: counting it again may take long."""
-    column = np.array([getattr(row, name) for row in trials], dtype=np.float64)
-    return lambda _: column
-
-
-def _reference(run: Run, trials: Sequence[TrialRow]) -> dict[str, int]:
-    limits = {"macs": run.config.max_macs, "params": run.config.max_params}
-    return {name: limits[name] or max(1, *(getattr(row, name) or 0 for row in trials)) for name in OBJECTIVES}
+def _reference(run: Run, trials: Sequence[TrialRow]) -> dict[str, float]:
+    """The limit of every cost, else the largest evaluated."""
+    return {
+        name: getattr(run.config, f"max_{name}", None) or max(1, *(cost_of(row, name) or 0 for row in trials))
+        for name in COSTS
+    }

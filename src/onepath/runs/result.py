@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from onepath import __version__
 from onepath.errors import ConfigurationError, RunDirectoryError
-from onepath.runs.config import make_config
-from onepath.runs.opened import Run
-from onepath.runs.fronts import front_result
-from onepath.runs.latencies import MEASURED
-from onepath.runs.definition import RunDefinition
-from onepath.runs.methods import METHODS
-from onepath.runs.resolving import check_sources, confirmed
-from onepath.runs.scored import score_result
-from onepath.runs.further_limits import winners
-from onepath.rank_correlation import rank_correlation
 from onepath.record import NetworkRow, RunRecord, TrialRow, load_tensors
 from onepath.record.atomic import damaged_error
 from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
 from onepath.record.stage_records import reading_records
+from onepath.runs.config import make_config
+from onepath.runs.definition import RunDefinition
+from onepath.runs.fronts import front_result
+from onepath.runs.further_limits import winners
+from onepath.runs.latencies import MEASURED
+from onepath.runs.methods import METHODS
+from onepath.runs.opened import Run
+from onepath.runs.resolving import check_sources, confirmed
+from onepath.runs.scored import score_result
+from onepath.verdict import ranking
 
 if TYPE_CHECKING:
     from torch import nn
@@ -223,7 +223,7 @@ def _result(run: Run) -> dict[str, Any]:
             "retrained_test": [row.retrained_test for row in baseline],
             **_baseline_latencies(run, baseline),
         },
-        "ranking": ranking(networks),
+        "ranking": ranking(networks).document(),
         "search": {"evaluated": len(trials), "seconds": stages["search"].seconds},
         "seconds": {
             **seconds,
@@ -278,20 +278,3 @@ def _baseline_latencies(run: Run, baseline: list[NetworkRow]) -> dict[str, list[
         return {}
     measured = run.directory.store.stage(MEASURED).record["measured"]
     return {"latency_ms": [measured[row.architecture]["median_ms"] for row in baseline]}
-
-
-def ranking(networks: list[NetworkRow]) -> dict[str, Any]:
-    """How inherited accuracy, or the score searched by, ranks the networks against their stand-alone test accuracy.
-
-    Of those trained from scratch.
-
-    Kendall's tau-b and Spearman's rho, in [-1, 1]; None for fewer than two networks or where all are equal on one
-    side.
-    """
-    pairs = [
-        (row.inherited_validation, row.retrained_test)
-        for row in networks
-        if row.start == "scratch" and row.inherited_validation is not None and row.retrained_test is not None
-    ]
-    inherited, alone = zip(*pairs, strict=True) if pairs else ((), ())
-    return {"num": len(pairs), **rank_correlation(inherited, alone, fewest=2)._asdict()}

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from onepath.errors import ConfigurationError, RunDirectoryError
-from onepath.runs.opened import Run, StageClock
-from onepath.runs.fronts import front_record, front_rows
-from onepath.runs.measuring import choose_within
-from onepath.runs.methods import METHODS
-from onepath.runs.scored import num_evaluated, prefiltered, score_record, scoring_team
 from onepath.randomness import generator
 from onepath.record import TrialRow
+from onepath.runs.fronts import front_record
+from onepath.runs.measuring import choose_within
+from onepath.runs.methods import METHODS
+from onepath.runs.opened import Run, StageClock
+from onepath.runs.scored import num_evaluated, prefiltered, score_record, scoring_team
+from onepath.verdict import loss_of, ordered, score_of
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimate, Estimator
@@ -120,23 +121,8 @@ def inherited_estimator(run: Run, supernet: Supernet) -> Estimator:
 
 
 def order(run: Run, trials: Sequence[TrialRow]) -> list[TrialRow]:
-    """Derived architectures first; then the most accurate; of equal ones the one of less loss, then the earlier.
-
-    Where the method takes its winner from the front, those on it come before others of equal accuracy.
-    """
-    first: frozenset[int] = frozenset()
-    if METHODS[run.config.method].wins_from_front:
-        first = frozenset(row.number for row in front_rows(run, trials))
-    return sorted(
-        trials,
-        key=lambda trial: (
-            trial.origin != "derived",
-            -_accuracy(trial),
-            trial.number not in first,
-            _loss(trial),
-            trial.number,
-        ),
-    )
+    """Trials from the best to the worst, as the method breaks ties."""
+    return ordered(trials, "front" if METHODS[run.config.method].wins_from_front else "loss")
 
 
 def searched_winner(run: Run) -> Architecture:
@@ -216,7 +202,7 @@ class Replay:
         row = self._by_architecture.get(str(architecture))
         if row is not None:
             num = self._run.facts["validation"]
-            return Estimate(_accuracy(row), _loss(row), row.seconds, num)
+            return Estimate(score_of(row), loss_of(row), row.seconds, num)
         if self._num < len(self._stored):
             raise self._mismatch()
         # Before the evaluation: the tables of costs take seconds, and a kill in them would lose what was evaluated.
@@ -264,11 +250,3 @@ class Replay:
             f"a search continues from its own trials, but trial {self._num} in {self._run.directory.path} is not the "
             "one that this onepath would evaluate; continue with the onepath that began it, or start over with --fresh"
         )
-
-
-def _accuracy(row: TrialRow) -> float:
-    return row.accuracy if row.accuracy is not None and math.isfinite(row.accuracy) else -math.inf
-
-
-def _loss(row: TrialRow) -> float:
-    return row.loss if row.loss is not None and math.isfinite(row.loss) else math.inf

@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from onepath.errors import ConfigurationError
 from onepath.most import GENERATIONS, POPULATION, check_most
+from onepath.pareto import nondomination_ranks
 from onepath.randomness import generator
 from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
 from onepath.search.feasible import Costs, FeasibleSet, Matrix
-from onepath.search.pareto import nondomination_ranks
 from onepath.space import Architecture, SearchSpace
 
 Floats = npt.NDArray[np.float64]
