@@ -43,7 +43,9 @@ BASE: dict[str, set[str]] = {
     "webpage": set(),
     "rank_correlation": {"errors"},
     "pareto": {"errors"},
-    "verdict": {"errors", "pareto", "rank_correlation"},
+    "verdict": {"pareto", "rank_correlation"},
+    "evidence": {"verdict"},
+    "display": set(),
 }
 WITHOUT_TORCH = ("space", "search")
 

@@ -13,12 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from onepath.errors import ConfigurationError
-from onepath.pareto import hypervolume, pareto_front
-from onepath.rank_correlation import rank_correlation
+from onepath.pareto import FrontOfPoints, front_of_points
+from onepath.rank_correlation import chance_of_order, rank_correlation
 
 Ties = Literal["loss", "front"]
 """Which of equally good trials wins: the one of less loss, or first those on the front of score and costs."""
@@ -111,63 +107,8 @@ def front_of(
     return front_of_points(scores, counted, reference)
 
 
-@dataclass(frozen=True)
-class FrontOfPoints:
-    """The front of scores against costs.
-
-    Attributes:
-        indices: of the points on it, by rising costs, the first cost first.
-        costs: (indices, costs), theirs.
-        hypervolume: share of the box between the reference (score 0, the given costs) and the ideal (score 1, cost 0)
-            that the front dominates; higher is better, compare only with an equal reference.
-    """
-
-    indices: tuple[int, ...]
-    costs: npt.NDArray[np.float64]
-    hypervolume: float
-
-
-def front_of_points(
-    scores: npt.ArrayLike, costs: npt.ArrayLike, reference: Sequence[float] | None = None
-) -> FrontOfPoints:
-    """The front of points, whatever they are.
-
-    Args:
-        scores: (points,), higher is better; NaN is on no front.
-        costs: (points, costs), lower is better.
-        reference: a cost each, above 0; those at it or above add nothing to the hypervolume. The largest finite
-            ones by default.
-
-    Raises:
-        ConfigurationError: no point, no cost, or a reference that is not one positive number per cost.
-    """
-    heights, columns = np.asarray(scores, dtype=np.float64), np.asarray(costs, dtype=np.float64)
-    if not len(heights):
-        raise ConfigurationError("a front needs evaluated architectures; got none; search first")
-    if columns.ndim != 2 or not columns.shape[1]:
-        raise ConfigurationError("a front needs at least one cost beside the score; got none; give one")
-    largest = _largest(columns) if reference is None else np.asarray(reference, dtype=np.float64)
-    if largest.shape != columns.shape[1:] or not ((largest > 0) & (largest < np.inf)).all():
-        raise ConfigurationError(
-            f"the reference must be {columns.shape[1]} costs above 0 and finite; got {largest.tolist()}; give one per "
-            "cost"
-        )
-    points = np.column_stack([heights, columns / largest])
-    directions = [True] + [False] * columns.shape[1]
-    inside = np.flatnonzero(pareto_front(points, maximise=directions))
-    order = inside[np.lexsort(columns[inside].T[::-1])]
-    volume = hypervolume(points[order], [0.0] + [1.0] * columns.shape[1], maximise=directions)
-    return FrontOfPoints(tuple(order.tolist()), columns[order], volume)
-
-
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _largest(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(costs,) the largest finite one of each column; 1 where there is none above 0."""
-    known = np.where(np.isfinite(columns), columns, -np.inf).max(axis=0)
-    return np.where(np.isfinite(known) & (known > 0), known, 1.0)
 
 
 def held_ms(median_ms: float, iqr_ms: float) -> float:
@@ -176,7 +117,7 @@ def held_ms(median_ms: float, iqr_ms: float) -> float:
 
 
 def within_latency(limit_ms: float, median_ms: float, iqr_ms: float, is_noisy: bool = False) -> bool:
-    """Whether a measured latency meets a limit: median + IQR <= limit, so with its spread to spare; a noisy one never."""
+    """Whether a measured latency meets a limit: median + IQR <= limit, so its spread to spare; a noisy one never."""
     return not is_noisy and held_ms(median_ms, iqr_ms) <= limit_ms
 
 
@@ -213,11 +154,13 @@ class Ranking:
         num: networks compared.
         kendall_tau: tau-b in [-1, 1], 1 is the same order; None for fewer than two or where one side is constant.
         spearman: rho, as `kendall_tau`.
+        chance: probability that a random order reaches at least this tau; None with it.
     """
 
     num: int
     kendall_tau: float | None
     spearman: float | None
+    chance: float | None = None
 
     @property
     def proves_nothing(self) -> bool:
@@ -244,4 +187,5 @@ def ranking(networks: Iterable[Trained]) -> Ranking:
     searched_by = [row.inherited_validation or 0.0 for row in pairs]
     alone = [row.retrained_test or 0.0 for row in pairs]
     found = rank_correlation(searched_by, alone, fewest=FEWEST_RANKED)
-    return Ranking(len(pairs), found.kendall_tau, found.spearman)
+    chance = None if found.kendall_tau is None else chance_of_order(searched_by, alone)
+    return Ranking(len(pairs), found.kendall_tau, found.spearman, chance)

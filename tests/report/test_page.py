@@ -72,13 +72,13 @@ def test_finished_run_has_every_section_and_figure(without_plotly: None, finishe
     assert {"found", "costs", "search", "training", "architecture", "trust", "settings"} <= page.ids
     names = [figure["id"] for figure in page.figures]
     assert names == [
-        "accuracy-against-macs",
+        "score-against-macs",
         "search-progress",
         "curves-supernet-loss",
-        "curves-supernet-accuracy",
+        "curves-supernet-metric",
         "curves-stand-alone-loss",
-        "curves-stand-alone-accuracy",
-        "inherited-against-alone",
+        "curves-stand-alone-metric",
+        "searched-against-alone",
     ]
     assert set(names) <= page.ids
     assert "The winner is 1.4 points above the mean of 3 random architectures with equal budget" in page.text
@@ -95,10 +95,10 @@ def test_killed_run_says_what_is_missing(without_plotly: None, killed_run: Path)
     assert "there is no architecture to draw" in page.text
     assert "No network has been trained on its own yet." in page.text
     assert [figure["id"] for figure in page.figures] == [
-        "accuracy-against-macs",
+        "score-against-macs",
         "search-progress",
         "curves-supernet-loss",
-        "curves-supernet-accuracy",
+        "curves-supernet-metric",
     ]
 
 
@@ -225,7 +225,7 @@ def test_page_loads_nothing(finished_run: Path) -> None:
 
 def test_cards_state_limits_noise_and_the_measuring_device(finished_record: RunRecord) -> None:
     by_title = {card.title: card for card in cards(finished_record)}
-    assert by_title["Test accuracy"][1:] == ("98.3\u00a0%", "±1.4 points on 360 images")
+    assert by_title["Test accuracy"][1:] == ("98.3\u00a0%", "±1.4 points on 360 examples")
     assert by_title["Random baseline"][1:] == ("96.9\u00a0%", "range 96.7–97.2\u00a0%, 3 networks")
     assert by_title["MACs"].note == "limit 2.00 M"
     assert by_title["Latency"][1:] == ("0.413\u00a0ms", "onnxruntime-cpu, 2 threads, IQR 0.021\u00a0ms")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from onepath.record import NetworkRow, RunRecord, TrialRow
-from onepath.report.findings import Ranking
+from onepath.verdict import Ranking
 from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
 
 Make = Callable[..., RunRecord]
@@ -35,13 +35,13 @@ def networks(winner: float | None, *baseline: float | None, start: str = "scratc
             0.972,
             (0.961, 0.969, 0.972),
             "The winner is 0.5 points above the mean of 3 random architectures with equal budget (range 96.1–97.2 %): "
-            "not better than random beyond the noise of ±1.3 points.",
+            "not told apart from random within the noise of ±1.3 points.",
         ),
         (
             0.966,
             (0.961, 0.969, 0.972),
             "The winner is 0.1 points below the mean of 3 random architectures with equal budget (range 96.1–97.2 %): "
-            "not better than random beyond the noise of ±1.3 points.",
+            "not told apart from random within the noise of ±1.3 points.",
         ),
         (
             0.950,
@@ -53,7 +53,7 @@ def networks(winner: float | None, *baseline: float | None, start: str = "scratc
             0.970,
             (0.970, 0.970),
             "The winner is no better and no worse than the mean of 2 random architectures with equal budget "
-            "(range 97.0 %): not better than random beyond the noise of ±0.4 points.",
+            "(range 97.0 %): not told apart from random within the noise of ±0.4 points.",
         ),
         (
             0.980,
@@ -90,16 +90,14 @@ def test_verdict_where_there_is_none(make_record: Make) -> None:
 
 
 def test_ranking_says_what_its_number_of_networks_can_tell() -> None:
-    assert "at least two networks trained from scratch, and this run has 1" in ranking_text(
-        Ranking(1, None, None, None)
-    )
-    assert "tie in one of the two accuracies" in ranking_text(Ranking(4, None, None, None))
-    few = ranking_text(Ranking(4, 0.6667, 0.8, 0.1667)).replace("\u00a0", " ")
+    assert "at least two networks trained from scratch, and this run has 1" in ranking_text(Ranking(1, None, None, None), "inherited accuracy", "accuracy")
+    assert "tie in one of the two figures" in ranking_text(Ranking(4, None, None, None), "inherited accuracy", "accuracy")
+    few = ranking_text(Ranking(4, 0.6667, 0.8, 0.1667), "inherited accuracy", "accuracy").replace("\u00a0", " ")
     assert "Over 4 networks" in few
     assert "tau +0.67 (Spearman's rho +0.80" in few
     assert "in 16.7 % of cases: too often to conclude that the ranking holds." in few
     assert "With 4 networks even the perfect order arises by chance in 4.2 % of cases" in few
-    many = ranking_text(Ranking(20, -0.01, -0.02, 0.01))
+    many = ranking_text(Ranking(20, -0.01, -0.02, 0.01), "inherited accuracy", "accuracy")
     assert "tau \u22120.01" in many
     assert "a sign that the ranking holds" in many
     assert "perfect order" not in many
@@ -109,18 +107,18 @@ def test_retraining_gain_and_the_two_starts(make_record: Make) -> None:
     rows = networks(0.95) + networks(0.97, start="inherited")
     rows = [replace(row, inherited_validation=0.85, retrained_validation=0.9) for row in rows]
     text = retraining_text(make_record(networks=rows))
-    assert "raises its validation accuracy by 5.0 points on average" in text
-    assert "The winner trained from scratch ends 2.0 points below the one" in text
+    assert "improves its validation accuracy by 5.0 points on average" in text
+    assert "The winner trained from scratch ends 2.0 points worse than the one" in text
     assert "starts" not in retraining_text(make_record(networks=rows[:1]))
     assert "unknown" in retraining_text(make_record())
 
 
 def test_limits(make_record: Make) -> None:
     config = {"max_macs": 30_000_000, "max_params": None}
-    assert limits_text(make_record(config=config)) == "The limit was 30.0 M MACs (the dashed line)."
+    assert limits_text(make_record(config=config)) == "The limit was 30.0 M MACs."
     noted = {"search": {"limit": {"max_macs": 2e6, "max_params": 500_000}}}
     assert limits_text(make_record(stages=noted)) == (
-        "The limit was 2.00 M MACs (the dashed line) and 500 k parameters."
+        "The limit was 2.00 M MACs and 500 k parameters."
     )
     assert limits_text(make_record(config={})) == "No limit was set."
 
@@ -163,9 +161,9 @@ def test_cautions_appear_when_their_cause_does(make_record: Make) -> None:
         titles(replace(calm, result={"parity": {"onnx_max_abs_error": 0.01}}))[0]
         == "Outputs of an export differ"
     )
-    assert "Few validation images" in titles(replace(calm, config={"validation_images": 200}))
+    assert "Few validation examples" in titles(replace(calm, config={"validation_images": 200}))
     few = replace(
         calm, stages={"data": {"seconds": 0, "done": True, "record": {"test": 360, "notes": ["held out"]}}}
     )
-    assert {"Few test images", "About the data"} <= set(titles(few))
+    assert {"Few test examples", "About the data"} <= set(titles(few))
     assert cautions(few)[-1].text == "Held out"

@@ -19,7 +19,8 @@ from onepath.cli import main
 from onepath.errors import ConfigurationError
 from onepath.runs.methods import METHODS
 from onepath.runs.resolving import resolve
-from onepath.runs.searching import make_algorithm, order
+from onepath.runs.searching import make_algorithm, ties
+from onepath.verdict import ordered
 from onepath.runs.training import make_sampler
 from onepath.randomness import generator
 from onepath.record import RunRecord, TrialRow, load_tensors
@@ -135,7 +136,7 @@ def test_of_equally_accurate_architectures_fairnas_takes_the_one_on_the_front(tm
     for method in ("fairnas", "spos"):
         given = {**OPTIONS, "method": method, "out": str(tmp_path / method)}
         with runs.Run(runs.make_config(given)) as run:
-            numbers[method] = [trial.number for trial in order(run, rows)]
+            numbers[method] = [trial.number for trial in ordered(rows, ties(run))]
     assert numbers == {"fairnas": [2, 3, 1, 0, 4], "spos": [1, 2, 3, 0, 4]}
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from onepath.errors import ConfigurationError
 from onepath.methods.supernet_search import Found, Trial
 from onepath.search.feasible import Costs
-from onepath.verdict import front_of_points
+from onepath.pareto import front_of_points
 
 
 @dataclass(frozen=True)

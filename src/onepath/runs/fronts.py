@@ -1,4 +1,4 @@
-"""The front of what a search evaluated: accuracy against MACs and parameters."""
+"""The front of what a search evaluated: its score against the costs that are limited or chosen."""
 
 from __future__ import annotations
 
@@ -6,36 +6,47 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onepath.record import TrialRow
-from onepath.runs.methods import METHODS
-from onepath.runs.opened import Run
-from onepath.verdict import COSTS, cost_of, front_of
+from onepath.verdict import COSTS, Ties, cost_of, front_of
 
 
-def front_record(run: Run, trials: Sequence[TrialRow]) -> dict[str, Any]:
+def front_record(
+    trials: Sequence[TrialRow], limits: Mapping[str, float], ties: Ties, costs: Sequence[str] = ()
+) -> dict[str, Any]:
     """What is stored of the front: the numbers of its trials, its hypervolume and the reference of that, and whether it
-    decides which of equally accurate architectures wins.
+    decides which of equally good architectures wins.
 
     The reference of a cost is its limit, so that runs under the same limits can be compared; without one it is the
     largest evaluated.
+
+    Args:
+        trials: of the search, at least one.
+        limits: of the run by name, "max_macs".
+        ties: of the method.
+        costs: of the front; by default MACs, parameters, and what else the trials have that is limited.
     """
-    reference = _reference(run, trials)
-    front = front_of(trials, COSTS, list(reference.values()))
+    limited = [name.removeprefix("max_") for name in limits]
+    known = [name for name in limited if any(cost_of(row, name) is not None for row in trials)]
+    names = list(costs or dict.fromkeys([*COSTS, *known]))
+    reference = {
+        name: limits.get(f"max_{name}") or max(1, *(cost_of(row, name) or 0 for row in trials))
+        for name in names
+    }
+    front = front_of(trials, names, list(reference.values()))
     return {
         "trials": [trials[index].number for index in front.indices],
         "hypervolume": front.hypervolume,
         "reference": reference,
-        "decides_ties": METHODS[run.config.method].wins_from_front,
+        "decides_ties": ties == "front",
     }
 
 
-def front_result(record: Mapping[str, Any], trials: Sequence[TrialRow]) -> dict[str, Any] | None:
-    """The front for `result.json`, by rising MACs; None for a search that stored none.
+def front_result(front: Mapping[str, Any] | None, trials: Sequence[TrialRow]) -> dict[str, Any] | None:
+    """The front for `result.json`, by rising costs; None for a search that stored none.
 
     Args:
-        record: of the stage `search`.
+        front: as `front_record` made it.
         trials: every trial of the run.
     """
-    front = record.get("front")
     if front is None:
         return None
     rows = {row.number: row for row in trials}
@@ -46,17 +57,8 @@ def front_result(record: Mapping[str, Any], trials: Sequence[TrialRow]) -> dict[
             {
                 "architecture": rows[number].architecture,
                 "inherited_validation": rows[number].accuracy,
-                "macs": rows[number].macs,
-                "params": rows[number].params,
+                **{name: cost_of(rows[number], name) for name in front["reference"]},
             }
             for number in front["trials"]
         ],
-    }
-
-
-def _reference(run: Run, trials: Sequence[TrialRow]) -> dict[str, float]:
-    """The limit of every cost, else the largest evaluated."""
-    return {
-        name: getattr(run.config, f"max_{name}", None) or max(1, *(cost_of(row, name) or 0 for row in trials))
-        for name in COSTS
     }

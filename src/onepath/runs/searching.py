@@ -16,7 +16,7 @@ from onepath.runs.measuring import choose_within
 from onepath.runs.methods import METHODS
 from onepath.runs.opened import Run, StageClock
 from onepath.runs.scored import num_evaluated, prefiltered, score_record, scoring_team
-from onepath.verdict import loss_of, ordered, score_of
+from onepath.verdict import Ties, loss_of, ordered, score_of
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimate, Estimator
@@ -38,7 +38,7 @@ def search_stage(run: Run) -> None:
 
         def search(step: int, screen_ms: float | None) -> list[TrialRow]:
             _evolve(run, replay, step, screen_ms)
-            return order(run, replay.told())
+            return ordered(replay.told(), ties(run))
 
         screen_ms = None
         if run.config.limit_ms is None:
@@ -120,9 +120,9 @@ def inherited_estimator(run: Run, supernet: Supernet) -> Estimator:
     )
 
 
-def order(run: Run, trials: Sequence[TrialRow]) -> list[TrialRow]:
-    """Trials from the best to the worst, as the method breaks ties."""
-    return ordered(trials, "front" if METHODS[run.config.method].wins_from_front else "loss")
+def ties(run: Run) -> Ties:
+    """What decides between equally good trials."""
+    return "front" if METHODS[run.config.method].wins_from_front else "loss"
 
 
 def searched_winner(run: Run) -> Architecture:
@@ -133,14 +133,15 @@ def searched_winner(run: Run) -> Architecture:
 def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> dict[str, Any]:
     """What the report draws: the choices of the space, which of them the winner uses, and the limits."""
     space, trials = winner.space, run.directory.store.trials()
+    limits = {limit.name: limit.maximum for limit in run.constraints(run.config.limit_ms)}
     record = {
         "space_size": space.size,
         "winner": str(winner),
         "space_choices": [{"name": choice.name, "options": list(choice.options)} for choice in space.choices],
         "active": winner.options,
-        "limit": {limit.name: limit.maximum for limit in run.constraints(run.config.limit_ms)},
+        "limit": limits,
         # A score has no scale on which a front's hypervolume could be measured.
-        "front": front_record(run, trials) if run.config.proxy is None else None,
+        "front": front_record(trials, limits, ties(run)) if run.config.proxy is None else None,
         "score": score_record(run, trials),
         "num_random_legal": sum(trial.origin == "random" for trial in trials),
     }

@@ -20,7 +20,7 @@ _ROW_PIXELS, _AROUND_PIXELS = 19, 110
 _Point = Mapping[str, Any]
 
 
-def relaxed_section(record: RunRecord) -> dict[str, Any] | None:
+def differentiable_section(record: RunRecord) -> dict[str, Any] | None:
     """Sentences and diagrams; None where the logits of no choice have been trained for an epoch."""
     architecture = stage_record(record, "train").get("architecture") or {}
     points: Sequence[_Point] = architecture.get("points") or ()
@@ -55,7 +55,7 @@ def relaxed_section(record: RunRecord) -> dict[str, Any] | None:
     }
 
 
-def relaxed_figures(section: Mapping[str, Any] | None) -> list[Figure]:
+def differentiable_figures(section: Mapping[str, Any] | None) -> list[Figure]:
     """The diagrams of a section."""
     return [] if section is None else [*section["signals"], *section["weights"]]
 
