@@ -73,6 +73,7 @@ def test_finished_run_has_every_section_and_figure(without_plotly: None, finishe
     names = [figure["id"] for figure in page.figures]
     assert names == [
         "score-against-macs",
+        "score-against-params",
         "search-progress",
         "curves-supernet-loss",
         "curves-supernet-metric",
@@ -96,6 +97,7 @@ def test_killed_run_says_what_is_missing(without_plotly: None, killed_run: Path)
     assert "No network has been trained on its own yet." in page.text
     assert [figure["id"] for figure in page.figures] == [
         "score-against-macs",
+        "score-against-params",
         "search-progress",
         "curves-supernet-loss",
         "curves-supernet-metric",

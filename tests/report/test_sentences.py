@@ -90,9 +90,15 @@ def test_verdict_where_there_is_none(make_record: Make) -> None:
 
 
 def test_ranking_says_what_its_number_of_networks_can_tell() -> None:
-    assert "at least two networks trained from scratch, and this run has 1" in ranking_text(Ranking(1, None, None, None), "inherited accuracy", "accuracy")
-    assert "tie in one of the two figures" in ranking_text(Ranking(4, None, None, None), "inherited accuracy", "accuracy")
-    few = ranking_text(Ranking(4, 0.6667, 0.8, 0.1667), "inherited accuracy", "accuracy").replace("\u00a0", " ")
+    assert "at least two networks trained from scratch, and this run has 1" in ranking_text(
+        Ranking(1, None, None, None), "inherited accuracy", "accuracy"
+    )
+    assert "tie in one of the two figures" in ranking_text(
+        Ranking(4, None, None, None), "inherited accuracy", "accuracy"
+    )
+    few = ranking_text(Ranking(4, 0.6667, 0.8, 0.1667), "inherited accuracy", "accuracy").replace(
+        "\u00a0", " "
+    )
     assert "Over 4 networks" in few
     assert "tau +0.67 (Spearman's rho +0.80" in few
     assert "in 16.7 % of cases: too often to conclude that the ranking holds." in few
@@ -117,9 +123,7 @@ def test_limits(make_record: Make) -> None:
     config = {"max_macs": 30_000_000, "max_params": None}
     assert limits_text(make_record(config=config)) == "The limit was 30.0 M MACs."
     noted = {"search": {"limit": {"max_macs": 2e6, "max_params": 500_000}}}
-    assert limits_text(make_record(stages=noted)) == (
-        "The limit was 2.00 M MACs and 500 k parameters."
-    )
+    assert limits_text(make_record(stages=noted)) == ("The limit was 2.00 M MACs and 500 k parameters.")
     assert limits_text(make_record(config={})) == "No limit was set."
 
 
