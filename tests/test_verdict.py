@@ -231,7 +231,7 @@ def test_run_result_and_report_say_the_same_of_hard_cases(tmp_path: object) -> N
         assert winner_trial(record).number == won
         assert noted["trials"] == [row.number for row in on_front(trials)] == [3, 1, 2]
         assert [row.number for row in front_trials(record)] == noted["trials"]
-        result = front_result(noted, trials)
+        result = front_result(search, trials)
         assert [row["architecture"] for row in result["architectures"]] == ["3", "1", "2"]
         for found in measured_rows(record):
             run = Latency(found.median_ms, found.iqr_ms, 20, 1, found.is_noisy).is_within(1.5)

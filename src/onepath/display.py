@@ -133,6 +133,11 @@ class ShownCost(NamedTuple):
         text = short_count(value)
         return f"{text}{'' if text[-1].isalpha() else ' '}{self.unit}" if self.unit else text
 
+    @property
+    def head(self) -> str:
+        """Of a column or a card: "MACs", "Model size"."""
+        return self.title[:1].upper() + self.title[1:]
+
     def named(self, value: float | None) -> str:
         """With its name: "1.89 M MACs", "24.6 kB of memory"."""
         return f"{self.text(value)} {'of ' if self.unit else ''}{self.title}"

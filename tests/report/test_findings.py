@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
 import pytest
-from scipy.stats import kendalltau
 
 from onepath.record import NetworkRow, RunRecord, TrialRow
 from onepath.report.findings import (

@@ -18,7 +18,7 @@ from onepath.report.latency import (
 )
 from onepath.report.page import cards, content, render
 from onepath.report.sentences import limits_text
-from onepath.report.several_limits import front_of_limits, limits_section
+from onepath.report.several_limits import front_of_limits
 
 Make = Callable[..., RunRecord]
 

@@ -265,3 +265,35 @@ def test_of_two_trainings_of_the_winner_the_exported_one_is_named(finished_recor
     assert shown["cards"][0].value == "99.0\u00a0%"
     assert shown["cards"][0].note.endswith("from inherited weights")
     assert shown["verdict"].startswith("The winner trained from scratch is")
+
+
+def test_a_page_of_another_metric_says_nothing_of_accuracy_or_percent(
+    without_plotly: None, finished_record: RunRecord
+) -> None:
+    """An rmse, whose rows hold its negative: every table, card, axis and tooltip shows it as itself."""
+
+    def turned(row: Any, *names: str) -> Any:
+        return replace(row, **{name: -3 + getattr(row, name) for name in names})
+
+    noted = {"name": "rmse", "higher_is_better": False, "is_share": False}
+    data = {**finished_record.stages["data"]["record"], "metric": noted, "classes": None}
+    record = replace(
+        finished_record,
+        trials=[turned(row, "accuracy") for row in finished_record.trials],
+        networks=[
+            turned(row, "inherited_validation", "retrained_validation", "retrained_test")
+            for row in finished_record.networks
+        ],
+        stages={**finished_record.stages, "data": {**finished_record.stages["data"], "record": data}},
+    )
+    page = Page(render(record))
+    assert "ccuracy" not in page.text
+    assert "rmse, lower is better" in page.text
+    assert "2.017" in page.text, "3 - 0.9833, the winner's"
+    assert "\u22122.0" not in page.text
+    described = json.dumps(page.figures)
+    assert "ccuracy" not in described
+    assert ":.2f} %" not in described
+    assert "inherited validation rmse<br>(lower is better)" in described
+    best = next(figure for figure in page.figures if figure["id"] == "search-progress")["data"][-1]["y"]
+    assert best == sorted(best, reverse=True), "the best so far falls"

@@ -8,8 +8,16 @@ from dataclasses import replace
 import pytest
 
 from onepath.record import NetworkRow, RunRecord, TrialRow
-from onepath.verdict import Ranking
-from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
+from onepath.verdict import Ranking, ranking
+from onepath.report.sentences import (
+    cautions,
+    gain_text,
+    limits_text,
+    ranking_text,
+    retraining_text,
+    verdict,
+    words,
+)
 
 Make = Callable[..., RunRecord]
 
@@ -171,3 +179,80 @@ def test_cautions_appear_when_their_cause_does(make_record: Make) -> None:
     )
     assert {"Few test examples", "About the data"} <= set(titles(few))
     assert cautions(few)[-1].text == "Held out"
+
+
+def searched(make_record: Make, *trials: TrialRow, **stages: dict) -> RunRecord:
+    search = {"limit": {"max_macs": 1000}}
+    return make_record(trials=list(trials), stages={"data": {"validation": 287}, "search": search, **stages})
+
+
+def at(number: int, accuracy: float, macs: int) -> TrialRow:
+    return replace(trial(number, accuracy), macs=macs)
+
+
+def test_the_gain_is_the_smallest_network_that_reaches_the_best_within_its_uncertainty(
+    make_record: Make,
+) -> None:
+    record = replace(
+        searched(make_record, at(0, 0.98, 900), at(1, 0.97, 300), at(2, 0.90, 100)),
+        config={"validation_images": None},
+    )
+    assert gain_text(record).replace("\u00a0", " ") == (
+        "The smallest network on the front that reaches the best inherited accuracy, 98.0 %, within its uncertainty "
+        "(95.6 % or more, on 287 validation examples), is trial 1 with 97.0 % and 300 MACs: 33.3 % of the 900 of the "
+        "best one."
+    )
+
+
+def test_no_gain_where_nothing_smaller_is_as_good(make_record: Make) -> None:
+    record = searched(make_record, at(0, 0.98, 900), at(1, 0.50, 300))
+    assert gain_text(record).startswith(
+        "No network smaller than trial 0, with 900 MACs, reaches the best inherited"
+    )
+    assert gain_text(make_record()) == ""
+    assert gain_text(searched(make_record, score={"name": "zen"})) == ""
+    by_score = searched(make_record, at(0, 5.0, 900))
+    by_score.stages["search"]["record"]["score"] = {"name": "zen", "num_degenerate": 0}
+    assert gain_text(by_score) == "", "a score has no unit"
+
+
+def test_the_words_end_with_a_warning_where_few_networks_prove_nothing(make_record: Make) -> None:
+    few = words(make_record(networks=networks(0.95, 0.9, 0.91)))
+    assert few[0] == verdict(make_record(networks=networks(0.95, 0.9, 0.91)))
+    assert few[-1].startswith("A rank correlation over 3 networks proves nothing: it takes 10 or more")
+    assert not any(
+        "proves nothing" in line for line in words(make_record(networks=networks(0.95, *[0.9] * 9)))
+    )
+    assert not any("proves nothing" in line for line in words(make_record(networks=networks(0.95))))
+
+
+def test_one_test_example_is_no_difference(make_record: Make) -> None:
+    record = make_record(networks=networks(351 / 360, *[350 / 360] * 3), stages={"data": {"test": 360}})
+    assert "not told apart from random within the noise" in verdict(record)
+
+
+RMSE = {"name": "rmse", "higher_is_better": False, "is_share": False}
+
+
+def test_a_metric_that_counts_down_is_named_and_never_called_accuracy_or_percent(make_record: Make) -> None:
+    rows = [
+        replace(row, inherited_validation=-4.0, retrained_validation=-3.0)
+        for row in networks(-2.0, -3.0, -3.1, -2.9)
+    ]
+    stages = {"data": {"metric": RMSE, "test": 360, "validation": 287}, "search": {"limit": {}}}
+    record = make_record(networks=rows, trials=[replace(trial(0, -4.0)), trial(1, -5.0)], stages=stages)
+    assert verdict(record) == (
+        "The winner's rmse is better by 1 than the mean of 3 random architectures with equal budget (range 2.9–3.1): "
+        "more than the noise of ±0.231."
+    )
+    assert "improves its validation rmse by 1 on average" in retraining_text(record)
+    said = [*words(record), retraining_text(record), *(caution.text for caution in cautions(record))]
+    assert not any("accuracy" in text or "%" in text for text in said)
+    assert "tie in one" in ranking_text(ranking(rows), "inherited rmse", "rmse")
+
+
+def test_limits_of_any_cost_are_named(make_record: Make) -> None:
+    noted = {"search": {"limit": {"max_memory": 24_600, "max_latency_ms": 1.5, "max_layers": 12}}}
+    assert limits_text(make_record(stages=noted)).replace("\u00a0", " ") == (
+        "The limit was 24.6 kB of memory and 1.5 ms of latency and 12 layers."
+    )

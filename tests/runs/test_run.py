@@ -64,6 +64,11 @@ KEYS = {
     },
     "parity": {"onnx_max_abs_error", "pt2_max_abs_error"},
     "files": {"onnx", "exported_program", "weights", "report"},
+    "metric": {"name", "higher_is_better", "is_share"}
+    | {"inherited_validation", "retrained_validation", "retrained_test"},
+    "costs": {"macs", "params"},
+    "finish": None,
+    "verdict": None,
     "winners": None,
     "front": {"hypervolume", "reference", "architectures"},
     "score": None,

@@ -204,7 +204,8 @@ def searched_against_alone(record: RunRecord) -> Figure | None:
 
 
 def layout_of(x: str, y: str) -> Figure:
-    """Two titled axes with a legend."""
+    """Two titled axes with a legend; a direction in brackets has a line of its own on the short axis."""
+    y = y.replace(" (lower", "<br>(lower")
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "showlegend": True}
 
 

@@ -30,7 +30,7 @@ class MeasuredRow(NamedTuple):
     Attributes:
         name: "Winner", "Random 1", "Trial 12".
         predicted_ms: None where nothing was predicted.
-        is_within: whether median and IQR together are within the limit; a noisy measurement is not.
+        limit_ms: what it was held to.
     """
 
     name: str
@@ -38,7 +38,21 @@ class MeasuredRow(NamedTuple):
     median_ms: float
     iqr_ms: float
     is_noisy: bool
-    is_within: bool
+    limit_ms: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether median and IQR together are within the limit; a noisy measurement is not."""
+        return within_latency(self.limit_ms, self.median_ms, self.iqr_ms, self.is_noisy)
+
+    @property
+    def words(self) -> str:
+        """How the limit was met, or why not."""
+        if self.is_noisy:
+            return "too noisy to be used"
+        if self.is_within:
+            return "within the limit"
+        return f"over the limit{' with its spread' if within_latency(self.limit_ms, self.median_ms, 0.0) else ''}"
 
 
 def limit_ms(record: RunRecord) -> float | None:
@@ -52,7 +66,6 @@ def latency_section(record: RunRecord) -> dict[str, Any] | None:
     if limit is None:
         return None
     return {
-        "limit_ms": limit,
         "text": _text(record),
         "scatter": score_against_latency(record),
         "rows": measured_rows(record),
@@ -74,6 +87,8 @@ def winner_latency(record: RunRecord) -> Mapping[str, Any]:
 def measured_rows(record: RunRecord) -> list[MeasuredRow]:
     """Every measured network, in the order of measurement."""
     limit, predicted = limit_ms(record), _predicted(record)
+    if limit is None:
+        return []
     names = {trial.architecture: f"Trial {trial.number}" for trial in record.trials}
     names |= {row.architecture: network_title(row) for row in reversed(record.networks)}
     winner = winner_trial(record)
@@ -86,8 +101,7 @@ def measured_rows(record: RunRecord) -> list[MeasuredRow]:
             found["median_ms"],
             found["iqr_ms"],
             found["is_noisy"],
-            limit is not None
-            and within_latency(limit, found["median_ms"], found["iqr_ms"], found["is_noisy"]),
+            limit,
         )
         for architecture, found in (stage_record(record, "latency").get("measured") or {}).items()
     ]

@@ -193,7 +193,7 @@ def cards(record: RunRecord) -> list[Card]:
         found.append(Card("Random baseline", metric.text(statistics.fmean(others)), note))
     shown = network or trial
     found += [
-        Card(cost.title[0].upper() + cost.title[1:], cost.text(value), _limit_note(record, cost, value))
+        Card(cost.head, cost.text(value), _limit_note(record, cost, value))
         for cost in (shown_costs(record, [shown]) if shown else ())
         if (value := cost_of(shown, cost.name)) is not None
     ]

@@ -108,16 +108,14 @@ def gain_text(record: RunRecord) -> str:
     gain = smallest_as_good(record.trials, cost.name, num if by.metric.is_share else None)
     if gain is None:
         return ""
-    within = f" within its uncertainty (from {by.metric.text(gain.lowest)} on, by {whole(num)} validation examples)"
-    reach = (
-        f"reaches the best {by.name}, {by.metric.text(gain.best)},{within if gain.lowest < gain.best else ''}"
-    )
-    network = f"trial {gain.number} with {cost.named(gain.cost)} and {by.metric.text(gain.score)}"
+    within = f" within its uncertainty ({by.metric.text(gain.lowest)} or more, on {whole(num)} validation examples),"
+    reach = f"reaches the best {by.name}, {by.metric.text(gain.best)}"
     if gain.cost >= gain.of_best:
-        return f"No smaller network {reach} than {network}."
+        return f"No network smaller than trial {gain.number}, with {cost.named(gain.cost)}, {reach}."
     return (
-        f"The smallest network on the front that {reach} is {network}: {share(gain.cost / gain.of_best)} of the "
-        f"{cost.text(gain.of_best)} of the best one."
+        f"The smallest network on the front that {reach},{within if gain.lowest < gain.best else ''} is trial "
+        f"{gain.number} with {by.metric.text(gain.score)} and {cost.named(gain.cost)}: "
+        f"{share(gain.cost / gain.of_best)} of the {cost.text(gain.of_best)} of the best one."
     )
 
 

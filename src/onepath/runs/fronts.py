@@ -40,13 +40,14 @@ def front_record(
     }
 
 
-def front_result(front: Mapping[str, Any] | None, trials: Sequence[TrialRow]) -> dict[str, Any] | None:
+def front_result(record: Mapping[str, Any], trials: Sequence[TrialRow]) -> dict[str, Any] | None:
     """The front for `result.json`, by rising costs; None for a search that stored none.
 
     Args:
-        front: as `front_record` made it.
+        record: of the stage `search`.
         trials: every trial of the run.
     """
+    front = record.get("front")
     if front is None:
         return None
     rows = {row.number: row for row in trials}

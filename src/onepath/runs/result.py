@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onepath import __version__
+from onepath.display import Metric
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.record import NetworkRow, RunRecord, TrialRow, load_tensors
 from onepath.record.atomic import damaged_error
@@ -22,6 +23,7 @@ from onepath.runs.methods import METHODS
 from onepath.runs.opened import Run
 from onepath.runs.resolving import check_sources, confirmed
 from onepath.runs.scored import score_result
+from onepath.runs.shown_result import costs_result, metric_result, result_html, result_text
 from onepath.verdict import ranking
 
 if TYPE_CHECKING:
@@ -32,7 +34,17 @@ if TYPE_CHECKING:
     from onepath.space import Architecture
 
 
-@dataclass(frozen=True)
+class Trials(tuple[TrialRow, ...]):
+    """The trials of a run; called, they are themselves."""
+
+    __slots__ = ()
+
+    def __call__(self) -> Trials:
+        """The same trials."""
+        return self
+
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """A run directory as Python sees it, finished or not; what takes time is read when it is asked for.
 
@@ -52,13 +64,23 @@ class Result:
         """Every option of the run, by name."""
         return self._record.config
 
+    def __str__(self) -> str:
+        """The run in one screen: the network found, its costs and metric, the baseline, the verdict."""
+        return result_text(self.path, self.result)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """As `str`, as a table with a link to the report, for notebooks."""
+        return result_html(self.path, self.result)
+
     @property
-    def trials(self) -> tuple[TrialRow, ...]:
-        """Every evaluated architecture with its accuracy, loss and costs, in the order of evaluation.
+    def trials(self) -> Trials:
+        """Every evaluated architecture with its score, loss and costs, in the order of evaluation; `trials()` too.
 
         `supernet().space.parse(trial.architecture)` is the architecture itself.
         """
-        return tuple(self._record.trials)
+        return Trials(self._record.trials)
 
     @property
     def preprocessing(self) -> Preprocessing | None:
@@ -180,6 +202,8 @@ def make_result(run: Run) -> dict[str, Any]:
 
 
 def _result(run: Run) -> dict[str, Any]:
+    from onepath.report.sentences import words
+
     store, config = run.directory.store, run.config
     stages, trials, networks = store.stages(), store.trials(), store.networks()
     exported = store.stage("export").record
@@ -190,14 +214,14 @@ def _result(run: Run) -> dict[str, Any]:
     facts = run.facts
     seconds = {name: stages[name].seconds for name in ("train", "search", "retrain")}
     has = {name: (run.directory.path / name).is_file() for name in (ONNX, PROGRAM, WEIGHTS)}
-    result = {
+    result: dict[str, Any] = {
         "onepath": __version__,
         "space": config.space,
         "method": config.method,
         "seed": config.seed,
         "data": {
             **{key: facts[key] for key in ("name", "train", "validation", "test", "classes", "input_shape")},
-            "metric": facts.get("metric", "accuracy"),
+            "metric": Metric.of(facts.get("metric")).name,
         },
         "constraints": {
             "max_macs": config.max_macs,
@@ -240,6 +264,13 @@ def _result(run: Run) -> dict[str, Any]:
     }
     front = front_result(stages["search"].record, trials)
     score = score_result(stages["search"].record, searched)
+    metric = Metric.of(facts.get("metric"))
+    result |= {
+        "metric": metric_result(metric, searched, winner, is_score=score is not None),
+        "costs": costs_result([winner, searched], result["cost"]["latency_ms"] if config.limit_ms else None),
+        "finish": exported["start"],
+        "verdict": words(RunRecord.load(run.directory.path)),
+    }
     return {**result, "winners": winners(run, result), "front": front, "score": score}
 
 
