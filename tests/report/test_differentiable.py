@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from onepath.record import RunRecord
-from onepath.report.page import render
 from onepath.report.differentiable import differentiable_section
+from onepath.report.page import render
 
 Make = Callable[..., RunRecord]
 HOSTILE = "<script>alert(1)</script>"

@@ -12,10 +12,10 @@ import pytest
 from onepath.display import shown_cost
 from onepath.record import CurvePoint, RunRecord
 from onepath.report.figures import (
-    score_against,
     curve_title,
-    searched_against_alone,
+    score_against,
     search_progress,
+    searched_against_alone,
     training_curves,
 )
 from onepath.verdict import on_front

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from onepath.record import RunRecord, TrialRow
 from onepath.display import shown_cost
-from onepath.report.front import front_against, front_section, front_trials
+from onepath.record import RunRecord, TrialRow
+from onepath.report.figures import score_against
+from onepath.report.front import front_section
 
 Make = Callable[..., RunRecord]
 REFERENCE = {"macs": 2_000_000, "params": 40_000}
@@ -46,10 +47,13 @@ def test_the_front_is_drawn_and_named(make_record: Make) -> None:
     assert "hypervolume is 0.2500" in section["text"]
     assert "from accuracy 0 at 2.00 M MACs and 40.0 k parameters to accuracy 1" in section["text"]
     assert section["text"].endswith("The winner has the best inherited accuracy on the front.")
-    for cost, xs in (("macs", [0.5, 1.5]), ("params", [10.0, 30.0])):
-        others, front, winner = front_against(shown_cost(cost), record, front_trials(record))["data"]
-        assert (front["x"], front["y"]) == (xs, [50.0, 90.0])
-        assert len(others["x"]) == 1, "what gave no accuracy is not drawn"
+    for name, xs in (("macs", [0.5, 1.5]), ("params", [10.0, 30.0])):
+        figure = score_against(record, shown_cost(name))
+        assert figure is not None
+        evaluated, line, front, winner = figure["data"]
+        assert (front["x"], front["y"], front["name"]) == (xs, [50.0, 90.0], "front of all costs")
+        assert len(evaluated["x"]) == 3, "what gave no accuracy is not drawn"
+        assert set(xs) <= set(line["x"])
         assert winner["x"] == xs[1:]
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from onepath.record import NetworkRow, RunRecord, TrialRow
-from onepath.verdict import Ranking, ranking
 from onepath.report.sentences import (
     cautions,
     gain_text,
@@ -18,6 +17,7 @@ from onepath.report.sentences import (
     verdict,
     words,
 )
+from onepath.verdict import Ranking, ranking
 
 Make = Callable[..., RunRecord]
 

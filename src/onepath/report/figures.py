@@ -16,6 +16,8 @@ from onepath.record import NetworkRow, RunRecord, TrialRow
 from onepath.report.findings import (
     Searched,
     baselines,
+    front_costs,
+    front_trials,
     is_done,
     limits,
     metric_of,
@@ -29,6 +31,7 @@ Figure = dict[str, Any]
 
 OUTLINE = {"color": "surface", "width": 1.5}
 EVALUATED = {"color": "trial", "size": 6, "opacity": 0.45}
+IN_FRONT = {"color": "front", "size": 10, "symbol": "circle-open"}
 RANDOM = {"color": "baseline", "size": 12, "symbol": "diamond", "line": OUTLINE}
 WINNER = {"color": "winner", "size": 18, "symbol": "star", "line": OUTLINE}
 FRONT_LINE = {
@@ -42,7 +45,7 @@ _MOST_NAMED = 6
 _TITLES = {"supernet": "Supernet", "winner": "Winner", "baseline": "Random", "ranked": "Ranked"}
 
 
-def scatter(name: str, x: Iterable[float], y: Iterable[float], hover: str, **style: Any) -> Figure:
+def scatter(name: str, x: Iterable[Any], y: Iterable[float | None], hover: str, **style: Any) -> Figure:
     """Points; `hover` is what shows under the pointer."""
     points = {"type": "scatter", "mode": "markers", "name": name, "x": list(x), "y": list(y)}
     return {**points, "hovertemplate": f"{hover}<extra></extra>", **style}
@@ -74,6 +77,8 @@ def score_against(record: RunRecord, cost: ShownCost) -> Figure | None:
         points("evaluated", trials, marker=EVALUATED),
         points("Pareto front", on_front(trials, [cost.name]), **FRONT_LINE),
     ]
+    if cost in front_costs(record) and (front := [row for row in front_trials(record) if row in trials]):
+        data.append(points("front of all costs", front, marker=IN_FRONT))
     others = [
         row for row in baselines(record) if None not in (row.inherited_validation, cost_of(row, cost.name))
     ]

@@ -134,6 +134,19 @@ def shown_costs(record: RunRecord, rows: Sequence[object] | None = None) -> list
     return [shown_cost(name) for name in names if any(cost_of(row, name) is not None for row in shown)]
 
 
+def front_costs(record: RunRecord) -> list[ShownCost]:
+    """The costs that the front weighs against the score."""
+    noted = stage_record(record, "search").get("front") or {}
+    return [shown_cost(name) for name in noted.get("reference") or COSTS]
+
+
+def front_trials(record: RunRecord) -> list[TrialRow]:
+    """The trials on the front, by rising cost."""
+    noted: Mapping[str, Any] = stage_record(record, "search").get("front") or {}
+    by_number = {trial.number: trial for trial in record.trials}
+    return [by_number[number] for number in noted.get("trials", ()) if number in by_number]
+
+
 def num_examples(record: RunRecord, split: str) -> int | None:
     """Examples of a split of the data; None if it was not noted."""
     sources = (stage_record(record, "data"), record.result.get("data") or {})

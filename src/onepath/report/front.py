@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from onepath.display import ShownCost, shown_cost
+from onepath.display import ShownCost
 from onepath.record import RunRecord, TrialRow
-from onepath.report.figures import OUTLINE, Figure, layout_of, trials_scatter
-from onepath.report.findings import metric_of, searched_by, shown_costs, stage_record, winner_trial
-from onepath.verdict import COSTS, cost_of, score_of
+from onepath.report.findings import (
+    front_costs,
+    front_trials,
+    metric_of,
+    searched_by,
+    shown_costs,
+    stage_record,
+    winner_trial,
+)
+from onepath.verdict import score_of
 
 _MOST_ROWS = 15
 
@@ -25,54 +32,9 @@ def front_section(record: RunRecord) -> dict[str, Any] | None:
     return {
         "names": _and([metric_of(record).name, *(cost.title for cost in costs)]),
         "text": _text(record, rows, costs),
-        "plots": [front_against(cost, record, rows) for cost in costs],
         "costs": shown_costs(record, rows),
         "rows": [(trial, trial is winner) for trial in shown],
         "num_hidden": len(rows) - len(shown),
-    }
-
-
-def front_costs(record: RunRecord) -> list[ShownCost]:
-    """The costs that the front weighs against the score."""
-    noted = stage_record(record, "search").get("front") or {}
-    return [shown_cost(name) for name in noted.get("reference") or COSTS]
-
-
-def front_trials(record: RunRecord) -> list[TrialRow]:
-    """The trials on the front, by rising cost."""
-    noted: Mapping[str, Any] = stage_record(record, "search").get("front") or {}
-    by_number = {trial.number: trial for trial in record.trials}
-    return [by_number[number] for number in noted.get("trials", ()) if number in by_number]
-
-
-def front_against(cost: ShownCost, record: RunRecord, front: Sequence[TrialRow]) -> Figure:
-    """Every evaluated architecture against one cost, those on the front of all costs, and the winner."""
-    inside, by = {trial.number for trial in front}, searched_by(record)
-    winner = winner_trial(record)
-    data = []
-    for name, rows, marker in (
-        (
-            "evaluated",
-            [trial for trial in record.trials if trial.number not in inside],
-            {"color": "trial", "size": 6, "opacity": 0.45},
-        ),
-        ("front", front, {"color": "front", "size": 8}),
-        (
-            "winner",
-            [] if winner is None else [winner],
-            {"color": "winner", "size": 16, "symbol": "star", "line": OUTLINE},
-        ),
-    ):
-        known = [row for row in rows if None not in (row.accuracy, cost_of(row, cost.name))]
-        x = [round((cost_of(row, cost.name) or 0.0) / cost.factor, 6) for row in known]
-        if known or name != "winner":
-            data.append(trials_scatter(name, known, x, f"%{{x:.4~f}} {cost.axis}", by, marker=marker))
-    heading = f"{by.metric.name[:1].upper()}{by.metric.name[1:]} against {cost.title}"
-    return {
-        "id": f"front-{cost.name}",
-        "heading": heading,
-        "data": data,
-        "layout": layout_of(cost.axis, by.axis),
     }
 
 

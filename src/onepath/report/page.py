@@ -108,8 +108,7 @@ def content(record: RunRecord) -> dict[str, Any]:
     search, by, metric = stage_record(record, "search"), searched_by(record), metric_of(record)
     size = record.result.get("space_size") or search.get("space_size")
     costs = shown_costs(record)
-    # The front's own diagrams show what these would.
-    scatters = [figures.score_against(record, cost) for cost in (costs[:1] if front else costs)]
+    scatters = [figures.score_against(record, cost) for cost in costs]
     drawn = [figure for figure in scatters if figure is not None]
     progress, curves = figures.search_progress(record), figures.training_curves(record)
     against = figures.searched_against_alone(record)
@@ -145,7 +144,6 @@ def content(record: RunRecord) -> dict[str, Any]:
             *([progress] if progress else ()),
             *curves,
             *([against] if against else ()),
-            *(front["plots"] if front else ()),
             *([counts["plot"]] if counts else ()),
             *differentiable_figures(differentiable),
             *([latency["scatter"]] if latency and latency["scatter"] else ()),

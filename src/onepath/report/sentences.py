@@ -15,6 +15,7 @@ from onepath.record import NetworkRow, RunRecord
 from onepath.report.findings import (
     baselines,
     compared,
+    front_costs,
     is_done,
     limits,
     metric_of,
@@ -28,7 +29,6 @@ from onepath.report.findings import (
     winner_trial,
 )
 from onepath.report.formats import scientific, share, whole
-from onepath.report.front import front_costs
 from onepath.verdict import FEWEST_TOLD, Ranking, ranking
 
 # Outputs are logits around 1 to 10; float32 rounding through a network stays well under this.
