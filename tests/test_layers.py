@@ -42,6 +42,10 @@ BASE: dict[str, set[str]] = {
     "temporary": set(),
     "webpage": set(),
     "rank_correlation": {"errors"},
+    "pareto": {"errors"},
+    "verdict": {"pareto", "rank_correlation"},
+    "evidence": {"verdict"},
+    "display": set(),
 }
 WITHOUT_TORCH = ("space", "search")
 

@@ -6,6 +6,8 @@ A resample is a row of counts: how often it holds each point. All functions take
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 FEWEST_RANKED = 3
+_MOST_ENUMERATED = 7  # points of which every order is tried
 _BLOCK = 1024  # points whose signs against all others are held at a time
 
 
@@ -120,3 +123,43 @@ def _ratio(product: Floats, squares: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio: Floats = np.where(squares > 0, product / np.sqrt(squares), np.nan)
     return np.clip(ratio, -1.0, 1.0)
+
+
+def chance_of_order(first: Sequence[float], second: Sequence[float]) -> float:
+    """Probability that a random order of `second` has at least its Kendall's tau with `first`.
+
+    All orders are counted: one by one up to seven points, by the number of inversions where there are no ties; of more
+    points with ties the normal approximation with its correction for ties is taken.
+
+    Source: Kendall, "Rank Correlation Methods", chapters 4 and 5.
+    """
+    x, y = ordinal(first), ordinal(second)
+    num = len(x)
+    reached = _concordance(x, y)
+    if num <= _MOST_ENUMERATED:
+        orders = np.array(list(itertools.permutations(y)))
+        return float(np.mean([_concordance(x, order) >= reached for order in orders]))
+    sizes = [np.bincount(places).astype(np.float64) for places in (x, y)]
+    if all(size.max() == 1 for size in sizes):
+        counts = np.ones(1)
+        for length in range(2, num + 1):
+            counts = np.convolve(counts, np.ones(length)) / length
+        # The order with k discordant pairs has num (num - 1) / 2 - 2 k concordant minus discordant ones.
+        return float(counts[: (num * (num - 1) // 2 - reached) // 2 + 1].sum())
+    pairs = [(size * (size - 1)).sum() for size in sizes]
+    thirds = [(size * (size - 1) * (size - 2)).sum() for size in sizes]
+    plain = num * (num - 1) * (2 * num + 5) - sum(
+        (size * (size - 1) * (2 * size + 5)).sum() for size in sizes
+    )
+    variance = (
+        plain / 18
+        + pairs[0] * pairs[1] / (2 * num * (num - 1))
+        + thirds[0] * thirds[1] / (9 * num * (num - 1) * (num - 2))
+    )
+    return 0.5 * math.erfc(reached / math.sqrt(2 * variance)) if variance > 0 else 1.0
+
+
+def _concordance(first: Integers, second: Integers) -> int:
+    """Concordant minus discordant pairs: the part of tau-b that an order changes."""
+    signs = np.sign(first[:, None] - first[None]) * np.sign(second[:, None] - second[None])
+    return int(signs.sum()) // 2

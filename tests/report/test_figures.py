@@ -9,16 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from onepath.display import shown_cost
 from onepath.record import CurvePoint, RunRecord
 from onepath.report.figures import (
-    accuracy_against_macs,
     curve_title,
-    inherited_against_alone,
+    score_against,
     search_progress,
+    searched_against_alone,
     training_curves,
 )
-from onepath.report.findings import pareto_front
+from onepath.verdict import on_front
 
+MACS = shown_cost("macs")
 Make = Callable[..., RunRecord]
 
 
@@ -29,13 +31,13 @@ def by_name(figure: dict) -> dict:
 def test_scatter_has_every_trial_the_front_the_winner_the_baseline_and_the_limit(
     finished_record: RunRecord,
 ) -> None:
-    figure = accuracy_against_macs(finished_record)
+    figure = score_against(finished_record, MACS)
     assert figure is not None
     traces = by_name(figure)
     assert list(traces) == ["evaluated", "Pareto front", "random baseline", "winner"]
     assert traces["evaluated"]["x"] == [round(trial.macs / 1e6, 6) for trial in finished_record.trials]
     assert traces["evaluated"]["y"] == [round(100 * trial.accuracy, 4) for trial in finished_record.trials]
-    assert len(traces["Pareto front"]["x"]) == len(pareto_front(finished_record.trials))
+    assert len(traces["Pareto front"]["x"]) == len(on_front(finished_record.trials, ["macs"]))
     winner = finished_record.networks[0]
     assert traces["winner"]["x"] == [winner.macs / 1e6]
     assert traces["winner"]["y"] == [max(traces["evaluated"]["y"])]
@@ -44,7 +46,7 @@ def test_scatter_has_every_trial_the_front_the_winner_the_baseline_and_the_limit
     assert (line["x0"], line["x1"]) == (2.0, 2.0)
     stages = {**finished_record.stages, "search": {"done": False, "record": {}}}
     unlimited = replace(finished_record, config={"max_macs": None}, stages=stages, networks=[])
-    figure = accuracy_against_macs(unlimited)
+    figure = score_against(unlimited, MACS)
     assert figure is not None
     assert "shapes" not in figure["layout"]
     assert list(by_name(figure)) == ["evaluated", "Pareto front", "best so far"]
@@ -90,7 +92,7 @@ def test_curves_are_thinned_keep_their_end_and_leave_out_what_is_not_finite(make
 
 def test_winner_is_drawn_over_the_baseline(finished_record: RunRecord) -> None:
     figures = {figure["id"]: figure for figure in training_curves(finished_record)}
-    traces = figures["curves-stand-alone-accuracy"]["data"]
+    traces = figures["curves-stand-alone-metric"]["data"]
     assert [trace["name"] for trace in traces] == ["Random", "Random", "Random", "Winner"]
     assert [trace.get("showlegend", True) for trace in traces] == [True, False, False, True]
     assert [f"<extra>Random {number}</extra>" in traces[number - 1]["hovertemplate"] for number in (1, 2, 3)]
@@ -100,14 +102,14 @@ def test_winner_is_drawn_over_the_baseline(finished_record: RunRecord) -> None:
 
 
 def test_ranking_scatter_names_few_networks_and_numbers_many(finished_record: RunRecord) -> None:
-    figure = inherited_against_alone(finished_record)
+    figure = searched_against_alone(finished_record)
     assert figure is not None
     assert [trace["text"] for trace in figure["data"]] == [["Random 1", "Random 2", "Random 3"], ["Winner"]]
     assert not figure["is_numbered"]
     random = finished_record.networks[1]
     many = [finished_record.networks[0], *(replace(random, role=f"baseline-{index}") for index in range(9))]
-    figure = inherited_against_alone(replace(finished_record, networks=many))
+    figure = searched_against_alone(replace(finished_record, networks=many))
     assert figure is not None
     assert figure["data"][0]["text"] == [str(number) for number in range(1, 10)]
     assert figure["is_numbered"]
-    assert inherited_against_alone(replace(finished_record, networks=[])) is None
+    assert searched_against_alone(replace(finished_record, networks=[])) is None

@@ -7,26 +7,6 @@ import pytest
 from onepath.report import formats
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1.00 k"),
-        (94_900, "94.9 k"),
-        (119_999.9, "120 k"),
-        (999_949, "1.00 M"),
-        (1_889_280, "1.89 M"),
-        (322_919_000, "323 M"),
-        (9_999_999, "10.0 M"),
-        (4.2e9, "4.20 G"),
-        (None, "–"),
-    ],
-)
-def test_short_count(value: float | None, text: str) -> None:
-    assert formats.short_count(value) == text
-
-
 def test_whole_numbers_of_any_size() -> None:
     assert formats.whole(4**20) == "1,099,511,627,776"
     assert formats.whole(4**40) == "1.2\u00a0×\u00a010²⁴"
@@ -48,13 +28,8 @@ def test_duration(seconds: float, text: str) -> None:
     assert formats.duration(seconds).replace("\u00a0", " ") == text
 
 
-def test_percentages_points_and_errors() -> None:
+def test_percentages_and_errors() -> None:
     assert formats.percent(0.97654) == "97.7\u00a0%"
-    assert formats.percent_range([0.9, 0.8]) == "80.0–90.0\u00a0%"
-    assert formats.percent_range([0.9, 0.90001]) == "90.0\u00a0%"
-    assert formats.points(-0.0101) == "1.0 point"
-    assert formats.points(0.012) == "1.2 points"
-    assert formats.signed_points(-0.012) == "\u22121.2"
     assert formats.scientific(1.94e-6) == "1.9\u00a0×\u00a010⁻⁶"
     assert formats.scientific(0.0) == "0"
     assert formats.share(0.25) == "25\u00a0%"

@@ -12,13 +12,13 @@ from onepath.latency import Latency
 from onepath.record import RunRecord
 from onepath.report.command import reproduce
 from onepath.report.latency import (
-    accuracy_against_latency,
-    front_of_limits,
     latency_section,
     measured_rows,
+    score_against_latency,
 )
 from onepath.report.page import cards, content, render
 from onepath.report.sentences import limits_text
+from onepath.report.several_limits import front_of_limits
 
 Make = Callable[..., RunRecord]
 
@@ -111,7 +111,7 @@ def test_the_text_says_how_the_limit_was_held(limited: RunRecord) -> None:
         "The limit was 1.5\u00a0ms on board, 1 thread.",
         "within 0.02\u00a0ms for 95 % of fresh networks",
         "predicted to take at most 1.4\u00a0ms",
-        "Of 2 candidates measured, the winner is the most accurate within the limit: 1.45\u00a0ms measured",
+        "Of 2 candidates measured, the winner is the best within the limit: 1.45\u00a0ms measured",
         "takes 1.59\u00a0ms, 10.0\u00a0% more",
     ):
         assert part in section["text"]
@@ -119,7 +119,7 @@ def test_the_text_says_how_the_limit_was_held(limited: RunRecord) -> None:
 
 
 def test_the_scatter_has_predictions_the_front_measurements_and_the_limit(limited: RunRecord) -> None:
-    figure = accuracy_against_latency(limited)
+    figure = score_against_latency(limited)
     assert figure is not None
     traces = {trace["name"]: trace for trace in figure["data"]}
     assert len(traces["evaluated (predicted)"]["x"]) == len(limited.trials)
@@ -139,13 +139,13 @@ def test_the_front_of_several_limits_is_in_the_order_of_latency(limited: RunReco
     assert figure is not None
     winners, random = figure["data"]
     assert (winners["x"], winners["y"]) == ([1.15, 1.45], [97.0, 98.0])
-    assert winners["text"] == ["≤ 1.2 ms", "≤ 1.5 ms"]
+    assert winners["text"] == ["≤ 1.2\u00a0ms", "≤ 1.5\u00a0ms"]
     # At their own measured latency, as the axis says; not at the limit that they meet.
     assert (random["x"], random["y"]) == ([1.07, 1.31], [50.0, 50.0])
-    assert random["text"] == ["≤ 1.2 ms", "≤ 1.5 ms"]
+    assert random["text"] == ["≤ 1.2\u00a0ms", "≤ 1.5\u00a0ms"]
     assert figure["layout"]["xaxis"]["title"]["text"] == "measured latency (ms)"
     assert [found["id"] for found in content(with_winners(limited))["figures"]][-2:] == [
-        "accuracy-against-latency",
+        "score-against-latency",
         "front-of-limits",
     ]
 
@@ -204,6 +204,6 @@ def test_a_search_that_has_not_ended_has_no_predictions(limited: RunRecord, make
     record = make_record(config=config, trials=limited.trials[:5])
     section = latency_section(record)
     assert section is not None
-    assert (section["scatter"], section["rows"], section["front"]) == (None, [], None)
+    assert (section["scatter"], section["rows"]) == (None, [])
     assert section["text"] == "The limit was 1.5\u00a0ms on board."
     assert "--max-latency-ms 1.5,2.0" in reproduce(record).parts

@@ -72,13 +72,14 @@ def test_finished_run_has_every_section_and_figure(without_plotly: None, finishe
     assert {"found", "costs", "search", "training", "architecture", "trust", "settings"} <= page.ids
     names = [figure["id"] for figure in page.figures]
     assert names == [
-        "accuracy-against-macs",
+        "score-against-macs",
+        "score-against-params",
         "search-progress",
         "curves-supernet-loss",
-        "curves-supernet-accuracy",
+        "curves-supernet-metric",
         "curves-stand-alone-loss",
-        "curves-stand-alone-accuracy",
-        "inherited-against-alone",
+        "curves-stand-alone-metric",
+        "searched-against-alone",
     ]
     assert set(names) <= page.ids
     assert "The winner is 1.4 points above the mean of 3 random architectures with equal budget" in page.text
@@ -95,10 +96,11 @@ def test_killed_run_says_what_is_missing(without_plotly: None, killed_run: Path)
     assert "there is no architecture to draw" in page.text
     assert "No network has been trained on its own yet." in page.text
     assert [figure["id"] for figure in page.figures] == [
-        "accuracy-against-macs",
+        "score-against-macs",
+        "score-against-params",
         "search-progress",
         "curves-supernet-loss",
-        "curves-supernet-accuracy",
+        "curves-supernet-metric",
     ]
 
 
@@ -225,7 +227,7 @@ def test_page_loads_nothing(finished_run: Path) -> None:
 
 def test_cards_state_limits_noise_and_the_measuring_device(finished_record: RunRecord) -> None:
     by_title = {card.title: card for card in cards(finished_record)}
-    assert by_title["Test accuracy"][1:] == ("98.3\u00a0%", "±1.4 points on 360 images")
+    assert by_title["Test accuracy"][1:] == ("98.3\u00a0%", "±1.4 points on 360 examples")
     assert by_title["Random baseline"][1:] == ("96.9\u00a0%", "range 96.7–97.2\u00a0%, 3 networks")
     assert by_title["MACs"].note == "limit 2.00 M"
     assert by_title["Latency"][1:] == ("0.413\u00a0ms", "onnxruntime-cpu, 2 threads, IQR 0.021\u00a0ms")
@@ -263,3 +265,35 @@ def test_of_two_trainings_of_the_winner_the_exported_one_is_named(finished_recor
     assert shown["cards"][0].value == "99.0\u00a0%"
     assert shown["cards"][0].note.endswith("from inherited weights")
     assert shown["verdict"].startswith("The winner trained from scratch is")
+
+
+def test_a_page_of_another_metric_says_nothing_of_accuracy_or_percent(
+    without_plotly: None, finished_record: RunRecord
+) -> None:
+    """An rmse, whose rows hold its negative: every table, card, axis and tooltip shows it as itself."""
+
+    def turned(row: Any, *names: str) -> Any:
+        return replace(row, **{name: -3 + getattr(row, name) for name in names})
+
+    noted = {"name": "rmse", "higher_is_better": False, "is_share": False}
+    data = {**finished_record.stages["data"]["record"], "metric": noted, "classes": None}
+    record = replace(
+        finished_record,
+        trials=[turned(row, "accuracy") for row in finished_record.trials],
+        networks=[
+            turned(row, "inherited_validation", "retrained_validation", "retrained_test")
+            for row in finished_record.networks
+        ],
+        stages={**finished_record.stages, "data": {**finished_record.stages["data"], "record": data}},
+    )
+    page = Page(render(record))
+    assert "ccuracy" not in page.text
+    assert "rmse, lower is better" in page.text
+    assert "2.017" in page.text, "3 - 0.9833, the winner's"
+    assert "\u22122.0" not in page.text
+    described = json.dumps(page.figures)
+    assert "ccuracy" not in described
+    assert ":.2f} %" not in described
+    assert "inherited validation rmse<br>(lower is better)" in described
+    best = next(figure for figure in page.figures if figure["id"] == "search-progress")["data"][-1]["y"]
+    assert best == sorted(best, reverse=True), "the best so far falls"

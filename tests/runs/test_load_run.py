@@ -46,9 +46,22 @@ def test_everything_is_read_back(finished: Path) -> None:
     assert run.path == finished
     assert run.result == json.loads((finished / "result.json").read_text())
     assert list(run.trials) == record.trials
+    assert run.trials() == run.trials, "as a call it is the same"
     assert run.config == record.config
     assert str(run.architecture) == json.loads((finished / "architecture.json").read_text())["architecture"]
     assert run.preprocessing == load_data("digits").preprocessing
+
+
+def test_a_run_shows_itself_with_its_verdict(finished: Path) -> None:
+    run = onepath.load_run(finished, space=TINY)
+    shown = str(run).splitlines()
+    assert shown[0] == f"run        {finished}"
+    assert sum(line.startswith("verdict") for line in shown) == len(run.result["verdict"]) >= 2
+    metric, accuracy = run.result["metric"], run.result["accuracy"]
+    assert {name: metric[name] for name in accuracy} == accuracy, "a share is its own score"
+    assert (metric["name"], metric["higher_is_better"]) == ("accuracy", True)
+    assert run.result["costs"]["macs"] == {"value": run.result["cost"]["macs"], "unit": "MACs"}
+    assert run.result["finish"] == run._stage("export", "the test")["start"]
 
 
 def test_the_supernet_scores_as_in_the_search(finished: Path) -> None:

@@ -14,7 +14,8 @@ from onepath import runs
 from onepath.errors import ConfigurationError
 from onepath.estimate import Estimate
 from onepath.methods import Trial
-from onepath.runs.searching import Replay, order
+from onepath.runs.searching import Replay, ties
+from onepath.verdict import ordered
 from onepath.record import TrialRow
 
 LIMIT = 140_000
@@ -122,7 +123,7 @@ def test_what_was_drawn_for_comparison_becomes_the_derived_one(tmp_path: Path) -
         for text, origin in (("0,0,1", "random"), ("0,1,0", "random"), ("0,1,0", "derived")):
             estimate = Estimate(0.5, 1.0, 0.1, 287)
             replay.on_trial(Trial(space.parse(text), estimate, origin, 0))
-        assert [row.architecture for row in order(run, replay.told())] == ["0,1,0", "0,0,1"]
+        assert [row.architecture for row in ordered(replay.told(), ties(run))] == ["0,1,0", "0,0,1"]
         assert [row.origin for row in replay.told()] == ["random", "derived"]
 
 

@@ -20,8 +20,8 @@ import onepath
 from onepath import runs
 from onepath.data import load_data
 from onepath.errors import ConfigurationError, DataError, InfeasibleError, RunDirectoryError
-from onepath.runs import load_run
 from onepath.record import NetworkRow, RunRecord
+from onepath.runs import load_run
 from onepath.spaces import build
 
 KEYS = {
@@ -64,6 +64,11 @@ KEYS = {
     },
     "parity": {"onnx_max_abs_error", "pt2_max_abs_error"},
     "files": {"onnx", "exported_program", "weights", "report"},
+    "metric": {"name", "higher_is_better", "is_share"}
+    | {"inherited_validation", "retrained_validation", "retrained_test"},
+    "costs": {"macs", "params"},
+    "finish": None,
+    "verdict": None,
     "winners": None,
     "front": {"hypervolume", "reference", "architectures"},
     "score": None,
@@ -346,12 +351,10 @@ def test_stages_one_by_one(runner: Runner, finished: Path, tmp_path: Path) -> No
 
 
 def test_the_constrained_sampler_keeps_the_limit(tmp_path: Path) -> None:
-    from onepath.runs.training import make_sampler
     from onepath.randomness import generator
+    from onepath.runs.training import make_sampler
 
-    config = runs.make_config(
-        {**OPTIONS, "sampler": "constrained", "max_macs": "18k", "out": str(tmp_path)}
-    )
+    config = runs.make_config({**OPTIONS, "sampler": "constrained", "max_macs": "18k", "out": str(tmp_path)})
     with runs.Run(config) as run:
         sampler = make_sampler(run, run.blank)
         for update in range(30):
@@ -384,17 +387,24 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on(
 
 
 def test_ranking_of_ties_and_of_few_is_undefined() -> None:
-    from onepath.runs.result import ranking
+    from onepath.verdict import ranking
 
     def network(role: str, inherited: float | None, test: float, start: str = "scratch") -> NetworkRow:
         return NetworkRow(role, start, role, 0, 1, 1, inherited, 0.5, test, 1.0)
 
     rising = [network("winner", 0.9, 0.8), network("baseline-0", 0.5, 0.6), network("baseline-1", 0.7, 0.7)]
-    assert ranking(rising) == {"num": 3, "kendall_tau": pytest.approx(1.0), "spearman": pytest.approx(1.0)}
+    assert ranking(rising).document() == {
+        "num": 3,
+        "kendall_tau": pytest.approx(1.0),
+        "spearman": pytest.approx(1.0),
+    }
     undefined = {"kendall_tau": None, "spearman": None}
-    assert ranking(rising[:1]) == {"num": 1, **undefined}
-    assert ranking([network("winner", 0.9, 0.8), network("baseline-0", 0.9, 0.7)]) == {"num": 2, **undefined}
-    assert ranking([*rising[:1], network("winner", 0.9, 0.1, "inherited")])["num"] == 1
+    assert ranking(rising[:1]).document() == {"num": 1, **undefined}
+    assert ranking([network("winner", 0.9, 0.8), network("baseline-0", 0.9, 0.7)]).document() == {
+        "num": 2,
+        **undefined,
+    }
+    assert ranking([*rising[:1], network("winner", 0.9, 0.1, "inherited")]).num == 1
 
 
 def test_ones_own_supernet_module_is_the_same(finished: Path) -> None:
@@ -411,9 +421,7 @@ def test_a_mistake_with_fresh_does_not_cost_the_old_run(finished: Path, tmp_path
     shutil.copytree(finished, out)
     with pytest.raises(InfeasibleError):
         runs.run("digits", out=out, fresh=True, **{**OPTIONS, "max_macs": 10})
-    assert runs.run("digits", out=out, **OPTIONS).result == json.loads(
-        (finished / "result.json").read_text()
-    )
+    assert runs.run("digits", out=out, **OPTIONS).result == json.loads((finished / "result.json").read_text())
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from onepath.display import shown_cost
 from onepath.own_code import is_own
 
 # Control characters, those that turn the direction of writing, line separators, halves of surrogate pairs.
@@ -108,25 +109,10 @@ def _is_unicode(stream: TextIO) -> bool:
 
 def print_result(path: Path, result: Mapping[str, Any]) -> None:
     """The outcome of a run, for people."""
-    cost, accuracy, baseline = result["cost"], result["accuracy"], result["random_baseline"]
-    write(f"network    {cost['macs']:,} MACs, {cost['params']:,} parameters")
-    if cost["latency_ms"] is not None:
-        write(f"latency    {_latency(result)}")
-    write(
-        f"accuracy   {_number(accuracy['retrained_test'])} test, {_number(accuracy['retrained_validation'])} validation"
-    )
-    tested = ", ".join(_number(value) for value in baseline["retrained_test"])
-    if tested:
-        write(f"baseline   {tested} test, of {baseline['num']} random architectures under the same limits")
-    score = result["score"]
-    if score is not None:
-        write(
-            f"score      {score['name']} {_number(score['value'])}, {score['num_degenerate']:,} networks degenerate"
-        )
-    ranking = result["ranking"]
-    if ranking["kendall_tau"] is not None:
-        tau, rho = _number(ranking["kendall_tau"]), _number(ranking["spearman"])
-        write(f"ranking    Kendall tau {tau}, Spearman {rho} over {ranking['num']} networks")
+    from onepath.runs.shown_result import metric_in, number, result_lines
+
+    for label, text in result_lines(result):
+        write(f"{label:<10} {text}")
     write(
         f"time       {result['seconds']['total']:.0f} s, {result['search']['evaluated']:,} architectures evaluated"
     )
@@ -137,10 +123,22 @@ def print_result(path: Path, result: Mapping[str, Any]) -> None:
         _print_usage(path, result)
     # Those of further limits are in folders of their own.
     for winner in result["winners"][1:]:
-        write(
-            f"winner     {_number(winner['accuracy']['retrained_test'])} test, {winner['cost']['latency_ms']:.3f} ms "
-            f"measured, limit {winner['max_latency_ms']:g} ms: {path / winner['path']}"
-        )
+        test = number(metric_in(result), winner["accuracy"]["retrained_test"])
+        write(f"winner     {test} test, {_limited(winner)}: {path / winner['path']}")
+
+
+def _limited(winner: Mapping[str, Any]) -> str:
+    """What a winner of a further limit costs, and its limits."""
+    limits = winner.get("limits") or {"max_latency_ms": winner["max_latency_ms"]}
+    texts = []
+    for name, limit in limits.items():
+        cost = shown_cost(name.removeprefix("max_"))
+        if cost.unit == "ms":
+            texts.append(f"{winner['cost']['latency_ms']:.3f} ms measured, limit {limit:g} ms")
+            continue
+        found = (winner.get("costs") or {}).get(cost.name, {}).get("value", winner["cost"].get(cost.name))
+        texts.append(f"{cost.named(found)}, limit {cost.text(limit)}")
+    return ", ".join(texts)
 
 
 def _print_usage(path: Path, result: Mapping[str, Any]) -> None:
@@ -179,15 +177,6 @@ def print_comparison(compared: Mapping[str, Any]) -> None:
             f"Kendall tau {_number(found['kendall_tau'])}"
         )
     write(f"file  {compared['files']['page']}")
-
-
-def _latency(result: Mapping[str, Any]) -> str:
-    cost, limit = result["cost"], result["constraints"]["max_latency_ms"]
-    iqr = "" if cost["latency_iqr_ms"] is None else f" (IQR {cost['latency_iqr_ms']:.3f} ms)"
-    text = f"{cost['latency_ms']:.3f} ms{iqr} measured on {cost['latency_device']}"
-    if limit is not None:
-        text += f", predicted {cost['latency_predicted_ms']:.3f} ms, limit {limit:g} ms"
-    return text
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

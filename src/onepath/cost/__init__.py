@@ -40,4 +40,3 @@ __all__ = [
     "peak_memory_bytes",
     "table",
 ]
-

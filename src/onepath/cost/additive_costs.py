@@ -19,6 +19,7 @@ from onepath.space import CostTable, CostTerm, SearchSpace
 MOST_OPTIONS_TOGETHER = 4096
 NUM_CHECKED = 8
 
+
 @runtime_checkable
 class HasCostTable(Protocol):
     """A supernet's module that knows the additive costs of its architectures in closed form."""

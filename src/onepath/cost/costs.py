@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -72,7 +72,9 @@ class Cost:
         try:
             number = types.parse_bytes(maximum) if self.unit == "bytes" else types.parse_count(maximum)
         except ValueError as error:
-            raise ConfigurationError(f"max_{self.name} {error}, but got {shown(maximum)}; change it") from error
+            raise ConfigurationError(
+                f"max_{self.name} {error}, but got {shown(maximum)}; change it"
+            ) from error
         plain = types.plain(number)
         if plain is None or not plain > 0:
             raise ConfigurationError(f"max_{self.name} > 0 must hold, but got {shown(maximum)}. Raise it.")
@@ -113,8 +115,12 @@ def _memory(model: nn.Module, input_shape: Shape) -> Counted:
 
 
 MACS = Cost("macs", "macs", "MACs", "Most multiply-accumulates of the network found, as in 30M", _macs, True)
-PARAMS = Cost("params", "params", "parameters", "Most parameters of the network found, as in 1M", _params, True)
-LAYERS = Cost("layers", "layers", "layers", "Most convolutions and linear layers of the network found", _layers, True)
+PARAMS = Cost(
+    "params", "params", "parameters", "Most parameters of the network found, as in 1M", _params, True
+)
+LAYERS = Cost(
+    "layers", "layers", "layers", "Most convolutions and linear layers of the network found", _layers, True
+)
 MEMORY = Cost(
     "memory",
     "bytes",
@@ -122,7 +128,9 @@ MEMORY = Cost(
     "Most bytes of activations that are alive at once in one inference, as in 256KiB",
     _memory,
 )
-SIZE = Cost("size", "bytes", "bytes of weights", "Most bytes of the weights as stored, as in 1MB", _size, True)
+SIZE = Cost(
+    "size", "bytes", "bytes of weights", "Most bytes of the weights as stored, as in 1MB", _size, True
+)
 
 COSTS: Mapping[str, Cost] = {cost.name: cost for cost in (MACS, PARAMS, LAYERS, MEMORY, SIZE)}
 """The costs by name; each has a limit `max_<name>`."""
@@ -137,5 +145,7 @@ def cost_of(kind: str | Cost) -> Cost:
     if isinstance(kind, Cost):
         return kind
     if kind not in COSTS:
-        raise ConfigurationError(f"a cost must be one of {', '.join(COSTS)}, but got {shown(kind)}; use one of them")
+        raise ConfigurationError(
+            f"a cost must be one of {', '.join(COSTS)}, but got {shown(kind)}; use one of them"
+        )
     return COSTS[kind]

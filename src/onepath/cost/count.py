@@ -18,7 +18,6 @@ from onepath.errors import ShapeError
 from onepath.nn.copying import whole_copy
 from onepath.nn.inputs import blank_inputs
 
-
 Ran = TypeVar("Ran")
 
 
@@ -55,7 +54,9 @@ def module_cost(model: nn.Module, input_shape: tuple[int, ...]) -> ModuleCost:
     Raises:
         ShapeError: the network rejects the shape, or fails otherwise.
     """
-    counts, copy = run_without_data(model, input_shape, lambda copy, device: _counts(copy, input_shape, device))
+    counts, copy = run_without_data(
+        model, input_shape, lambda copy, device: _counts(copy, input_shape, device)
+    )
     given, model = model, copy
     macs, uncounted = counts.macs, {}
     if model is not given:

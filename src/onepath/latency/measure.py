@@ -13,7 +13,7 @@ from onepath.errors import UserError
 from onepath.latency.device import Device, Network, Prepared
 from onepath.latency.device_errors import check_count, prepare
 from onepath.randomness import generator
-from onepath.record import latency_rule
+from onepath.verdict import held_ms, within_latency
 
 MAX_RELATIVE_IQR = 0.1
 """An interquartile range over this share of the median is not to be trusted."""
@@ -49,11 +49,11 @@ class Latency:
     @property
     def held_ms(self) -> float:
         """What is held against a limit: the median and its spread."""
-        return latency_rule.held_ms(self.median_ms, self.iqr_ms)
+        return held_ms(self.median_ms, self.iqr_ms)
 
     def is_within(self, limit_ms: float) -> bool:
         """Whether it meets a limit with its spread to spare; a noisy one does not."""
-        return latency_rule.is_within(limit_ms, self.median_ms, self.iqr_ms, self.is_noisy)
+        return within_latency(limit_ms, self.median_ms, self.iqr_ms, self.is_noisy)
 
 
 def measure(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from onepath.errors import ConfigurationError
 from onepath.methods.supernet_search import Found, Trial
-from onepath.search import hypervolume, pareto_front
+from onepath.pareto import front_of_points
 from onepath.search.feasible import Costs
 
 
@@ -43,28 +43,9 @@ def front_of(found: Found, costs: Sequence[Costs], reference: Sequence[float] | 
         ConfigurationError: no trial, no costs, or a reference that is not one positive number per cost.
     """
     if not found.trials:
-        raise ConfigurationError("a front needs evaluated architectures, but got none. Search first.")
-    if not costs:
-        raise ConfigurationError("a front needs at least one cost beside accuracy, but got none. Give one.")
+        raise ConfigurationError("a front needs evaluated architectures; got none; search first")
     architectures = [trial.architecture for trial in found.trials]
     matrix = architectures[0].space.matrix(architectures)
-    columns = np.column_stack([np.asarray(cost(matrix), dtype=np.float64) for cost in costs])
-    largest = _largest(columns) if reference is None else np.asarray(reference, dtype=np.float64)
-    if largest.shape != (len(costs),) or not ((largest > 0) & (largest < np.inf)).all():
-        raise ConfigurationError(
-            f"the reference must be {len(costs)} costs above 0 and finite, but got {largest.tolist()}; give one per "
-            "cost"
-        )
-    accuracies = np.array([trial.estimate.accuracy for trial in found.trials])
-    points = np.column_stack([accuracies, columns / largest])
-    directions = [True] + [False] * len(costs)
-    on_front = np.flatnonzero(pareto_front(points, maximise=directions))
-    order = on_front[np.lexsort(columns[on_front].T[::-1])]
-    volume = hypervolume(points[order], [0.0] + [1.0] * len(costs), maximise=directions)
-    return Front(tuple(found.trials[index] for index in order), columns[order], volume)
-
-
-def _largest(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(costs,) the largest finite one of each column; 1 where there is none."""
-    known = np.where(np.isfinite(columns), columns, -np.inf).max(axis=0)
-    return np.where(np.isfinite(known), known, 1.0)
+    columns = np.array([cost(matrix) for cost in costs], dtype=np.float64).reshape(len(costs), len(matrix)).T
+    front = front_of_points([trial.estimate.accuracy for trial in found.trials], columns, reference)
+    return Front(tuple(found.trials[index] for index in front.indices), front.costs, front.hypervolume)

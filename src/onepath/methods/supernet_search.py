@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -18,13 +18,10 @@ from onepath.nn import Supernet
 from onepath.search import Algorithm, FeasibleSet, Limit, Proposal, run_search
 from onepath.space import Architecture
 from onepath.train.checks import check_supernet
-from onepath.verdict import best_first
+from onepath.verdict import COSTS, ordered
 
 if TYPE_CHECKING:
     from onepath.search.feasible import Costs
-
-FRONT_COSTS = ("macs", "params")
-"""The costs that a front weighs against accuracy unless others are limited."""
 
 
 @dataclass(frozen=True)
@@ -151,18 +148,26 @@ def searched(
     run_search(algorithm, feasible, evaluate, anticipate=anticipate)
     if isinstance(estimator, SupernetEstimator):
         estimator.release()  # what was found is kept for long, and needs no second copy of the data
-    costs: Mapping[str, Sequence[float]] = {}
+    rows = [
+        _Row(number, trial.origin, trial.estimate.accuracy, trial.estimate.loss, {})
+        for number, trial in enumerate(trials)
+    ]
     if search.ties == "front" and counter is not None and trials:
         matrix = feasible.space.matrix([trial.architecture for trial in trials])
-        costs = {name: np.asarray(counter(name)(matrix), dtype=np.float64).tolist() for name in FRONT_COSTS}
-    order = best_first(
-        [trial.estimate.accuracy for trial in trials],
-        [trial.estimate.loss for trial in trials],
-        is_derived=[trial.origin == "derived" for trial in trials],
-        costs=list(costs.values()),
-        ties=search.ties,
-    )
-    return Found(tuple(trials), estimator, tuple(order))
+        for name in COSTS:
+            for row, cost in zip(rows, np.asarray(counter(name)(matrix)).tolist(), strict=True):
+                row.costs[name] = cost
+    return Found(tuple(trials), estimator, tuple(row.number for row in ordered(rows, search.ties)))
+
+
+class _Row(NamedTuple):
+    """A trial as the verdict reads it."""
+
+    number: int
+    origin: str
+    accuracy: float | None
+    loss: float | None
+    costs: dict[str, float]
 
 
 def estimated_network(estimator: Estimator | None, architecture: Architecture) -> nn.Module:

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from onepath.record import RunRecord
-from onepath.report.figures import Figure, layout_of
+from onepath.report.figures import Figure, layout_of, scatter
 from onepath.report.findings import stage_record
 from onepath.report.formats import percent, shortened, whole
 
@@ -47,22 +47,11 @@ def spread_of_counts(counts: Counts) -> Figure:
             points["x"].append(place)
             points["y"].append(num)
             points["text"].append(f"{escape(block)}: {escape(name)}")
-    data = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            **lines,
-            "line": {"color": "trial", "width": 2},
-            "hoverinfo": "skip",
-        },
-        {
-            "type": "scatter",
-            "mode": "markers",
-            **points,
-            "marker": {"color": "front", "size": 7, "opacity": 0.8},
-            "hovertemplate": "%{text}<br>%{y:,} passes<extra></extra>",
-        },
-    ]
+    between = scatter(
+        "", **lines, hover="", mode="lines", line={"color": "trial", "width": 2}, hoverinfo="skip"
+    )
+    marker = {"color": "front", "size": 7, "opacity": 0.8}
+    data = [between, scatter("", **points, hover="%{text}<br>%{y:,} passes", marker=marker)]
     layout = layout_of("choice block", "training passes") | {"showlegend": False}
     labels = [escape(shortened(block, _LABEL_LENGTH)) for block in blocks]
     layout["xaxis"] |= {

@@ -5,76 +5,103 @@ Texts here are shown as HTML by plotly; what comes from the user is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from onepath.record import CurvePoint, NetworkRow, RunRecord, TrialRow
+from onepath.display import ShownCost
+from onepath.record import NetworkRow, RunRecord, TrialRow
 from onepath.report.findings import (
     Searched,
     baselines,
+    front_costs,
+    front_trials,
     is_done,
     limits,
-    pareto_front,
-    ranked_pairs,
+    metric_of,
     searched_by,
     winner_trial,
 )
 from onepath.report.formats import shortened
+from onepath.verdict import cost_of, on_front, ranked
 
 Figure = dict[str, Any]
 
+OUTLINE = {"color": "surface", "width": 1.5}
+EVALUATED = {"color": "trial", "size": 6, "opacity": 0.45}
+IN_FRONT = {"color": "front", "size": 10, "symbol": "circle-open"}
+RANDOM = {"color": "baseline", "size": 12, "symbol": "diamond", "line": OUTLINE}
+WINNER = {"color": "winner", "size": 18, "symbol": "star", "line": OUTLINE}
+FRONT_LINE = {
+    "mode": "lines+markers",
+    "line": {"color": "front", "width": 2, "shape": "hv"},
+    "marker": {"color": "front", "size": 7},
+}
 _MOST_POINTS = 400
 _ARCHITECTURE_LENGTH = 60
 _MOST_NAMED = 6
 _TITLES = {"supernet": "Supernet", "winner": "Winner", "baseline": "Random", "ranked": "Ranked"}
 
 
-def accuracy_against_macs(record: RunRecord) -> Figure | None:
-    """Every evaluated architecture, the Pareto front, the winner, the random baseline, and the limit on MACs."""
-    trials = [trial for trial in record.trials if trial.accuracy is not None and trial.macs is not None]
+def scatter(name: str, x: Iterable[Any], y: Iterable[float | None], hover: str, **style: Any) -> Figure:
+    """Points; `hover` is what shows under the pointer."""
+    points = {"type": "scatter", "mode": "markers", "name": name, "x": list(x), "y": list(y)}
+    return {**points, "hovertemplate": f"{hover}<extra></extra>", **style}
+
+
+def trials_scatter(
+    name: str, trials: Sequence[TrialRow], x: Iterable[float], hover: str, by: Searched, **style: Any
+) -> Figure:
+    """Trials at their scores; `hover` is of their x alone."""
+    shown = [by.shown(trial.accuracy) for trial in trials]
+    texts = [describe_trial(trial) for trial in trials]
+    return scatter(name, x, shown, f"{hover}, {by.metric.hover()}<br>%{{text}}", **{"text": texts, **style})
+
+
+def score_against(record: RunRecord, cost: ShownCost) -> Figure | None:
+    """Every evaluated architecture against a cost, their front, the winner, the random baseline, and the limit."""
+    trials = [row for row in record.trials if None not in (row.accuracy, cost_of(row, cost.name))]
     if not trials:
         return None
-    front, winner, by = pareto_front(trials), winner_trial(record), searched_by(record)
-    others = [
-        row for row in baselines(record) if row.inherited_validation is not None and row.macs is not None
-    ]
+    winner, by, hover = winner_trial(record), searched_by(record), f"%{{x:.4~f}} {cost.axis}"
+
+    def places(rows: Iterable[object]) -> list[float]:
+        return [round((cost_of(row, cost.name) or 0.0) / cost.factor, 6) for row in rows]
+
+    def points(name: str, rows: Sequence[TrialRow], **style: Any) -> Figure:
+        return trials_scatter(name, rows, places(rows), hover, by, **style)
+
     data = [
-        _points("evaluated", trials, by, marker={"color": "trial", "size": 6, "opacity": 0.45}),
-        _points(
-            "Pareto front",
-            front,
-            by,
-            mode="lines+markers",
-            line={"color": "front", "width": 2, "shape": "hv"},
-            marker={"color": "front", "size": 7},
-        ),
+        points("evaluated", trials, marker=EVALUATED),
+        points("Pareto front", on_front(trials, [cost.name]), **FRONT_LINE),
+    ]
+    if cost in front_costs(record) and (front := [row for row in front_trials(record) if row in trials]):
+        data.append(points("front of all costs", front, marker=IN_FRONT))
+    others = [
+        row for row in baselines(record) if None not in (row.inherited_validation, cost_of(row, cost.name))
     ]
     if others:
         data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "random baseline",
-                "x": [_millions(row.macs) for row in others],
-                "y": [by.shown(row.inherited_validation) for row in others],
-                "text": [escape(_role_title(row.role)) for row in others],
-                "marker": {"color": "baseline", "size": 12, "symbol": "diamond", "line": OUTLINE},
-                "hovertemplate": f"%{{text}}<br>%{{x:.4~f}} M MACs, %{{y:.2f}}{by.unit}<extra></extra>",
-            }
+            scatter(
+                "random baseline",
+                places(others),
+                [by.shown(row.inherited_validation) for row in others],
+                f"%{{text}}<br>{hover}, {by.metric.hover()}",
+                text=[escape(_role_title(row.role)) for row in others],
+                marker=RANDOM,
+            )
         )
-    if winner is not None and winner.macs is not None and winner.accuracy is not None:
-        marker = {"color": "winner", "size": 18, "symbol": "star", "line": OUTLINE}
+    if winner in trials and winner is not None:
         name = "winner" if is_done(record, "search") else "best so far"
-        data.append(_points(name, [winner], by, marker=marker))
-    layout = layout_of("million MACs", by.axis)
-    limit = limits(record).get("max_macs")
+        data.append(points(name, [winner], marker=WINNER))
+    layout = layout_of(cost.axis, by.axis)
+    limit = limits(record).get(f"max_{cost.name}")
     if limit is not None:
-        layout["shapes"] = [vertical_line(_millions(limit))]
-        layout["annotations"] = [line_label(_millions(limit), "limit")]
-    return {"id": "accuracy-against-macs", "data": data, "layout": layout}
+        layout["shapes"] = [vertical_line(limit / cost.factor)]
+        layout["annotations"] = [line_label(limit / cost.factor, "limit")]
+    return {"id": f"score-against-{cost.name}", "data": data, "layout": layout}
 
 
 def search_progress(record: RunRecord) -> Figure | None:
@@ -90,13 +117,14 @@ def search_progress(record: RunRecord) -> Figure | None:
         return _progress_by_trial(scored, by)
     x = sorted(generations)
     low, middle, high = ([round(float(np.percentile(generations[g], q)), 4) for g in x] for q in (25, 50, 75))
-    best = np.maximum.accumulate([max(generations[g]) for g in x]).tolist()
+    better, top = (np.maximum, max) if by.metric.higher_is_better else (np.minimum, min)
+    best = better.accumulate([top(generations[g]) for g in x]).tolist()
     band = {"type": "scatter", "mode": "lines", "x": x, "line": {"width": 0}, "hoverinfo": "skip"}
     data = [
         {**band, "y": low, "showlegend": False},
         {**band, "y": high, "name": "quartiles", "fill": "tonexty", "fillcolor": "band"},
-        _line("median of the generation", x, middle, "trial", f"%{{y:.2f}}{by.unit}"),
-        _line("best so far", x, best, "winner", f"%{{y:.2f}}{by.unit}"),
+        _line("median of the generation", x, middle, "trial", by.metric.hover()),
+        _line("best so far", x, best, "winner", by.metric.hover()),
     ]
     layout = layout_of("generation", by.axis)
     layout["hovermode"] = "x unified"
@@ -105,24 +133,34 @@ def search_progress(record: RunRecord) -> Figure | None:
 
 
 def training_curves(record: RunRecord) -> list[Figure]:
-    """Loss and training accuracy of the supernet, and of the stand-alone networks."""
-    supernet = {name: curve for name, curve in record.curves.items() if _is_supernet(name) and curve}
-    alone = {name: curve for name, curve in record.curves.items() if not _is_supernet(name) and curve}
-    figures = []
-    for group, curves in (("supernet", supernet), ("stand-alone", alone)):
-        for quantity in ("loss", "accuracy"):
-            names = sorted(curves, key=_curve_order)
-            lines = [_curve(name, curves[name], quantity, name == names[0]) for name in names]
-            data = [line for line in lines if line is not None]
-            if data:
-                title = "training loss" if quantity == "loss" else "training accuracy (%)"
-                layout = layout_of("epoch", title) | {"showlegend": len(data) > 1}
-                heading = "Supernet" if group == "supernet" else "Stand-alone networks"
+    """Loss and training metric of the supernet, and of the stand-alone networks."""
+    metric, figures = metric_of(record), []
+    for group, heading in (("supernet", "Supernet"), ("stand-alone", "Stand-alone networks")):
+        curves = {
+            name: curve
+            for name, curve in record.curves.items()
+            if curve and _is_supernet(name) == (group == "supernet")
+        }
+        names = sorted(curves, key=_curve_order)
+        for quantity in ("loss", "metric"):
+            hover = "%{y:.4~g}" if quantity == "loss" else metric.hover()
+            lines = []
+            for name in names:
+                known = [
+                    (point.epoch, value if quantity == "loss" else metric.drawn(value))
+                    for point in curves[name]
+                    if (value := getattr(point, quantity)) is not None
+                ]
+                if known:
+                    lines.append(_curve(name, known, f"epoch %{{x:.2~f}}: {hover}", name == names[0]))
+            if lines:
+                title = "training loss" if quantity == "loss" else metric.axis("training")
+                layout = layout_of("epoch", title) | {"showlegend": len(lines) > 1}
                 figures.append(
                     {
                         "id": f"curves-{group}-{quantity}",
                         "heading": f"{heading}: {title}",
-                        "data": data,
+                        "data": lines,
                         "layout": layout,
                     }
                 )
@@ -134,66 +172,46 @@ def _is_supernet(name: str) -> bool:
     return name.partition("-")[0] == "supernet"
 
 
-def inherited_against_alone(record: RunRecord) -> Figure | None:
-    """What was searched by, against the test accuracy of the networks trained from scratch, each with its name."""
-    rows, by = ranked_pairs(record), searched_by(record)
+def searched_against_alone(record: RunRecord) -> Figure | None:
+    """What was searched by, against the test metric of the networks trained from scratch, each with its name."""
+    rows, by, metric = ranked(record.networks), searched_by(record), metric_of(record)
     if not rows:
         return None
+    x = {row.role: by.shown(row.inherited_validation) for row in rows}
+    y = {row.role: metric.shown(row.retrained_test or 0.0) for row in rows}
     is_numbered = len(rows) > _MOST_NAMED
     data = []
-    for name, colour, size, symbol in (
-        ("random", "baseline", 12, "diamond"),
-        ("winner", "winner", 18, "star"),
-    ):
-        members = [row for row in rows if (row.role == "winner") == (name == "winner")]
-        titles = [escape(_role_title(row.role)) for row in members]
+    for name, marker in (("random", RANDOM), ("winner", WINNER)):
+        members = [row.role for row in rows if (row.role == "winner") == (name == "winner")]
+        titles = [escape(_role_title(role)) for role in members]
         data.append(
-            {
-                "type": "scatter",
-                "mode": "markers+text",
-                "name": name,
-                "x": [by.shown(row.inherited_validation) for row in members],
-                "y": [_hundredths(row.retrained_test) for row in members],
-                "text": [title.removeprefix("Random ") for title in titles] if is_numbered else titles,
-                "customdata": titles,
-                "textposition": "top center",
-                "cliponaxis": False,
-                "marker": {"color": colour, "size": size, "symbol": symbol, "line": OUTLINE},
-                "hovertemplate": f"%{{customdata}}<br>{'score' if by.is_score else 'inherited'} %{{x:.2f}}{by.unit}"
-                "<br>stand-alone %{y:.2f} %<extra></extra>",
-            }
+            scatter(
+                name,
+                [x[role] for role in members],
+                [y[role] for role in members],
+                f"%{{customdata}}<br>{'score' if by.is_score else 'inherited'} {by.metric.hover('x')}"
+                f"<br>stand-alone {metric.hover()}",
+                mode="markers+text",
+                text=[title.removeprefix("Random ") for title in titles] if is_numbered else titles,
+                customdata=titles,
+                textposition="top center",
+                cliponaxis=False,
+                marker=marker,
+            )
         )
-    layout = layout_of(by.axis, "stand-alone test accuracy (%)")
-    layout["showlegend"] = False
-    for axis, values in (
-        ("xaxis", [by.shown(row.inherited_validation) for row in rows]),
-        ("yaxis", [_hundredths(row.retrained_test) for row in rows]),
-    ):
-        # Room for the labels, and no axis that blows a difference of one image up to the full height.
-        margin = max(0.5, 0.25 * (max(values) - min(values)))
+    layout = layout_of(by.axis, metric.axis("stand-alone test")) | {"showlegend": False}
+    for axis, values, shown in (("xaxis", x.values(), by.metric), ("yaxis", y.values(), metric)):
+        # Room for the labels, and no axis that blows a difference of one example up to the full height.
+        spread = max(values) - min(values)
+        margin = max(0.5 if shown.is_share else 0.005 * max(map(abs, values)), 0.25 * spread)
         layout[axis]["range"] = [round(min(values) - margin, 4), round(max(values) + margin, 4)]
-    return {"id": "inherited-against-alone", "is_numbered": is_numbered, "data": data, "layout": layout}
-
-
-OUTLINE = {"color": "surface", "width": 1.5}
+    return {"id": "searched-against-alone", "is_numbered": is_numbered, "data": data, "layout": layout}
 
 
 def layout_of(x: str, y: str) -> Figure:
-    """Two titled axes with a legend."""
+    """Two titled axes with a legend; a direction in brackets has a line of its own on the short axis."""
+    y = y.replace(" (lower", "<br>(lower")
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "showlegend": True}
-
-
-def _points(name: str, trials: Sequence[TrialRow], by: Searched, **style: Any) -> Figure:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [_millions(trial.macs) for trial in trials],
-        "y": [by.shown(trial.accuracy) for trial in trials],
-        "text": [describe_trial(trial) for trial in trials],
-        "hovertemplate": f"%{{x:.4~f}} M MACs, %{{y:.2f}}{by.unit}<br>%{{text}}<extra></extra>",
-        **style,
-    }
 
 
 def describe_trial(trial: TrialRow) -> str:
@@ -217,42 +235,30 @@ def _line(
 
 
 def _progress_by_trial(scored: Sequence[TrialRow], by: Searched) -> Figure:
-    x = [trial.number + 1 for trial in scored]
-    y = [by.shown(trial.accuracy) for trial in scored]
-    best = np.maximum.accumulate(y).tolist()
-    marker = {"color": "trial", "size": 6, "opacity": 0.45}
+    x, better = (
+        [trial.number + 1 for trial in scored],
+        np.maximum if by.metric.higher_is_better else np.minimum,
+    )
     data = [
-        _points("evaluated", scored, by, marker=marker)
-        | {"x": x, "y": y, "hovertemplate": f"%{{y:.2f}}{by.unit}<br>%{{text}}<extra></extra>"},
-        _line("best so far", x, best, "winner", f"%{{y:.2f}}{by.unit}"),
+        trials_scatter("evaluated", scored, x, "trial %{x}", by, marker=EVALUATED),
+        _line("best so far", x, [], "winner", by.metric.hover()),
     ]
+    data[1]["y"] = better.accumulate(data[0]["y"]).tolist()
     data[1]["line"]["shape"] = "hv"
     layout = layout_of("architectures evaluated", by.axis)
     return {"id": "search-progress", "data": data, "layout": layout}
 
 
-def _curve(name: str, curve: Sequence[CurvePoint], quantity: str, is_first: bool) -> Figure | None:
-    """One training curve, thinned to a few hundred points; None if nothing finite was noted."""
-    known = [
-        (point.epoch, point.loss if quantity == "loss" else _hundredths(point.metric))
-        for point in curve
-        if (point.loss if quantity == "loss" else point.metric) is not None
-    ]
-    if not known:
-        return None
+def _curve(name: str, known: Sequence[tuple[float, float]], hover: str, is_first: bool) -> Figure:
+    """One training curve, thinned to a few hundred points."""
     step = -(-len(known) // _MOST_POINTS)
     kept = known[::-step][::-1]
     role, _, start = name.rpartition("-") if name.count("-") else (name, "", "")
-    colour = (
-        "winner"
-        if role == "winner"
-        else "baseline"
-        if role.startswith(("baseline", "ranked"))
-        else "supernet"
+    colour = {"winner": "winner", "baseline": "baseline", "ranked": "baseline"}.get(
+        role.partition("-")[0], "supernet"
     )
-    dash = "dash" if start == "inherited" else "solid"
-    x, y = [round(epoch, 4) for epoch, _ in kept], [round(float(value or 0.0), 5) for _, value in kept]
-    hover = "epoch %{x:.2~f}: %{y:.4~f}" if quantity == "loss" else "epoch %{x:.2~f}: %{y:.2f} %"
+    dash = "solid" if start in ("", "scratch") or _is_supernet(name) else "dash"
+    x, y = [round(epoch, 4) for epoch, _ in kept], [round(float(value), 5) for _, value in kept]
     line = _line(curve_title(name), x, y, colour, hover, dash)
     if colour == "baseline":
         # One entry of the legend for all of them; the name of each shows under the pointer.
@@ -305,13 +311,3 @@ def line_label(x: float, text: str) -> Figure:
         "showarrow": False,
         "font": {"color": "limit", "size": 12},
     }
-
-
-def _millions(value: float | None) -> float:
-    assert value is not None, "only trials with MACs are drawn"
-    return round(value / 1e6, 6)
-
-
-def _hundredths(value: float | None) -> float:
-    assert value is not None, "only what was measured is drawn"
-    return round(100 * value, 4)

@@ -4,41 +4,11 @@ from __future__ import annotations
 
 ABSENT = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_PREFIXES = ((10**9, " G"), (10**6, " M"), (10**3, " k"))
 
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A fraction of 1 as a percentage: 0.9765 -> "97.7 %"."""
     return ABSENT if value is None else f"{100 * value:.{digits}f}\u00a0%"
-
-
-def percent_range(values: list[float], digits: int = 1) -> str:
-    """The smallest and the largest of fractions of 1: "96.1–97.2 %"; one figure where they read the same."""
-    low, high = (f"{100 * value:.{digits}f}" for value in (min(values), max(values)))
-    return f"{low}\u00a0%" if low == high else f"{low}–{high}\u00a0%"
-
-
-def points(value: float, digits: int = 1) -> str:
-    """A difference of fractions of 1, without its sign, as percentage points: 0.012 -> "1.2 points"."""
-    text = f"{abs(100 * value):.{digits}f}"
-    return f"{text} point" + ("" if float(text) == 1 else "s")
-
-
-def signed_points(value: float | None, digits: int = 1) -> str:
-    """A difference of fractions of 1 in percentage points with its sign: 0.012 -> "+1.2"."""
-    return ABSENT if value is None else f"{100 * value:+.{digits}f}".replace("-", "\u2212")
-
-
-def short_count(value: float | None) -> str:
-    """A count in three digits: 1889280 -> "1.89 M"."""
-    if value is None:
-        return ABSENT
-    for factor, prefix in _PREFIXES:
-        # 999,950 would otherwise become "1e+03 k".
-        if abs(value) >= 0.9995 * factor:
-            scaled = value / factor
-            return f"{scaled:#.3g}".rstrip(".") + prefix if abs(scaled) < 999.5 else f"{scaled:,.0f}{prefix}"
-    return f"{value:,.0f}"
 
 
 def whole(value: float | None) -> str:

@@ -1,17 +1,24 @@
-"""What the report shows of the front: the trade-offs between accuracy, MACs and parameters that a search found."""
+"""What the report shows of the front: the trade-offs between the score and the costs that a search found."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from onepath.display import ShownCost
 from onepath.record import RunRecord, TrialRow
-from onepath.report.figures import OUTLINE, Figure, describe_trial, layout_of
-from onepath.report.findings import stage_record, winner_trial
-from onepath.report.formats import short_count
+from onepath.report.findings import (
+    front_costs,
+    front_trials,
+    metric_of,
+    searched_by,
+    shown_costs,
+    stage_record,
+    winner_trial,
+)
+from onepath.verdict import score_of
 
 _MOST_ROWS = 15
-_AXES = {"macs": ("MACs", "million MACs", 1e6), "params": ("parameters", "thousand parameters", 1e3)}
 
 
 def front_section(record: RunRecord) -> dict[str, Any] | None:
@@ -21,63 +28,13 @@ def front_section(record: RunRecord) -> dict[str, Any] | None:
         return None
     winner = winner_trial(record)
     shown = _thinned(rows, winner)
+    costs = front_costs(record)
     return {
-        "text": _text(record, rows),
-        "plots": [accuracy_against(cost, record, rows) for cost in _AXES],
+        "names": _and([metric_of(record).name, *(cost.title for cost in costs)]),
+        "text": _text(record, rows, costs),
+        "costs": shown_costs(record, rows),
         "rows": [(trial, trial is winner) for trial in shown],
         "num_hidden": len(rows) - len(shown),
-    }
-
-
-def front_trials(record: RunRecord) -> list[TrialRow]:
-    """The trials on the front, by rising MACs."""
-    noted: Mapping[str, Any] = stage_record(record, "search").get("front") or {}
-    by_number = {trial.number: trial for trial in record.trials}
-    return [by_number[number] for number in noted.get("trials", ()) if number in by_number]
-
-
-def accuracy_against(cost: str, record: RunRecord, front: Sequence[TrialRow]) -> Figure:
-    """Every evaluated architecture's accuracy against one cost, those on the front, and the winner.
-
-    Args:
-        cost: "macs" or "params".
-        record: the run.
-        front: the trials on the front.
-    """
-    title, axis, _ = _AXES[cost]
-    inside = {trial.number for trial in front}
-    others = [trial for trial in record.trials if trial.number not in inside]
-    winner = winner_trial(record)
-    data = [
-        _points("evaluated", cost, others, {"color": "trial", "size": 6, "opacity": 0.45}),
-        _points("front", cost, front, {"color": "front", "size": 8}),
-    ]
-    if winner is not None:
-        marker = {"color": "winner", "size": 16, "symbol": "star", "line": OUTLINE}
-        data.append(_points("winner", cost, [winner], marker))
-    layout = layout_of(axis, "inherited accuracy (%)")
-    return {
-        "id": f"front-{cost}",
-        "heading": f"Accuracy against {title}",
-        "data": data,
-        "layout": layout,
-    }
-
-
-def _points(name: str, cost: str, trials: Sequence[TrialRow], marker: Figure) -> Figure:
-    title, _, unit = _AXES[cost]
-    known = [trial for trial in trials if None not in (trial.accuracy, getattr(trial, cost))]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [round(getattr(trial, cost) / unit, 6) for trial in known],
-        "y": [round(100 * (trial.accuracy or 0.0), 4) for trial in known],
-        "text": [
-            f"{short_count(getattr(trial, cost))} {title}<br>{describe_trial(trial)}" for trial in known
-        ],
-        "hovertemplate": "%{y:.2f} %, %{text}<extra></extra>",
-        "marker": marker,
     }
 
 
@@ -90,37 +47,37 @@ def _thinned(rows: Sequence[TrialRow], winner: TrialRow | None) -> list[TrialRow
     return [row for index, row in enumerate(rows) if index in kept or row is winner]
 
 
-def _text(record: RunRecord, rows: Sequence[TrialRow]) -> str:
+def _text(record: RunRecord, rows: Sequence[TrialRow], costs: Sequence[ShownCost]) -> str:
     """What the front is, how large, and whether the winner is on it."""
-    noted = stage_record(record, "search")["front"]
+    noted, metric = stage_record(record, "search")["front"], metric_of(record)
     reference = noted.get("reference") or {}
     num = len(rows)
-    box = " and ".join(
-        f"{short_count(value)} {_AXES[name][0]}" for name, value in reference.items() if name in _AXES
-    )
+    what = _and([searched_by(record).name, *(cost.title for cost in costs)])
     text = (
-        f"{num} of the {len(record.trials):,} evaluated architectures {'is' if num == 1 else 'are'} on the front: none "
-        "other is as good in inherited accuracy, MACs and parameters and better in one of them. "
+        f"{num} of the {len(record.trials):,} evaluated architectures {'is' if num == 1 else 'are'} on the front: no "
+        f"other is as good in {what} and better in one of them. "
     )
-    if noted.get("hypervolume") is not None and box:
+    if noted.get("hypervolume") is not None and reference and metric.is_share:
+        box = _and([cost.named(reference[cost.name]) for cost in costs])
         text += (
-            f"The front's hypervolume is {noted['hypervolume']:.4f}: the share it dominates of the box from accuracy 0 "
-            f"at {box} to accuracy 1 at no cost; higher is better, but only runs with the same box compare. "
+            f"The front's hypervolume is {noted['hypervolume']:.4f}: the share it dominates of the box from "
+            f"{metric.name} 0 at {box} to {metric.name} 1 at no cost; higher is better, but only runs with the same "
+            "box compare. "
         )
-    return text + _place_of_winner(winner_trial(record), rows)
+    return text + _place_of_winner(record, rows)
 
 
-def _place_of_winner(winner: TrialRow | None, rows: Sequence[TrialRow]) -> str:
-    best = max(row.accuracy or 0.0 for row in rows)
+def _place_of_winner(record: RunRecord, rows: Sequence[TrialRow]) -> str:
+    winner = winner_trial(record)
     if winner is None or winner.accuracy is None:
         return ""
-    if winner.accuracy < best:
-        return (
-            "The winner is less accurate than the best on the front, which did not meet the limit on latency."
-        )
+    name = searched_by(record).name
+    if score_of(winner) < max(map(score_of, rows)):
+        return f"The winner's {name} is not the best on the front, which did not meet the limit on latency."
     if winner in rows:
-        return "The winner, which was retrained, is the most accurate on the front."
-    return (
-        "The winner is not on the front: a cheaper architecture has the same inherited accuracy, and the lower loss "
-        "decided."
-    )
+        return f"The winner has the best {name} on the front."
+    return f"The winner is not on the front: a cheaper architecture has the same {name}, and the lower loss decided."
+
+
+def _and(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)

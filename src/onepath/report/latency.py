@@ -1,25 +1,27 @@
-"""What the report shows of a limit on latency: accuracy against latency, and predictions beside measurements."""
+"""What the report shows of a limit on latency: the score against latency, and predictions beside measurements."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from onepath.pareto import front_of_points
 from onepath.record import RunRecord, TrialRow
-from onepath.record.latency_rule import is_within
 from onepath.report.figures import (
+    EVALUATED,
+    FRONT_LINE,
     OUTLINE,
+    WINNER,
     Figure,
-    describe_trial,
     layout_of,
     line_label,
     network_title,
+    trials_scatter,
     vertical_line,
 )
-from onepath.report.findings import Searched, limits, searched_by, stage_record, winner_trial
+from onepath.report.findings import limits, searched_by, stage_record, winner_trial
 from onepath.report.formats import milliseconds, percent, whole
+from onepath.verdict import score_of, within_latency
 
 
 class MeasuredRow(NamedTuple):
@@ -28,7 +30,7 @@ class MeasuredRow(NamedTuple):
     Attributes:
         name: "Winner", "Random 1", "Trial 12".
         predicted_ms: None where nothing was predicted.
-        is_within: whether median and IQR together are within the limit; a noisy measurement is not.
+        limit_ms: what it was held to.
     """
 
     name: str
@@ -36,7 +38,21 @@ class MeasuredRow(NamedTuple):
     median_ms: float
     iqr_ms: float
     is_noisy: bool
-    is_within: bool
+    limit_ms: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether median and IQR together are within the limit; a noisy measurement is not."""
+        return within_latency(self.limit_ms, self.median_ms, self.iqr_ms, self.is_noisy)
+
+    @property
+    def words(self) -> str:
+        """How the limit was met, or why not."""
+        if self.is_noisy:
+            return "too noisy to be used"
+        if self.is_within:
+            return "within the limit"
+        return f"over the limit{' with its spread' if within_latency(self.limit_ms, self.median_ms, 0.0) else ''}"
 
 
 def limit_ms(record: RunRecord) -> float | None:
@@ -50,18 +66,15 @@ def latency_section(record: RunRecord) -> dict[str, Any] | None:
     if limit is None:
         return None
     return {
-        "limit_ms": limit,
         "text": _text(record),
-        "scatter": accuracy_against_latency(record),
-        "front": front_of_limits(record),
-        "winners": record.result.get("winners") or [],
+        "scatter": score_against_latency(record),
         "rows": measured_rows(record),
     }
 
 
 def figures_of(section: Mapping[str, Any] | None) -> list[Figure]:
-    """The diagrams of the section that there are."""
-    return [figure for name in ("scatter", "front") if section and (figure := section[name]) is not None]
+    """The diagram of the section, where there is one."""
+    return [section["scatter"]] if section and section["scatter"] else []
 
 
 def winner_latency(record: RunRecord) -> Mapping[str, Any]:
@@ -74,6 +87,8 @@ def winner_latency(record: RunRecord) -> Mapping[str, Any]:
 def measured_rows(record: RunRecord) -> list[MeasuredRow]:
     """Every measured network, in the order of measurement."""
     limit, predicted = limit_ms(record), _predicted(record)
+    if limit is None:
+        return []
     names = {trial.architecture: f"Trial {trial.number}" for trial in record.trials}
     names |= {row.architecture: network_title(row) for row in reversed(record.networks)}
     winner = winner_trial(record)
@@ -86,151 +101,48 @@ def measured_rows(record: RunRecord) -> list[MeasuredRow]:
             found["median_ms"],
             found["iqr_ms"],
             found["is_noisy"],
-            limit is not None and is_within(limit, found["median_ms"], found["iqr_ms"], found["is_noisy"]),
+            limit,
         )
         for architecture, found in (stage_record(record, "latency").get("measured") or {}).items()
     ]
 
 
-def accuracy_against_latency(record: RunRecord) -> Figure | None:
+def score_against_latency(record: RunRecord) -> Figure | None:
     """Every evaluated architecture at its predicted latency, and at the measured one those that were measured."""
     predicted, limit = _predicted(record), limit_ms(record)
-    trials = [
-        trial for trial in record.trials if trial.accuracy is not None and trial.architecture in predicted
-    ]
-    if not trials:
+    trials = [row for row in record.trials if row.accuracy is not None and row.architecture in predicted]
+    if not trials or limit is None:
         return None
     measured = stage_record(record, "latency").get("measured") or {}
     winner, by = winner_trial(record), searched_by(record)
-    tried = [trial for trial in trials if trial.architecture in measured and trial is not winner]
-    data = [
-        _trials(
-            "evaluated (predicted)",
-            trials,
-            [predicted[trial.architecture] for trial in trials],
-            by,
-            marker={"color": "trial", "size": 6, "opacity": 0.45},
-        )
-    ]
-    front = _front(trials, predicted)
-    data.append(
-        _trials(
-            "Pareto front (predicted)",
-            front,
-            [predicted[trial.architecture] for trial in front],
-            by,
-            mode="lines+markers",
-            line={"color": "front", "width": 2, "shape": "hv"},
-            marker={"color": "front", "size": 7},
-        )
+    points = front_of_points(
+        [score_of(row) for row in trials], [[predicted[row.architecture]] for row in trials]
     )
-    for name, shown, marker in (
-        ("measured", tried, {"color": "limit", "size": 10, "symbol": "x", "line": OUTLINE}),
-        (
-            "winner (measured)",
-            [trial for trial in trials if trial is winner and trial.architecture in measured],
-            {"color": "winner", "size": 18, "symbol": "star", "line": OUTLINE},
-        ),
-    ):
-        if shown:
-            data.append(
-                _trials(
-                    name,
-                    shown,
-                    [measured[trial.architecture]["median_ms"] for trial in shown],
-                    by,
-                    marker=marker,
-                )
-            )
+
+    medians = {architecture: found["median_ms"] for architecture, found in measured.items()}
+
+    def at(name: str, rows: Sequence[TrialRow], ms: Mapping[str, float], **style: Any) -> Figure:
+        x = [round(ms[row.architecture], 6) for row in rows]
+        return trials_scatter(name, rows, x, "%{x:.4~g} ms", by, **style)
+
+    data = [
+        at("evaluated (predicted)", trials, predicted, marker=EVALUATED),
+        at("Pareto front (predicted)", [trials[index] for index in points.indices], predicted, **FRONT_LINE),
+    ]
+    tried = {"color": "limit", "size": 10, "symbol": "x", "line": OUTLINE}
+    for name, is_winner, marker in (("measured", False, tried), ("winner (measured)", True, WINNER)):
+        rows = [row for row in trials if row.architecture in measured and (row is winner) == is_winner]
+        if rows:
+            data.append(at(name, rows, medians, marker=marker))
     layout = layout_of("latency (ms)", by.axis)
-    assert limit is not None, "without a limit there is no section"
     layout["shapes"], layout["annotations"] = [vertical_line(limit)], [line_label(limit, "limit")]
-    return {"id": "accuracy-against-latency", "data": data, "layout": layout}
-
-
-def front_of_limits(record: RunRecord) -> Figure | None:
-    """Stand-alone test accuracy against measured latency, of the winners of several limits and their random networks.
-
-    None for one limit. Random networks whose latency was not kept are left out: a limit is no measurement.
-    """
-    winners = [
-        winner
-        for winner in record.result.get("winners") or []
-        if winner["cost"]["latency_ms"] is not None and winner["accuracy"]["retrained_test"] is not None
-    ]
-    if len(winners) < 2:
-        return None
-    winners.sort(key=lambda winner: winner["cost"]["latency_ms"])
-    baselines = [
-        (winner["max_latency_ms"], ms, accuracy)
-        for winner in winners
-        for ms, accuracy in zip(
-            winner["random_baseline"].get("latency_ms", ()),
-            winner["random_baseline"]["retrained_test"],
-            strict=False,
-        )
-        if accuracy is not None and ms is not None
-    ]
-    data: list[Figure] = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers+text",
-            "name": "winners",
-            "x": [winner["cost"]["latency_ms"] for winner in winners],
-            "y": [round(100 * winner["accuracy"]["retrained_test"], 4) for winner in winners],
-            "text": [f"≤ {winner['max_latency_ms']:g} ms" for winner in winners],
-            "textposition": "top center",
-            "cliponaxis": False,
-            "line": {"color": "winner", "width": 1.5, "dash": "dot"},
-            "marker": {"color": "winner", "size": 16, "symbol": "star", "line": OUTLINE},
-            "hovertemplate": "%{text}<br>%{x:.4~g} ms measured, %{y:.2f} %<extra></extra>",
-        }
-    ]
-    if baselines:
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "random",
-                "x": [ms for _, ms, _ in baselines],
-                "y": [round(100 * accuracy, 4) for _, _, accuracy in baselines],
-                "text": [f"≤ {limit:g} ms" for limit, _, _ in baselines],
-                "marker": {"color": "baseline", "size": 11, "symbol": "diamond", "line": OUTLINE},
-                "hovertemplate": "%{text}<br>%{x:.4~g} ms measured, %{y:.2f} %<extra></extra>",
-            }
-        )
-    layout = layout_of("measured latency (ms)", "stand-alone test accuracy (%)")
-    return {"id": "front-of-limits", "data": data, "layout": layout}
+    return {"id": "score-against-latency", "data": data, "layout": layout}
 
 
 def _predicted(record: RunRecord) -> dict[str, float]:
     values = stage_record(record, "search").get("predicted_ms") or []
-    return {trial.architecture: ms for trial, ms in zip(record.trials, values, strict=False)}
-
-
-def _front(trials: list[TrialRow], predicted: Mapping[str, float]) -> list[TrialRow]:
-    """The trials that are faster than every trial as accurate, by latency."""
-    front: list[TrialRow] = []
-    best = -math.inf
-    for trial in sorted(trials, key=lambda trial: (predicted[trial.architecture], -(trial.accuracy or 0.0))):
-        if trial.accuracy is not None and trial.accuracy > best:
-            front.append(trial)
-            best = trial.accuracy
-    return front
-
-
-def _trials(
-    name: str, trials: list[TrialRow], latencies_ms: list[float], by: Searched, **style: Any
-) -> Figure:
     return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [round(ms, 6) for ms in latencies_ms],
-        "y": [by.shown(trial.accuracy) for trial in trials],
-        "text": [describe_trial(trial) for trial in trials],
-        "hovertemplate": f"%{{x:.4~g}} ms, %{{y:.2f}}{by.unit}<br>%{{text}}<extra>{escape(name)}</extra>",
-        **style,
+        trial.architecture: ms for trial, ms in zip(record.trials, values, strict=False) if ms is not None
     }
 
 
@@ -255,7 +167,7 @@ def _text(record: RunRecord) -> str:
     if winner:
         num = sum(row.name.startswith(("Trial", "Winner")) for row in rows)
         parts.append(
-            f"Of {whole(num)} candidate{'' if num == 1 else 's'} measured, the winner is the most accurate within "
+            f"Of {whole(num)} candidate{'' if num == 1 else 's'} measured, the winner is the best within "
             f"the limit: {milliseconds(winner['median_ms'])} measured (the slowest of its sessions, IQR "
             f"{milliseconds(winner['iqr_ms'])}), {milliseconds(_winner_prediction(record))} predicted."
         )

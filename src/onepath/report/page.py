@@ -10,48 +10,41 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from onepath.display import ShownCost
+from onepath.evidence import sampling_error
 from onepath.record import NetworkRow, RunRecord, atomic_write_text
 from onepath.record.stage_records import reading_records
 from onepath.report import figures, formats
-from onepath.report.cells import Cell, draw_cells
+from onepath.report.cells import draw_cells
 from onepath.report.command import reproduce
 from onepath.report.counts import counts_section
-from onepath.report.drawing import Drawing, draw
+from onepath.report.differentiable import differentiable_figures, differentiable_section
+from onepath.report.drawing import draw
 from onepath.report.findings import (
     baselines,
-    compare,
+    compared,
     is_done,
     limits,
-    num_images,
+    metric_of,
+    num_examples,
     num_scored,
-    rank,
-    sampling_error,
     searched_by,
+    shown_costs,
     stage_record,
     winner_network,
     winner_trial,
 )
 from onepath.report.front import front_section
-from onepath.report.latency import figures_of, latency_section, limit_ms, winner_latency
+from onepath.report.latency import latency_section, limit_ms, winner_latency
 from onepath.report.ranking import ranking_figures, ranking_sections, stored_studies
-from onepath.report.relaxed import relaxed_figures, relaxed_section
-from onepath.report.sentences import cautions, limits_text, ranking_text, retraining_text, verdict
+from onepath.report.sentences import cautions, gain_of, limits_text, ranking_text, retraining_text, words
+from onepath.report.several_limits import limits_section
+from onepath.report.template import scripts, template
 from onepath.report.usage import usage
-from onepath.webpage import plotly_script, policy
+from onepath.verdict import cost_of, ranking
 
 REPORT_NAME = "report.html"
 _STAGES = ("train", "search", "retrain", "export")
-_FILTERS = (
-    "duration",
-    "milliseconds",
-    "percent",
-    "scientific",
-    "share",
-    "short_count",
-    "shortened",
-    "signed_points",
-    "whole",
-)
 _PACKAGES = ("torch", "torchvision", "numpy", "onnx", "onnxruntime")
 
 
@@ -98,75 +91,71 @@ def render(record: RunRecord) -> str:
     return page
 
 
-def scripts() -> dict[str, Any]:
-    """The scripts that draw a page's figures, and the policy that lets these run alone."""
-    texts = [plotly_script(), Path(__file__).with_name("figures.js").read_text(encoding="utf-8")]
-    return {"scripts": texts, "policy": policy(texts)}
-
-
-def template(name: str) -> Any:
-    """One of this room's templates, with the filters of the report."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: formats.ABSENT if value is None else value,
-    )
-    for filter_name in _FILTERS:
-        environment.filters[filter_name] = getattr(formats, filter_name)
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
-    return environment.get_template(name)
-
-
 def content(record: RunRecord) -> dict[str, Any]:
     """Everything that the template shows."""
-    comparison, latency = compare(record), latency_section(record)
-    front, counts = front_section(record), counts_section(record)
-    relaxed = relaxed_section(record)
-    ranking = ranking_sections(stored_studies(record))
+    found, latency, front, counts = (
+        compared(record),
+        latency_section(record),
+        front_section(record),
+        counts_section(record),
+    )
+    differentiable, several = differentiable_section(record), limits_section(record)
+    studies = ranking_sections(stored_studies(record))
     tone = "neutral"
-    if comparison is not None:
-        tone = "good" if comparison.is_better else "bad" if comparison.is_worse else "neutral"
+    if found is not None:
+        tone = "good" if found[0].is_better else "bad" if found[0].is_worse else "neutral"
     trial, network = winner_trial(record), winner_network(record)
-    search = stage_record(record, "search")
+    search, by, metric = stage_record(record, "search"), searched_by(record), metric_of(record)
     size = record.result.get("space_size") or search.get("space_size")
+    costs = shown_costs(record)
+    scatters = [figures.score_against(record, cost) for cost in costs]
+    drawn = [figure for figure in scatters if figure is not None]
+    progress, curves = figures.search_progress(record), figures.training_curves(record)
+    against = figures.searched_against_alone(record)
+    choices, active = search.get("space_choices") or (), search.get("active") or {}
+    first, *further = words(record)
     return {
         "title": f"{record.config.get('space', 'run')} on {_data_name(record)}",
         "subtitle": _subtitle(record),
         "unfinished": [stage for stage in _STAGES if not is_done(record, stage)],
-        "verdict": verdict(record),
+        "verdict": first,
+        "further": further,
         "tone": tone,
         "cards": cards(record),
         "usage": usage(record),
         "files": record.result.get("files") or {},
         "seconds": {stage: record.stages[stage]["seconds"] for stage in _STAGES if stage in record.stages},
         "limits": limits_text(record),
-        "scatter": figures.accuracy_against_macs(record),
-        "progress": figures.search_progress(record),
-        "curves": figures.training_curves(record),
-        "against": figures.inherited_against_alone(record),
+        "metric": metric,
+        "costs": costs,
+        "cost_of": cost_of,
+        "scatters": drawn,
+        "progress": progress,
+        "curves": curves,
+        "against": against,
         "latency": latency,
+        "several": several,
         "front": front,
         "counts": counts,
-        "relaxed": relaxed,
-        "ranking_sections": ranking,
+        "differentiable": differentiable,
+        "ranking_sections": studies,
         "figures": [
-            *_all_figures(record),
-            *_section_figures(front, counts),
-            *relaxed_figures(relaxed),
-            *figures_of(latency),
-            *ranking_figures(ranking),
+            *drawn,
+            *([progress] if progress else ()),
+            *curves,
+            *([against] if against else ()),
+            *([counts["plot"]] if counts else ()),
+            *differentiable_figures(differentiable),
+            *([latency["scatter"]] if latency and latency["scatter"] else ()),
+            *([several["front"]] if several and several["front"] else ()),
+            *ranking_figures(studies),
         ],
-        "drawing": drawing(record),
-        "cells": cells(record),
+        "drawing": draw(choices, active),
+        "cells": draw_cells(choices, active, str(record.config.get("space", ""))),
         "winner": trial.architecture if trial else network.architecture if network else None,
-        "networks": [(_network_name(record, row), row, _gain(row)) for row in record.networks],
-        "searched": searched_by(record),
-        "ranking": ranking_text(rank(record), searched_by(record).name),
+        "networks": [(_network_name(record, row), row, gain_of(metric, row)) for row in record.networks],
+        "searched": by,
+        "ranking": ranking_text(ranking(record.networks), by.name, metric.name),
         "retraining": retraining_text(record),
         "parity": parity(record),
         "num_evaluated": len(record.trials),
@@ -180,50 +169,33 @@ def content(record: RunRecord) -> dict[str, Any]:
 
 
 def cards(record: RunRecord) -> list[Card]:
-    """The winner's accuracy and costs; of the best evaluated architecture while it has not been retrained."""
-    trial, network = winner_trial(record), winner_network(record)
-    found = []
+    """The winner's test metric and costs; of the best evaluated architecture while it has not been retrained."""
+    trial, network, metric = winner_trial(record), winner_network(record), metric_of(record)
+    by, found = searched_by(record), []
+    direction = [] if metric.is_share else [metric.direction]
     if network is not None and network.retrained_test is not None:
-        num = num_images(record, "test")
-        error = sampling_error(network.retrained_test, num)
-        notes = [f"±{formats.points(2 * error)} on {formats.whole(num)} images"] if error else []
-        notes += [] if network.start == "scratch" else [f"from {network.start} weights"]
-        found.append(Card("Test accuracy", formats.percent(network.retrained_test), ", ".join(notes)))
+        num = num_examples(record, "test")
+        error = sampling_error(network.retrained_test, num) if metric.is_share else None
+        notes = [f"±{metric.difference(2 * error)} on {formats.whole(num)} examples"] if error else direction
+        notes = notes + ([] if network.start == "scratch" else [f"from {network.start} weights"])
+        found.append(Card(f"Test {metric.name}", metric.text(network.retrained_test), ", ".join(notes)))
     elif trial is not None and trial.accuracy is not None:
-        num = num_scored(record)
-        note = f"best so far, on {formats.whole(num)} validation images" if num else "best so far"
-        if searched_by(record).is_score:
-            found.append(Card(f"Score {record.config['proxy']}", f"{trial.accuracy:.4g}", "best so far"))
-        else:
-            found.append(Card("Inherited accuracy", formats.percent(trial.accuracy), note))
+        num = None if by.is_score else num_scored(record)
+        note = f"best so far, on {formats.whole(num)} validation examples" if num else "best so far"
+        name = f"Score {by.metric.name}" if by.is_score else f"Inherited {metric.name}"
+        found.append(Card(name, by.metric.text(trial.accuracy), ", ".join([note, *direction])))
     others = [row.retrained_test for row in baselines(record) if row.retrained_test is not None]
     if others:
-        spread = f"range {formats.percent_range(others)}, " if len(others) > 1 else ""
+        spread = f"range {metric.range_text(others)}, " if len(others) > 1 else ""
         note = f"{spread}{len(others)} network{'s' if len(others) > 1 else ''}"
-        found.append(Card("Random baseline", formats.percent(statistics.fmean(others)), note))
-    costs = network or trial
-    if costs is not None and costs.macs is not None:
-        found.append(
-            Card("MACs", formats.short_count(costs.macs), _limit_note(record, "max_macs", costs.macs))
-        )
-    if costs is not None and costs.params is not None:
-        note = _limit_note(record, "max_params", costs.params)
-        found.append(Card("Parameters", formats.short_count(costs.params), note))
-    found += _latency_card(record)
-    return found
-
-
-def drawing(record: RunRecord) -> Drawing | None:
-    """The winner's options, laid out; None before the search has ended."""
-    search = stage_record(record, "search")
-    return draw(search.get("space_choices") or (), search.get("active") or {})
-
-
-def cells(record: RunRecord) -> list[Cell]:
-    """The winner's cells as graphs; none before the search has ended, or where no choice is an edge."""
-    search = stage_record(record, "search")
-    space = str(record.config.get("space", ""))
-    return draw_cells(search.get("space_choices") or (), search.get("active") or {}, space)
+        found.append(Card("Random baseline", metric.text(statistics.fmean(others)), note))
+    shown = network or trial
+    found += [
+        Card(cost.head, cost.text(value), _limit_note(record, cost, value))
+        for cost in (shown_costs(record, [shown]) if shown else ())
+        if (value := cost_of(shown, cost.name)) is not None
+    ]
+    return found + _latency_card(record)
 
 
 def parity(record: RunRecord) -> list[Parity]:
@@ -271,23 +243,9 @@ def _latency_card(record: RunRecord) -> list[Card]:
     return [Card("Latency", formats.milliseconds(median), ", ".join(note for note in notes if note))]
 
 
-def _limit_note(record: RunRecord, name: str, cost: float) -> str:
-    limit = limits(record).get(name)
-    return f"limit {formats.short_count(limit)}" if limit is not None else f"{formats.whole(cost)}, no limit"
-
-
-def _all_figures(record: RunRecord) -> list[figures.Figure]:
-    candidates = (
-        figures.accuracy_against_macs(record),
-        figures.search_progress(record),
-        *figures.training_curves(record),
-        figures.inherited_against_alone(record),
-    )
-    return [figure for figure in candidates if figure is not None]
-
-
-def _section_figures(front: dict[str, Any] | None, counts: dict[str, Any] | None) -> list[figures.Figure]:
-    return [*(front["plots"] if front else ()), *([counts["plot"]] if counts else ())]
+def _limit_note(record: RunRecord, cost: ShownCost, value: float) -> str:
+    limit = limits(record).get(f"max_{cost.name}")
+    return f"limit {cost.text(limit)}" if limit is not None else f"{formats.whole(value)}, no limit"
 
 
 def _network_name(record: RunRecord, row: NetworkRow) -> str:
@@ -295,13 +253,6 @@ def _network_name(record: RunRecord, row: NetworkRow) -> str:
     trainings = [other for other in record.networks if other.role == row.role]
     exported = len(trainings) > 1 and row is winner_network(record)
     return f"{figures.network_title(row)}{' (exported)' if exported else ''}"
-
-
-def _gain(row: NetworkRow) -> float | None:
-    """Validation accuracy of the network's own training minus the inherited one."""
-    if row.retrained_validation is None or row.inherited_validation is None:
-        return None
-    return row.retrained_validation - row.inherited_validation
 
 
 def _data_name(record: RunRecord) -> str:
@@ -316,13 +267,15 @@ def _subtitle(record: RunRecord) -> list[str]:
         facts.append(f"{data['classes']} classes")
     if data.get("input_shape"):
         facts.append(f"inputs {'×'.join(map(str, data['input_shape']))}")
-    images = [
+    sizes = [
         f"{formats.whole(num)} {split}"
         for split in ("train", "validation", "test")
         if (num := data.get(split))
     ]
-    if images:
-        facts.append(f"{' / '.join(images)} images")
+    if sizes:
+        facts.append(f"{' / '.join(sizes)} examples")
+    metric = metric_of(record)
+    facts += [] if metric.is_share else [f"{metric.name}, {metric.direction}"]
     facts += [f"method {record.config['method']}"] if record.config.get("method") else []
     facts += [f"seed {record.config['seed']}"] if record.config.get("seed") is not None else []
     return facts

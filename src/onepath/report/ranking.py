@@ -11,7 +11,8 @@ from typing import Any
 from onepath.record import RunRecord
 from onepath.record.atomic import damaged_error, file_digest
 from onepath.record.directory import RANKING, read_json
-from onepath.report.figures import OUTLINE, Figure, layout_of
+from onepath.report.figures import WINNER, Figure, layout_of, scatter
+from onepath.report.template import scripts, template
 
 _MOST_HEAT_MAPS = 24
 _ABSENT = "–"
@@ -48,8 +49,6 @@ class Study:
 
 def ranking_page(studies: Sequence[Study]) -> str:
     """The studies as one HTML file that loads nothing."""
-    from onepath.report.page import scripts, template
-
     sections = ranking_sections(studies)
     page: str = template("ranking.html.jinja").render(
         title=studies[0].title if studies else "Rank evidence",
@@ -165,26 +164,14 @@ def _scatters(study: Study, number: int) -> list[Figure]:
         data = []
         for label, members, marker in (
             ("networks", study.networks, {"color": "trial", "size": 7, "opacity": 0.55}),
-            (
-                "chosen by the search",
-                study.chosen,
-                {"color": "winner", "size": 16, "symbol": "star", "line": OUTLINE},
-            ),
+            ("chosen by the search", study.chosen, WINNER),
         ):
             shown = [row for row in members if row.get(name) is not None]
             if shown:
-                data.append(
-                    {
-                        "type": "scatter",
-                        "mode": "markers",
-                        "name": label,
-                        "x": [row[name] for row in shown],
-                        "y": [row["truth"] for row in shown],
-                        "text": [escape(str(row["architecture"])) for row in shown],
-                        "marker": marker,
-                        "hovertemplate": "%{x:.5~g}<br>%{y:.5~g}<br>%{text}<extra></extra>",
-                    }
-                )
+                x, y = [row[name] for row in shown], [row["truth"] for row in shown]
+                texts = [escape(str(row["architecture"])) for row in shown]
+                hover = "%{x:.5~g}<br>%{y:.5~g}<br>%{text}"
+                data.append(scatter(label, x, y, hover, text=texts, marker=marker))
         tau = with_interval(study.evidence["scores"][name]["kendall_tau"])
         layout = layout_of(title, study.truth) | {"showlegend": len(data) > 1}
         heading = f"{title}: tau-b {tau}"

@@ -1,4 +1,7 @@
-"""What the report says in words: the verdict, what the rank correlation can tell, and what to be careful about."""
+"""What the report says in words: the verdict, what the rank correlation can tell, and what to be careful about.
+
+`words` is also what the console says at the end of a run, and what `result.json` keeps.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,32 @@ import math
 import statistics
 from typing import NamedTuple
 
-from onepath.record import RunRecord, TrialRow
+from onepath.display import Metric, shown_cost
+from onepath.evidence import sampling_error, smallest_as_good
+from onepath.record import NetworkRow, RunRecord
 from onepath.report.findings import (
-    Comparison,
-    Ranking,
     baselines,
-    compare,
+    compared,
+    front_costs,
     is_done,
     limits,
-    num_images,
+    metric_of,
+    num_examples,
     num_scored,
-    rank,
-    sampling_error,
     searched_by,
+    shown_costs,
     stage_record,
+    ties_of,
     winner_network,
     winner_trial,
 )
-from onepath.report.formats import percent, percent_range, points, scientific, short_count, whole
+from onepath.report.formats import scientific, share, whole
+from onepath.verdict import FEWEST_TOLD, Ranking, ranking
 
 # Outputs are logits around 1 to 10; float32 rounding through a network stays well under this.
 _LARGE_PARITY_ERROR = 1e-3
-_FEW_IMAGES = 2000
-_FEW_NETWORKS = 10
+_FEW_EXAMPLES = 2000
 _SIGNIFICANT = 0.05
-_LIMIT_NAMES = {"max_macs": "MACs (the dashed line)", "max_params": "parameters", "max_layers": "layers"}
-_UNITS = {"max_latency_ms": "ms of latency"}
 
 
 class Caution(NamedTuple):
@@ -41,56 +44,88 @@ class Caution(NamedTuple):
     text: str
 
 
+def words(record: RunRecord) -> list[str]:
+    """The verdict on a run, a sentence or two each: against random networks, what was gained, what proves nothing."""
+    found = [verdict(record), gain_text(record)]
+    rank = ranking(record.networks)
+    if rank.num >= 2 and rank.proves_nothing:
+        found.append(
+            f"A rank correlation over {rank.num} networks proves nothing: it takes {FEWEST_TOLD} or more to tell "
+            f"whether {searched_by(record).name} ranks as training alone does."
+        )
+    return [sentence for sentence in found if sentence]
+
+
 def verdict(record: RunRecord) -> str:
     """Whether the search found more than chance would, in one sentence."""
-    comparison = compare(record)
-    if comparison is not None:
-        return _compared(comparison)
-    if winner_network(record) is None:
-        if is_done(record, "search"):
-            return "The winner has not been retrained yet, so there is no verdict on the search."
-        return "The search has not finished, so there is no verdict on it."
-    if baselines(record):
-        return "The baseline's training has not finished, so there is no verdict on the search."
-    return "No random baseline was trained, so nothing shows whether the search did better than chance."
-
-
-def _compared(comparison: Comparison) -> str:
-    num, difference = len(comparison.baseline), comparison.difference
-    accuracies = percent_range(list(comparison.baseline))
+    found = compared(record)
+    if found is None:
+        if winner_network(record) is None:
+            if is_done(record, "search"):
+                return "The winner has not been retrained yet, so there is no verdict on the search."
+            return "The search has not finished, so there is no verdict on it."
+        if baselines(record):
+            return "The baseline's training has not finished, so there is no verdict on the search."
+        return "No random baseline was trained, so nothing shows whether the search did better than chance."
+    comparison, network = found
+    metric, num = metric_of(record), len(comparison.baseline)
+    tested = [row.retrained_test for row in baselines(record) if row.retrained_test is not None]
     others = (
-        f"the mean of {num} random architectures with equal budget (range {accuracies})"
+        f"the mean of {num} random architectures with equal budget (range {metric.range_text(tested)})"
         if num > 1
-        else f"one random architecture with equal budget ({accuracies})"
+        else f"one random architecture with equal budget ({metric.range_text(tested)})"
     )
-    winner = _winner_title(comparison)
-    if float(points(difference).split()[0]) == 0:
+    # Which of the winner's trainings is compared, where it is not the one at the top of the page.
+    is_handed_over = network is winner_network(record)
+    start = "scratch" if network.start == "scratch" else f"{network.start} weights"
+    winner = "The winner" if is_handed_over else f"The winner trained from {start}"
+    difference = metric.difference(comparison.difference)
+    if float(difference.split()[0]) == 0:
         head = f"{winner} is no better and no worse than {others}"
+    elif metric.is_share:
+        head = f"{winner} is {difference} {'above' if comparison.difference > 0 else 'below'} {others}"
     else:
-        head = f"{winner} is {points(difference)} {'above' if difference > 0 else 'below'} {others}"
+        better = "better" if comparison.difference > 0 else "worse"
+        head = f"{winner}'s {metric.name} is {better} by {difference} than {others}"
     if comparison.noise is None:
         return f"{head}; too little was measured to tell that from noise."
-    noise = f"noise of ±{points(comparison.noise)}"
+    noise = f"noise of ±{metric.difference(comparison.noise)}"
     if comparison.is_better:
         return f"{head}: more than the {noise}."
     if comparison.is_worse:
         return f"{head}: worse than random by more than the {noise}."
-    return f"{head}: not better than random beyond the {noise}."
+    return f"{head}: not told apart from random within the {noise}."
 
 
-def _winner_title(comparison: Comparison) -> str:
-    """Says which of the winner's two trainings is compared, where it is not the one at the top of the page."""
-    if comparison.is_handed_over:
-        return "The winner"
-    return f"The winner trained from {'scratch' if comparison.start == 'scratch' else 'inherited weights'}"
+def gain_text(record: RunRecord) -> str:
+    """How small a network still reaches the best score; "" before the search has ended, or where it has no unit."""
+    by, costs = searched_by(record), shown_costs(record, record.trials)
+    if by.is_score or not costs or not is_done(record, "search"):
+        return ""
+    limited = [cost for cost in costs if f"max_{cost.name}" in limits(record)]
+    cost = (limited or costs)[0]
+    num = num_scored(record)
+    gain = smallest_as_good(record.trials, cost.name, num if by.metric.is_share else None)
+    if gain is None:
+        return ""
+    within = f" within its uncertainty ({by.metric.text(gain.lowest)} or more, on {whole(num)} validation examples),"
+    reach = f"reaches the best {by.name}, {by.metric.text(gain.best)}"
+    if gain.cost >= gain.of_best:
+        return f"No network smaller than trial {gain.number}, with {cost.named(gain.cost)}, {reach}."
+    return (
+        f"The smallest network on the front that {reach},{within if gain.lowest < gain.best else ''} is trial "
+        f"{gain.number} with {by.metric.text(gain.score)} and {cost.named(gain.cost)}: "
+        f"{share(gain.cost / gain.of_best)} of the {cost.text(gain.of_best)} of the best one."
+    )
 
 
-def ranking_text(ranking: Ranking, by: str = "inherited accuracy") -> str:
+def ranking_text(ranking: Ranking, by: str, metric: str) -> str:
     """What the rank correlation with this many networks tells, and what it cannot.
 
     Args:
         ranking: of the run.
-        by: what the search ranked by.
+        by: what the search ranked by, "inherited accuracy".
+        metric: its name, "accuracy".
     """
     if ranking.num < 2:
         return (
@@ -100,17 +135,18 @@ def ranking_text(ranking: Ranking, by: str = "inherited accuracy") -> str:
         )
     if ranking.kendall_tau is None or ranking.chance is None:
         return (
-            f"The {ranking.num} networks trained from scratch tie in one of the two "
-            f"{'accuracies' if by == 'inherited accuracy' else 'figures'}, so no rank correlation can be computed."
+            f"The {ranking.num} networks trained from scratch tie in one of the two figures, so no rank correlation "
+            "can be computed."
         )
     text = (
-        f"Over {ranking.num} networks trained from scratch, {by} orders stand-alone accuracy with "
+        f"Over {ranking.num} networks trained from scratch, {by} orders stand-alone {metric} with "
         f"Kendall's tau {_signed(ranking.kendall_tau)} (Spearman's rho {_signed(ranking.spearman or 0.0)}; 1 is the "
-        f"same order, 0 no relation). A random order does at least as well in {percent(ranking.chance)} of cases: "
+        f"same order, 0 no relation). A random order does at least as well in {share(round(ranking.chance, 3))} of "
+        "cases: "
         f"{'too often to conclude that' if ranking.chance > _SIGNIFICANT else 'a sign that'} the ranking holds."
     )
-    if ranking.num < _FEW_NETWORKS:
-        perfect = percent(1 / math.factorial(ranking.num))
+    if ranking.proves_nothing:
+        perfect = share(round(1 / math.factorial(ranking.num), 3))
         text += (
             f" With {ranking.num} networks even the perfect order arises by chance in {perfect} of cases, and a good "
             "ranking cannot be told from a fair one."
@@ -120,42 +156,42 @@ def ranking_text(ranking: Ranking, by: str = "inherited accuracy") -> str:
 
 def retraining_text(record: RunRecord) -> str:
     """What training on its own changes, and whether the start of the winner's weights matters."""
-    by = searched_by(record)
+    by, metric = searched_by(record), metric_of(record)
     if by.is_score:
-        return f"{by.name[0].upper()}{by.name[1:]} is no accuracy: it has no unit, and only its order means anything."
-    gains = [
-        row.retrained_validation - row.inherited_validation
-        for row in record.networks
-        if row.retrained_validation is not None and row.inherited_validation is not None
-    ]
+        name = f"{by.name[0].upper()}{by.name[1:]}"
+        return f"{name} is no {metric.name}: it has no unit, and only its order means anything."
+    gains = [gain for row in record.networks if (gain := gain_of(metric, row)) is not None]
     if not gains:
-        return (
-            "Inherited and retrained accuracies were not both measured, so the gain of retraining is unknown."
-        )
+        return f"Inherited and retrained {metric.name} were not both measured, so the gain of retraining is unknown."
     mean = statistics.fmean(gains)
     text = (
-        f"Training a network on its own {'raises' if mean >= 0 else 'lowers'} its validation accuracy by "
-        f"{points(mean)} on average over what it inherits from the supernet."
+        f"Training a network on its own {'improves' if mean >= 0 else 'worsens'} its validation {metric.name} by "
+        f"{metric.difference(mean)} on average over what it inherits from the supernet."
     )
     tests = {row.start: row.retrained_test for row in record.networks if row.role == "winner"}
-    scratch, inherited = tests.get("scratch"), tests.get("inherited")
+    scratch, inherited = tests.pop("scratch", None), next(iter(tests.values()), None)
     if scratch is None or inherited is None:
         return text
-    better = "above" if scratch >= inherited else "below"
+    difference = metric.goodness(scratch) - metric.goodness(inherited)
     return (
-        f"{text} The winner trained from scratch ends {points(scratch - inherited)} {better} the one that began with "
-        "inherited weights, on the test set."
+        f"{text} The winner trained from scratch ends {metric.difference(difference)} "
+        f"{'better' if difference >= 0 else 'worse'} than the one that began with inherited weights, on the test set."
     )
+
+
+def gain_of(metric: Metric, row: NetworkRow) -> float | None:
+    """What a network's own training gained on the validation split, in units of the metric."""
+    if row.retrained_validation is None or row.inherited_validation is None:
+        return None
+    return metric.goodness(row.retrained_validation) - metric.goodness(row.inherited_validation)
 
 
 def limits_text(record: RunRecord) -> str:
     """The limits under which the search went on."""
-    found = [
-        f"{short_count(value)} {_LIMIT_NAMES[name]}"
-        if name in _LIMIT_NAMES
-        else f"{value:g} {_UNITS.get(name, name)}"
-        for name, value in limits(record).items()
-    ]
+    found = []
+    for name, value in limits(record).items():
+        cost = shown_cost(name.removeprefix("max_"))
+        found.append(f"{value:g} ms of latency" if cost.unit == "ms" else cost.named(value))
     return f"The limit was {' and '.join(found)}." if found else "No limit was set."
 
 
@@ -167,24 +203,23 @@ def cautions(record: RunRecord) -> list[Caution]:
         *_search_cautions(record),
         *_data_cautions(record),
     ]
-    ranking = rank(record)
-    if 2 <= ranking.num < _FEW_NETWORKS:
-        found.append(
-            Caution(
-                "Few networks", f"The rank correlation rests on {ranking.num} networks trained from scratch."
-            )
-        )
+    rank = ranking(record.networks)
+    if rank.num >= 2 and rank.proves_nothing:
+        text = f"The rank correlation rests on {rank.num} networks trained from scratch, and proves nothing."
+        found.append(Caution("Few networks", text))
     return found
 
 
 def _baseline_cautions(record: RunRecord) -> list[Caution]:
-    comparison = compare(record)
-    if comparison is None or max(comparison.baseline) <= comparison.winner:
+    found, metric = compared(record), metric_of(record)
+    tested = [row.retrained_test for row in baselines(record) if row.retrained_test is not None]
+    if found is None or max(found[0].baseline) <= found[0].winner:
         return []
-    num = sum(accuracy > comparison.winner for accuracy in comparison.baseline)
+    winner = found[1].retrained_test or 0.0
     text = (
-        f"{num} of {len(comparison.baseline)} random architectures, the best with {percent(max(comparison.baseline))}, "
-        f"reached more than the {percent(comparison.winner)} on the test set of the winner trained alike."
+        f"{sum(score > winner for score in tested)} of {len(tested)} random architectures, the best with "
+        f"{metric.text(max(tested))}, did better than the {metric.text(winner)} on the test set of the winner trained "
+        "alike."
     )
     return [Caution("A random architecture is better", text)]
 
@@ -203,48 +238,42 @@ def _export_cautions(record: RunRecord) -> list[Caution]:
 
 
 def _search_cautions(record: RunRecord) -> list[Caution]:
-    found = []
-    winner = winner_trial(record)
+    found: list[Caution] = []
+    winner, by, metric = winner_trial(record), searched_by(record), metric_of(record)
     if winner is None or winner.accuracy is None:
-        return []
-    ties = _num_ties(record.trials, winner)
+        return found
+    ties = sum(trial.accuracy == winner.accuracy for trial in record.trials) - 1
     if ties:
         were = "architecture has" if ties == 1 else "architectures have"
-        decided = "the lower loss decided"
-        if (stage_record(record, "search").get("front") or {}).get("decides_ties"):
-            decided = "fewer MACs and parameters decided, and among what these leave the lower loss"
-        by = searched_by(record)
+        decided = "the first one decided" if by.is_score else "the lower loss decided"
+        if ties_of(record) == "front" and not by.is_score:
+            costs = " and ".join(cost.title for cost in front_costs(record))
+            decided = f"fewer {costs} decided, and among what these leave the lower loss"
         what = "score" if by.is_score else by.name
-        decided = "the first one decided" if by.is_score else decided
         text = f"{whole(ties)} other {were} exactly the {what} of the best one; {decided}."
         found.append(Caution("Ties at the top", text))
     lost = sum(trial.accuracy is None for trial in record.trials)
-    if searched_by(record).is_score:
+    if by.is_score:
         return found + _score_cautions(record, lost)
     if lost:
-        text = (
-            f"{whole(lost)} of {whole(len(record.trials))} evaluated architectures gave no finite accuracy."
-        )
+        text = f"{whole(lost)} of {whole(len(record.trials))} evaluated architectures gave no finite {metric.name}."
         found.append(Caution("Failed evaluations", text))
     classes = stage_record(record, "data").get("classes") or (record.result.get("data") or {}).get("classes")
-    if classes and winner.accuracy < min(2 / classes, 1 / classes + 0.1):
+    if classes and metric.name == "accuracy" and winner.accuracy < min(2 / classes, 1 / classes + 0.1):
         text = (
-            f"The best inherited accuracy, {percent(winner.accuracy)}, is near the {percent(1 / classes)} of guessing "
+            f"The best {by.name}, {metric.text(winner.accuracy)}, is near the {metric.text(1 / classes)} of guessing "
             f"among {classes} classes: the supernet has hardly been trained, and its ranking says little."
         )
         found.append(Caution("The supernet is hardly trained", text))
-    found.append(
-        Caution(
-            "The best of many",
-            f"The inherited accuracy shown is the highest of {whole(len(record.trials))} measured on the same "
-            "validation images, so it is an optimistic figure; trust the test accuracy.",
-        )
+    text = (
+        f"The {by.name} shown is the best of {whole(len(record.trials))} measured on the same validation examples, so "
+        f"it is an optimistic figure; trust the test {metric.name}."
     )
-    return found
+    return [*found, Caution("The best of many", text)]
 
 
 def _score_cautions(record: RunRecord, num_degenerate: int) -> list[Caution]:
-    by, found = searched_by(record), []
+    by, metric, found = searched_by(record), metric_of(record), []
     if num_degenerate:
         text = (
             f"{by.name} could tell nothing about {whole(num_degenerate)} of {whole(len(record.trials))} networks, "
@@ -252,42 +281,34 @@ def _score_cautions(record: RunRecord, num_degenerate: int) -> list[Caution]:
         )
         found.append(Caution("Degenerate networks", text[0].upper() + text[1:]))
     text = (
-        f"No network was trained in the search: {by.name} stands for no measured accuracy. Whether the winner is good "
-        "is shown by its test accuracy beside that of random architectures alone."
+        f"No network was trained in the search: {by.name} stands for no measured {metric.name}. Whether the winner is "
+        f"good is shown by its test {metric.name} beside that of random architectures alone."
     )
-    return [*found, Caution("A score is not an accuracy", text)]
-
-
-def _num_ties(trials: list[TrialRow], winner: TrialRow) -> int:
-    return sum(trial.accuracy == winner.accuracy for trial in trials) - 1
+    return [*found, Caution("A score is no measurement", text)]
 
 
 def _data_cautions(record: RunRecord) -> list[Caution]:
-    found = []
-    for split, num, accuracy in (
-        ("validation", num_scored(record), _search_accuracy(record)),
-        ("test", num_images(record, "test"), _test_accuracy(record)),
+    found, metric = [], metric_of(record)
+    winner = winner_trial(record)
+    tested = [row.retrained_test for row in record.networks if row.retrained_test is not None]
+    for split, num, score in (
+        (
+            "validation",
+            num_scored(record),
+            None if searched_by(record).is_score or not winner else winner.accuracy,
+        ),
+        ("test", num_examples(record, "test"), statistics.fmean(tested) if tested else None),
     ):
-        error = sampling_error(accuracy, num)
-        if num and error is not None and num < _FEW_IMAGES:
+        error = sampling_error(score, num) if metric.is_share else None
+        if num and error is not None and num < _FEW_EXAMPLES:
             text = (
-                f"{whole(num)} images: one is worth {points(1 / num, 2)}, and an accuracy of {percent(accuracy)} "
-                f"measured on them has a sampling error of about ±{points(2 * error)}."
+                f"{whole(num)} examples: one is worth {metric.difference(1 / num, 2)}, and {metric.name} of "
+                f"{metric.text(score)} measured on them has a sampling error of about ±{metric.difference(2 * error)}."
             )
-            found.append(Caution(f"Few {split} images", text))
+            found.append(Caution(f"Few {split} examples", text))
     notes = map(str, stage_record(record, "data").get("notes") or ())
     found += [Caution("About the data", note[:1].upper() + note[1:]) for note in notes]
     return found
-
-
-def _search_accuracy(record: RunRecord) -> float | None:
-    winner = winner_trial(record)
-    return winner.accuracy if winner and not searched_by(record).is_score else None
-
-
-def _test_accuracy(record: RunRecord) -> float | None:
-    tested = [row.retrained_test for row in record.networks if row.retrained_test is not None]
-    return statistics.fmean(tested) if tested else None
 
 
 def _signed(value: float) -> str:

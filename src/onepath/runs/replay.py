@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from onepath.errors import RunDirectoryError
 from onepath.estimate import AnticipatingEstimator, Estimate, architecture_of
 from onepath.record import TrialRow
+from onepath.verdict import loss_of, score_of
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimator
@@ -68,7 +68,7 @@ class Replay:
         row = self._by_architecture.get(str(architecture))
         if row is not None:
             num = self._run.facts["validation"]
-            return Estimate(finite_score(row), finite_loss(row), row.seconds, num)
+            return Estimate(score_of(row), loss_of(row), row.seconds, num)
         if self._num < len(self._stored):
             raise self._mismatch()
         # Before the evaluation: the tables of costs take seconds, and a kill in them would lose what was evaluated.
@@ -126,18 +126,5 @@ class Replay:
 
 def searched_by(run: Run) -> str:
     """What the scores of the search are: the metric of the data, or the name of a score without training."""
-    metric = run.facts.get("metric", "accuracy")
-    name: str = getattr(run.config.options, "proxy", None) or (
-        metric if isinstance(metric, str) else metric["name"]
-    )
+    name: str = getattr(run.config.options, "proxy", None) or run.metric_name
     return name
-
-
-def finite_score(row: TrialRow) -> float:
-    """The stored score; minus infinity where it was not finite."""
-    return row.accuracy if row.accuracy is not None and math.isfinite(row.accuracy) else -math.inf
-
-
-def finite_loss(row: TrialRow) -> float:
-    """The stored loss; infinity where it was not finite."""
-    return row.loss if row.loss is not None and math.isfinite(row.loss) else math.inf

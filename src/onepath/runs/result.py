@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from onepath import __version__
 from onepath.cost import COSTS
+from onepath.display import Metric
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.methods import METHODS
-from onepath.rank_correlation import rank_correlation
 from onepath.record import NetworkRow, RunRecord, TrialRow, load_tensors
 from onepath.record.atomic import damaged_error
 from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
@@ -23,6 +23,8 @@ from onepath.runs.fronts import front_result
 from onepath.runs.latencies import MEASURED
 from onepath.runs.limit_folders import winners
 from onepath.runs.opened import Run
+from onepath.runs.shown_result import costs_result, metric_result, result_html, result_text
+from onepath.verdict import ranking
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +34,17 @@ if TYPE_CHECKING:
     from onepath.space import Architecture
 
 
-@dataclass(frozen=True)
+class Trials(tuple[TrialRow, ...]):
+    """The trials of a run; called, they are themselves."""
+
+    __slots__ = ()
+
+    def __call__(self) -> Trials:
+        """The same trials."""
+        return self
+
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """A run directory as Python sees it, finished or not; what takes time is read when it is asked for.
 
@@ -52,13 +64,23 @@ class Result:
         """Every option of the run, by name."""
         return self._record.config
 
+    def __str__(self) -> str:
+        """The run in one screen: the network found, its costs and metric, the baseline, the verdict."""
+        return result_text(self.path, self.result)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """As `str`, as a table with a link to the report, for notebooks."""
+        return result_html(self.path, self.result)
+
     @property
-    def trials(self) -> tuple[TrialRow, ...]:
-        """Every evaluated architecture with its accuracy, loss and costs, in the order of evaluation.
+    def trials(self) -> Trials:
+        """Every evaluated architecture with its score, loss and costs, in the order of evaluation; `trials()` too.
 
         `supernet().space.parse(trial.architecture)` is the architecture itself.
         """
-        return tuple(self._record.trials)
+        return Trials(self._record.trials)
 
     @property
     def preprocessing(self) -> Preprocessing | None:
@@ -180,6 +202,8 @@ def make_result(run: Run) -> dict[str, Any]:
 
 
 def _result(run: Run) -> dict[str, Any]:
+    from onepath.report.sentences import words
+
     store, config = run.directory.store, run.config
     stages, trials, networks = store.stages(), store.trials(), store.networks()
     exported = store.stage("export").record
@@ -190,14 +214,14 @@ def _result(run: Run) -> dict[str, Any]:
     facts = run.facts
     seconds = {name: stages[name].seconds for name in ("train", "search", "retrain")}
     has = {name: (run.directory.path / name).is_file() for name in (ONNX, PROGRAM, WEIGHTS)}
-    result = {
+    result: dict[str, Any] = {
         "onepath": __version__,
         "space": config.space,
         "method": config.method,
         "seed": config.seed,
         "data": {
             **{key: facts[key] for key in ("name", "train", "validation", "test", "classes", "input_shape")},
-            "metric": facts["metric"] if isinstance(facts["metric"], str) else facts["metric"]["name"],
+            "metric": Metric.of(facts.get("metric")).name,
         },
         "constraints": {
             **{f"max_{name}": config.limit(f"max_{name}") for name in COSTS},
@@ -221,7 +245,7 @@ def _result(run: Run) -> dict[str, Any]:
             "retrained_test": [row.retrained_test for row in baseline],
             **_baseline_latencies(run, baseline),
         },
-        "ranking": ranking(networks),
+        "ranking": ranking(networks).document(),
         "search": {"evaluated": len(trials), "seconds": stages["search"].seconds},
         "seconds": {
             **seconds,
@@ -239,6 +263,13 @@ def _result(run: Run) -> dict[str, Any]:
     front = front_result(stages["search"].record, trials)
     score = stages["search"].record.get("score")
     score = None if score is None else {**score, "value": searched.accuracy}
+    metric = Metric.of(facts.get("metric"))
+    result |= {
+        "metric": metric_result(metric, searched, winner, is_score=score is not None),
+        "costs": costs_result([winner, searched], result["cost"]["latency_ms"] if config.limit_ms else None),
+        "finish": exported["start"],
+        "verdict": words(RunRecord.load(run.directory.path)),
+    }
     return {**result, "winners": winners(run, result), "front": front, "score": score}
 
 
@@ -277,20 +308,3 @@ def _baseline_latencies(run: Run, baseline: list[NetworkRow]) -> dict[str, list[
         return {}
     measured = run.directory.store.stage(MEASURED).record["measured"]
     return {"latency_ms": [measured[row.architecture]["median_ms"] for row in baseline]}
-
-
-def ranking(networks: list[NetworkRow]) -> dict[str, Any]:
-    """How inherited accuracy, or the score searched by, ranks the networks against their stand-alone test accuracy.
-
-    Of those trained from scratch.
-
-    Kendall's tau-b and Spearman's rho, in [-1, 1]; None for fewer than two networks or where all are equal on one
-    side.
-    """
-    pairs = [
-        (row.inherited_validation, row.retrained_test)
-        for row in networks
-        if row.start == "scratch" and row.inherited_validation is not None and row.retrained_test is not None
-    ]
-    inherited, alone = zip(*pairs, strict=True) if pairs else ((), ())
-    return {"num": len(pairs), **rank_correlation(inherited, alone, fewest=2)._asdict()}

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
 from onepath.record import TrialRow
-from onepath.runs.fronts import front_record, ordered
+from onepath.runs.fronts import front_record
 from onepath.runs.measuring import choose_within
 from onepath.runs.opened import Run
 from onepath.runs.replay import Replay, searched_by
 from onepath.runs.run_job import RunJob
+from onepath.verdict import Ties, ordered
 
 if TYPE_CHECKING:
     from onepath.space import Architecture
@@ -32,7 +33,7 @@ def search_stage(run: Run) -> None:
             one = job.at(step, screen_ms, replay)
             asked = method.search(one, trained)
             one.search(asked)
-            return ordered(run, replay.told(), asked.ties)
+            return ordered(replay.told(), asked.ties)
 
         screen_ms = None
         if run.config.limit_ms is None:
@@ -82,7 +83,7 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
         "active": winner.options,
         "limit": run.limits,
         # A score has no scale on which a front's hypervolume could be measured.
-        "front": None if by_score else front_record(run, trials),
+        "front": None if by_score else front_record(trials, run.limits, ties_of(run)),
         "score": score_record(run, trials) if by_score else None,
         "num_random_legal": sum(trial.origin == "random" for trial in trials),
     }
@@ -90,6 +91,12 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
         record["screen_ms"] = screen_ms
         record["predicted_ms"] = run.latencies.predicted(space.parse(trial.architecture) for trial in trials)
     return record
+
+
+def ties_of(run: Run) -> Ties:
+    """What decides between equally good trials."""
+    found: Ties = getattr(run.config.options, "ties", "loss")
+    return found
 
 
 def score_record(run: Run, trials: Sequence[TrialRow]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from onepath.pareto import hypervolume, pareto_front
 from onepath.search.algorithm import Algorithm, Proposal, Score
 from onepath.search.driver import Draw, Evaluated, SearchAlgorithm, run_search
 from onepath.search.evolution import Evolution
 from onepath.search.feasible import Constraint, FeasibleSet, Limit
 from onepath.search.mutation_evolution import MutationEvolution
 from onepath.search.nsga2 import NSGA2
-from onepath.search.pareto import hypervolume, pareto_front
 from onepath.search.prefilter import Prefilter
 from onepath.search.random_search import RandomSearch
 from onepath.search.regularized_evolution import RegularizedEvolution

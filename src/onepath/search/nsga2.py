@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from onepath.errors import ConfigurationError
 from onepath.most import GENERATIONS, POPULATION, check_most
+from onepath.pareto import nondomination_ranks
 from onepath.search.algorithm import Score, rank
 from onepath.search.driver import Draw, Evaluated, SearchAlgorithm, generations_of
 from onepath.search.feasible import Costs, Matrix
-from onepath.search.pareto import nondomination_ranks
 from onepath.space import Architecture, SearchSpace
 
 Floats = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import Any
 
 from onepath.record import RunRecord
 from onepath.report.drawing import option_hues
-from onepath.report.figures import Figure, layout_of, line_label, vertical_line
+from onepath.report.figures import Figure, layout_of, line_label, scatter, vertical_line
 from onepath.report.findings import stage_record
 from onepath.report.formats import shortened, whole
 
@@ -20,7 +20,7 @@ _ROW_PIXELS, _AROUND_PIXELS = 19, 110
 _Point = Mapping[str, Any]
 
 
-def relaxed_section(record: RunRecord) -> dict[str, Any] | None:
+def differentiable_section(record: RunRecord) -> dict[str, Any] | None:
     """Sentences and diagrams; None where the logits of no choice have been trained for an epoch."""
     architecture = stage_record(record, "train").get("architecture") or {}
     points: Sequence[_Point] = architecture.get("points") or ()
@@ -55,7 +55,7 @@ def relaxed_section(record: RunRecord) -> dict[str, Any] | None:
     }
 
 
-def relaxed_figures(section: Mapping[str, Any] | None) -> list[Figure]:
+def differentiable_figures(section: Mapping[str, Any] | None) -> list[Figure]:
     """The diagrams of a section."""
     return [] if section is None else [*section["signals"], *section["weights"]]
 
@@ -146,16 +146,10 @@ def _signals(architecture: Mapping[str, Any], points: Sequence[_Point]) -> list[
 
 def _series(name: str, points: Sequence[_Point], value: Any, colour: str) -> Figure:
     values = [value(point) for point in points]
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": name,
-        "x": [point["epoch"] for point in points],
-        "y": [None if number is None else round(number, 6) for number in values],
-        "line": {"color": colour, "width": 2.2},
-        "marker": {"color": colour, "size": 5},
-        "hovertemplate": f"epoch %{{x}}: %{{y:.4~g}}<extra>{name}</extra>",
-    }
+    y = [None if number is None else round(number, 6) for number in values]
+    line = scatter(name, [point["epoch"] for point in points], y, "", mode="lines+markers")
+    style = {"line": {"color": colour, "width": 2.2}, "marker": {"color": colour, "size": 5}}
+    return line | style | {"hovertemplate": f"epoch %{{x}}: %{{y:.4~g}}<extra>{name}</extra>"}
 
 
 def _signal(
@@ -198,16 +192,12 @@ def _lines(
 ) -> Figure:
     """The probability of every candidate of one choice, by epoch."""
     data = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": escape(name),
-            "x": [point["epoch"] for point in points],
-            "y": [point["weights"][choice][place] for point in points],
-            "line": {"color": f"hsl({hues[name]}, 65%, 50%)", "width": 2},
-            "marker": {"color": f"hsl({hues[name]}, 65%, 50%)", "size": 4},
-            "hovertemplate": f"epoch %{{x}}: %{{y:.3f}}<extra>{escape(name)}</extra>",
-        }
+        _series(
+            escape(name),
+            points,
+            lambda p, place=place: p["weights"][choice][place],
+            f"hsl({hues[name]}, 65%, 50%)",
+        )
         for place, name in enumerate(candidates)
     ]
     layout = layout_of("epoch", "probability") | {"showlegend": False}

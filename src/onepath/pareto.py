@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +100,61 @@ def hypervolume(
         return math.ldexp(volume, int(exponents.sum()) + len(exponents))
     except OverflowError:
         return math.inf
+
+
+@dataclass(frozen=True)
+class FrontOfPoints:
+    """The front of scores against costs.
+
+    Attributes:
+        indices: of the points on it, by rising costs, the first cost first.
+        costs: (indices, costs), theirs.
+        hypervolume: share of the box between the reference (score 0, the given costs) and the ideal (score 1, cost 0)
+            that the front dominates; higher is better, compare only with an equal reference.
+    """
+
+    indices: tuple[int, ...]
+    costs: npt.NDArray[np.float64]
+    hypervolume: float
+
+
+def front_of_points(
+    scores: npt.ArrayLike, costs: npt.ArrayLike, reference: Sequence[float] | None = None
+) -> FrontOfPoints:
+    """The front of points, whatever they are.
+
+    Args:
+        scores: (points,), higher is better; NaN is on no front.
+        costs: (points, costs), lower is better.
+        reference: a cost each, above 0; those at it or above add nothing to the hypervolume. The largest finite
+            ones by default.
+
+    Raises:
+        ConfigurationError: no point, no cost, or a reference that is not one positive number per cost.
+    """
+    heights, columns = np.asarray(scores, dtype=np.float64), np.asarray(costs, dtype=np.float64)
+    if not len(heights):
+        raise ConfigurationError("a front needs evaluated architectures; got none; search first")
+    if columns.ndim != 2 or not columns.shape[1]:
+        raise ConfigurationError("a front needs at least one cost beside the score; got none; give one")
+    largest = _largest(columns) if reference is None else np.asarray(reference, dtype=np.float64)
+    if largest.shape != columns.shape[1:] or not ((largest > 0) & (largest < np.inf)).all():
+        raise ConfigurationError(
+            f"the reference must be {columns.shape[1]} costs above 0 and finite; got {largest.tolist()}; give one per "
+            "cost"
+        )
+    points = np.column_stack([heights, columns / largest])
+    directions = [True] + [False] * columns.shape[1]
+    inside = np.flatnonzero(pareto_front(points, maximise=directions))
+    order = inside[np.lexsort(columns[inside].T[::-1])]
+    volume = hypervolume(points[order], [0.0] + [1.0] * columns.shape[1], maximise=directions)
+    return FrontOfPoints(tuple(order.tolist()), columns[order], volume)
+
+
+def _largest(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(costs,) the largest finite one of each column; 1 where there is none above 0."""
+    known = np.where(np.isfinite(columns), columns, -np.inf).max(axis=0)
+    return np.where(np.isfinite(known) & (known > 0), known, 1.0)
 
 
 def _places(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from onepath.record import RunRecord
+from onepath.report.differentiable import differentiable_section
 from onepath.report.page import render
-from onepath.report.relaxed import relaxed_section
 
 Make = Callable[..., RunRecord]
 HOSTILE = "<script>alert(1)</script>"
@@ -39,14 +39,14 @@ def make(make_record: Make, architecture: dict[str, Any]) -> RunRecord:
     return make_record(stages={"train": {"architecture": architecture}})
 
 
-def test_nothing_relaxed_is_no_section(make_record: Make) -> None:
-    assert relaxed_section(make_record()) is None
-    assert relaxed_section(make(make_record, {})) is None
-    assert relaxed_section(make(make_record, history(2, points=[]))) is None
+def test_nothing_differentiable_is_no_section(make_record: Make) -> None:
+    assert differentiable_section(make_record()) is None
+    assert differentiable_section(make(make_record, {})) is None
+    assert differentiable_section(make(make_record, history(2, points=[]))) is None
 
 
 def test_few_choices_have_a_plot_each_with_every_candidate_by_epoch(make_record: Make) -> None:
-    section = relaxed_section(make(make_record, history(3)))
+    section = differentiable_section(make(make_record, history(3)))
     assert section is not None
     assert section["is_few"]
     assert len(section["weights"]) == 3
@@ -56,7 +56,7 @@ def test_few_choices_have_a_plot_each_with_every_candidate_by_epoch(make_record:
 
 
 def test_many_choices_are_rows_of_a_heat_map(make_record: Make) -> None:
-    section = relaxed_section(make(make_record, history(28)))
+    section = differentiable_section(make(make_record, history(28)))
     assert section is not None
     leading, final = section["weights"]
     assert len(leading["data"][0]["z"]) == 28
@@ -66,7 +66,7 @@ def test_many_choices_are_rows_of_a_heat_map(make_record: Make) -> None:
 
 def test_signals_are_shown_where_they_are_known(make_record: Make) -> None:
     architecture = history(3)
-    section = relaxed_section(make(make_record, architecture))
+    section = differentiable_section(make(make_record, architecture))
     assert section is not None
     assert [figure["id"] for figure in section["signals"]] == ["architecture-decisions", "architecture-loss"]
     entropy, skips = section["signals"][0]["data"]
@@ -75,7 +75,7 @@ def test_signals_are_shown_where_they_are_known(make_record: Make) -> None:
     assert section["signals"][1]["data"][0]["y"] == [None, 1.0]
     assert "2 of its 4 choices in the most probable architecture hand their input on" in section["text"]
     architecture["points"][1]["eigenvalue"] = 0.7
-    section = relaxed_section(make(make_record, architecture))
+    section = differentiable_section(make(make_record, architecture))
     assert section is not None
     assert section["signals"][1]["data"][0]["y"] == [None, 0.7]
 
@@ -83,15 +83,15 @@ def test_signals_are_shown_where_they_are_known(make_record: Make) -> None:
 def test_a_guard_that_fired_is_told_and_marked(make_record: Make) -> None:
     guard = {"max_skips": 1, "eigenvalue_ratio": 0.75, "window": 5, "first_epoch": 0}
     fired = history(3, guard=guard, stopped="2 skip connections, after epoch 2", stopped_epoch=2)
-    section = relaxed_section(make(make_record, fired))
+    section = differentiable_section(make(make_record, fired))
     assert section is not None
     assert "fired: 2 skip connections, after epoch 2" in section["guard"]
     assert "went back to those of an earlier epoch and stayed" in section["guard"]
-    known = relaxed_section(make(make_record, {**fired, "kept_epoch": 1}))
+    known = differentiable_section(make(make_record, {**fired, "kept_epoch": 1}))
     assert known is not None
     assert "went back to those of epoch 1 and stayed" in known["guard"]
     assert [shape["x0"] for shape in section["signals"][0]["layout"]["shapes"]] == [2]
-    quiet = relaxed_section(make(make_record, history(3, guard=guard)))
+    quiet = differentiable_section(make(make_record, history(3, guard=guard)))
     assert quiet is not None
     assert quiet["guard"] == (
         "The guard, which stops at over 1 skip connections or a dominant eigenvalue over 1.33 times what it was 5 "
@@ -132,6 +132,6 @@ def test_names_are_escaped_in_the_page(
 
 @pytest.mark.parametrize(("order", "is_said"), [("first", False), ("second", True), ("second-exact", True)])
 def test_the_loss_of_a_look_ahead_is_said_to_be_one(make_record: Make, order: str, is_said: bool) -> None:
-    section = relaxed_section(make(make_record, history(2, order=order)))
+    section = differentiable_section(make(make_record, history(2, order=order)))
     assert section is not None
     assert ("at the weights that the step looks ahead to" in section["text"]) is is_said

@@ -1,0 +1,114 @@
+"""What the report shows of a run under several limits: a row for each winner, and the test metric against the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onepath.display import ShownCost, shown_cost
+from onepath.record import RunRecord
+from onepath.report.figures import RANDOM, WINNER, Figure, layout_of, scatter
+from onepath.report.findings import metric_of
+
+Winner = Mapping[str, Any]
+
+
+def limits_section(record: RunRecord) -> dict[str, Any] | None:
+    """The section of the page; None for one limit."""
+    winners = record.result.get("winners") or []
+    if len(winners) < 2:
+        return None
+    limited = limited_cost(winners)
+    names = ["macs", "params", *(["latency_ms"] if any(_cost(row, "latency_ms") for row in winners) else [])]
+    names += [name for row in winners for name in row.get("costs") or () if name not in names]
+    costs = [shown_cost(name) for name in dict.fromkeys([*names, limited.name])]
+    return {
+        "costs": costs,
+        "rows": [
+            (
+                _limit_text(row),
+                row["accuracy"]["retrained_test"],
+                [c.text(_cost(row, c.name)) for c in costs],
+                row["path"],
+            )
+            for row in winners
+        ],
+        "front": front_of_limits(record),
+    }
+
+
+def limited_cost(winners: Sequence[Winner]) -> ShownCost:
+    """The cost whose limit differs between the winners; the first one limited where none does."""
+    names = list(dict.fromkeys(name for row in winners for name in _limits(row)))
+    differing = [name for name in names if len({_limits(row).get(name) for row in winners}) > 1]
+    return shown_cost((differing or names)[0].removeprefix("max_"))
+
+
+def front_of_limits(record: RunRecord) -> Figure | None:
+    """Stand-alone test metric against the limited cost, of the winners of several limits and their random networks.
+
+    None for one limit. Random networks whose cost was not kept are left out: a limit is no measurement.
+    """
+    winners = record.result.get("winners") or []
+    if len(winners) < 2:
+        return None
+    cost, metric = limited_cost(winners), metric_of(record)
+    known = sorted(
+        (row for row in winners if None not in (_cost(row, cost.name), row["accuracy"]["retrained_test"])),
+        key=lambda row: float(_cost(row, cost.name) or 0),
+    )
+    if len(known) < 2:
+        return None
+    random = [
+        (row, value, score)
+        for row in known
+        for value, score in zip(
+            row["random_baseline"].get(cost.name, ()), row["random_baseline"]["retrained_test"], strict=False
+        )
+        if None not in (value, score)
+    ]
+    hover = f"%{{text}}<br>%{{x:.4~g}} {cost.axis}, {metric.hover()}"
+    data = [
+        scatter(
+            "winners",
+            [(_cost(row, cost.name) or 0) / cost.factor for row in known],
+            [metric.shown(row["accuracy"]["retrained_test"]) for row in known],
+            hover,
+            mode="lines+markers+text",
+            text=[f"≤ {_limit_text(row)}" for row in known],
+            textposition="top center",
+            cliponaxis=False,
+            line={"color": "winner", "width": 1.5, "dash": "dot"},
+            marker=WINNER,
+        )
+    ]
+    if random:
+        data.append(
+            scatter(
+                "random",
+                [value / cost.factor for _, value, _ in random],
+                [metric.shown(score) for _, _, score in random],
+                hover,
+                text=[f"≤ {_limit_text(row)}" for row, _, _ in random],
+                marker=RANDOM,
+            )
+        )
+    axis = f"measured {cost.axis}" if cost.unit == "ms" else cost.axis
+    return {"id": "front-of-limits", "data": data, "layout": layout_of(axis, metric.axis("stand-alone test"))}
+
+
+def _limits(winner: Winner) -> Mapping[str, float]:
+    """The limits of a winner, by name."""
+    found: Mapping[str, float] = winner.get("limits") or {"max_latency_ms": winner["max_latency_ms"]}
+    return found
+
+
+def _limit_text(winner: Winner) -> str:
+    costs = {shown_cost(name.removeprefix("max_")): value for name, value in _limits(winner).items()}
+    return " and ".join(cost.text(ms) if cost.unit == "ms" else cost.named(ms) for cost, ms in costs.items())
+
+
+def _cost(winner: Winner, name: str) -> float | None:
+    noted = (winner.get("costs") or {}).get(name) or {}
+    found: float | None = noted.get("value", winner["cost"].get(name))
+    return found

@@ -1,0 +1,136 @@
+"""A result as people read it: labelled lines for the console and Python, and a small table for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from onepath.display import Metric, shown_cost
+from onepath.record import NetworkRow, TrialRow
+from onepath.verdict import COSTS, FEWEST_TOLD, cost_of
+
+Lines = list[tuple[str, str]]
+
+
+def metric_result(
+    metric: Metric, searched: TrialRow, winner: NetworkRow, *, is_score: bool
+) -> dict[str, Any]:
+    """The metric for `result.json`: what it is, and its values themselves, not the scores.
+
+    Args:
+        metric: of the task.
+        searched: the winner as the search scored it.
+        winner: the network that is handed over.
+        is_score: whether the search went by a score without training, which is no value of the metric.
+    """
+    scores = {
+        "inherited_validation": None if is_score else searched.accuracy,
+        "retrained_validation": winner.retrained_validation,
+        "retrained_test": winner.retrained_test,
+    }
+    return metric.document() | {
+        name: None if score is None else metric.value(score) for name, score in scores.items()
+    }
+
+
+def costs_result(rows: Sequence[object], latency_ms: float | None) -> dict[str, dict[str, Any]]:
+    """Every cost of the winner for `result.json`: name -> value and unit.
+
+    Args:
+        rows: the winner as a network and as a trial; the first that has a cost tells it.
+        latency_ms: measured, where it was limited.
+    """
+    names = dict.fromkeys([*COSTS, *(name for row in rows for name in getattr(row, "costs", ()))])
+    found = {name: next((v for row in rows if (v := cost_of(row, name)) is not None), None) for name in names}
+    found["latency_ms"] = latency_ms
+    return {
+        name: {"value": value, "unit": shown_cost(name).unit or shown_cost(name).title}
+        for name, value in found.items()
+        if value is not None
+    }
+
+
+def result_lines(result: Mapping[str, Any]) -> Lines:
+    """The outcome of a run, a label and a text for each line: network, costs, metric, baseline, ranking, verdict.
+
+    Args:
+        result: the content of `result.json`; empty before the run has finished.
+    """
+    if not result:
+        return [("network", "not finished yet")]
+    metric, accuracy = metric_in(result), result["accuracy"]
+    lines = [("network", ", ".join(_cost_texts(result)))]
+    if result["cost"]["latency_ms"] is not None:
+        lines.append(("latency", _latency(result)))
+    test, validation = (number(metric, accuracy[f"retrained_{split}"]) for split in ("test", "validation"))
+    direction = "" if metric.is_share else f" ({metric.direction})"
+    lines.append((metric.name, f"{test} test, {validation} validation{direction}"))
+    tested = ", ".join(number(metric, score) for score in result["random_baseline"]["retrained_test"])
+    if tested:
+        num = result["random_baseline"]["num"]
+        lines.append(("baseline", f"{tested} test, of {num} random architectures under the same limits"))
+    score, ranking = result["score"], result["ranking"]
+    if score is not None:
+        value = "none" if score["value"] is None else f"{score['value']:.4f}"
+        lines.append(("score", f"{score['name']} {value}, {score['num_degenerate']:,} networks degenerate"))
+    if ranking["kendall_tau"] is not None:
+        few = "" if ranking["num"] >= FEWEST_TOLD else ", too few to prove anything"
+        text = f"Kendall tau {ranking['kendall_tau']:.4f}, Spearman {ranking['spearman']:.4f}"
+        lines.append(("ranking", f"{text} over {ranking['num']} networks{few}"))
+    return lines + [("verdict", sentence) for sentence in result.get("verdict") or ()]
+
+
+def metric_in(result: Mapping[str, Any]) -> Metric:
+    """The metric of a result, of an older onepath also where only its name was kept."""
+    return Metric.of(result.get("metric") or result["data"]["metric"])
+
+
+def number(metric: Metric, score: float | None) -> str:
+    """A score as the metric that it stands for, in four digits after the point."""
+    return "none" if score is None else f"{metric.value(score):.4f}"
+
+
+def result_text(path: Path, result: Mapping[str, Any]) -> str:
+    """A result in one screen."""
+    lines = [("run", str(path)), *result_lines(result)]
+    if result:
+        lines.append(("report", str(path / result["files"]["report"])))
+    return "\n".join(f"{label:<10} {text}" for label, text in lines)
+
+
+def result_html(path: Path, result: Mapping[str, Any]) -> str:
+    """A result as a small table for a notebook, with a link to the report; everything in it is escaped."""
+    lines = [("run", str(path)), *result_lines(result)]
+    rows = [
+        f"<tr><th style='text-align:left'>{escape(label)}</th><td style='text-align:left'>{escape(text)}</td></tr>"
+        for label, text in lines
+    ]
+    if result:
+        link = escape((path / result["files"]["report"]).resolve().as_uri(), quote=True)
+        rows.append(
+            f"<tr><th style='text-align:left'>report</th><td><a href=\"{link}\">report.html</a></td></tr>"
+        )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _cost_texts(result: Mapping[str, Any]) -> list[str]:
+    """The counted costs, in full; those of an older onepath from its two fields."""
+    noted = result.get("costs") or {name: {"value": result["cost"][name]} for name in COSTS}
+    texts = []
+    for name, found in noted.items():
+        cost, value = shown_cost(name), found["value"]
+        if cost.unit == "ms" or value is None:
+            continue
+        texts.append(f"{cost.text(value)} of {cost.title}" if cost.unit else f"{value:,.10g} {cost.title}")
+    return texts
+
+
+def _latency(result: Mapping[str, Any]) -> str:
+    cost, limit = result["cost"], result["constraints"]["max_latency_ms"]
+    iqr = "" if cost["latency_iqr_ms"] is None else f" (IQR {cost['latency_iqr_ms']:.3f} ms)"
+    text = f"{cost['latency_ms']:.3f} ms{iqr} measured on {cost['latency_device']}"
+    if limit is not None:
+        text += f", predicted {cost['latency_predicted_ms']:.3f} ms, limit {limit:g} ms"
+    return text

@@ -1,0 +1,93 @@
+"""What few networks and few examples can tell, against closed forms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import pytest
+from scipy.stats import binomtest
+
+from onepath.evidence import compare, sampling_error, smallest_as_good, wilson
+
+
+@dataclass(frozen=True)
+class Row:
+    number: int
+    accuracy: float | None
+    macs: float | None
+    loss: float | None = 1.0
+    origin: str = "random"
+    costs: dict[str, float | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "costs", {"macs": self.macs})
+
+
+@pytest.mark.parametrize(("right", "num"), [(0, 10), (3, 10), (10, 10), (350, 360), (180, 360)])
+def test_wilson_against_scipy(right: int, num: int) -> None:
+    expected = binomtest(right, num).proportion_ci(0.95, method="wilson")
+    assert wilson(right / num, num) == pytest.approx((expected.low, expected.high))
+
+
+def test_sampling_error_is_binomial_and_never_zero() -> None:
+    assert sampling_error(0.8, 400) == pytest.approx(0.02)
+    assert sampling_error(1.0, 99) == pytest.approx(math.sqrt(0.99 * 0.01 / 99))
+    assert sampling_error(None, 10) is None
+    assert sampling_error(0.5, None) is None
+
+
+def test_noise_is_the_larger_of_spread_and_sampling() -> None:
+    tests = (0.60, 0.70, 0.80)
+    comparison = compare(0.9, tests, 10_000)
+    assert comparison.difference == pytest.approx(0.2)
+    assert comparison.noise == pytest.approx(2 * 0.1 * math.sqrt(4 / 3))
+    assert compare(0.9, tests, 10).noise == pytest.approx(2 * math.sqrt(0.7 * 0.3 / 10) * math.sqrt(4 / 3))
+    assert (comparison.is_better, comparison.is_worse) == (False, False)
+    assert compare(0.95, tests, None).is_better
+    assert compare(0.45, tests, None).is_worse
+
+
+@pytest.mark.parametrize("num", [10, 360, 10_000])
+def test_one_example_is_no_difference(num: int) -> None:
+    """Whatever the accuracy, also where the random networks all agree."""
+    for right in {num // 2, num - 2, num - 1}:
+        found = compare((right + 1) / num, [right / num] * 3, num)
+        assert not found.is_better
+        assert not compare(right / num, [(right + 1) / num] * 3, num).is_worse
+
+
+def test_without_a_spread_or_a_number_of_examples_nothing_is_told() -> None:
+    found = compare(0.9, [0.8], None)
+    assert found.noise is None
+    assert not found.is_better
+    assert not found.is_worse
+
+
+def test_the_gain_is_the_cheapest_within_the_interval_of_the_best() -> None:
+    rows = [Row(0, 0.98, 900), Row(1, 0.98, 800), Row(2, 0.96, 400), Row(3, 0.90, 100), Row(4, None, 1)]
+    low = wilson(0.98, 300)[0]
+    assert 0.95 < low < 0.96
+    found = smallest_as_good(rows, "macs", 300)
+    assert found is not None
+    assert (found.number, found.cost, found.of_best, found.best) == (2, 400, 800, 0.98)
+    assert found.lowest == pytest.approx(low)
+
+
+def test_without_an_interval_only_the_best_score_is_the_best() -> None:
+    rows = [Row(0, -2.0, 900), Row(1, -2.0, 700), Row(2, -2.001, 100)]
+    found = smallest_as_good(rows, "macs")
+    assert found is not None
+    assert (found.number, found.cost, found.of_best, found.lowest) == (1, 700, 700, -2.0)
+
+
+def test_of_equally_cheap_ones_the_better_one_is_named() -> None:
+    found = smallest_as_good([Row(0, 0.97, 100), Row(1, 0.98, 100), Row(2, 0.99, 500)], "macs", 50)
+    assert found is not None
+    assert found.number == 1
+
+
+def test_nothing_known_is_no_gain() -> None:
+    assert smallest_as_good([], "macs") is None
+    assert smallest_as_good([Row(0, 0.5, None), Row(1, None, 5)], "macs", 10) is None
+    assert smallest_as_good([Row(0, 0.5, 5)], "energy", 10) is None
