@@ -102,7 +102,7 @@ class MemoryJob(Job):
 
     def counter(self, name: str) -> Costs:
         """Counted for the inputs of the task."""
-        return counter(self.supernet, self.task.input_shape, name)[0]  # type: ignore[arg-type]
+        return counter(self.supernet, self.task.input_shape, name)[0]
 
     def scorer(self, name: str, num_examples: int | None = None, *, total: int = 0) -> ScoreEstimator:  # noqa: ARG002
         """In this process."""

@@ -38,7 +38,7 @@ class Spos(SampledMethod):
     def phases(self, job: Job) -> Sequence[Phase]:
         """One sampled path an update."""
         recipe = job.recipe(self.epochs)
-        has_sizes = any(choice.role == "size" and len(choice.options) > 1 for choice in job.space.choices)
+        has_sizes = any(choice.is_ordered and len(choice.options) > 1 for choice in job.space.choices)
         if self.sampler == "widening" or (self.sampler is None and has_sizes):
             return widening_phases(job.supernet, recipe)
         return path_phases(job.supernet, recipe, self._sampler(job))

@@ -220,6 +220,10 @@ class Run(Workspace):
         """The limits that this run directory itself is of, by their option names."""
         return self.config.at_limits()[0]
 
+    def counted_limits(self) -> dict[str, float]:
+        """Those of them on what is counted: all but a latency."""
+        return {name: value for name, value in self.limits.items() if name != "max_latency_ms"}
+
     def loosest_limits(self, *, with_latency: bool = True) -> dict[str, float]:
         """Option -> the largest limit, for which the one supernet is trained."""
         found = {name: max(values) for name, values in self.config.limits.items()}
@@ -261,7 +265,7 @@ class Run(Workspace):
         }
         for name in ("macs", "params"):
             if name not in found:
-                found[name] = counter(self.blank, self.input_shape, name, on_uncounted=say)[0]  # type: ignore[arg-type]
+                found[name] = counter(self.blank, self.input_shape, name, on_uncounted=say)[0]
         return found
 
 

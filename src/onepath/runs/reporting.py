@@ -45,7 +45,7 @@ def write_events(record: RunRecord) -> None:
         for trial in record.trials:
             what = "accuracy" if record.config.get("proxy") is None else "score"
             _add(writer, f"search/{what}", trial.accuracy, trial.number)
-            _add(writer, "search/macs", trial.macs, trial.number)
+            _add(writer, "search/macs", trial.costs.get("macs"), trial.number)
 
 
 def _add(writer: object, tag: str, value: float | None, step: int) -> None:

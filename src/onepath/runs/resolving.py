@@ -12,7 +12,6 @@ from onepath.runs.config import GIVEN_IN_PYTHON, RunConfig
 from onepath.runs.definition import RunDefinition, describe
 
 if TYPE_CHECKING:
-    from onepath.cost.additive_costs import Kind
     from onepath.nn import Supernet
 
 _MOST_SCORING = 8  # processes of 0.4 GB each
@@ -110,8 +109,8 @@ def _fitted_width(definition: RunDefinition) -> float | None:
 
     config = definition.config
     facts = describe(definition.task)
-    limits: dict[Kind, int] = {}
-    kinds: tuple[Kind, ...] = ("macs", "params")
+    limits: dict[str, int] = {}
+    kinds = ("macs", "params")
     for kind in kinds:
         values = config.limits.get(f"max_{kind}")
         if values is not None:

@@ -129,7 +129,5 @@ def widening_phases(
 
 
 def is_size(choice: Choice) -> bool:
-    """Whether a choice's options are numbers, two or more, and so have an order."""
-    return len(choice.options) > 1 and all(
-        isinstance(option, int | float) and not isinstance(option, bool) for option in choice.options
-    )
+    """Whether a choice's options are sizes, two or more, and so have an order."""
+    return choice.is_ordered and len(choice.options) > 1
