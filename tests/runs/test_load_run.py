@@ -22,8 +22,8 @@ from onepath.cli import main
 from onepath.data import load_data
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.estimate import SupernetEstimator
-from onepath.runs import continued_config
 from onepath.record import RunRecord
+from onepath.runs import continued_config
 
 BLOCKED = "import sys; sys.modules['onepath'] = sys.modules['torch'] = None; exec(open('snippet.py').read())"
 
