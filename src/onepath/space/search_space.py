@@ -351,7 +351,8 @@ class SearchSpace:
         """Counting and exact sampling by this cost table; prepared once per table and kept."""
         if not isinstance(table, Countable):
             # By name: counting stands above this room, and a plain list alone asks for it here.
-            table = importlib.import_module("onepath.counting").CostTable.of(self, table)
+            made: Countable = importlib.import_module("onepath.counting").CostTable.of(self, table)
+            return self.window_sampler(made)
         key = table.fingerprint
         if key not in self._samplers:
             if len(self._samplers) >= _MOST_SAMPLERS:
