@@ -54,7 +54,7 @@ from onepath.record import EstimateStore, TrainingCheckpoint, atomic_write_json
 from onepath.search import Evolution, FeasibleSet
 from onepath.train import (
     UniformSampler,
-    train_relaxed,
+    train_differentiable,
     train_supernet,
 )
 
@@ -103,7 +103,7 @@ def train(options: argparse.Namespace) -> None:
         found = evolved(options, supernet, task, setting["plan"]["evaluations"], sum(meter.rounds))
     else:
         supernet, training = relaxed(options, options.method, options.seed, per_round, options.rounds)
-        curve = train_relaxed(supernet, rounds, training, **run)
+        curve = train_differentiable(supernet, rounds, training, **run)
         found = {
             "points": [dataclasses.asdict(point) for point in training.points],
             "warmup_rounds": training.recipe.warmup_epochs,

@@ -27,7 +27,7 @@ from resumable import check_setting
 from onepath.data import Task
 from onepath.randomness import generator
 from onepath.record import atomic_write_json
-from onepath.train import UniformSampler, train_relaxed, train_supernet
+from onepath.train import UniformSampler, train_differentiable, train_supernet
 
 SETTING = (
     *("budget_seconds", "rounds", "width", "num_cells", "input_size", "batch_size", "learning_rate"),
@@ -114,7 +114,7 @@ def update_seconds(options: argparse.Namespace, task: Task, method: str, seed: i
             )
         else:
             supernet, training = relaxed(options, method, seed, PAPER_UPDATES, 1)  # one round: no warm-up
-            train_relaxed(
+            train_differentiable(
                 supernet, rounds, training, recipe=weights_recipe(options, 1), seed=seed, on_update=on_update
             )
     found = np.diff(times)[1:]

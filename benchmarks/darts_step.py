@@ -6,7 +6,7 @@ NNI lives in a virtual environment of its own, see `nni_supernet_step.py`; `--si
 step is a step of the logits on a validation batch and one of the weights on a training batch, of the search network
 with 16 channels and 8 cells on images of 32x32. NNI's is its `DARTS` strategy, which is of first order, on its own
 `DARTS(width=16, num_cells=8, dataset="cifar")`: the same operations on the same edges, with learned scale and shift of
-normalisation, timed between Lightning's first and last callback for a batch; onepath's is `train_relaxed`, batches
+normalisation, timed between Lightning's first and last callback for a batch; onepath's is `train_differentiable`, batches
 included. Batch size, optimizers, clipping and number of threads are the same.
 
 Every side has a process of its own. They make their steps in turn, with all others waiting; ratios are taken round by
@@ -126,7 +126,7 @@ def work_with_onepath(options: argparse.Namespace) -> None:
     from onepath.methods import darts_recipe
     from onepath.nn.relaxations import SoftmaxRelaxation
     from onepath.train import ArchitectureRecipe, ArchitectureTraining
-    from onepath.train.loop import train_relaxed
+    from onepath.train.loop import train_differentiable
 
     torch.set_num_threads(options.threads)
     rng = torch.Generator().manual_seed(0)
@@ -146,7 +146,7 @@ def work_with_onepath(options: argparse.Namespace) -> None:
 
     recipe = darts_recipe(MOST_STEPS, options.batch_size)
     clocked.start()
-    train_relaxed(supernet, data, architecture, recipe=recipe, on_update=between)
+    train_differentiable(supernet, data, architecture, recipe=recipe, on_update=between)
 
 
 def main(options: argparse.Namespace) -> None:

@@ -52,7 +52,7 @@ from onepath.train import (
     UniformSampler,
     evaluate,
     train_model,
-    train_relaxed,
+    train_differentiable,
     train_supernet,
 )
 
@@ -230,7 +230,7 @@ class Benchmark:
         relaxation = SoftmaxRelaxation(supernet, seed=seed)
         recipe = ArchitectureRecipe(learning_rate=3e-3, weight_decay=1e-3, clip_norm=0.25)
         architecture = ArchitectureTraining(supernet, relaxation, recipe, seed=seed)
-        train_relaxed(
+        train_differentiable(
             supernet,
             self.search_task,
             architecture,

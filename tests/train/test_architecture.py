@@ -32,7 +32,7 @@ from onepath.train import (
     Recipe,
     Reinforce,
 )
-from onepath.train.loop import train_relaxed
+from onepath.train.loop import train_differentiable
 from onepath.train.training import Training
 
 RECIPE = Recipe(epochs=3, batch_size=24, learning_rate=0.1, label_smoothing=0.0, schedule="cosine")
@@ -60,7 +60,7 @@ def search(
     )
     on_update = arguments.pop("on_update", None)
     architecture = ArchitectureTraining(supernet, kind(supernet), recipe, seed=1, **arguments)
-    train_relaxed(
+    train_differentiable(
         supernet, searchable(toys), architecture, recipe=RECIPE, checkpoint=checkpoint, on_update=on_update
     )
     return supernet, architecture
@@ -238,7 +238,7 @@ def test_unsampled_weights_do_not_move(toys: Any) -> None:
         relaxation.logits[0].copy_(torch.tensor([0.0, 0.0, -200.0]))
     before = copy.deepcopy(supernet.state_dict())
     architecture = ArchitectureTraining(supernet, relaxation, ArchitectureRecipe(), seed=1)
-    train_relaxed(supernet, searchable(toys), architecture, recipe=RECIPE)
+    train_differentiable(supernet, searchable(toys), architecture, recipe=RECIPE)
     after = supernet.state_dict()
     for name, value in before.items():
         if name.startswith("module.blocks.0.candidates.2."):

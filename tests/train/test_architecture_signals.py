@@ -18,7 +18,7 @@ from onepath.nn.relaxations import SoftmaxRelaxation
 from onepath.spaces import build
 from onepath.train import ArchitecturePoint, ArchitectureRecipe, ArchitectureTraining, Guard
 from onepath.train.architecture_signals import dominant_eigenvalue, mean_entropy, point
-from onepath.train.loop import train_relaxed
+from onepath.train.loop import train_differentiable
 
 
 def a_point(epoch: int, num_skips: int = 0, eigenvalue: float | None = None) -> ArchitecturePoint:
@@ -85,7 +85,7 @@ def test_a_search_that_begins_with_skips_does_not_end_with_the_initial_logits(to
     architecture = ArchitectureTraining(
         supernet, relaxation, ArchitectureRecipe(), seed=0, guard=Guard(max_skips=2)
     )
-    train_relaxed(supernet, searchable(toys), architecture, recipe=RECIPE)
+    train_differentiable(supernet, searchable(toys), architecture, recipe=RECIPE)
     assert architecture.stopped == "4 skip connections, after epoch 2"
     assert relaxation.weights_of() == architecture.points[0].weights != initial
 
@@ -104,7 +104,7 @@ def test_a_rising_eigenvalue_takes_the_logits_back_by_the_window(
         supernet, relaxation, ArchitectureRecipe(learning_rate=0.05), seed=0, guard=guard
     )
     recipe = dataclasses.replace(RECIPE, epochs=6)
-    train_relaxed(supernet, searchable(toys), architecture, recipe=recipe)
+    train_differentiable(supernet, searchable(toys), architecture, recipe=recipe)
     assert (architecture.stopped_epoch, architecture.kept_epoch) == (5, 3)
     weights = [p.weights for p in architecture.points]
     assert weights[5] == weights[2] == relaxation.weights_of()  # after epochs 6 and 3

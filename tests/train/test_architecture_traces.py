@@ -29,7 +29,7 @@ from onepath.nn.relaxations import (
 )
 from onepath.train import ArchitectureRecipe, ArchitectureTraining, Recipe
 from onepath.train.architecture_recipe import Order
-from onepath.train.loop import train_relaxed
+from onepath.train.loop import train_differentiable
 from onepath.train.training import Training
 
 KINDS: dict[type[Relaxation], Order] = {
@@ -114,7 +114,7 @@ def test_the_last_signals_belong_to_the_training(toys: Any, kind: type[Relaxatio
         recipe = ArchitectureRecipe(order=KINDS[kind], watch_eigenvalue=True)
         architecture = ArchitectureTraining(supernet, kind(supernet), recipe, seed=0)
         state = torch.random.get_rng_state()
-        train_relaxed(supernet, searchable(toys), architecture, recipe=RECIPE)
+        train_differentiable(supernet, searchable(toys), architecture, recipe=RECIPE)
         assert torch.equal(torch.random.get_rng_state(), state)
         assert all(module.training is is_training for module in supernet.modules())
         copy.deepcopy(supernet)

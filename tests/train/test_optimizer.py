@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from onepath.train import Recipe
-from onepath.train.optimizer import ActiveSGD
+from onepath.errors import ConfigurationError
+from onepath.train.optimizer import ActiveSGD, active_optimizer
 
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=0.1, weight_decay=0.05)
 
@@ -60,5 +61,52 @@ def test_frozen_parameters_are_left_out() -> None:
     optimizer = ActiveSGD([("frozen", frozen), ("free", free)], RECIPE)
     free.grad = torch.ones(2)
     optimizer.step(0.1)
-    assert list(optimizer.state_dict()) == ["free"]
+    assert list(optimizer.state_dict()["momentum"]) == ["free"]
     assert torch.equal(frozen, torch.ones(2))
+
+
+def test_adamw_is_that_of_torch_on_a_dense_network() -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer="adamw", momentum=0.0, weight_decay=0.1)
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = active_optimizer(ours.named_parameters(), recipe)
+    groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(groups, lr=0.01)
+    for _ in range(5):
+        inputs = torch.randn(4, 3)
+        for model, step in ((ours, lambda: optimizer.step(0.01)), (theirs, reference.step)):
+            model(inputs).square().sum().backward()
+            step()
+        reference.zero_grad()
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ours.bias, theirs.bias, rtol=0, atol=1e-6)
+
+
+def test_adamw_leaves_what_was_not_sampled_alone_and_continues_from_its_state() -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer="adamw", momentum=0.0, weight_decay=0.1)
+    first, second = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = active_optimizer([("first", first), ("second", second)], recipe)
+    first.grad = torch.ones(2, 2)
+    optimizer.step(0.1)
+    second.grad = torch.ones(2, 2)
+    optimizer.step(0.1)
+    kept = first.detach().clone()
+    assert torch.equal(first, second)  # each has had one step, whenever it came
+    again = torch.nn.Parameter(first.detach().clone())
+    resumed = active_optimizer([("first", again)], recipe)
+    state = {kind: {"first": buffers["first"]} for kind, buffers in optimizer.state_dict().items()}
+    resumed.load_state_dict(state)
+    for parameter, one in ((first, optimizer), (again, resumed)):
+        parameter.grad = torch.full((2, 2), 0.5)
+        one.step(0.1)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, kept)
+    assert torch.equal(second, kept)
+
+
+def test_a_look_ahead_with_adamw_is_refused() -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer="adamw")
+    optimizer = active_optimizer([("w", torch.nn.Parameter(torch.ones(2)))], recipe)
+    with pytest.raises(ConfigurationError, match="a look ahead needs optimizer 'sgd'"):
+        optimizer.virtual_step([], 0.1, None)

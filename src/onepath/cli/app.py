@@ -11,6 +11,7 @@ from onepath.cli import options as o
 from onepath.cli.output import compact, print_comparison, print_json, print_table, write
 from onepath.cli.rank import rank
 from onepath.cli.run import export, report, retrain, run, search, train
+from onepath.cli.run_options import RunCommand
 from onepath.cli.score import score
 
 app = typer.Typer(
@@ -41,7 +42,9 @@ def _root(
     pass
 
 
-for command in (run, train, search, retrain, export, report, rank, score):
+for command in (run, train):
+    app.command(cls=RunCommand)(command)
+for command in (search, retrain, export, report, rank, score):
     app.command()(command)
 
 

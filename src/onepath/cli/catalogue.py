@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from onepath.cost.table import Kind
+from typing import Any
 
 PAPER_CHANNELS = 3
 FIGURES = "spaces/figures.json"
@@ -39,7 +36,7 @@ def measure_space(name: str) -> dict[str, Any]:
         "num_classes": num_classes,
         "input_shape": list(shape),
     }
-    kinds: tuple[Kind, ...] = ("macs", "params")
+    kinds = ("macs", "params")
     for kind in kinds:
         sampler = space.window_sampler(cost.table(supernet, shape, kind))
         lowest, highest = sampler.extremes()

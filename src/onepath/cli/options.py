@@ -36,8 +36,6 @@ def _check_seconds(value: float) -> float:
     return value
 
 
-_DIFFERENTIABLE = "darts, gdas and proxyless"
-
 Data = Annotated[
     str | None,
     typer.Option(
@@ -45,43 +43,8 @@ Data = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
-TestData = Annotated[
-    str | None, typer.Option(help="The test set, where it is not in --data.", rich_help_panel=_DATA)
-]
 DataRoot = Annotated[
     str | None, typer.Option(help="Where torchvision keeps its downloads.", rich_help_panel=_DATA)
-]
-InputSize = Annotated[
-    int | None, typer.Option(help="Resize images to this many pixels a side.", rich_help_panel=_DATA)
-]
-Fit = Annotated[
-    str | None,
-    typer.Option(
-        help="What becomes of images of another aspect ratio: crop (default) cuts their sides off, pad adds black.",
-        rich_help_panel=_DATA,
-    ),
-]
-Channels = Annotated[
-    str | None,
-    typer.Option(
-        help="Axis of arrays that holds the channels: first or last; default: guessed from the shape.",
-        rich_help_panel=_DATA,
-    ),
-]
-DataKind = Annotated[
-    str | None,
-    typer.Option(
-        "--kind",
-        help="What arrays hold: images, or one sequence each; default: guessed from shape and values.",
-        rich_help_panel=_DATA,
-    ),
-]
-Space = Annotated[
-    str | None,
-    typer.Option(
-        help="A space of `onepath spaces` (default shufflenet), or path/to/file.py:function.",
-        rich_help_panel=_SPACE,
-    ),
 ]
 Width = Annotated[
     float | None,
@@ -97,26 +60,12 @@ SpaceArgument = Annotated[
         help="name=value, a further argument of the space; may be repeated.", rich_help_panel=_SPACE
     ),
 ]
-Method = Annotated[
-    str | None,
-    typer.Option(
-        help="How the supernet is trained and searched: spos (default), fairnas (a front of accuracy, MACs and "
-        "parameters), one-shot (path dropout), darts, gdas, proxyless (differentiable), zen (a score, no supernet).",
-        rich_help_panel=_SPACE,
-    ),
-]
 MaxMacs = Annotated[
     str | None,
     typer.Option(metavar="N", help="At most this many multiply-accumulates: 30M.", rich_help_panel=_LIMITS),
 ]
 MaxParams = Annotated[
     str | None, typer.Option(metavar="N", help="At most this many parameters: 1M.", rich_help_panel=_LIMITS)
-]
-MaxLayers = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", help="At most this many convolutions and linear layers.", rich_help_panel=_LIMITS
-    ),
 ]
 MaxLatencyMs = Annotated[
     str | None,
@@ -126,193 +75,7 @@ MaxLatencyMs = Annotated[
         rich_help_panel=_LIMITS,
     ),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(help="Where latency is measured: one of `onepath devices`.", rich_help_panel=_LIMITS),
-]
-DeviceThreads = Annotated[
-    int | None,
-    typer.Option(
-        help="Threads of one inference there; default: those of --latency-table, or torch's own number.",
-        rich_help_panel=_LIMITS,
-    ),
-]
-LatencyTable = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="A table or predictor of `onepath profile`; default: a table is profiled first.",
-        rich_help_panel=_LIMITS,
-    ),
-]
-Epochs = Annotated[int | None, typer.Option(help="Of the supernet.", rich_help_panel=_TRAINING)]
-BatchSize = Annotated[int | None, typer.Option(help="Examples per update.", rich_help_panel=_TRAINING)]
-LearningRate = Annotated[
-    float | None, typer.Option(help="The highest of the schedule.", rich_help_panel=_TRAINING)
-]
-SamplerName = Annotated[
-    str | None,
-    typer.Option(
-        "--sampler",
-        help="Paths of spos's training: uniform, constrained to the limit, or widening (default where the space "
-        "has sizes).",
-        rich_help_panel=_TRAINING,
-    ),
-]
-ReductionName = Annotated[
-    str | None,
-    typer.Option(
-        "--reduction",
-        help="fairnas: gradients of what an update's paths share, such as the stem: sum (default) or mean.",
-        rich_help_panel=_TRAINING,
-    ),
-]
-Rate = Annotated[
-    float | None,
-    typer.Option(
-        help="one-shot: final probability that all candidates of a block are dropped (default 0.1).",
-        rich_help_panel=_TRAINING,
-    ),
-]
-NumGhostBatches = Annotated[
-    int | None,
-    typer.Option(
-        help="one-shot: parts of each batch with paths of their own (default 1).", rich_help_panel=_TRAINING
-    ),
-]
-RetrainEpochs = Annotated[
-    int | None, typer.Option(help="Of each stand-alone training.", rich_help_panel=_TRAINING)
-]
-RetrainFrom = Annotated[
-    str | None,
-    typer.Option(
-        help="Weights the winner starts from: scratch (default), inherited, both.", rich_help_panel=_TRAINING
-    ),
-]
-NumBaselines = Annotated[
-    int | None, typer.Option(help="Random architectures to compare with.", rich_help_panel=_TRAINING)
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        help="Processes that retrain networks at the same time, each with the data, or score; default: one per core.",
-        rich_help_panel=_TRAINING,
-    ),
-]
-TrainOn = Annotated[str | None, typer.Option(help="cpu (default) or cuda.", rich_help_panel=_TRAINING)]
-Precision = Annotated[
-    str | None, typer.Option(help="float32 (default) or bfloat16.", rich_help_panel=_TRAINING)
-]
-Compile = Annotated[
-    bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks.", rich_help_panel=_TRAINING)
-]
-NormalisationPlace = Annotated[
-    str | None,
-    typer.Option(
-        "--normalisation",
-        help="inside (default): the exported graphs take raw values; outside: normalised ones.",
-    ),
-]
-Order = Annotated[
-    str | None,
-    typer.Option(
-        help="darts: gradient of the architecture, first (default), second or exact.",
-        rich_help_panel=_DIFFERENTIABLE,
-    ),
-]
-Gates = Annotated[
-    str | None,
-    typer.Option(
-        help="proxyless: what the architecture learns from, full (default), two-path or reinforce.",
-        rich_help_panel=_DIFFERENTIABLE,
-    ),
-]
-GuardName = Annotated[
-    str | None,
-    typer.Option(
-        "--guard",
-        help="Against a collapse to skip connections: off (default), watch (darts: its eigenvalue alone) or stop.",
-        rich_help_panel=_DIFFERENTIABLE,
-    ),
-]
-MaxSkips = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Skip connections that --guard stop lets pass; default: half of the choices.",
-        rich_help_panel=_DIFFERENTIABLE,
-    ),
-]
-SkipDropout = Annotated[
-    float | None,
-    typer.Option(
-        help="darts: first probability that an update leaves a skip connection out (default 0).",
-        rich_help_panel=_DIFFERENTIABLE,
-    ),
-]
-WarmupEpochs = Annotated[
-    int | None,
-    typer.Option(
-        help="Epochs of weights alone; default: a third of --epochs for proxyless, else 0.",
-        rich_help_panel=_DIFFERENTIABLE,
-    ),
-]
-NumSeeds = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Searches, with seeds from --seed on; the derived network of best inherited validation accuracy is taken.",
-        rich_help_panel=_DIFFERENTIABLE,
-    ),
-]
-RuleName = Annotated[
-    str | None,
-    typer.Option(
-        "--rule",
-        help="What is compared between edges when the network is derived: softmax weights (default) or logits.",
-        rich_help_panel=_DIFFERENTIABLE,
-    ),
-]
-CostLossName = Annotated[
-    str | None,
-    typer.Option(
-        "--cost-loss",
-        help="Expected latency or MACs in the loss: add-linear (default for proxyless under a limit), multiply-log, "
-        "reward (--gates reinforce) or none.",
-        rich_help_panel=_DIFFERENTIABLE,
-    ),
-]
-Prefilter = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SCORE:SHARE",
-        help="Evaluate only this share of each generation, the best by a score of `onepath score`, as in nwot:0.2.",
-        rich_help_panel=_SEARCH,
-    ),
-]
-Proxy = Annotated[
-    str | None,
-    typer.Option(
-        help="zen: the score searched by (default zen), as of `onepath score`.", rich_help_panel=_SEARCH
-    ),
-]
-Population = Annotated[
-    int | None, typer.Option(help="Architectures per generation.", rich_help_panel=_SEARCH)
-]
-Generations = Annotated[int | None, typer.Option(help="After the first.", rich_help_panel=_SEARCH)]
-CalibrationImages = Annotated[
-    int | None,
-    typer.Option(
-        max=most.IMAGES,
-        help="Training images that recompute a candidate's normalisation.",
-        rich_help_panel=_SEARCH,
-    ),
-]
-ValidationImages = Annotated[
-    int | None, typer.Option(help="Validation images that score a candidate.", rich_help_panel=_SEARCH)
-]
 Seed = Annotated[int | None, typer.Option(min=0, max=most.SEED, help="Of everything drawn; default 0.")]
-Out = Annotated[str | None, typer.Option(help="The run directory; default runs/<data>-<space>-<method>.")]
 Config = Annotated[
     str | None, typer.Option(metavar="FILE", help="A YAML file of options; those given here come first.")
 ]
@@ -392,7 +155,7 @@ def merged(given: Mapping[str, Any], config: str | None) -> dict[str, Any]:
         stored = options.get("space_arguments") or {}
         if not isinstance(stored, dict):
             raise ConfigurationError(f"space_arguments must be a mapping, but got {shown(stored)}; change it")
-        options["space_arguments"] = {**stored, **_pairs(arguments)}
+        options["space_arguments"] = {**stored, **pairs(arguments)}
     return options
 
 
@@ -402,10 +165,10 @@ def space_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
     Raises:
         ConfigurationError: a text is not of that form, or a value is not plain.
     """
-    from onepath.runs.option_types import check_space_arguments
+    from onepath.option_types import check_space_arguments
 
     try:
-        return check_space_arguments(_pairs(texts or ()))
+        return check_space_arguments(pairs(texts or ()))
     except ValueError as error:
         raise ConfigurationError(f"--space-argument {error}; change it") from error
 
@@ -463,23 +226,26 @@ def _confirm_code(options: Mapping[str, Any], given: Mapping[str, Any], path: st
             raise unnamed_code(Path(path), name, options[name])
 
 
-def _pairs(texts: Sequence[str]) -> dict[str, Any]:
+def pairs(texts: Sequence[str], flag: str = "--space-argument") -> dict[str, Any]:
+    """The values of "name=value" texts, each read as YAML.
+
+    Raises:
+        ConfigurationError: a text is not of that form, or names one twice.
+    """
     pairs: dict[str, Any] = {}
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator or not name:
-            raise ConfigurationError(
-                f"--space-argument must be name=value, but got {shown(text)}; write it so"
-            )
+            raise ConfigurationError(f"{flag} must be name=value, but got {shown(text)}; write it so")
         if name in pairs:
             raise ConfigurationError(
-                f"--space-argument must name each argument once, but got {shown(name)} twice; leave one out"
+                f"{flag} must name each argument once, but got {shown(name)} twice; leave one out"
             )
         try:
             pairs[name] = read_yaml(value)
         except ValueError as error:
             raise ConfigurationError(
-                f"--space-argument must be name=value with a value of YAML, but got {shown(text)}: "
+                f"{flag} must be name=value with a value of YAML, but got {shown(text)}: "
                 f"{shown_line(error)}; quote a text"
             ) from error
     return pairs

@@ -65,8 +65,8 @@ def rank(
     within_limits: Annotated[
         bool, typer.Option("--within-limits", help="Only rows that meet the run's limits.")
     ] = False,
-    calibration_images: o.CalibrationImages = None,
-    validation_images: o.ValidationImages = None,
+    calibration_images: o.Seed = None,
+    validation_images: o.Seed = None,
     similarity_paths: Annotated[
         int,
         typer.Option(

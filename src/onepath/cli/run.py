@@ -2,90 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from onepath.cli import options as o
 from onepath.cli.output import print_json, print_result, write
+from onepath.cli.run_options import takes_run_options
 from onepath.temporary import remove_abandoned
 
 if TYPE_CHECKING:
     from onepath.record import StageRow
-
-
-def _run_options(
-    data: o.Data = None,
-    test_data: o.TestData = None,
-    data_root: o.DataRoot = None,
-    input_size: o.InputSize = None,
-    fit: o.Fit = None,
-    channels: o.Channels = None,
-    kind: o.DataKind = None,
-    space: o.Space = None,
-    width: o.Width = None,
-    space_argument: o.SpaceArgument = None,
-    method: o.Method = None,
-    max_macs: o.MaxMacs = None,
-    max_params: o.MaxParams = None,
-    max_layers: o.MaxLayers = None,
-    max_latency_ms: o.MaxLatencyMs = None,
-    device: o.Device = None,
-    device_threads: o.DeviceThreads = None,
-    latency_table: o.LatencyTable = None,
-    epochs: o.Epochs = None,
-    batch_size: o.BatchSize = None,
-    learning_rate: o.LearningRate = None,
-    sampler: o.SamplerName = None,
-    reduction: o.ReductionName = None,
-    rate: o.Rate = None,
-    num_ghost_batches: o.NumGhostBatches = None,
-    order: o.Order = None,
-    gates: o.Gates = None,
-    guard: o.GuardName = None,
-    max_skips: o.MaxSkips = None,
-    skip_dropout: o.SkipDropout = None,
-    warmup_epochs: o.WarmupEpochs = None,
-    num_seeds: o.NumSeeds = None,
-    rule: o.RuleName = None,
-    cost_loss: o.CostLossName = None,
-    prefilter: o.Prefilter = None,
-    proxy: o.Proxy = None,
-    retrain_epochs: o.RetrainEpochs = None,
-    retrain_from: o.RetrainFrom = None,
-    num_baselines: o.NumBaselines = None,
-    workers: o.Workers = None,
-    train_on: o.TrainOn = None,
-    precision: o.Precision = None,
-    compile: o.Compile = None,
-    population: o.Population = None,
-    generations: o.Generations = None,
-    calibration_images: o.CalibrationImages = None,
-    validation_images: o.ValidationImages = None,
-    seed: o.Seed = None,
-    normalisation: o.NormalisationPlace = None,
-    out: o.Out = None,
-    config: o.Config = None,
-    fresh: o.Fresh = False,
-    json: o.Json = False,
-) -> None:
-    """The options of a run; only its signature is used."""
-
-
-def takes_run_options(command: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
-    """A command with the options of a run, by name; the function itself gets those as one dictionary."""
-
-    @functools.wraps(command)
-    def called(**given: Any) -> None:
-        command(given)
-
-    # What Typer reads to make the options.
-    called.__signature__ = inspect.signature(_run_options, eval_str=True)  # type: ignore[attr-defined]
-    called.__annotations__ = get_type_hints(_run_options, include_extras=True)
-    del called.__wrapped__
-    return called
 
 
 @takes_run_options
@@ -112,11 +41,42 @@ def train(given: dict[str, Any]) -> None:
         _stage("train", given["out"], given["json"], _config(given), given["fresh"])
 
 
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=N",
+        help="Another limit under which a trained run is asked again, as in max_macs=3M; may be repeated.",
+    ),
+]
+
+
 def search(
-    out: o.RunDirectoryPath, space: o.OwnSpace = None, device: o.OwnDevice = None, json: o.Json = False
+    out: o.RunDirectoryPath,
+    max_macs: o.MaxMacs = None,
+    max_params: o.MaxParams = None,
+    max_latency_ms: o.MaxLatencyMs = None,
+    limit: Limit = None,
+    space: o.OwnSpace = None,
+    device: o.OwnDevice = None,
+    json: o.Json = False,
 ) -> None:
-    """Search a run's trained supernet under its limits."""
-    _stage("search", out, json, named=(space, device))
+    """Search a run's trained supernet under its limits; or ask it again under others, finished in a folder of its own."""
+    from onepath import runs
+    from onepath.cli.progress import make_progress
+
+    given = {"max_macs": max_macs, "max_params": max_params, "max_latency_ms": max_latency_ms}
+    limits = {name: value for name, value in given.items() if value is not None}
+    limits |= {name: str(value) for name, value in o.pairs(limit or (), "--limit").items()}
+    if not limits:
+        _stage("search", out, json, named=(space, device))
+        return
+    runs.search(out, limits=limits, space=space, device=device, progress=make_progress())
+    result = runs.load_run(out)
+    if json:
+        print_json(result.result)
+    else:
+        print_result(result.path, result.result)
 
 
 def retrain(

@@ -58,7 +58,7 @@ def open_scored_space(
     from onepath import spaces
     from onepath.cli.catalogue import network_sizes
     from onepath.data import load_data
-    from onepath.runs.resolving import check_reads, check_takes_sequences
+    from onepath.runs.definition import check_reads, check_takes_sequences
 
     task = None if data is None else load_data(data, root=data_root, input_size=input_size)
     if task is not None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from onepath.cost.architecture import Refuse, architecture_cost, layers, params, refuse_uncounted
-from onepath.cost.table import Kind, sweep, table
-from onepath.errors import ConfigurationError, SpaceError, shown
+from onepath.cost.additive_costs import sweep, table
+from onepath.cost.architecture import Refuse, refuse_uncounted, shape_twin
+from onepath.cost.costs import LAYERS, MACS, MEMORY, PARAMS, SIZE, Cost, cost_of
+from onepath.errors import SpaceError
 from onepath.nn import Supernet
 from onepath.space import CostTable
-from onepath.space.choice import plain_number
 
 Costs = Callable[[npt.NDArray[np.integer]], npt.NDArray[np.generic]]
 
@@ -56,30 +56,35 @@ class Constraint(ABC):
         """The limit on the architectures of this supernet for inputs of this shape (without the batch)."""
 
 
-class _CountedConstraint(Constraint):
-    """A limit on a cost that is counted without running data."""
+class CostLimit(Constraint):
+    """A limit on a cost that is counted without running data.
 
-    kind: Kind
+    Args:
+        cost: for example `COSTS["memory"]`, or one of the user's own.
+        maximum: a number, or a text such as "30M"; of bytes also "256KiB".
 
-    def __init__(self, maximum: float) -> None:
-        number = plain_number(maximum)
-        if number is None or not number > 0:
-            raise ConfigurationError(f"{self.name} > 0 must hold, but got {shown(maximum)}. Raise it.")
-        self.maximum = number
+    Raises:
+        ConfigurationError: the maximum is no positive number.
+    """
+
+    def __init__(self, cost: Cost, maximum: object) -> None:
+        self.cost = cost
+        self.name = f"max_{cost.name}"
+        self.maximum = cost.parsed(maximum)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.maximum:_})"
 
     def bind(self, supernet: Supernet, input_shape: tuple[int, ...]) -> BoundConstraint:
         """A limit by an additive table; architecture by architecture where the space has none."""
-        costs, additive = counter(supernet, input_shape, self.kind)
-        return BoundConstraint(self.name, self.kind, self.maximum, costs, additive)
+        costs, additive = counter(supernet, input_shape, self.cost)
+        return BoundConstraint(self.name, self.cost.unit, self.maximum, costs, additive)
 
 
 def counter(
     supernet: Supernet,
     input_shape: tuple[int, ...],
-    kind: Kind,
+    kind: str | Cost,
     *,
     on_uncounted: Refuse = refuse_uncounted,
 ) -> tuple[Costs, CostTable | None]:
@@ -90,21 +95,22 @@ def counter(
     Args:
         supernet: not changed; no data is run.
         input_shape: of one example, without the batch.
-        kind: "macs", "params" or "layers".
+        kind: a cost, or its name; see `COSTS`.
         on_uncounted: see `table`; called here at once, also where there is no table.
 
     Raises:
         ConfigurationError: some operation cannot be counted.
     """
+    cost = cost_of(kind)
     try:
-        additive = table(supernet, input_shape, kind, on_uncounted=on_uncounted)
+        additive = table(supernet, input_shape, cost, on_uncounted=on_uncounted)
     except SpaceError:
-        each = _Each(supernet, input_shape, kind)
-        if kind == "macs":
+        each = _Each(supernet, input_shape, cost)
+        if cost.is_additive:  # what it runs has counters, or has none
             for indices, _ in sweep(supernet.space, [(name,) for name in supernet.space.names]):
                 each.count(indices)
-            if each.uncounted:
-                on_uncounted(each.uncounted)
+        if each.uncounted:
+            on_uncounted(each.uncounted)
         return lambda matrix: np.array([each.count(row) for row in matrix.tolist()], dtype=np.int64), None
     return lambda matrix: additive.costs(supernet.space, matrix), additive
 
@@ -112,8 +118,8 @@ def counter(
 class _Each:
     """Counts architecture by architecture, each once."""
 
-    def __init__(self, supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> None:
-        self.supernet, self.input_shape, self.kind = supernet, input_shape, kind
+    def __init__(self, supernet: Supernet, input_shape: tuple[int, ...], cost: Cost) -> None:
+        self.supernet, self.input_shape, self.cost = supernet, input_shape, cost
         self.uncounted: dict[str, str] = {}
         self._known: dict[tuple[int, ...], int] = {}
 
@@ -121,29 +127,43 @@ class _Each:
         """The cost of the architecture of these option indices."""
         architecture = self.supernet.space.architecture(indices)
         if architecture.indices not in self._known:
-            if self.kind == "macs":
-                cost = architecture_cost(self.supernet, architecture, self.input_shape)
-                self.uncounted.update(cost.uncounted)
-                number = cost.macs
-            else:
-                number = {"params": params, "layers": layers}[self.kind](self.supernet, architecture)
-            self._known[architecture.indices] = number
+            model, _ = shape_twin(self.supernet).extract_with_origins(architecture, inherit=False)
+            counted = self.cost.count(model, self.input_shape)
+            self.uncounted.update(counted.uncounted)
+            self._known[architecture.indices] = counted.total
         return self._known[architecture.indices]
 
 
-class MaxMacs(_CountedConstraint):
+class MaxMacs(CostLimit):
     """At most this many multiply-accumulates for one example."""
 
-    name, kind = "max_macs", "macs"
+    def __init__(self, maximum: object) -> None:
+        super().__init__(MACS, maximum)
 
 
-class MaxParams(_CountedConstraint):
+class MaxParams(CostLimit):
     """At most this many learned parameters in the stand-alone network."""
 
-    name, kind = "max_params", "params"
+    def __init__(self, maximum: object) -> None:
+        super().__init__(PARAMS, maximum)
 
 
-class MaxLayers(_CountedConstraint):
+class MaxLayers(CostLimit):
     """At most this many convolutions and linear layers in the stand-alone network: a limit on its depth."""
 
-    name, kind = "max_layers", "layers"
+    def __init__(self, maximum: object) -> None:
+        super().__init__(LAYERS, maximum)
+
+
+class MaxMemory(CostLimit):
+    """At most this many bytes of activations alive at once in one inference, as in "256KiB"; see `peak_memory_bytes`."""
+
+    def __init__(self, maximum: object) -> None:
+        super().__init__(MEMORY, maximum)
+
+
+class MaxSize(CostLimit):
+    """At most this many bytes of weights and buffers as stored, as in "1MB"."""
+
+    def __init__(self, maximum: object) -> None:
+        super().__init__(SIZE, maximum)

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -17,6 +17,8 @@ from onepath.cost.shape_only import same_shape, shape_only
 from onepath.errors import ShapeError
 from onepath.nn.copying import whole_copy
 from onepath.nn.inputs import blank_inputs
+
+Ran = TypeVar("Ran")
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,10 @@ def module_cost(model: nn.Module, input_shape: tuple[int, ...]) -> ModuleCost:
     Raises:
         ShapeError: the network rejects the shape, or fails otherwise.
     """
-    given = model
-    if any(tensor.device.type != "meta" for tensor in _tensors(model)):
-        model = _copy(given, "meta")
-    try:
-        counts = _counts(model, input_shape, "meta")
-    except _FAILURES as error:
-        if not _needs_values(error):
-            raise _rejected(input_shape, error) from error
-        try:
-            model = _copy(given, "cpu")
-            counts = _counts(model, input_shape, "cpu")
-        except _FAILURES as second:
-            raise _rejected(input_shape, second) from second
+    counts, copy = run_without_data(
+        model, input_shape, lambda copy, device: _counts(copy, input_shape, device)
+    )
+    given, model = model, copy
     macs, uncounted = counts.macs, {}
     if model is not given:
         originals = dict(zip(model.modules(), given.modules(), strict=True))
@@ -74,6 +67,37 @@ def module_cost(model: nn.Module, input_shape: tuple[int, ...]) -> ModuleCost:
         uncounted = {name: paths[module] for name, module in counts.uncounted.items()}
     params = sum(parameter.numel() for parameter in given.parameters())
     return ModuleCost(sum(macs.values()), params, macs, uncounted)
+
+
+def run_without_data(
+    given: nn.Module, input_shape: tuple[int, ...], run: Callable[[nn.Module, str], Ran]
+) -> tuple[Ran, nn.Module]:
+    """Run a network on the meta device; where an operation needs values, on the CPU.
+
+    Args:
+        given: not changed.
+        input_shape: for messages.
+        run: takes the network, or a copy without data, and the device that it is on.
+
+    Returns:
+        What `run` returned, and the network that it was given.
+
+    Raises:
+        ShapeError: the network rejects the shape, or fails otherwise.
+    """
+    model = given
+    if any(tensor.device.type != "meta" for tensor in _tensors(model)):
+        model = _copy(given, "meta")
+    try:
+        return run(model, "meta"), model
+    except _FAILURES as error:
+        if not _needs_values(error):
+            raise _rejected(input_shape, error) from error
+    try:
+        model = _copy(given, "cpu")
+        return run(model, "cpu"), model
+    except _FAILURES as second:
+        raise _rejected(input_shape, second) from second
 
 
 class _Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -133,22 +157,26 @@ _CALL = nn.Module._call_impl.__code__
 def _counts(model: nn.Module, input_shape: tuple[int, ...], device: str) -> _Counts:
     """What a network does with zeros of this shape on the device that it is on."""
     counts = _Counts(model)
+    around = _replaced(model, counts.add) if device == "meta" else _operations_apart()
+    with around:
+        run_once(model, input_shape, device, counts)
+    return counts
+
+
+def run_once(
+    model: nn.Module, input_shape: tuple[int, ...], device: str, mode: contextlib.AbstractContextManager[Any]
+) -> Any:
+    """One pass of zeros in evaluation mode inside `mode`; what the network returns."""
     was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
-            if device == "meta":
-                stack.enter_context(_replaced(model, counts.add))
-            else:
-                stack.enter_context(_operations_apart())
+        with torch.no_grad():
             inputs = blank_inputs(model, input_shape, device=device)
-            stack.enter_context(counts)
-            model(inputs)
+            with mode:
+                return model(inputs)
     finally:
         for module, training in was_training.items():
             module.training = training
-    return counts
 
 
 @contextlib.contextmanager

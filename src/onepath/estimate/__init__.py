@@ -1,6 +1,12 @@
 """How good an architecture is: with the supernet's weights, trained by itself, looked up, or scored untrained."""
 
-from onepath.estimate.estimator import AnticipatingEstimator, BuildingEstimator, Estimate, Estimator
+from onepath.estimate.estimator import (
+    AnticipatingEstimator,
+    BuildingEstimator,
+    Estimate,
+    Estimator,
+    architecture_of,
+)
 from onepath.estimate.feature_similarity import LayerSimilarity, feature_similarity
 from onepath.estimate.networks import Networks, one_row_per_network
 from onepath.estimate.rank_evidence import rank_evidence
@@ -33,6 +39,7 @@ __all__ = [
     "StandaloneEstimator",
     "SupernetEstimator",
     "TableEstimator",
+    "architecture_of",
     "feature_similarity",
     "mean_ranks",
     "one_row_per_network",

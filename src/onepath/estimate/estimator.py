@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from onepath.search import Proposal
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -32,8 +34,8 @@ class Estimate:
 class Estimator(Protocol):
     """Anything that estimates architectures; the same architecture gets the same estimate."""
 
-    def estimate(self, architecture: Architecture) -> Estimate:
-        """The estimate of one architecture."""
+    def estimate(self, asked: Proposal | Architecture) -> Estimate:
+        """The estimate of a proposal, which says how its architecture came about, or of a bare architecture."""
         ...
 
 
@@ -41,7 +43,7 @@ class Estimator(Protocol):
 class AnticipatingEstimator(Estimator, Protocol):
     """An estimator that makes use of knowing what it will be asked next, as one that works on several at once does."""
 
-    def anticipate(self, architectures: Sequence[Architecture]) -> None:
+    def anticipate(self, asked: Sequence[Proposal | Architecture]) -> None:
         """Each of these will be asked for, in this order."""
         ...
 
@@ -53,3 +55,8 @@ class BuildingEstimator(Estimator, Protocol):
     def model(self, architecture: Architecture) -> nn.Module:
         """The network of an architecture as it is estimated, in eval mode, sharing no memory with anything else."""
         ...
+
+
+def architecture_of(asked: Proposal | Architecture) -> Architecture:
+    """The architecture that an estimator is asked about."""
+    return asked.architecture if isinstance(asked, Proposal) else asked

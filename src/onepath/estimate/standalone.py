@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from onepath.estimate.estimator import Estimate
+from onepath.estimate.estimator import Estimate, architecture_of
 from onepath.estimate.recalibration import recalibrate_on_task
 from onepath.train import Recipe, evaluate, train_model
 from onepath.train.checks import check_fresh
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from onepath.data import Task
     from onepath.nn import Supernet
+    from onepath.search import Proposal
     from onepath.space import Architecture
 
 
@@ -56,8 +57,9 @@ class StandaloneEstimator:
         self._seed = seed
         self._estimates: dict[Architecture, Estimate] = {}
 
-    def estimate(self, architecture: Architecture) -> Estimate:
+    def estimate(self, asked: Proposal | Architecture) -> Estimate:
         """The stand-alone accuracy and loss of one architecture of the supernet's space."""
+        architecture = architecture_of(asked)
         known = self._estimates.get(architecture)
         if known is None:
             known = self._estimates[architecture] = self._train(architecture)

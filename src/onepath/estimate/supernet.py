@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from onepath.errors import ConfigurationError
-from onepath.estimate.estimator import Estimate
+from onepath.estimate.estimator import Estimate, architecture_of
 from onepath.estimate.folding import fold_batchnorm
 from onepath.estimate.recalibration import recalibrate_batchnorm
 from onepath.nn.layout import lay_channels_last
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from onepath.data import Split, Task
     from onepath.nn import Supernet
+    from onepath.search import Proposal
     from onepath.space import Architecture
 
 _MOST_KEPT_BYTES = 1 << 30  # splits larger than this are read anew for every candidate
@@ -98,8 +99,9 @@ class SupernetEstimator:
         self._fold_example: Tensor | None = None
         self._estimates: dict[Architecture, Estimate] = {}
 
-    def estimate(self, architecture: Architecture) -> Estimate:
+    def estimate(self, asked: Proposal | Architecture) -> Estimate:
         """The inherited accuracy and loss of one architecture of the supernet's space."""
+        architecture = architecture_of(asked)
         known = self._estimates.get(architecture)
         if known is None:
             known = self._estimates[architecture] = self._evaluate(architecture)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from onepath.errors import ConfigurationError, DataError, SpaceError, shown
-from onepath.estimate.estimator import Estimate
-from onepath.search import Limit
+from onepath.estimate.estimator import Estimate, architecture_of
+from onepath.search import Limit, Proposal
 from onepath.space import Architecture, SearchSpace, StandaloneForms
 
 ARCHITECTURE_COLUMNS = ("architecture", "arch", "arch_str", "architecture_str", "cell")
@@ -108,13 +108,14 @@ class TableEstimator:
         """Whether `estimate` knows it."""
         return architecture in self._rows or self._space.standalone_form(architecture) in self._forms
 
-    def estimate(self, architecture: Architecture) -> Estimate:
+    def estimate(self, asked: Proposal | Architecture) -> Estimate:
         """The accuracy in the table, in its unit; the loss is unknown, given as infinite, and nothing is scored.
 
         Raises:
             SpaceError: it is of another space.
             DataError: the table does not have it.
         """
+        architecture = architecture_of(asked)
         self._space.matrix([architecture])  # an architecture of another space is an error
         row = self._rows.get(architecture)
         rows = [row] if row is not None else self._forms.get(self._space.standalone_form(architecture))

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from onepath.cost.additive_costs import MOST_OPTIONS_TOGETHER, dependencies, sweep
 from onepath.cost.architecture import shape_twin
-from onepath.cost.table import MOST_OPTIONS_TOGETHER, dependencies, sweep
 from onepath.errors import ShapeError, SpaceError
 from onepath.latency.keys import candidate_key, shape_text
 from onepath.nn import ChoiceBlock, ElasticDepth, Supernet

@@ -1,23 +1,47 @@
-"""One file per paper: a composition of the rooms below."""
+"""One file per paper: a class that says what is trained, how it is searched, and how the winner is finished."""
 
-from onepath.methods.darts import darts, darts_recipe, order_of
-from onepath.methods.differentiable import Derived, architecture_recipe, derive_within, search_relaxed
-from onepath.methods.fairnas import fair_recipe, fairnas
+from onepath.methods.catalogue import METHODS
+from onepath.methods.darts import Darts, darts, darts_recipe
+from onepath.methods.differentiable import Derived, Differentiable, derive_within
+from onepath.methods.fairnas import Fairnas, fair_recipe, fairnas
 from onepath.methods.front import Front, front_of
-from onepath.methods.gdas import gdas
-from onepath.methods.one_shot import one_shot
-from onepath.methods.proxyless import proxyless, proxyless_recipe
-from onepath.methods.spos import spos
+from onepath.methods.gdas import Gdas, gdas
+from onepath.methods.job import Job, Settings, Trained
+from onepath.methods.memory_job import MemoryJob
+from onepath.methods.method import Finish, Method, Search, function_of, make_method
+from onepath.methods.one_shot import OneShot, one_shot
+from onepath.methods.proxyless import Proxyless, proxyless, proxyless_recipe
+from onepath.methods.random_networks import RandomNetworks
+from onepath.methods.sampled import SampledMethod, SearchingMethod
+from onepath.methods.spos import Spos, spos
 from onepath.methods.supernet_search import Found, Trial, feasible_set, score, search_supernet
-from onepath.methods.zen import Scored, zen
+from onepath.methods.zen import Scored, Zen, zen
 
 __all__ = [
+    "METHODS",
+    "Darts",
     "Derived",
+    "Differentiable",
+    "Fairnas",
+    "Finish",
     "Found",
     "Front",
+    "Gdas",
+    "Job",
+    "MemoryJob",
+    "Method",
+    "OneShot",
+    "Proxyless",
+    "RandomNetworks",
+    "SampledMethod",
     "Scored",
+    "Search",
+    "SearchingMethod",
+    "Settings",
+    "Spos",
+    "Trained",
     "Trial",
-    "architecture_recipe",
+    "Zen",
     "darts",
     "darts_recipe",
     "derive_within",
@@ -25,13 +49,13 @@ __all__ = [
     "fairnas",
     "feasible_set",
     "front_of",
+    "function_of",
     "gdas",
+    "make_method",
     "one_shot",
-    "order_of",
     "proxyless",
     "proxyless_recipe",
     "score",
-    "search_relaxed",
     "search_supernet",
     "spos",
     "zen",

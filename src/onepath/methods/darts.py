@@ -3,125 +3,56 @@
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), Algorithm 1: while not
 converged, update the architecture by descending the validation loss at the weights (first order) or one step ahead of
 them (second order), then update the weights by descending the training loss; at the end, derive the architecture.
-Differs from it: limits are hard; the validation split of the data takes the place of half the training images; weight
-decay leaves out biases and normalisation; the look ahead clips gradients as the weights' training does, which the
-released code does for text alone; the rate for text falls along the cosine too, and the batch is that for images.
-The guard, the warm-up and the dropout of skip connections are later work and off by default.
+Differs from it: limits are hard; the validation split of the data takes the place of half the training images; the
+weights' optimizer is scaled to the size of the data unless the paper's is asked for; weight decay leaves out biases and
+normalisation; the look ahead clips gradients as the weights' training does, which the released code does for text alone;
+the rate for text falls along the cosine too, and the batch is that for images. The guard, the warm-up and the dropout of
+skip connections are later work and off by default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
-import torch
-
-from onepath.cost import Constraint
-from onepath.data import Task
-from onepath.errors import ConfigurationError
-from onepath.methods.differentiable import Derived, architecture_recipe, search_relaxed, weights_recipe
+from onepath import option_types as types
+from onepath.methods.differentiable import Differentiable
+from onepath.methods.method import function_of
 from onepath.nn import Supernet
-from onepath.nn.relaxations import Rule, SoftmaxRelaxation
-from onepath.train import ArchitectureRecipe, ArchitectureTraining, Guard, Recipe
-from onepath.train.architecture_recipe import Order
-from onepath.train.training import Checkpoint, OnPoint, OnUpdate
-
-OrderName = Literal["first", "second", "exact", "second-exact"]
-"""The order of a logits' gradient as users write it; "second-exact" is another word for "exact"."""
-
-_ORDERS: Mapping[str, Order] = {
-    "first": "first",
-    "second": "second",
-    "exact": "second-exact",
-    "second-exact": "second-exact",
-}
+from onepath.nn.relaxations import Relaxation, SoftmaxRelaxation
+from onepath.option_types import option
+from onepath.train import ArchitectureRecipe, Recipe
 
 
-def darts(
-    supernet: Supernet,
-    data: Task,
-    *,
-    constraints: Sequence[Constraint] = (),
-    epochs: int | None = None,
-    order: OrderName = "first",
-    warmup_epochs: int = 0,
-    skip_dropout: float = 0.0,
-    guard: Guard | None = None,
-    watch_eigenvalue: bool = False,
-    rule: Rule = "weights",
-    architecture_rate: float | None = None,
-    batch_size: int | None = None,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    checkpoint: Checkpoint | None = None,
-    on_point: OnPoint | None = None,
-    on_update: OnUpdate | None = None,
-) -> Derived:
-    """Train weights and architecture together and derive the best legal architecture.
+class Darts(Differentiable):
+    """Train weights and a softmax over all candidates together, and derive the best legal architecture."""
 
-    Args:
-        supernet: trained in place, on `device`; its choices are choice blocks and sets of edges.
-        data: the training split trains the weights, the validation split the architecture; the test split is not read.
-        constraints: hard limits on the architecture derived.
-        epochs: passes over the training split; None takes the recipe's, 50 in the paper.
-        order: of the logits' gradient, "first", "second" (by a finite difference) or "exact"; see
-            `ArchitectureRecipe`.
-        warmup_epochs: of these, in which only weights are trained.
-        skip_dropout: see `SoftmaxRelaxation`.
-        guard: stops the logits before a collapse.
-        watch_eigenvalue: notes the dominant eigenvalue of the validation Hessian.
-        rule: see `derive`.
-        architecture_rate: learning rate of the logits; None takes the released code's, 3e-4 for images and 3e-3 for
-            text.
-        batch_size: of both splits; None takes the recipe's, 64 in the paper.
-        recipe: of the weights; None takes `darts_recipe` with the task's `recipe_settings`.
-        seed: of all that is drawn.
-        device: where to train.
-        checkpoint: where the search is kept and continued from, see `train_supernet`.
-        on_point: see `train_supernet`.
-        on_update: see `train_supernet`.
+    name = "darts"
+    judges_eigenvalue: ClassVar[bool] = True
 
-    Raises:
-        ConfigurationError: a size or a depth is a choice, or an option is out of its range.
-    """
-    weights = weights_recipe(darts_recipe(), data, given=recipe, epochs=epochs, batch_size=batch_size)
-    paper = ArchitectureRecipe(
-        order=order_of(order), warmup_epochs=warmup_epochs, watch_eigenvalue=watch_eigenvalue
+    order: Literal["first", "second", "exact", "second-exact"] = option(
+        "first",
+        "Gradient of the architecture: at the present weights (first), after a virtual step of the weights by finite "
+        "differences (second), or the same with exact second derivatives (exact).",
+        group="Differentiable",
     )
-    training = ArchitectureTraining(
-        supernet,
-        SoftmaxRelaxation(supernet, seed=seed, skip_dropout=skip_dropout),
-        architecture_recipe(paper, data, weights, rate=architecture_rate),
-        seed=seed,
-        guard=guard,
-        rule=rule,
-    )
-    return search_relaxed(
-        supernet,
-        data,
-        training,
-        recipe=weights,
-        constraints=constraints,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        on_point=on_point,
-        on_update=on_update,
+    skip_dropout: types.ShareBelowOne = option(
+        0.0,
+        "Probability, falling to 0, with which an update of the weights leaves a skip connection out.",
+        group="Differentiable",
     )
 
+    def relaxation(self, supernet: Supernet, seed: int) -> Relaxation:
+        """All candidates, weighted by a softmax."""
+        return SoftmaxRelaxation(supernet, seed=seed, skip_dropout=self.skip_dropout)
 
-def order_of(name: str) -> Order:
-    """The order of an `ArchitectureRecipe` from the word that users write.
+    def architecture_recipe(self) -> ArchitectureRecipe:
+        """Adam at 3e-4, with betas 0.5 and 0.999."""
+        return ArchitectureRecipe(order="second-exact" if self.order == "exact" else self.order)
 
-    Raises:
-        ConfigurationError: there is no such order.
-    """
-    if name not in _ORDERS:
-        raise ConfigurationError(
-            f"order must be 'first', 'second' or 'exact', but got {name!r}; use one of them"
-        )
-    return _ORDERS[name]
+    @staticmethod
+    def paper_recipe() -> Recipe:
+        """0.025 falling to 0.001 along a cosine, clipped at a norm of 5."""
+        return darts_recipe()
 
 
 def darts_recipe(epochs: int = 50, batch_size: int = 64) -> Recipe:
@@ -140,3 +71,6 @@ def darts_recipe(epochs: int = 50, batch_size: int = 64) -> Recipe:
         schedule="cosine",
         clip_norm=5.0,
     )
+
+
+darts = function_of(Darts, "The derived architecture and the signals of the search; see `Derived`.")

@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
+from pydantic import model_validator
 from torch import nn
 
-from onepath.cost import Constraint
-from onepath.data import Task
+from onepath import option_types as types
 from onepath.errors import ConfigurationError, InfeasibleError
-from onepath.estimate import Estimator, SupernetEstimator
-from onepath.methods.supernet_search import estimated_network, feasible_set
+from onepath.methods.method import Method, Search
+from onepath.methods.supernet_search import Found
 from onepath.nn import Supernet
-from onepath.nn.relaxations import Relaxation, Rule, derive, option_scores
+from onepath.nn.relaxations import ExpectedCost, Relaxation, Rule, derive, option_scores
+from onepath.option_types import option
 from onepath.randomness import generator
+from onepath.search import Draw, Evaluated, SearchAlgorithm
 from onepath.search.feasible import Constraint as Limit
-from onepath.space import Architecture
+from onepath.space import Architecture, SearchSpace
 from onepath.train import (
     ArchitecturePoint,
     ArchitectureRecipe,
     ArchitectureTraining,
+    CostLoss,
+    Guard,
+    Phase,
     Recipe,
+    Reinforce,
     TrainingPoint,
-    train_relaxed,
+    differentiable_phases,
 )
-from onepath.train.checks import check_supernet, warn_unless_fresh
-from onepath.train.training import Checkpoint, OnPoint, OnUpdate
+
+if TYPE_CHECKING:
+    from onepath.methods.job import Job, Trained
+    from onepath.methods.memory_job import MemoryJob
 
 NUM_SAMPLES = 4096
+_PAPER_UPDATES = 19_500  # 50 epochs of 25,000 images in batches of 64
+_LARGEST_RATE = 0.05
+_EIGENVALUE_RATIO = 0.75
+
+CostLossName = Literal["none", "add-linear", "multiply-log", "reward"]
 
 
 @dataclass(frozen=True)
@@ -40,20 +54,23 @@ class Derived:
     """The result of a differentiable search.
 
     Attributes:
-        best: the most probable architecture within the limits.
-        unlimited: the most probable one of all; equal to `best` without limits.
+        found: the derived architecture and the random ones evaluated beside it.
+        unlimited: the most probable architecture of all; equal to `best` without limits.
         points: signals, one per epoch.
         curve: of the weights' training.
         stopped: why the guard fired, None where it did not.
-        estimator: scores architectures with the trained weights.
     """
 
-    best: Architecture
+    found: Found
     unlimited: Architecture
     points: tuple[ArchitecturePoint, ...]
     curve: tuple[TrainingPoint, ...]
     stopped: str | None
-    estimator: Estimator | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def best(self) -> Architecture:
+        """The most probable architecture within the limits."""
+        return self.found.best
 
     def model(self, architecture: Architecture | None = None) -> nn.Module:
         """The derived network with the weights of the search and recalibrated normalisation; see `Found.model`.
@@ -61,92 +78,278 @@ class Derived:
         Args:
             architecture: of the space searched; None takes `best`.
         """
-        return estimated_network(self.estimator, self.best if architecture is None else architecture)
+        return self.found.model(architecture)
 
 
-def search_relaxed(
-    supernet: Supernet,
-    data: Task,
-    training: ArchitectureTraining,
-    *,
-    recipe: Recipe,
-    constraints: Sequence[Constraint] = (),
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    checkpoint: Checkpoint | None = None,
-    on_point: OnPoint | None = None,
-    on_update: OnUpdate | None = None,
-) -> Derived:
-    """Train, then derive within the limits by the rule of `training`; see `train_relaxed` and `derive_within`.
+class Differentiable(Method):
+    """Train architecture parameters beside the weights; the most probable legal architecture wins.
 
-    Raises:
-        ConfigurationError: the warm-up leaves no epoch for the logits, or the rule is unknown.
+    Attributes:
+        judges_eigenvalue: whether the gradient of the logits is exact, so that its Hessian means something.
+        costs_join: whether the expected cost joins the loss unless the user says otherwise.
     """
-    option_scores(training.relaxation, training.rule)  # a wrong rule is found before the training
-    num_warmup = training.recipe.warmup_epochs
-    if num_warmup >= recipe.epochs:
-        raise ConfigurationError(
-            f"warmup_epochs < epochs must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}; lower "
-            "warmup_epochs"
+
+    adds_candidates: ClassVar[bool] = True
+    judges_eigenvalue: ClassVar[bool] = False
+    costs_join: ClassVar[bool] = False
+    other_names: ClassVar[Mapping[str, str]] = {"form": "cost_loss"}
+
+    epochs: types.Epochs | None = option(
+        None, "Epochs of the search; default: by the size of the data.", group="Differentiable"
+    )
+    warmup_epochs: types.WarmupEpochs = option(
+        0, "Epochs, of these, in which weights alone are trained.", group="Differentiable"
+    )
+    guard: Literal["off", "watch", "stop"] | Guard = option(
+        "off",
+        "Against a collapse to skip connections: off; watch (darts: notes the dominant eigenvalue alone); or stop, which "
+        "stops the architecture and takes it back to an earlier epoch.",
+        group="Differentiable",
+    )
+    max_skips: types.Choices | None = option(
+        None,
+        "Skip connections that guard stop lets pass; default: half of the choices.",
+        group="Differentiable",
+        metavar="N",
+    )
+    num_seeds: types.Searches = option(
+        1,
+        "Searches, with seeds from the seed on; the derived network of best inherited validation accuracy is taken.",
+        group="Differentiable",
+        metavar="N",
+    )
+    rule: Rule = option(
+        "weights",
+        "What is compared between edges when the network is derived: softmax weights or logits.",
+        group="Differentiable",
+    )
+    cost_loss: CostLossName | None = option(
+        None,
+        "Expected latency or MACs in the loss: add-linear (default for proxyless under a limit), multiply-log, reward "
+        "(gates reinforce) or none.",
+        group="Differentiable",
+    )
+    architecture_rate: types.Rate | None = option(
+        None,
+        "Learning rate of the architecture; default: the paper's, scaled to the length of the training.",
+        group="Differentiable",
+    )
+    recipe: Literal["scaled", "paper"] | Recipe = option(
+        "scaled",
+        "Optimizer of the weights: scaled to the size of the data as for every method, or the paper's.",
+        group="Differentiable",
+    )
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        if self.max_skips is not None and self.guard != "stop":
+            raise ValueError(
+                f"max_skips is what the guard lets pass, but guard is {self.guard}; give guard stop, or leave max_skips "
+                "out"
+            )
+        if self.guard == "watch" and not self.judges_eigenvalue:
+            raise ValueError(
+                f"guard 'watch' notes an eigenvalue that only method darts has, but method is {self.name}; its other "
+                "signals are in the report without it"
+            )
+        by_reward = self.by_reward
+        if self.cost_loss not in (None, "none") and by_reward != (self.cost_loss == "reward"):
+            raise ValueError(
+                "cost_loss 'reward' is for gates 'reinforce', and no other is, but got "
+                f"{self.cost_loss} with gates {getattr(self, 'gates', 'full')}; change one of them"
+            )
+        return self
+
+    @property
+    def num_trainings(self) -> int:
+        """Searches of as many seeds."""
+        return self.num_seeds
+
+    @property
+    def by_reward(self) -> bool:
+        """Whether the logits learn from rewards of sampled paths, without differentiating."""
+        return False
+
+    @property
+    def total_epochs(self) -> int:
+        """Those of the warm-up and of the search."""
+        assert self.epochs is not None, "the method is resolved"
+        return self.epochs
+
+    def check(self, space: SearchSpace) -> None:
+        """Every choice is one between candidates, as those of blocks and of edges are."""
+        for choice in space.choices:
+            if choice.role != "operation":
+                raise ConfigurationError(
+                    f"method {self.name} needs choices between candidates, but {choice.name!r} is a {choice.role}; use "
+                    "method spos, or another space"
+                )
+
+    def resolved(self, job: Job) -> Self:
+        """Also the length, the warm-up and the cost in the loss.
+
+        Raises:
+            ConfigurationError: the warm-up leaves no epoch for the architecture, or the cost has nothing to aim at.
+        """
+        filled = super().resolved(job)._with_length(job)
+        if filled.warmup_epochs >= filled.total_epochs:
+            raise ConfigurationError(
+                f"warmup_epochs < epochs must hold, but got warmup_epochs={filled.warmup_epochs}, "
+                f"epochs={filled.epochs}; lower warmup_epochs"
+            )
+        aims = job.aims()
+        if self.cost_loss is None:
+            joined: CostLossName = "reward" if self.by_reward else "add-linear"
+            filled = filled.filled(cost_loss=joined if self.costs_join and aims else "none")
+        elif self.cost_loss != "none" and not aims:
+            raise ConfigurationError(
+                f"cost_loss {self.cost_loss!r} needs a cost to aim at, but no limit came whose costs add up; give max_macs, "
+                "or max_latency_ms with a latency table"
+            )
+        unit, reference = next(iter(aims.items()), ("", 0.0))
+        if filled.cost_loss == "multiply-log" and unit == "ms" and reference <= 1:
+            raise ConfigurationError(
+                f"cost_loss 'multiply-log' takes logarithms and needs a limit above 1 ms, but got {reference:g}; use "
+                "cost_loss add-linear"
+            )
+        return filled
+
+    def _with_length(self, job: Job) -> Self:
+        return self.filled(epochs=self.weights_recipe(job, self.epochs).epochs)
+
+    def weights_recipe(self, job: Job, epochs: int | None) -> Recipe:
+        """How the weights are trained."""
+        if self.recipe == "scaled":
+            return dataclasses.replace(job.recipe(epochs), one_path=0.0)
+        given = self.recipe if isinstance(self.recipe, Recipe) else None
+        paper = dataclasses.replace(self.paper_recipe(), **job.task.recipe_settings)
+        return job.recipe(epochs, given=paper if given is None else given)
+
+    @staticmethod
+    @abstractmethod
+    def paper_recipe() -> Recipe:
+        """The weights' optimizer of the paper, for images; see `Task.recipe_settings` for other data."""
+
+    @abstractmethod
+    def relaxation(self, supernet: Supernet, seed: int) -> Relaxation:
+        """How the choices are relaxed."""
+
+    def architecture_recipe(self) -> ArchitectureRecipe:
+        """The logits' optimizer of the paper."""
+        return ArchitectureRecipe()
+
+    def phases(self, job: Job) -> Sequence[Phase]:
+        """A warm-up of the weights alone, then weights and logits in turn."""
+        recipe = self.weights_recipe(job, self.total_epochs)
+        relaxation = self.relaxation(job.supernet, job.seed)
+        # Where the weights' gradients are clipped, those of a look ahead are, too.
+        logits = dataclasses.replace(
+            self.architecture_recipe(),
+            warmup_epochs=self.warmup_epochs,
+            watch_eigenvalue=self.guard == "watch",
+            clip_norm=recipe.clip_norm,
+            **job.task.architecture_settings,
         )
-    warn_unless_fresh(supernet)
-    check_supernet(supernet, data, adds=True)
-    limits = feasible_set(supernet, data.input_shape, constraints).limits
-    curve = train_relaxed(
-        supernet,
-        data,
-        training,
-        recipe=recipe,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        on_point=on_point,
-        on_update=on_update,
-    )
-    relaxation, rule = training.relaxation, training.rule
-    return Derived(
-        best=derive_within(relaxation, limits, seed=seed, rule=rule),
-        unlimited=derive(relaxation, rule=rule),
-        points=tuple(training.points),
-        curve=tuple(curve),
-        stopped=training.stopped,
-        estimator=SupernetEstimator(supernet, data, device=device),
-    )
+        logits = dataclasses.replace(
+            logits, learning_rate=self._rate(logits.learning_rate, job.num_updates(recipe))
+        )
+        unit, reference = next(iter(job.aims().items()), ("", 0.0))
+        joins = self.cost_loss not in (None, "none")
+        table = job.aimed(unit) if joins else None
+        cost, rewards = None, Reinforce() if self.by_reward else None
+        if table is not None and self.by_reward:
+            rewards = Reinforce(table, reference)
+        elif table is not None:
+            assert self.cost_loss in ("add-linear", "multiply-log"), "checked with the gates"
+            cost = CostLoss(ExpectedCost(relaxation, table), reference, self.cost_loss)
+        training = ArchitectureTraining(
+            job.supernet,
+            relaxation,
+            logits,
+            seed=job.seed,
+            cost=cost,
+            guard=self._guard(relaxation),
+            reinforce=rewards,
+            rule=self.rule,
+        )
+        return differentiable_phases(training, recipe)
+
+    def _rate(self, paper: float, num_updates: int) -> float:
+        """The paper's rate is for some 20,000 updates; a shorter search takes one that goes as far, up to 0.05."""
+        if self.architecture_rate is not None:
+            return self.architecture_rate
+        if self.recipe != "scaled":
+            return paper
+        return min(_LARGEST_RATE, max(1.0, _PAPER_UPDATES / num_updates) * paper)
+
+    def _guard(self, relaxation: Relaxation) -> Guard | None:
+        if isinstance(self.guard, Guard):
+            return self.guard
+        if self.guard != "stop":
+            return None
+        max_skips = self.max_skips
+        if max_skips is None:
+            options = derive(relaxation, rule=self.rule).options
+            max_skips = sum(name in options for name in relaxation.names) // 2
+        return Guard(max_skips, _EIGENVALUE_RATIO if self.judges_eigenvalue else None)
+
+    def search(self, job: Job, trained: Trained) -> Search:
+        """The derived architecture, and random ones to compare it with."""
+        assert self.population is not None, "the method is resolved"
+        training = trained.before
+        assert isinstance(training, ArchitectureTraining), "the last phase trains logits"
+        algorithm = Derivation(training.relaxation, job.search_seed, self.population - 1, self.rule)
+        return Search(algorithm, job.inherited(trained), min(self.population, job.space.size))
+
+    def outcome(self, job: MemoryJob, trained: Trained, found: Found) -> Derived:  # noqa: ARG002
+        """With the signals of the search."""
+        training = trained.before
+        assert isinstance(training, ArchitectureTraining), "the last phase trains logits"
+        return Derived(
+            found,
+            derive(training.relaxation, rule=self.rule),
+            tuple(training.points),
+            trained.curve,
+            training.stopped,
+        )
 
 
-def weights_recipe(
-    paper: Recipe, data: Task, *, given: Recipe | None, epochs: int | None, batch_size: int | None
-) -> Recipe:
-    """How the weights are trained: as in the paper but for what this kind of data needs, or as `given`.
+class Derivation(SearchAlgorithm):
+    """A search that proposes the most probable legal architecture, then random ones for comparison.
 
     Args:
-        paper: for images.
-        data: whose `recipe_settings` differ from that.
-        given: in its place; None for none.
-        epochs: instead of either's.
-        batch_size: instead of either's.
+        relaxation: after its training.
+        seed: of all that is drawn.
+        num_random: architectures beside the derived one.
+        rule: see `derive`.
     """
-    recipe = dataclasses.replace(paper, **data.recipe_settings) if given is None else given
-    return dataclasses.replace(
-        recipe,
-        epochs=recipe.epochs if epochs is None else epochs,
-        batch_size=recipe.batch_size if batch_size is None else batch_size,
-    )
 
+    name = "derivation"
 
-def architecture_recipe(
-    paper: ArchitectureRecipe, data: Task, weights: Recipe, *, rate: float | None = None
-) -> ArchitectureRecipe:
-    """How the logits are trained: as in the paper but for what this kind of data needs.
+    def __init__(self, relaxation: Relaxation, seed: int, num_random: int, rule: Rule = "weights") -> None:
+        super().__init__(relaxation.space, seed)
+        self._relaxation, self._num_random, self._rule = relaxation, num_random, rule
 
-    Args:
-        paper: for images.
-        data: whose `architecture_settings` differ from that.
-        weights: where it clips gradients, a look ahead does too.
-        rate: learning rate instead of either's; None for none.
-    """
-    recipe = dataclasses.replace(paper, clip_norm=weights.clip_norm, **data.architecture_settings)
-    return recipe if rate is None else dataclasses.replace(recipe, learning_rate=rate)
+    @classmethod
+    def for_budget(cls, *_: Any, **__: Any) -> NoReturn:
+        """Refused: it derives from a relaxation.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError("a derivation needs a trained relaxation; use a differentiable method")
+
+    def propose(self, rng: np.random.Generator) -> Iterator[Draw]:  # noqa: ARG002
+        """The derived one, then the random ones, then none."""
+        if self.generation == -1:
+            limits = self.feasible.limits
+            derived = derive_within(self._relaxation, limits, seed=self.seed, rule=self._rule)
+            yield Draw("derived", 1, lambda _: self.space.matrix([derived]))
+        elif self.generation == 0:
+            yield Draw("random", self._num_random)
+
+    def observe(self, evaluated: Evaluated) -> None:
+        """Scores decide nothing."""
 
 
 def derive_within(

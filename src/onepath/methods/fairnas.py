@@ -2,9 +2,9 @@
 
 Source: Chu et al., "FairNAS: Rethinking Evaluation Fairness of Weight Sharing Neural Architecture Search" (arXiv
 1907.01845). A supernet is trained with strict fairness, then NSGA-II searches its fixed weights for the front of
-accuracy, multiply-accumulates and parameters. Differs from it: limits are hard; scores come from a split of the
-training data; ties in accuracy go to less loss; the training is scaled to the size of the data, and short ones start
-from one path.
+accuracy, multiply-accumulates and parameters, of which the most accurate architecture is the winner. Differs from it:
+limits are hard; scores come from a split of the training data; the training is scaled to the size of the data, and short
+ones start from one path.
 """
 
 from __future__ import annotations
@@ -12,51 +12,48 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from onepath.cost import Constraint, counter
-from onepath.data import Task
-from onepath.methods.supernet_search import Found, search_supernet
-from onepath.nn import Supernet
-from onepath.search import NSGA2
-from onepath.train import Recipe, Reduction, StrictFairnessSampler, train_supernet
-from onepath.train.checks import warn_unless_fresh
+from onepath.methods.method import function_of
+from onepath.methods.sampled import SampledMethod
+from onepath.option_types import option
+from onepath.train import Phase, Recipe, Reduction, StrictFairnessSampler, path_phases
+
+if TYPE_CHECKING:
+    from onepath.methods.job import Job
+    from onepath.space import SearchSpace
 
 
-def fairnas(
-    supernet: Supernet,
-    data: Task,
-    *,
-    constraints: Sequence[Constraint] = (),
-    epochs: int | None = None,
-    population: int = 50,
-    generations: int = 20,
-    reduction: Reduction = "sum",
-    seed: int = 0,
-) -> Found:
-    """Train all candidates of every block at the same time and search for a front; see `front_of` for the front.
+class Fairnas(SampledMethod):
+    """Train all candidates of every block in every update, then search for a front; see `front_of`.
 
-    Args:
-        supernet: trained in place; all its choices are always active.
-        data: the training split trains, the validation split scores; the test split is not read.
-        constraints: hard limits on the architectures found.
-        epochs: of the supernet's training, each of as many passes over the data as a block has candidates; None
-            takes as many passes in all as `spos` would.
-        population: architectures evaluated per generation.
-        generations: after the first, random one.
-        reduction: of the gradients of what all paths share; see `train_supernet`.
-        seed: of all that is drawn.
-
-    Raises:
-        ConfigurationError: some choices depend on others.
+    An epoch costs as many passes over the data as a block has candidates; the default length is as many passes in all
+    as that of `spos`.
     """
-    warn_unless_fresh(supernet)
-    sampler = StrictFairnessSampler(supernet.space)
-    recipe = Recipe.for_task(data, epochs=epochs)
-    recipe = fair_recipe(recipe, sampler.num_paths) if epochs is None else recipe
-    train_supernet(supernet, data, sampler=sampler, recipe=recipe, reduction=reduction, seed=seed)
-    costs = [counter(supernet, data.input_shape, kind)[0] for kind in ("macs", "params")]
-    algorithm = NSGA2(supernet.space, seed=seed, population=population, generations=generations, costs=costs)
-    return search_supernet(supernet, data, algorithm, constraints=constraints)
+
+    name = "fairnas"
+    default_algorithm: ClassVar[str] = "nsga2"
+    ties: ClassVar[Literal["loss", "front"]] = "front"
+
+    reduction: Reduction = option(
+        "sum",
+        "How gradients of what the paths of an update share, such as the stem, are joined: sum or mean.",
+    )
+
+    def check(self, space: SearchSpace) -> None:
+        """Strict fairness needs choices that are always active."""
+        StrictFairnessSampler(space)
+
+    def resolved(self, job: Job) -> Self:
+        """Also the length, by the number of paths of an update."""
+        num_paths = StrictFairnessSampler(job.space).num_paths
+        epochs = fair_recipe(job.recipe(), num_paths).epochs
+        return super(Fairnas, self.filled(epochs=epochs)).resolved(job)
+
+    def phases(self, job: Job) -> Sequence[Phase]:
+        """As many paths an update as a block has candidates, which they share out."""
+        sampler = StrictFairnessSampler(job.space)
+        return path_phases(job.supernet, job.recipe(self.epochs), sampler, reduction=self.reduction)
 
 
 def fair_recipe(recipe: Recipe, num_paths: int) -> Recipe:
@@ -65,3 +62,8 @@ def fair_recipe(recipe: Recipe, num_paths: int) -> Recipe:
     return dataclasses.replace(
         recipe, epochs=epochs, warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs
     )
+
+
+fairnas = function_of(
+    Fairnas, "Every evaluated architecture, with the best of the front; see `Found` and `front_of`."
+)

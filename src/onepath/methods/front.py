@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from onepath.errors import ConfigurationError
 from onepath.methods.supernet_search import Found, Trial
-from onepath.search.feasible import Costs
 from onepath.pareto import front_of_points
+from onepath.search.feasible import Costs
 
 
 @dataclass(frozen=True)

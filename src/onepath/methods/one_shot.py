@@ -10,48 +10,44 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-from onepath.cost import Constraint
-from onepath.data import Task
-from onepath.methods.supernet_search import Found, search_supernet
-from onepath.nn import Supernet
-from onepath.search import RandomSearch
-from onepath.train import PathDropoutSampler, Recipe, train_supernet
-from onepath.train.checks import warn_unless_fresh
+from onepath import option_types as types
+from onepath.methods.method import function_of
+from onepath.methods.sampled import SampledMethod
+from onepath.option_types import option
+from onepath.train import PathDropoutSampler, Phase
+
+if TYPE_CHECKING:
+    from onepath.methods.job import Job
+    from onepath.space import SearchSpace
 
 
-def one_shot(
-    supernet: Supernet,
-    data: Task,
-    *,
-    constraints: Sequence[Constraint] = (),
-    epochs: int | None = None,
-    rate: float = 0.1,
-    num_ghost_batches: int = 1,
-    num: int = 1000,
-    seed: int = 0,
-) -> Found:
-    """Train a supernet with path dropout and score random architectures.
+class OneShot(SampledMethod):
+    """Train all candidates together with path dropout, then score random architectures."""
 
-    Args:
-        supernet: trained in place.
-        data: the training split trains, the validation split scores; the test split is not read.
-        constraints: hard limits on the architectures found.
-        epochs: of the supernet's training; None scales its length to the data.
-        rate: see `PathDropoutSampler`, which takes it.
-        num_ghost_batches: parts of each batch that have masks of their own.
-        num: architectures scored.
-        seed: of all that is drawn.
+    name = "one-shot"
+    adds_candidates: ClassVar[bool] = True
+    default_algorithm: ClassVar[str] = "random"
 
-    Raises:
-        ConfigurationError: a size depends on a choice block, or `rate` is out of its range.
-    """
-    warn_unless_fresh(supernet)
-    # Sums of candidates from the first update: a start from one path would train weights of another scale.
-    recipe = dataclasses.replace(Recipe.for_task(data, epochs=epochs), one_path=0.0)
-    num_updates = recipe.epochs * data.updates_per_epoch(recipe.batch_size)
-    sampler = PathDropoutSampler(supernet.space, num_updates, rate=rate, num_ghost_batches=num_ghost_batches)
-    train_supernet(supernet, data, sampler=sampler, recipe=recipe, seed=seed)
-    return search_supernet(
-        supernet, data, RandomSearch(supernet.space, seed=seed, num=num), constraints=constraints
+    rate: types.Share = option(
+        0.1, "Probability, at the end of the training, that all candidates of a block are dropped."
     )
+    num_ghost_batches: types.Parts = option(
+        1, "Parts of each batch that have paths of their own.", metavar="N"
+    )
+
+    def check(self, space: SearchSpace) -> None:
+        """No size may depend on a choice block."""
+        PathDropoutSampler(space, num_updates=1)
+
+    def phases(self, job: Job) -> Sequence[Phase]:
+        """Sums of candidates from the first update: a start from one path would train weights of another scale."""
+        recipe = dataclasses.replace(job.recipe(self.epochs), one_path=0.0)
+        sampler = PathDropoutSampler(
+            job.space, job.num_updates(recipe), rate=self.rate, num_ghost_batches=self.num_ghost_batches
+        )
+        return [Phase("supernet", recipe, sampler)]
+
+
+one_shot = function_of(OneShot, "Every evaluated architecture, with the best; see `Found`.")

@@ -4,44 +4,60 @@ Source: Guo et al., "Single Path One-Shot Neural Architecture Search with Unifor
 1904.00420). Follows section 3: a supernet in which every update trains one uniformly sampled path (equation 8), then
 an evolutionary search over the fixed weights (equation 7, Algorithm 1) under hard limits (equation 5). Differs from
 it: ties in validation accuracy go to less validation loss; scores come from a split of the training data; and the
-defaults of the training are scaled to the size of the data.
+defaults of the training are scaled to the size of the data, short ones with a start from one path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from onepath.cost import Constraint
-from onepath.data import Task
-from onepath.methods.supernet_search import Found, search_supernet
-from onepath.nn import Supernet
-from onepath.search import Evolution
-from onepath.train import UniformSampler, train_supernet
-from onepath.train.checks import warn_unless_fresh
+from onepath.errors import ConfigurationError
+from onepath.methods.method import function_of
+from onepath.methods.sampled import SampledMethod
+from onepath.option_types import option
+from onepath.train import ConstrainedSampler, Phase, UniformSampler, path_phases, widening_phases
+
+if TYPE_CHECKING:
+    from onepath.methods.job import Job
+    from onepath.train import Sampler
 
 
-def spos(
-    supernet: Supernet,
-    data: Task,
-    *,
-    constraints: Sequence[Constraint] = (),
-    epochs: int | None = None,
-    population: int = 50,
-    generations: int = 20,
-    seed: int = 0,
-) -> Found:
-    """Train a supernet path by path and search it.
+class Spos(SampledMethod):
+    """Train a supernet path by path, then search it by evolution."""
 
-    Args:
-        supernet: trained in place.
-        data: the training split trains, the validation split scores; the test split is not read.
-        constraints: hard limits on the architectures found.
-        epochs: of the supernet's training; None scales the paper's length to the data.
-        population: architectures evaluated per generation.
-        generations: after the first, random one.
-        seed: of all that is drawn.
-    """
-    warn_unless_fresh(supernet)
-    train_supernet(supernet, data, sampler=UniformSampler(supernet.space), epochs=epochs, seed=seed)
-    algorithm = Evolution(supernet.space, seed=seed, population=population, generations=generations)
-    return search_supernet(supernet, data, algorithm, constraints=constraints)
+    name = "spos"
+    default_algorithm: ClassVar[str] = "evolution"
+
+    sampler: Literal["uniform", "constrained", "widening"] | None = option(
+        None,
+        "Paths of the training: uniform over the space, constrained to the limit, or widening, which opens sizes from "
+        "the largest down; default: widening where the space has sizes, else uniform.",
+    )
+
+    def phases(self, job: Job) -> Sequence[Phase]:
+        """One sampled path an update."""
+        recipe = job.recipe(self.epochs)
+        has_sizes = any(choice.is_ordered and len(choice.options) > 1 for choice in job.space.choices)
+        if self.sampler == "widening" or (self.sampler is None and has_sizes):
+            return widening_phases(job.supernet, recipe)
+        return path_phases(job.supernet, recipe, self._sampler(job))
+
+    def _sampler(self, job: Job) -> Sampler:
+        if self.sampler != "constrained":
+            return UniformSampler(job.space)
+        limits = job.loosest.limits
+        if not limits:
+            raise ConfigurationError(
+                "sampler: 'constrained' needs a limit, but none came; give max_macs, max_params or max_latency_ms"
+            )
+        if (table := limits[0].table) is None:
+            raise ConfigurationError(
+                f"sampler='constrained' needs a space whose {limits[0].unit} add up over its choices, but this one is "
+                "none; use sampler='uniform'"
+            )
+        lowest, _ = table.extremes(job.space)
+        return ConstrainedSampler(job.space, table, lowest, limits[0].maximum)
+
+
+spos = function_of(Spos, "Every evaluated architecture, with the best; see `Found`.")

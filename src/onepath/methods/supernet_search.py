@@ -1,26 +1,27 @@
-"""Searching a trained supernet under hard limits."""
+"""Searching under hard limits: every architecture that an algorithm asks for is evaluated, once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from torch import nn
 
 from onepath.cost import Constraint
 from onepath.data import Task
 from onepath.errors import ConfigurationError
-from onepath.estimate import (
-    AnticipatingEstimator,
-    BuildingEstimator,
-    Estimate,
-    Estimator,
-    SupernetEstimator,
-)
+from onepath.estimate import AnticipatingEstimator, BuildingEstimator, Estimate, Estimator, SupernetEstimator
+from onepath.methods.method import Search
 from onepath.nn import Supernet
-from onepath.search import Algorithm, FeasibleSet, Limit, Proposal
+from onepath.search import Algorithm, FeasibleSet, Limit, Proposal, run_search
 from onepath.space import Architecture
 from onepath.train.checks import check_supernet
+from onepath.verdict import COSTS, ordered
+
+if TYPE_CHECKING:
+    from onepath.search.feasible import Costs
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Trial:
     Attributes:
         architecture: what was evaluated.
         estimate: its inherited accuracy (higher is better) and loss (lower is better).
-        origin: how it was proposed: "random", "mutation" or "crossover".
+        origin: how it was proposed: "random", "mutation", "crossover" or "derived".
         generation: of the algorithm, from 0.
     """
 
@@ -47,14 +48,22 @@ class Found:
     Attributes:
         trials: every evaluated architecture once, in the order of evaluation.
         estimator: what evaluated them, with the supernet and the data; None where no network was evaluated.
+        order: numbers of the trials, best first, where the method has an order of its own; else empty.
     """
 
     trials: tuple[Trial, ...]
     estimator: Estimator | None = field(default=None, repr=False, compare=False)
+    order: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def best_trial(self) -> Trial:
-        """The trial of highest accuracy; of equal ones, that of least loss; of equal ones, the first."""
+        """The trial of highest accuracy; of equal ones, that of least loss; of equal ones, the first.
+
+        What a differentiable search derived comes before the architectures beside it, and a method that searches for a
+        front prefers, of equally accurate ones, those on it.
+        """
+        if self.order:
+            return self.trials[self.order[0]]
         return max(self.trials, key=lambda trial: score(trial.estimate))
 
     @property
@@ -106,26 +115,59 @@ def search_supernet(
     """
     check_supernet(supernet, data)
     feasible = feasible_set(supernet, data.input_shape, constraints)
-    own = SupernetEstimator(supernet, data) if estimator is None else None
-    estimator = own if estimator is None else estimator
-    assert estimator is not None
+    own = SupernetEstimator(supernet, data) if estimator is None else estimator
+    return searched(feasible, Search(algorithm, own, supernet.space.size), on_trial=on_trial)
+
+
+def searched(
+    feasible: FeasibleSet,
+    search: Search,
+    *,
+    on_trial: Callable[[Trial], None] | None = None,
+    counter: Callable[[str], Costs] | None = None,
+) -> Found:
+    """Drive a search to its end.
+
+    Args:
+        feasible: what may be evaluated.
+        search: of a method.
+        on_trial: called after each evaluation.
+        counter: a cost by its name, for a search whose winner comes from a front.
+    """
     trials: list[Trial] = []
+    estimator, algorithm = search.estimator, search.algorithm
 
     def evaluate(proposal: Proposal) -> tuple[float, float]:
-        estimate = estimator.estimate(proposal.architecture)
+        estimate = estimator.estimate(proposal)
         trials.append(Trial(proposal.architecture, estimate, proposal.origin, algorithm.generation))
         if on_trial is not None:
             on_trial(trials[-1])
         return score(estimate)
 
-    while proposals := algorithm.ask(feasible):
-        if isinstance(estimator, AnticipatingEstimator):
-            estimator.anticipate([proposal.architecture for proposal in proposals])
-        scores = [evaluate(proposal) for proposal in proposals]
-        algorithm.tell([proposal.architecture for proposal in proposals], scores)
-    if own is not None:
-        own.release()  # what was found is kept for long, and needs no second copy of the data
-    return Found(tuple(trials), estimator)
+    anticipate = estimator.anticipate if isinstance(estimator, AnticipatingEstimator) else None
+    run_search(algorithm, feasible, evaluate, anticipate=anticipate)
+    if isinstance(estimator, SupernetEstimator):
+        estimator.release()  # what was found is kept for long, and needs no second copy of the data
+    rows = [
+        _Row(number, trial.origin, trial.estimate.accuracy, trial.estimate.loss, {})
+        for number, trial in enumerate(trials)
+    ]
+    if search.ties == "front" and counter is not None and trials:
+        matrix = feasible.space.matrix([trial.architecture for trial in trials])
+        for name in COSTS:
+            for row, cost in zip(rows, np.asarray(counter(name)(matrix)).tolist(), strict=True):
+                row.costs[name] = cost
+    return Found(tuple(trials), estimator, tuple(row.number for row in ordered(rows, search.ties)))
+
+
+class _Row(NamedTuple):
+    """A trial as the verdict reads it."""
+
+    number: int
+    origin: str
+    accuracy: float | None
+    loss: float | None
+    costs: dict[str, float]
 
 
 def estimated_network(estimator: Estimator | None, architecture: Architecture) -> nn.Module:

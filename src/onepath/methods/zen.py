@@ -9,23 +9,31 @@ one choice; any score can take the place of Zen-score; the training is scaled to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from torch import nn
 
-from onepath.cost import Constraint
-from onepath.data import Task
-from onepath.estimate import ScoreEstimator
-from onepath.methods.supernet_search import Found, search_supernet
-from onepath.nn import Supernet
-from onepath.search import MutationEvolution
-from onepath.train import Recipe, train_model
-from onepath.train.checks import check_fresh
+from onepath import option_types as types
+from onepath.errors import ConfigurationError
+from onepath.estimate import score_definition
+from onepath.methods.method import function_of
+from onepath.methods.sampled import SearchingMethod
+from onepath.methods.supernet_search import Found
+from onepath.option_types import option
 
-POPULATION = 512
-NUM_SCORED = 8 * POPULATION
+if TYPE_CHECKING:
+    from onepath.estimate import Estimator
+    from onepath.methods.job import Job, Trained
+    from onepath.methods.memory_job import MemoryJob
+    from onepath.space import SearchSpace
+    from onepath.train import Phase
+
+POPULATION, GENERATIONS = (
+    512,
+    7,
+)  # 4,096 networks: minutes on two cores for networks of 20 million multiply-accumulates
 
 
 @dataclass(frozen=True)
@@ -44,44 +52,50 @@ class Scored:
     num_degenerate: int
 
 
-def zen(
-    space: Supernet,
-    data: Task,
-    *,
-    constraints: Sequence[Constraint] = (),
-    score: str = "zen",
-    population: int = POPULATION,
-    num: int = NUM_SCORED,
-    batch_size: int = 16,
-    epochs: int | None = None,
-    device: str | torch.device = "cpu",
-    seed: int = 0,
-) -> Scored:
-    """From nothing to a trained network, without a supernet.
+class Zen(SearchingMethod):
+    """Search by a score without training, and train the network found; there is no supernet."""
 
-    Args:
-        space: for example `op.spaces.build("zennas", num_classes=10)`; no weights of it are trained or read.
-        data: the training split trains the network found; a score that reads data takes a batch of it.
-        constraints: hard limits: `MaxMacs`, `MaxParams`, `MaxLayers`, `MaxLatency`.
-        score: one of `op.estimate.SCORES`.
-        population: networks that are kept.
-        num: networks scored in all.
-        batch_size: examples that a score sees.
-        epochs: of the training of the network found; None scales it to the data.
-        device: where networks are scored and trained.
-        seed: of all that is drawn.
+    name = "zen"
+    space: ClassVar[str] = "zennas"
+    trains_supernet: ClassVar[bool] = False
+    searched_by: ClassVar[Literal["accuracy", "score"]] = "score"
+    default_algorithm: ClassVar[str] = "mutation-evolution"
+    budget: ClassVar[tuple[int, int] | None] = (POPULATION, GENERATIONS)
+    other_names: ClassVar[Mapping[str, str]] = {
+        "score": "proxy",
+        "epochs": "retrain_epochs",
+        "batch_size": "score_batch_size",
+    }
 
-    Raises:
-        ConfigurationError: there is no such score.
-        InfeasibleError: no architecture meets the limits.
-        BindingError: a module cannot initialise its own parameters.
-    """
-    check_fresh(space)
-    algorithm = MutationEvolution(space.space, seed=seed, num=num, population=population)
-    estimator = ScoreEstimator(score, space, data, batch_size=batch_size, device=device, seed=seed)
-    found = search_supernet(space, data, algorithm, constraints=constraints, estimator=estimator)
-    model = space.extract(found.best, inherit=False, seed=seed)
-    train_model(
-        model, data, recipe=Recipe.for_task(data, retrain=True, epochs=epochs), seed=seed, device=device
+    proxy: types.Text = option("zen", "Score that is searched by, one of `onepath score`.", group="Search")
+    score_batch_size: types.BatchSize | None = option(
+        None,
+        "Examples that a score sees; default: 16, or 64 for scores that read data.",
+        group="Search",
+        metavar="N",
     )
-    return Scored(found, model, estimator.num_degenerate)
+
+    def check(self, space: SearchSpace) -> None:  # noqa: ARG002
+        """The score must exist."""
+        score_definition(self.proxy)
+
+    def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def estimator(self, job: Job, trained: Trained) -> Estimator:  # noqa: ARG002
+        """The score of the stand-alone network with fresh weights."""
+        return job.scorer(self.proxy, self.score_batch_size, total=min(self.num_planned, job.space.size))
+
+    def outcome(self, job: MemoryJob, trained: Trained, found: Found) -> Scored:  # noqa: ARG002
+        """The best one, trained."""
+        num_degenerate = sum(trial.estimate.accuracy == -float("inf") for trial in found.trials)
+        if num_degenerate == len(found.trials):
+            raise ConfigurationError(
+                f"{self.proxy} must tell something about some network, but all {num_degenerate:,} scored are degenerate; "
+                "take another score"
+            )
+        return Scored(found, job.finished(found.best), num_degenerate)
+
+
+zen = function_of(Zen, "Every scored architecture, and the best one trained; see `Scored`.")

@@ -38,7 +38,7 @@ def widest_path(supernet: Supernet) -> Architecture:
         return supernet.space.parse(str(start))
     return supernet.space.architecture(
         [
-            0 if isinstance(choice.options[0], str) else choice.options.index(max(choice.options))
+            choice.options.index(max(choice.options)) if choice.is_ordered else 0
             for choice in supernet.space.choices
         ]
     )

@@ -29,6 +29,8 @@ class ElasticDepth(nn.Module):
     def __init__(self, blocks: Sequence[nn.Module], depth: int | Choice) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        if isinstance(depth, Choice):
+            depth.take_role("depth")
         depths = list(depth.options) if isinstance(depth, Choice) else [depth]
         wrong = [
             option

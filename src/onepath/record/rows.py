@@ -12,7 +12,7 @@ Row = TypeVar("Row", "TrialRow", "NetworkRow", "CurvePoint", "StageRow")
 # Names that become parts of file names.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _ROLE = re.compile(r"winner|baseline-\d{1,9}")
-STARTS = ("scratch", "inherited")
+STARTS = ("scratch", "inherited", "fine-tuned", "as-is")
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,10 @@ class TrialRow:
         architecture: compact string, `Architecture.__str__`; unique.
         generation: of the search algorithm, from 0.
         origin: "random", "mutation" or "crossover".
-        accuracy: inherited validation accuracy in [0, 1], higher is better; in a run that searches by a score, the
-            score. None where it was not finite.
+        accuracy: the task's score on the validation split with inherited weights, higher is better; in a run that searches
+            by a score, the score. None where it was not finite.
         loss: inherited validation loss, lower is better; None where it was not finite.
-        macs: multiply-accumulates of the stand-alone network.
-        params: parameters of the stand-alone network.
+        costs: name -> cost of the stand-alone network, such as "macs".
         seconds: time of the evaluation.
     """
 
@@ -38,8 +37,7 @@ class TrialRow:
     origin: str
     accuracy: float | None
     loss: float | None
-    macs: int | None
-    params: int | None
+    costs: dict[str, float]
     seconds: float
 
 
@@ -49,11 +47,10 @@ class NetworkRow:
 
     Attributes:
         role: "winner", "baseline-0", "baseline-1", ...
-        start: "scratch" or "inherited", where its weights began.
+        start: where its weights began: "scratch", "inherited", "fine-tuned" or "as-is".
         architecture: compact string.
         seed: of its training.
-        macs: multiply-accumulates.
-        params: number of parameters.
+        costs: name -> cost, such as "macs".
         inherited_validation: validation accuracy with the supernet's weights, or the score, as in `TrialRow`.
         retrained_validation: validation accuracy after its own training.
         retrained_test: test accuracy after its own training; None until the final evaluation.
@@ -64,8 +61,7 @@ class NetworkRow:
     start: str
     architecture: str
     seed: int
-    macs: int | None
-    params: int | None
+    costs: dict[str, float]
     inherited_validation: float | None
     retrained_validation: float | None
     retrained_test: float | None
@@ -115,7 +111,7 @@ class StageRow:
 
 
 _HINTS: dict[type, dict[str, Any]] = {
-    kind: {name: dict if name == "record" else hint for name, hint in get_type_hints(kind).items()}
+    kind: {name: dict if name in ("record", "costs") else hint for name, hint in get_type_hints(kind).items()}
     for kind in (TrialRow, NetworkRow, CurvePoint, StageRow)
 }
 
@@ -138,6 +134,8 @@ def checked(kind: type[Row], values: Sequence[Any]) -> Row:
 def _fits(name: str, value: object, hint: Any) -> bool:
     if not isinstance(value, hint):
         return False
+    if name == "costs":
+        return isinstance(value, dict) and all(map(_is_cost, value.items()))
     if name == "role":
         return _ROLE.fullmatch(str(value)) is not None
     if name in ("curve", "stage"):
@@ -147,3 +145,9 @@ def _fits(name: str, value: object, hint: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value) and (name != "seconds" or value >= 0)
     return not isinstance(value, int) or value >= 0
+
+
+def _is_cost(item: tuple[Any, Any]) -> bool:
+    name, cost = item
+    is_number = type(cost) in (int, float) and math.isfinite(cost) and cost >= 0
+    return isinstance(name, str) and NAME.fullmatch(name) is not None and is_number

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple, fields, replace
 from typing import Any
 
 from onepath.errors import RunDirectoryError, UserError
@@ -20,14 +20,14 @@ from onepath.record.rows import CurvePoint, NetworkRow, Row, StageRow, TrialRow,
 from onepath.record.sqlite_file import SqliteFile
 from onepath.record.stage_records import Recorded, is_record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE trials (
     number INTEGER PRIMARY KEY, architecture TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL,
-    origin TEXT NOT NULL, accuracy REAL, loss REAL, macs INTEGER, params INTEGER, seconds REAL NOT NULL);
+    origin TEXT NOT NULL, accuracy REAL, loss REAL, costs TEXT NOT NULL, seconds REAL NOT NULL);
 CREATE TABLE networks (
-    role TEXT NOT NULL, start TEXT NOT NULL, architecture TEXT NOT NULL, seed INTEGER NOT NULL, macs INTEGER,
-    params INTEGER, inherited_validation REAL, retrained_validation REAL, retrained_test REAL,
+    role TEXT NOT NULL, start TEXT NOT NULL, architecture TEXT NOT NULL, seed INTEGER NOT NULL, costs TEXT NOT NULL,
+    inherited_validation REAL, retrained_validation REAL, retrained_test REAL,
     seconds REAL NOT NULL,     PRIMARY KEY (role, start));
 CREATE TABLE curves (
     curve TEXT NOT NULL, point INTEGER NOT NULL, update_number INTEGER NOT NULL, epoch REAL NOT NULL,
@@ -63,7 +63,7 @@ class Store(SqliteFile):
         Raises:
             RunDirectoryError: its number or its architecture is in the store already.
         """
-        self._put("trials", astuple(trial), "INSERT")
+        self._put("trials", _plain(trial), "INSERT")
 
     def trials(self) -> list[TrialRow]:
         """Every evaluated architecture, in the order of evaluation."""
@@ -71,7 +71,7 @@ class Store(SqliteFile):
 
     def put_network(self, network: NetworkRow) -> None:
         """Store a stand-alone network, replacing the row of the same role and start."""
-        self._put("networks", astuple(network))
+        self._put("networks", _plain(network))
 
     def networks(self) -> list[NetworkRow]:
         """Every stand-alone network, in the order in which they were first trained."""
@@ -147,11 +147,20 @@ class Store(SqliteFile):
         try:
             if total is not None and total != _row_sum(rows):
                 raise damaged_error(self.path)
-            return [checked(kind, self._with_record(row) if kind is StageRow else row) for row in rows]
+            return [checked(kind, self._read_row(kind, row)) for row in rows]
         except UserError:
             raise
         except (ValueError, TypeError, RecursionError) as error:
             raise damaged_error(self.path) from error
+
+    def _read_row(self, kind: type[Row], row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The values of a row as its fields have them."""
+        if kind is StageRow:
+            return self._with_record(row)
+        place = next((place for place, each in enumerate(fields(kind)) if each.name == "costs"), None)
+        if place is None:
+            return row
+        return (*row[:place], json.loads(row[place]), *row[place + 1 :])
 
     def _with_record(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """The row of a stage with its record read, and with `done` as a truth value."""
@@ -183,18 +192,15 @@ class Store(SqliteFile):
             )
         elif not tables.issuperset(_KEYS):
             raise damaged_error(self.path)
-        elif "digests" not in tables and not self.read_only:
-            self._sum_old_rows()
-        self._has_digests = "digests" in tables or not self.read_only
+        self._has_digests = "digests" in tables or not tables
 
-    def _sum_old_rows(self) -> None:
-        """Begin the sums of a store from before there were any, with the rows as they are."""
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(_DIGESTS)
-            for table in _KEYS:
-                rows = self._connection.execute(f"SELECT * FROM {table}").fetchall()
-                self._connection.execute("INSERT INTO digests VALUES (?, ?)", (table, f"{_row_sum(rows):x}"))
+
+def _plain(row: TrialRow | NetworkRow) -> tuple[Any, ...]:
+    """The values of a row as SQLite takes them: costs as JSON."""
+    return tuple(
+        json.dumps(value, sort_keys=True, allow_nan=False) if isinstance(value, dict) else value
+        for value in (getattr(row, each.name) for each in fields(row))
+    )
 
 
 def _row_sum(rows: Sequence[tuple[Any, ...]]) -> int:

@@ -1,12 +1,14 @@
 """`op.run`: train, search, retrain, export, report, each stage resumable."""
 
-from onepath.runs.config import RunConfig, make_config, parse_count
-from onepath.runs.opened import STAGES, Run
+from onepath.option_types import parse_count
+from onepath.runs.config import RunConfig, make_config
 from onepath.runs.continuing import continued_config
+from onepath.runs.opened import Run
 from onepath.runs.progress import Progress, SilentProgress
 from onepath.runs.result import Result, load_run
 from onepath.runs.run import finish, run
 from onepath.runs.stages import export, report, retrain, run_stage, search, train
+from onepath.runs.workspace import STAGES
 
 __all__ = [
     "STAGES",

@@ -1,262 +1,163 @@
-"""What a run is asked to do: every option, its default and its range."""
+"""What a run is asked to do: the options of every run beside those of its method."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    ValidationError,
-    model_validator,
-)
+from pydantic import PrivateAttr, ValidationError, create_model, model_validator
 
-from onepath import most
+from onepath import option_types as types
+from onepath.cost import COSTS
 from onepath.errors import ConfigurationError, shown
-from onepath.runs import option_types as types
-from onepath.runs.methods import METHODS
-from onepath.runs.relaxed_options import check_relaxed_options
-from onepath.runs.scored import parse_prefilter
+from onepath.methods import METHODS, Finish, Method, Settings, make_method
+from onepath.option_types import one_line, option, unknown_option
 
+GIVEN_IN_PYTHON = "python:"
 _PATHS = ("data", "test_data", "data_root", "latency_table")
-_FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
-_MOST_DIGITS = 100
-_COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]?)")
+_FORMER_NAMES = {"retrain_from": "finish"}
+_LIMIT_NAMES = tuple(f"max_{name}" for name in COSTS)
+
+if TYPE_CHECKING:
+    _WithCosts = Settings
+else:
+    # A limit for each cost that there is.
+    _WithCosts = create_model(
+        "_WithCosts",
+        __base__=Settings,
+        **{
+            f"max_{cost.name}": (
+                cost.limit_type | None,
+                option(
+                    None,
+                    f"{cost.help}; with several, one winner for each.",
+                    group="Limits",
+                    metavar="N[,N...]",
+                ),
+            )
+            for cost in COSTS.values()
+        },
+    )
 
 
-def parse_count(value: object) -> object:
-    """A number that may be written as 30M, 1.5M, 250k, 2G or 2_000_000; what is not text is returned as it is.
+class RunConfig(_WithCosts):
+    """The options of a run; None stands for a default that depends on the data, the space or the limits.
 
-    Raises:
-        ValueError: the text is not such a number, or not a whole one.
-    """
-    if not isinstance(value, str):
-        return value
-    match = _COUNT.fullmatch(value.strip()) if len(value) <= _MOST_DIGITS else None
-    suffix = match[2].lower().replace("m", "M").replace("g", "G") if match else "?"
-    if match is None or suffix not in _FACTORS:
-        raise ValueError("must be a whole number such as 30M, 1.5M, 250k, 2G or 2_000_000")
-    number = Decimal(match[1].replace("_", "")) * _FACTORS[suffix]
-    if number != int(number):
-        raise ValueError("must be a whole number such as 30M, 1.5M, 250k, 2G or 2_000_000")
-    return int(number)
-
-
-def parse_limits(value: object) -> object:
-    """One or several latencies, also as a text with commas; what is neither text nor number is returned as it is.
-
-    Raises:
-        ValueError: the text holds something other than numbers.
-    """
-    if isinstance(value, int | float):
-        return (value,)
-    if not isinstance(value, str):
-        return value
-    try:
-        return tuple(float(part) for part in value.split(","))
-    except ValueError:
-        raise ValueError("must be milliseconds, or several with commas such as 1,2,4") from None
-
-
-def check_prefilter(value: str) -> str:
-    """A prefilter as it was given, if it names a score and a share.
-
-    Raises:
-        ValueError: it is not NAME:SHARE with a share above 0 and at most 1.
-    """
-    parse_prefilter(value)
-    return value
-
-
-Latencies = Annotated[
-    tuple[types.Milliseconds, ...],
-    BeforeValidator(parse_limits),
-    Field(min_length=1, max_length=most.LIMITS),
-]
-Count = Annotated[int, BeforeValidator(parse_count), types.Number, Field(ge=1, le=most.COUNT)]
-
-
-class RunConfig(BaseModel):
-    """The options of `run`; None stands for a default that depends on the data or the space.
-
-    Attributes:
-        data: "digits", a torchvision dataset, a folder, an .npz or a .parquet file.
-        test_data: the test set, where it is not in `data`.
-        data_root: where torchvision keeps its downloads.
-        input_size: height and width that images are brought to; None keeps theirs.
-        fit: "crop" cuts the sides of images of another aspect ratio off, "pad" adds black to them.
-        channels: "first" or "last" axis of arrays; None guesses, and says so.
-        kind: whether arrays hold "images" or are each a "sequence"; None guesses, and says so.
-        space: a ready-made space, or path/to/file.py:function; zennas by default for method zen.
-        space_arguments: further arguments of the space.
-        width: factor on the space's channels; None takes one at which about half of the space meets the limits.
-        method: how the supernet is trained and searched: "spos" (one path at a time, evolution), "fairnas" (strict
-            fairness, NSGA-II for a front of accuracy, MACs and parameters, of which the most accurate is the winner)
-            "one-shot" (path dropout, random search over as many architectures as the others evaluate), or "darts",
-            "gdas" or "proxyless" (architecture parameters beside the weights; the most probable legal one wins), or
-            "zen" (no supernet: evolution by a score without training).
-        max_macs, max_params: hard limits on the network found.
-        max_layers: a hard limit on its convolutions and linear layers, those of shortcuts and branches too.
-        max_latency_ms: a hard limit on latency, or several: then there is one winner for each, and what the run
-            directory itself holds is of the first.
-        device: where that limit holds, and where the winner is measured; see `onepath devices`.
-        device_threads: that one inference may use there; None takes the table's, or torch's own number.
-        latency_table: file of a latency table or predictor that screens the candidates; None profiles a table first.
-        sampler: paths of the training: "uniform" over the space, "constrained" to the limit, or "widening", which
-            opens sizes from the largest down; None is widening where the space has sizes, else uniform. Of spos.
-        reduction: of the gradients of what the paths of one update share, such as the stem: "sum" or "mean". Of
-            fairnas.
-        rate: probability, at the end of the training, that path dropout drops all candidates of a block, in [0, 1].
-            Of one-shot.
-        num_ghost_batches: parts of each batch with paths of their own. Of one-shot.
-        prefilter: "nwot:0.2" evaluates only the 20 % of each generation's proposals that score highest by a score
-            without training, one of `onepath.estimate.SCORES`; of spos, fairnas and one-shot.
-        order: of the logits' gradient: "first", "second" (after a virtual step of the weights, by finite differences)
-            or "exact" (the same with exact second derivatives). Of darts.
-        gates: what the logits learn from: "full" (every candidate), "two-path" (two drawn ones) or "reinforce" (rewards
-            of sampled paths). Of proxyless.
-        guard: "stop" stops the logits, and takes them back to an earlier epoch, where they collapse to skip
-            connections: at more of these than `max_skips`, and in darts at a rise of the dominant eigenvalue of the
-            validation Hessian; "watch" notes that eigenvalue alone, in darts; "off" does neither. Of darts, gdas and
-            proxyless.
-        max_skips: skip connections in the derived architecture that the guard lets pass; None takes half of its
-            choices.
-        skip_dropout: probability, falling to 0, with which an update of the weights leaves a skip connection out. Of
-            darts.
-        warmup_epochs: epochs in which weights alone are trained; None takes a third of them for proxyless, else none.
-            Of darts, gdas and proxyless.
-        num_seeds: searches, with the seeds from `seed` on, of which the one goes on whose derived architecture has the
-            highest inherited validation accuracy. Of darts, gdas and proxyless.
-        rule: what the derivation compares between edges: softmax "weights", of which a large one of `none` demotes its
-            edge, or raw "logits". Of darts, gdas and proxyless.
-        cost_loss: joins the loss of the logits with the expected cost: "add-linear", "multiply-log", "reward" for gates
-            "reinforce", or "none". The cost is in milliseconds under a limit on latency, else in MACs, and aims at the
-            limit; None joins it for proxyless under such a limit. Of darts, gdas and proxyless.
-        proxy: the score searched by, one of `onepath.estimate.SCORES`. Of zen.
-        epochs, batch_size, learning_rate: of the supernet's training; epochs of fairnas cost as many passes as a
-            block has candidates, and are fewer by default.
-        retrain_epochs: of each stand-alone training.
-        retrain_from: "scratch", "inherited" or "both": where the winner's weights begin.
-        num_baselines: random architectures under the same limit, trained with the same budget.
-        workers: networks retrained at the same time, each in a process of its own, or scored by zen; None takes one per
-            usable core on a CPU (zen at most 8), and 1 elsewhere or, but for zen, where the data are given in Python.
-        population, generations: of the search, which evaluates population * (generations + 1) architectures; None
-            takes SPOS's 50 and 20, or 16 and 5 for less than 10,000 training examples.
-        calibration_images: training images that recompute a candidate's normalisation.
-        validation_images: validation images that score a candidate; None takes all.
-        seed: of everything drawn.
-        train_on: "cpu" or "cuda".
-        precision: "bfloat16" runs forward passes under autocast.
-        compile: compile the candidate blocks.
-        normalisation: "inside" lets `model.onnx` and `model.pt2` take raw values, as the data had them;
-            "outside" normalised ones.
-        out: the run directory.
+    The fields here, those of `Settings`, a `max_...` for each cost of `onepath.cost.COSTS`, and those of the method
+    (`options`) are all the options there are: the command line, the configuration file and the Python signatures are
+    made from them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    data: types.Text = option(
+        "digits",
+        "Labelled data: digits, a torchvision dataset, a folder of class folders, an .npz, a .parquet or a .csv.",
+        group="Data",
+    )
+    test_data: types.Text | None = option(None, "The test set, where it is not in the data.", group="Data")
+    data_root: types.Text | None = option(None, "Folder where torchvision keeps its downloads.", group="Data")
+    target: types.Text | None = option(
+        None, "Column of a table that is to be predicted; default: label.", group="Data"
+    )
+    input_size: types.Pixels | None = option(
+        None, "Height and width that images are brought to; default: their own.", group="Data"
+    )
+    fit: Literal["crop", "pad"] = option(
+        "crop",
+        "What becomes of images of another aspect ratio: crop cuts their sides off, pad adds black.",
+        group="Data",
+    )
+    channels: Literal["first", "last"] | None = option(
+        None,
+        "Axis of arrays that holds the channels: first or last; default: guessed from the shape.",
+        group="Data",
+    )
+    kind: types.DataKind | None = option(
+        None,
+        "What the data are: images, or one sequence each, of arrays; classification or regression of tables; default: "
+        "guessed from shape and values.",
+        group="Data",
+    )
+    space: types.Text = option(
+        "shufflenet", "Search space: one of `onepath spaces`, or path/to/file.py:function.", group="Space"
+    )
+    space_arguments: types.SpaceArguments = option(
+        {}, "Further argument of the space as name=value; may be repeated.", group="Space"
+    )
+    width: types.Width | None = option(
+        None, "Factor on the space's channels, at most 100; default: fitted to the limits.", group="Space"
+    )
+    method: types.Text = option(
+        "spos",
+        f"How the supernet is trained and searched: {', '.join(METHODS)}; its own options are shown by "
+        "`onepath run --method NAME --help`.",
+        group="Space",
+    )
+    max_latency_ms: types.Latencies | None = option(
+        None,
+        "Largest latency on the device in ms; with several, one winner for each.",
+        group="Limits",
+        metavar="MS[,MS...]",
+    )
+    device: types.Text | None = option(
+        None, "Device where latency is measured: one of `onepath devices`.", group="Limits"
+    )
+    device_threads: types.Threads | None = option(
+        None,
+        "Threads of one inference there; default: those of the latency table, or torch's own number.",
+        group="Limits",
+    )
+    latency_table: types.Text | None = option(
+        None,
+        "Table or predictor of `onepath profile`; default: one is found from an earlier run, or profiled first.",
+        group="Limits",
+        metavar="FILE",
+    )
+    finish: Finish | None = option(
+        None,
+        "How the winner's weights come about: scratch, inherited (trained on), fine-tuned (trained on for a quarter of the "
+        "epochs at a tenth of the rate), as-is (no further training) or both (scratch and inherited, of which the better "
+        "is taken); default: the method's, scratch.",
+        group="Finishing",
+    )
+    num_baselines: types.Trainings = option(
+        3, "Random architectures under the same limits, trained alike, to compare with.", group="Finishing"
+    )
+    workers: types.Processes | None = option(
+        None,
+        "Processes that train networks at the same time, each with the data, or score them; default: one per core.",
+        group="Finishing",
+    )
+    normalisation: Literal["inside", "outside"] = option(
+        "inside",
+        "What the exported graphs take: raw values as the data had them (inside), or normalised ones (outside).",
+        group="Finishing",
+    )
+    train_on: Literal["cpu", "cuda"] = option("cpu", "Where networks are trained: cpu or cuda.")
+    out: types.Text | None = option(
+        None, "The run directory; default: runs/<data>-<space>-<method>.", group="Run"
+    )
 
-    data: types.Text = "digits"
-    test_data: types.Text | None = None
-    data_root: types.Text | None = None
-    input_size: types.Pixels | None = None
-    fit: Literal["crop", "pad"] = "crop"
-    channels: Literal["first", "last"] | None = None
-    kind: Literal["images", "sequence"] | None = None
-    space: types.Text = "shufflenet"
-    space_arguments: types.SpaceArguments = Field(default_factory=dict)
-    width: types.Width | None = None
-    method: Literal["spos", "fairnas", "one-shot", "darts", "gdas", "proxyless", "zen"] = "spos"
-    max_macs: Count | None = None
-    max_params: Count | None = None
-    max_layers: types.Layers | None = None
-    max_latency_ms: Latencies | None = None
-    device: types.Text | None = None
-    device_threads: types.Threads | None = None
-    latency_table: types.Text | None = None
-    sampler: Literal["uniform", "constrained", "widening"] | None = None
-    reduction: Literal["sum", "mean"] | None = None
-    rate: types.Share | None = None
-    num_ghost_batches: types.Parts | None = None
-    prefilter: Annotated[types.Text, AfterValidator(check_prefilter)] | None = None
-    order: Literal["first", "second", "exact"] | None = None
-    gates: Literal["full", "two-path", "reinforce"] | None = None
-    guard: Literal["off", "watch", "stop"] | None = None
-    max_skips: types.Choices | None = None
-    skip_dropout: types.ShareBelowOne | None = None
-    warmup_epochs: types.WarmupEpochs | None = None
-    num_seeds: types.Searches | None = None
-    rule: Literal["weights", "logits"] | None = None
-    cost_loss: Literal["none", "add-linear", "multiply-log", "reward"] | None = None
-    proxy: types.Text | None = None
-    epochs: types.Epochs | None = None
-    batch_size: types.BatchSize | None = None
-    learning_rate: types.Rate | None = None
-    retrain_epochs: types.Epochs | None = None
-    retrain_from: Literal["scratch", "inherited", "both"] = "scratch"
-    num_baselines: types.Trainings = 3
-    workers: types.Processes | None = None
-    population: types.Population | None = None
-    generations: types.Generations | None = None
-    calibration_images: types.Images = 2000
-    validation_images: types.Images | None = None
-    seed: types.Seed = 0
-    train_on: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: StrictBool = False
-    normalisation: Literal["inside", "outside"] = "inside"
-    out: types.Text | None = None
+    _options: Method = PrivateAttr()
+    _given: frozenset[str] = PrivateAttr(default=frozenset())
 
-    @model_validator(mode="before")
-    @classmethod
-    def _take_space_of_method(cls, options: Any) -> Any:
-        if not isinstance(options, dict) or options.get("method", "spos") not in METHODS:
-            return options
-        return {"space": METHODS[options.get("method", "spos")].space, **options}
+    @property
+    def options(self) -> Method:
+        """The method with its options."""
+        return self._options
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the options that were given."""
+        return self._given
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
-        for name in sorted({name for method in METHODS.values() for name in method.options}):
-            if getattr(self, name) is not None and name not in METHODS[self.method].options:
-                takers = " or ".join(key for key, method in METHODS.items() if name in method.options)
-                raise ValueError(
-                    f"{name} is an option of method {takers}, but method is {self.method}; leave {name} out, or give "
-                    f"method {takers}"
-                )
-        check_relaxed_options(self)
-        if METHODS[self.method].sampler is None:
-            if self.retrain_from != "scratch":
-                raise ValueError(
-                    f"retrain_from: method {self.method} has no supernet to inherit from, but got "
-                    f"{self.retrain_from}; leave it out"
-                )
-            if self.epochs is not None:
-                raise ValueError(
-                    f"epochs are those of a supernet, and method {self.method} trains none, but got {self.epochs}; "
-                    "give retrain_epochs"
-                )
-        planned = (self.population or 2) * ((self.generations or 0) + 1)
-        if planned > most.EVALUATED:
-            raise ValueError(
-                f"population * (generations + 1) must be at most {most.EVALUATED:,}, but got {planned:,}; lower "
-                "one of them"
-            )
         limits = self.max_latency_ms
         if limits is not None and self.device is None and self.latency_table is None:
             raise ValueError(
                 "max_latency_ms is a limit on a device, but none came; give device, one of `onepath devices`"
-            )
-        if limits is not None and len(set(limits)) < len(limits):
-            raise ValueError(
-                f"max_latency_ms must be distinct limits, but got {_show(limits)}; give each once"
             )
         if limits is None and self.latency_table is not None:
             raise ValueError(
@@ -264,16 +165,68 @@ class RunConfig(BaseModel):
             )
         if self.device_threads is not None and self.device is None and self.latency_table is None:
             raise ValueError("device_threads are those of a device, but none came; give device")
-        if self.sampler == "constrained" and (self.max_macs, self.max_params, limits) == (None, None, None):
+        several = {name: values for name, values in self.limits.items() if len(values) > 1}
+        if len({len(values) for values in several.values()}) > 1:
+            shown = "; ".join(f"{name} {written(values)}" for name, values in several.items())
             raise ValueError(
-                "sampler: 'constrained' needs a limit, but none came; give max_macs, max_params or max_latency_ms"
+                f"several limits must be as many of each kind, but got {shown}; give one of a kind, or as many of each"
+            )
+        rows = list(zip(*several.values(), strict=True))
+        if len(set(rows)) < len(rows):
+            name = next(iter(several))
+            raise ValueError(
+                f"{name} must be distinct limits, but got {written(several[name])}; give each once"
             )
         return self
 
     @property
+    def limits(self) -> dict[str, tuple[float, ...]]:
+        """Option -> its limits, for those that were given."""
+        names = (*_LIMIT_NAMES, "max_latency_ms")
+        return {name: values for name in names if (values := getattr(self, name)) is not None}
+
+    def limit(self, name: str) -> Any:
+        """The limit of this name that this run directory itself is of, the first; None without one."""
+        values = self.limits.get(name)
+        return None if values is None else values[0]
+
+    @property
     def limit_ms(self) -> float | None:
-        """The limit on latency that this run directory itself is of: the first."""
-        return None if self.max_latency_ms is None else self.max_latency_ms[0]
+        """The limit on latency that this run directory itself is of."""
+        found: float | None = self.limit("max_latency_ms")
+        return found
+
+    def at_limits(self) -> list[dict[str, float]]:
+        """For each winner the limits that it is found under, in the order given; one without any limit."""
+        num = max((len(values) for values in self.limits.values()), default=1)
+        return [
+            {name: values[index if len(values) > 1 else 0] for name, values in self.limits.items()}
+            for index in range(num)
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every option by its name, those of the method too, as plain values; single limits are no lists."""
+        own = {
+            **self.model_dump(mode="json"),
+            **self.options.model_dump(mode="json", exclude=python_only(self.options)),
+        }
+        for name in self.limits:
+            own[name] = own[name][0] if len(own[name]) == 1 else list(own[name])
+        return own
+
+    def changed(self, **options: Any) -> RunConfig:
+        """A copy with other values of some options, the method's included; they are not checked again."""
+        fields = type(self.options).model_fields
+        own = {name: value for name, value in options.items() if name in fields}
+        copy = self.model_copy(update={name: value for name, value in options.items() if name not in own})
+        copy._options = self.options.model_copy(update=own)
+        return copy
+
+    def with_method(self, method: Method) -> RunConfig:
+        """A copy with this method."""
+        copy = self.model_copy()
+        copy._options = method
+        return copy
 
     def directory(self) -> Path:
         """The run directory: `out`, or `runs/<data>-<space>-<method>`."""
@@ -282,25 +235,86 @@ class RunConfig(BaseModel):
         return Path("runs") / f"{_label(self.data)}-{_label(self.space)}-{self.method}"
 
 
+def python_only(method: Method) -> set[str]:
+    """Options of a method that cannot be written in a file, with the values that can be left out."""
+    fields = type(method).model_fields
+    return {
+        name
+        for name, field in fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("python_only")
+    }
+
+
+def option_fields(method: str | None = None) -> dict[str, Any]:
+    """Name -> field of every option of a run of a method; None for those of all methods."""
+    kinds = METHODS.values() if method is None else (METHODS[method],)
+    fields: dict[str, Any] = dict(RunConfig.model_fields)
+    for kind in kinds:
+        fields |= {name: field for name, field in kind.model_fields.items() if name not in fields}
+    return fields
+
+
 def make_config(options: Mapping[str, Any]) -> RunConfig:
     """Check options; paths of files become absolute, so that a run can be continued from any directory.
 
     Args:
-        options: option name -> value; what is left out takes its default.
+        options: option name -> value; what is left out or None takes its default.
 
     Raises:
         ConfigurationError: an option does not exist, is out of its range, or does not fit the others.
     """
+    given = {name: value for name, value in options.items() if value is not None}
+    for old, new in _FORMER_NAMES.items():
+        if old in given and given.setdefault(new, given[old]) != given.pop(old):
+            raise ConfigurationError(f"{old} is the former name of {new}, but both came; leave {old} out")
+    kind = METHODS.get(str(given.get("method", "spos")))
+    if kind is None:
+        raise ConfigurationError(
+            f"method must be one of {', '.join(METHODS)}, but got {shown(given['method'])}; change it"
+        )
+    own = {name: value for name, value in given.items() if name in kind.model_fields}
+    common = {name: value for name, value in given.items() if name not in own}
+    _check_known(common, kind)
+    method = make_method(kind, own)
     try:
-        config = RunConfig(**options)
+        config = RunConfig(**{"space": kind.space, **common})
     except ValidationError as error:
-        raise ConfigurationError(_one_line(error)) from error
+        raise ConfigurationError(one_line(error, option_fields())) from error
+    if not kind.trains_supernet and config.finish not in (None, "scratch"):
+        raise ConfigurationError(
+            f"finish: method {kind.name} has no supernet to inherit from, but got {config.finish}; leave it out"
+        )
     names = ["data_root", "space", "latency_table"]
     # With a root, a bare word names a torchvision dataset even beside a folder called so, as `load_data` has it.
     names += [
         name for name in ("data", "test_data") if config.data_root is None or _is_path(getattr(config, name))
     ]
-    return config.model_copy(update={name: absolute(getattr(config, name)) for name in names})
+    config = config.model_copy(
+        update={
+            "finish": config.finish or kind.finish,
+            **{name: absolute(getattr(config, name)) for name in names},
+        }
+    )
+    config._options, config._given = method, frozenset(given)
+    return config
+
+
+def _check_known(common: Mapping[str, Any], kind: type[Method]) -> None:
+    for name, value in common.items():
+        takers = [other.name for other in METHODS.values() if name in other.model_fields]
+        if name in RunConfig.model_fields:
+            continue
+        if not takers:
+            raise ConfigurationError(unknown_option(name, option_fields()))
+        raise ConfigurationError(
+            f"{name} is an option of method {' or '.join(takers)}, but method is {kind.name} and {name} is "
+            f"{shown(value)}; leave {name} out, or give method {takers[0]}"
+        )
+
+
+def stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a run directory has them; those that an older onepath stored as null say nothing."""
+    return {name: value for name, value in stored.items() if value is not None}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -308,29 +322,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     names = [
         name for name in {**old, **new} if name != "out" and not _is_same(name, old.get(name), new.get(name))
     ]
-    return [f"{name}: {_show(old.get(name))} -> {_show(new.get(name))}" for name in names]
-
-
-def unknown_option(name: str) -> str:
-    """The message for an option that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(name[:80].replace("-", "_"), RunConfig.model_fields, n=1)
-    advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(RunConfig.model_fields)}"
-    text = name if re.fullmatch(r"[\w-]{1,80}", name) else shown(name)
-    return f"an option must exist, but {text} does not; {advice}"
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        return unknown_option(name)
-    text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
-    text = text.replace("\n", " ").replace("Unable to parse input string as", "must be no longer than")
-    if not name:
-        return text
-    if isinstance(first["input"], Mapping | list | tuple | set):
-        return f"{name} {text}; change it"  # what it holds may be nested without end
-    return f"{name} {text}, but got {shown(first['input'])}; change it"
+    return [f"{name}: {written(old.get(name))} -> {written(new.get(name))}" for name in names]
 
 
 def _is_path(value: str | None) -> bool:
@@ -351,7 +343,7 @@ def absolute(value: str | None) -> str | None:
     if not path.strip():
         return value  # not the working directory; refused where it is read
     # "digits" is the bundled data, even beside a folder called so.
-    if value in ("digits", "shufflenet", "zennas") and not separator:
+    if value in ("digits", *{kind.space for kind in METHODS.values()}) and not separator:
         return value
     file = Path(path).expanduser()
     try:
@@ -367,7 +359,8 @@ def _label(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip(".-") or "run"
 
 
-def _show(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(f"{part:g}" for part in value)
+def written(value: object) -> str:
+    """A value of an option as its user writes it."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
     return "none" if value is None else str(value)

@@ -9,9 +9,9 @@ from typing import Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.own_code import is_own
-from onepath.runs.config import RunConfig, differences, make_config
-from onepath.runs.resolving import CODE, confirmed
 from onepath.record.directory import CONFIG, read_config
+from onepath.runs.code import CODE, confirmed
+from onepath.runs.config import RunConfig, differences, make_config, stored_options
 
 
 def continued_config(given: Mapping[str, Any]) -> RunConfig:
@@ -29,7 +29,7 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
     path = Path(given.get("out") or "").expanduser()
     if given.get("out") is None or not os.path.isfile(path / CONFIG):  # false for what is no path
         return make_config(given)
-    stored = read_config(path) or {}
+    stored = stored_options(read_config(path) or {})
     try:
         began = make_config(stored)
     except ConfigurationError as error:
@@ -37,23 +37,15 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
     if any(name not in given and is_own(getattr(began, name)) for name in CODE):
         confirmed(began, path, given.get("space"), given.get("device"))
     try:
-        config = make_config({**stored, **given})
+        return make_config({**began.as_dict(), **given})
     except ConfigurationError as error:
         # What is wrong by itself is said so.
-        raise _another(path, _changed(stored, make_config(given), given)) from error
-    # Of what the rest follows from, other values would cost time before they are refused.
-    is_moved = is_own(config.space) and is_own(began.space)
-    first = ("data", "method") if is_moved else ("data", "method", "space")
-    if any(getattr(config, name) != getattr(began, name) for name in first):
-        raise _another(path, _changed(stored, config, given))
-    return config
-
-
-def _changed(stored: Mapping[str, Any], config: RunConfig, given: Mapping[str, Any]) -> list[str]:
-    """What is given and differs, but for numbers of images, which a run cuts to those there are."""
-    names = [name for name in given if name in stored and not name.endswith("_images")]
-    asked = config.model_dump(mode="json", include=set(names))
-    return differences({name: stored[name] for name in names}, asked)
+        asked = make_config(given).as_dict()
+        names = [name for name in given if name in asked]
+        changed = differences(
+            {name: began.as_dict().get(name) for name in names}, {n: asked[n] for n in names}
+        )
+        raise _another(path, changed) from error
 
 
 def _another(path: Path, changed: Sequence[str]) -> RunDirectoryError:

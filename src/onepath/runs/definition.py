@@ -1,20 +1,19 @@
-"""What follows from a configuration and its run directory, made at first use; nothing here writes."""
+"""What a run is: its data, its supernet and its recipes, made at first use from a configuration; nothing here writes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError
-from onepath.runs.config import RunConfig
-from onepath.runs.methods import METHODS
-from onepath.runs.resolving import GIVEN_IN_PYTHON, build_supernet, confirmed, describe, make_recipe
 from onepath.record import load_tensors
 from onepath.record.directory import weights_path
 from onepath.record.stage_records import Recorded
+from onepath.runs.code import confirmed
+from onepath.runs.config import GIVEN_IN_PYTHON, RunConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,8 +23,22 @@ if TYPE_CHECKING:
     from onepath.space import Architecture
     from onepath.train import Recipe
 
-SUPERNET = "supernet"
-READING = ("input_size", "fit", "channels", "kind", "seed")  # options that say how data are read
+SUPERNET, INITIAL = "supernet", "initial"
+READING = ("input_size", "fit", "channels", "kind", "seed")
+"""Options that say how data are read."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Objects that were given in Python in place of names.
+
+    Attributes:
+        data: a task, arrays, a dataset or a table; None where the configuration names the data.
+        space: a supernet, a module with choices or a function that returns one; None likewise.
+    """
+
+    data: object = None
+    space: object = None
 
 
 class RunDefinition:
@@ -35,7 +48,7 @@ class RunDefinition:
         path: the run directory.
         config: its options.
         facts: see `describe`; empty before the data have been seen.
-        data: a task or arrays given in Python, in place of `config.data`.
+        given: objects in place of names.
         digests: of the weights on the disk.
         reads_only: whether none of the user's own code may be run.
 
@@ -49,7 +62,7 @@ class RunDefinition:
         path: Path,
         config: RunConfig,
         facts: Mapping[str, Any],
-        data: object = None,
+        given: Given | None = None,
         digests: Mapping[str, str] | None = None,
         *,
         reads_only: bool = False,
@@ -59,30 +72,29 @@ class RunDefinition:
         self.facts: dict[str, Any] = facts.copy() if isinstance(facts, Recorded) else dict(facts)
         self.digests = dict(digests or {})
         self.reads_only = reads_only
-        self._data = data
+        self.objects = Given() if given is None else given
 
     @property
     def is_loadable(self) -> bool:
-        """Whether another process can load the data by their name in the configuration."""
-        return self._data is None
+        """Whether another process can load the data and build the space by their names in the configuration."""
+        return self.objects.data is None and self.objects.space is None
 
     @cached_property
     def task(self) -> Task:
         """The data, loaded; compared with what the run began with."""
         from onepath.data import Task, load_data
 
-        config = self.config
-        if isinstance(self._data, Task):
-            task: Task = self._data
+        config, data = self.config, self.objects.data
+        if isinstance(data, Task):
+            task: Task = data
         else:
-            if self._data is None and config.data.startswith(GIVEN_IN_PYTHON):
+            if data is None and config.data.startswith(GIVEN_IN_PYTHON):
                 raise ConfigurationError(
                     f"data given in Python must be given again to continue, but only {self.path} came; "
                     "call onepath.run with the same data"
                 )
-            source = config.data if self._data is None else self._data
             task = load_data(
-                source,
+                config.data if data is None else data,
                 test=config.test_data,
                 root=config.data_root,
                 **{name: getattr(config, name) for name in READING},
@@ -94,11 +106,30 @@ class RunDefinition:
             )
         return task
 
-    def build_supernet(self) -> Supernet:
-        """A supernet with its initial weights, the same at every call."""
+    def build_supernet(self, seed: int | None = None) -> Supernet:
+        """A supernet with its initial weights, the same at every call.
+
+        Args:
+            seed: of the initial weights of a space that is built by name; None takes the run's. What was given in Python
+                begins with the weights that it came with, which are kept in the run directory.
+        """
         if self.reads_only:
             self.config = confirmed(self.config, self.path)
-        return build_supernet(self.config, self.facts or describe(self.task))
+        facts = self.facts or describe(self.task)
+        if self.objects.space is None:
+            if self.config.space.startswith(GIVEN_IN_PYTHON):
+                raise ConfigurationError(
+                    f"a space given in Python must be given again to continue, but only {self.path} came; "
+                    "call onepath.run with the same space"
+                )
+            return build_named(self.config, facts, seed)
+        supernet = build_given(self.objects.space, self.config, facts, seed)
+        if INITIAL in self.digests:
+            try:
+                supernet.load_state_dict(self.weights(INITIAL))
+            except RuntimeError as error:
+                raise self.changed_space() from error
+        return supernet
 
     @cached_property
     def blank(self) -> Supernet:
@@ -112,9 +143,13 @@ class RunDefinition:
     @cached_property
     def trained(self) -> Supernet:
         """The supernet with the trained weights, read from the disk so that every process sees the same one."""
+        return self.supernet_of(SUPERNET)
+
+    def supernet_of(self, name: str) -> Supernet:
+        """The supernet with the weights of the training of this name, in eval mode."""
         supernet = self.build_supernet()
         try:
-            supernet.load_state_dict(self.weights(SUPERNET))
+            supernet.load_state_dict(self.weights(name))
         except RuntimeError as error:
             raise self.changed_space() from error
         return supernet.eval()
@@ -131,26 +166,12 @@ class RunDefinition:
         """Of one example."""
         return tuple((self.facts or describe(self.task))["input_shape"])
 
-    def recipe(self, *, retrain: bool) -> Recipe:
-        """The recipe of the supernet's training, or of each stand-alone training."""
-        config = self.config
-        epochs = config.retrain_epochs if retrain else config.epochs
-        recipe = make_recipe(self.facts, epochs, retrain=retrain)
-        recipe = recipe if retrain else METHODS[config.method].recipe(recipe)
-        assert config.batch_size is not None, "the configuration is resolved"
-        assert config.learning_rate is not None, "the configuration is resolved"
-        return replace(
-            recipe,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            precision=config.precision,
-        )
+    def finishing_recipe(self, start: str) -> Recipe | None:
+        """The recipe of a stand-alone training from a start; None where nothing is trained."""
+        from onepath.methods.job import finishing_recipe, scaled_recipe
 
-    @property
-    def num_supernet_updates(self) -> int:
-        """Of the whole training of the supernet."""
-        recipe = self.recipe(retrain=False)
-        return recipe.epochs * self.task.updates_per_epoch(recipe.batch_size)
+        recipe = scaled_recipe(self.config, self.task, self.config.retrain_epochs, retrain=True)
+        return finishing_recipe(recipe, start)
 
     def weights(self, name: str) -> dict[str, Tensor]:
         """The weights of a finished training; RunDirectoryError where they are not as they were written."""
@@ -160,7 +181,7 @@ class RunDefinition:
         """The stand-alone network in eval mode, with the weights of the training of this name if one is given."""
         from onepath.nn.layout import lay_channels_last
 
-        model = self.blank.extract(architecture, inherit=start == "inherited")
+        model = self.blank.extract(architecture, inherit=start != "scratch")
         if name is not None:
             try:
                 model.load_state_dict(self.weights(name))
@@ -169,3 +190,105 @@ class RunDefinition:
         if len(self.input_shape) == 3:
             lay_channels_last(model)
         return model.eval()
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """What the results say about the data, and how to recognise them."""
+    return {
+        "name": task.name,
+        "train": task.num_examples("train"),
+        "validation": task.num_examples("validation"),
+        "test": task.num_examples("test"),
+        "classes": task.num_classes,
+        "input_shape": list(task.input_shape),
+        "class_names": list(task.class_names),
+        "fingerprint": task.fingerprint,
+        "notes": list(task.notes),
+        "metric": {
+            "name": task.metric_name,
+            "higher_is_better": task.higher_is_better,
+            "is_share": getattr(task, "metric_is_share", True),
+        },
+    }
+
+
+def build_named(config: RunConfig, facts: Mapping[str, Any], seed: int | None = None) -> Supernet:
+    """The supernet of a configuration for the data, with its initial weights: the same at every call."""
+    from onepath import spaces
+
+    check_takes_sequences(facts["input_shape"], config.space)
+    supernet = spaces.build(config.space, **_arguments(config, facts, seed))
+    check_reads(supernet, facts["input_shape"], config.space)
+    return supernet
+
+
+def build_given(
+    space: object, config: RunConfig, facts: Mapping[str, Any], seed: int | None = None
+) -> Supernet:
+    """The supernet of a space given in Python: a copy of a module, or what a function returns.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    from torch import nn
+
+    from onepath import spaces
+    from onepath.nn import Supernet
+
+    if isinstance(space, nn.Module):
+        supernet = (space if isinstance(space, Supernet) else Supernet(space)).copied()
+    elif callable(space):
+        supernet = spaces.build(space, **_arguments(config, facts, seed))
+    else:
+        raise ConfigurationError(
+            "a space must be a name, path/to/file.py:function, a function that returns a module, a module or a supernet, "
+            f"but got {type(space).__name__}; give one of these"
+        )
+    check_reads(supernet, facts["input_shape"], config.space)
+    return supernet
+
+
+def _arguments(config: RunConfig, facts: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
+    channels, *size = facts["input_shape"]
+    return {
+        "num_classes": facts["classes"],
+        "input_size": min(size, default=None),
+        "in_channels": channels,
+        "width": config.width,
+        "seed": config.seed if seed is None else seed,
+        **config.space_arguments,
+    }
+
+
+def check_takes_sequences(input_shape: Sequence[int], space: str) -> None:
+    """Refuse sequences for the ready-made spaces, which read images, text or tables.
+
+    Raises:
+        ConfigurationError: the data are sequences, (C, T), and the space is a ready-made one.
+    """
+    from onepath import spaces
+
+    if len(input_shape) == 2 and space in spaces.names():
+        channels, length = input_shape
+        raise ConfigurationError(
+            f"sequences need a space of your own, with layers such as nn.Conv1d, but the data are sequences of "
+            f"{channels} channels and {length} steps and the space is {space}; give path/to/file.py:function, or "
+            f"kind='images' if they are images"
+        )
+
+
+def check_reads(supernet: Supernet, input_shape: Sequence[int], space: str) -> None:
+    """Refuse images for a space of language models, and text for one of networks that read images.
+
+    Raises:
+        ConfigurationError: the space reads the other kind of data.
+    """
+    from onepath.nn.inputs import input_dtype
+
+    kinds = ("text", "images")
+    wanted, came = kinds[input_dtype(supernet).is_floating_point], kinds[len(input_shape) > 1]
+    if wanted != came:
+        raise ConfigurationError(
+            f"a space must read the kind of data that came, but {space} reads {wanted} and the data are {came}; give "
+            f"{wanted}, or another space"
+        )

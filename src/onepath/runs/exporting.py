@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from onepath.errors import UserError
-from onepath.runs.opened import Run
 from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, TRIALS, WEIGHTS
 from onepath.record.stage_records import reading_records
+from onepath.runs.opened import Run
 
 if TYPE_CHECKING:
     from torch import nn

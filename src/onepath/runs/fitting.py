@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from onepath.cost import counter
-from onepath.cost.table import Kind
 from onepath.nn import Supernet
 
 WIDTHS = (*(percent / 100 for percent in range(10, 105, 5)), 1.25, 1.5, 2.0)
@@ -18,7 +17,7 @@ _START = WIDTHS.index(0.25)
 
 
 def fitting_width(
-    build: Callable[[float], Supernet], input_shape: tuple[int, ...], limits: Mapping[Kind, int]
+    build: Callable[[float], Supernet], input_shape: tuple[int, ...], limits: Mapping[str, int]
 ) -> float:
     """The largest of a few widths at which about half of the space meets every limit.
 

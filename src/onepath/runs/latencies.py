@@ -14,7 +14,7 @@ from onepath.record.directory import LATENCY_PREDICTOR, LATENCY_TABLE, TRIALS
 
 if TYPE_CHECKING:
     from onepath.latency import Device, Latency, LatencyPredictor, MaxLatency, Reference
-    from onepath.runs.opened import Run
+    from onepath.runs.workspace import Workspace
     from onepath.space import Architecture
 
 PROFILE = "profile"
@@ -33,8 +33,8 @@ class Latencies:
         run: whose configuration is resolved.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Workspace, check_limits: Callable[[LatencyPredictor | None], None]) -> None:
+        self._run, self._check_limits = run, check_limits
 
     @cached_property
     def device(self) -> Device:
@@ -83,7 +83,7 @@ class Latencies:
                 self._given.save(run.path / _file_name(self._given))
             clock.record = {"file": _file_name(self._given), **_trust(self._given)}
             run.directory.save_file_digest(clock.record["file"])
-            run.check_limits(self._given)
+            self._check_limits(self._given)
 
     @property
     def file(self) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onepath.errors import InfeasibleError, UserError
-from onepath.runs.opened import Run
 from onepath.record import TrialRow
+from onepath.runs.opened import Run
 
 if TYPE_CHECKING:
     from onepath.latency import Latency

@@ -10,12 +10,13 @@ from dataclasses import asdict
 from typing import Any
 
 from onepath.errors import UserError
-from onepath.runs.opened import Run, StageClock
-from onepath.workers.messages import decode_error, encode
-from onepath.workers.processes import MOST_STOPPED_SECONDS, WorkerProcess
+from onepath.runs.opened import Run
 from onepath.runs.progress import Progress
 from onepath.runs.standalone import PlannedNetwork, TrainedNetwork
-from onepath.runs.training import point_detail, store_point
+from onepath.runs.training_watch import point_detail, store_point
+from onepath.runs.workspace import StageClock
+from onepath.workers.messages import decode_error, encode
+from onepath.workers.processes import MOST_STOPPED_SECONDS, WorkerProcess
 
 OnTrained = Callable[[PlannedNetwork, TrainedNetwork], None]
 _POLL_SECONDS = 0.1
@@ -56,7 +57,7 @@ def train_at_once(
     setup = encode(
         "setup",
         path=str(run.path.absolute()),
-        config=run.config.model_dump(mode="json"),
+        config=run.config.as_dict(),
         facts=run.facts,
         digests=run.digests,
         threads=shared_threads(num_workers),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 
-from onepath.runs.opened import Run
-from onepath.runs.result import make_result
 from onepath.record import RunRecord
 from onepath.record.directory import RESULT
+from onepath.runs.opened import Run
+from onepath.runs.result import make_result
 
 
 def report_stage(run: Run) -> None:
@@ -45,7 +45,7 @@ def write_events(record: RunRecord) -> None:
         for trial in record.trials:
             what = "accuracy" if record.config.get("proxy") is None else "score"
             _add(writer, f"search/{what}", trial.accuracy, trial.number)
-            _add(writer, "search/macs", trial.macs, trial.number)
+            _add(writer, "search/macs", trial.costs.get("macs"), trial.number)
 
 
 def _add(writer: object, tag: str, value: float | None, step: int) -> None:

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onepath import __version__
+from onepath.cost import COSTS
 from onepath.display import Metric
 from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.methods import METHODS
 from onepath.record import NetworkRow, RunRecord, TrialRow, load_tensors
 from onepath.record.atomic import damaged_error
 from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
 from onepath.record.stage_records import reading_records
-from onepath.runs.config import make_config
+from onepath.runs.code import check_sources, confirmed
+from onepath.runs.config import make_config, stored_options
 from onepath.runs.definition import RunDefinition
 from onepath.runs.fronts import front_result
-from onepath.runs.further_limits import winners
 from onepath.runs.latencies import MEASURED
-from onepath.runs.methods import METHODS
+from onepath.runs.limit_folders import winners
 from onepath.runs.opened import Run
-from onepath.runs.resolving import check_sources, confirmed
-from onepath.runs.scored import score_result
 from onepath.runs.shown_result import costs_result, metric_result, result_html, result_text
 from onepath.verdict import ranking
 
@@ -117,7 +117,7 @@ class Result:
             RunDirectoryError: nothing is exported yet.
         """
         start = self._stage("export", "the retrained network")["start"]
-        model = self._materials.blank.extract(self.architecture, inherit=start == "inherited")
+        model = self._materials.blank.extract(self.architecture, inherit=start != "scratch")
         try:
             model.load_state_dict(load_tensors(self.path / WEIGHTS, self._record.digests.get(WEIGHTS)))
         except RuntimeError as error:
@@ -131,7 +131,7 @@ class Result:
             ConfigurationError: the method trains none.
             RunDirectoryError: its training has not ended.
         """
-        if METHODS[self.config["method"]].sampler is None:
+        if not METHODS[self.config["method"]].trains_supernet:
             raise ConfigurationError(
                 f"a supernet needs a method that trains one, but {self.path} is of method {self.config['method']}; "
                 "take model()"
@@ -150,7 +150,7 @@ class Result:
         if not facts:
             raise damaged_error(self.path / TRIALS)
         try:
-            config = make_config(record.config)
+            config = make_config(stored_options(record.config))
         except ConfigurationError as error:
             raise RunDirectoryError(
                 f"{self.path} must hold a configuration of this onepath, but {error}"
@@ -224,21 +224,19 @@ def _result(run: Run) -> dict[str, Any]:
             "metric": Metric.of(facts.get("metric")).name,
         },
         "constraints": {
-            "max_macs": config.max_macs,
-            "max_params": config.max_params,
-            "max_layers": config.max_layers,
+            **{f"max_{name}": config.limit(f"max_{name}") for name in COSTS},
             "max_latency_ms": config.limit_ms,
             "device": config.device,
         },
         "space_size": stages["search"].record["space_size"],
         "architecture": stages["search"].record["active"],
         "cost": {
-            "macs": winner.macs,
-            "params": winner.params,
+            "macs": int(winner.costs["macs"]),
+            "params": int(winner.costs["params"]),
             **_latency(run, winner.architecture),
         },
         "accuracy": {
-            "inherited_validation": searched.accuracy if config.proxy is None else None,
+            "inherited_validation": None if config.options.searched_by == "score" else searched.accuracy,
             "retrained_validation": winner.retrained_validation,
             "retrained_test": winner.retrained_test,
         },
@@ -263,7 +261,8 @@ def _result(run: Run) -> dict[str, Any]:
         },
     }
     front = front_result(stages["search"].record, trials)
-    score = score_result(stages["search"].record, searched)
+    score = stages["search"].record.get("score")
+    score = None if score is None else {**score, "value": searched.accuracy}
     metric = Metric.of(facts.get("metric"))
     result |= {
         "metric": metric_result(metric, searched, winner, is_score=score is not None),

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from onepath.runs.opened import Run, StageClock
-from onepath.runs.parallel import train_at_once
-from onepath.runs.searching import make_estimator, searched_winner
-from onepath.runs.standalone import PlannedNetwork, TrainedNetwork, accuracy, train_network
-from onepath.runs.training import store_point, watch
+from onepath.methods.job import network_seed
 from onepath.randomness import generator
 from onepath.record import NetworkRow
 from onepath.record.directory import TRIALS
 from onepath.record.stage_records import reading_records
+from onepath.runs.opened import Run
+from onepath.runs.parallel import train_at_once
+from onepath.runs.run_job import RunJob
+from onepath.runs.searching import searched_winner
+from onepath.runs.standalone import PlannedNetwork, TrainedNetwork, accuracy, train_network
+from onepath.runs.training_watch import store_point, watch
+from onepath.runs.workspace import StageClock
 
 if TYPE_CHECKING:
     from onepath.space import Architecture
@@ -47,15 +50,14 @@ def plan_networks(run: Run) -> list[PlannedNetwork]:
     """What to train: the winner from each start asked for, and the baseline from the first of these."""
     config = run.config
     found = searched_winner(run)
-    starts = ("scratch", "inherited") if config.retrain_from == "both" else (config.retrain_from,)
+    assert config.finish is not None, "the configuration is resolved"
+    starts = ("scratch", "inherited") if config.finish == "both" else (config.finish,)
     members = [("winner", start, found) for start in starts]
     baseline = draw_baseline(run, found)
     members += [(f"baseline-{index}", starts[0], member) for index, member in enumerate(baseline)]
     inherited = _inherited_accuracies(run, [found, *baseline])
     roles = list(dict.fromkeys(role for role, _, _ in members))
-    seeds = {
-        role: int(generator(config.seed, "retrain", step).integers(2**31)) for step, role in enumerate(roles)
-    }
+    seeds = {role: network_seed(config.seed, step) for step, role in enumerate(roles)}
     return [
         PlannedNetwork(role, start, str(architecture), seeds[role], inherited[str(architecture)])
         for role, start, architecture in members
@@ -68,9 +70,10 @@ def draw_baseline(run: Run, winner: Architecture) -> list[Architecture]:
     Under a limit on latency they are drawn where the winner was searched, and measured as it was: what was not within
     the limit is not taken.
     """
-    limit_ms, num = run.config.limit_ms, run.config.num_baselines
-    screen_ms = None if limit_ms is None else run.directory.store.stage("search").record["screen_ms"]
-    feasible = run.legal_within(screen_ms)
+    limit_ms, num, limits = run.config.limit_ms, run.config.num_baselines, run.limits
+    if limit_ms is not None:
+        limits["max_latency_ms"] = run.directory.store.stage("search").record["screen_ms"]
+    feasible = run.legal(limits)
     drawn: dict[Architecture, None] = {winner: None}
     taken: list[Architecture] = []
     rng = generator(run.config.seed, "baseline")
@@ -106,7 +109,9 @@ def _inherited_accuracies(run: Run, architectures: list[Architecture]) -> dict[s
     estimator = None
     for architecture in architectures:
         if str(architecture) not in known:
-            estimator = make_estimator(run) if estimator is None else estimator
+            if estimator is None:
+                job, method = RunJob(run), run.config.options
+                estimator = method.search(job, job.trained(method)).estimator
             value = estimator.estimate(architecture).accuracy
             known[str(architecture)] = value if math.isfinite(value) else None
     return known
@@ -146,11 +151,9 @@ def _store(run: Run, network: PlannedNetwork, trained: TrainedNetwork) -> None:
         # A worker's checkpoint can be ahead of the points that a killed run had heard of.
         for point in trained.curve:
             store_point(run, network.name, point)
-    macs, params = run.cost(run.blank.space.parse(network.architecture))
     row = NetworkRow(
         **asdict(network),
-        macs=macs,
-        params=params,
+        costs=run.costs(run.blank.space.parse(network.architecture)),
         retrained_validation=trained.validation,
         retrained_test=None,
         seconds=trained.seconds,
@@ -170,11 +173,12 @@ def _test(run: Run, network: PlannedNetwork) -> None:
 
 def _note_difference(run: Run) -> None:
     rows = {row.start: row for row in run.directory.store.networks() if row.role == "winner"}
+    metric = run.metric_name
     for row in rows.values():
         run.progress.note(
-            f"winner from {row.start}: validation accuracy {row.retrained_validation or 0:.4f}, "
-            f"test accuracy {row.retrained_test or 0:.4f}"
+            f"winner from {row.start}: {metric} {run.shown_score(row.retrained_validation or 0)} in validation, "
+            f"{run.shown_score(row.retrained_test or 0)} on the test set"
         )
     if len(rows) == 2:
         difference = (rows["scratch"].retrained_test or 0) - (rows["inherited"].retrained_test or 0)
-        run.progress.note(f"scratch minus inherited: {difference:+.4f} test accuracy")
+        run.progress.note(f"scratch minus inherited: {difference:+.4f} {metric} on the test set")

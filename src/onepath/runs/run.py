@@ -1,100 +1,49 @@
-"""`run`: from labelled images to a deployable model."""
+"""`run`: from labelled data to a deployable model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
-from onepath.runs.config import make_config
-from onepath.runs.opened import Run
+from onepath.record.directory import RESULT
+from onepath.runs.config import GIVEN_IN_PYTHON, make_config, option_fields
 from onepath.runs.continuing import continued_config
-from onepath.runs.definition import READING
+from onepath.runs.definition import READING, Given
+from onepath.runs.opened import Run
 from onepath.runs.progress import Progress
-from onepath.runs.resolving import GIVEN_IN_PYTHON
 from onepath.runs.result import Result
 from onepath.runs.stages import run_all
-from onepath.record.directory import RESULT
-
-
-class RunOptions(TypedDict, total=False):
-    """The options of `run` beside the data and the space; see `RunConfig`."""
-
-    data_root: str | Path | None
-    input_size: int | None
-    fit: str
-    channels: str | None
-    kind: str | None
-    space_arguments: Mapping[str, Any]
-    width: float | None
-    method: str
-    max_macs: int | str | None
-    max_params: int | str | None
-    max_layers: int | None
-    max_latency_ms: float | str | Sequence[float] | None
-    device: str | None
-    device_threads: int | None
-    latency_table: str | Path | None
-    sampler: str | None
-    reduction: str | None
-    rate: float | None
-    num_ghost_batches: int | None
-    prefilter: str | None
-    order: str | None
-    gates: str | None
-    guard: str | None
-    max_skips: int | None
-    skip_dropout: float | None
-    warmup_epochs: int | None
-    num_seeds: int | None
-    rule: str | None
-    cost_loss: str | None
-    proxy: str | None
-    epochs: int | None
-    batch_size: int | None
-    learning_rate: float | None
-    retrain_epochs: int | None
-    retrain_from: str
-    num_baselines: int
-    workers: int | None
-    population: int
-    generations: int
-    calibration_images: int
-    validation_images: int | None
-    seed: int
-    train_on: str
-    precision: str
-    compile: bool
-    normalisation: str
 
 
 def run(
     data: Any = None,
     *,
     test_data: Any = None,
-    space: str | Path | None = None,
+    space: Any = None,
     out: str | Path | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
     checkpoint_seconds: float = 20.0,
-    **options: Unpack[RunOptions],
+    **options: Any,
 ) -> Result:
-    """Train a supernet, search it under the limits, retrain the winner and a random baseline, export, report.
+    """Train what the method says, search under the limits, finish the winner and a random baseline, export, report.
 
     Called again with the same arguments, or with `out` alone, after an interruption or a kill, it continues where it
     stopped and ends with the same result; a finished run returns at once. What is given besides `out` must be as the
     run began.
 
     Args:
-        data: what `load_data` reads, or a task; None takes what the run in `out` began with, else the bundled digits.
-        test_data: the test set, where it is not in `data`.
-        space: a ready-made space, or path/to/file.py:function for a function that returns a module; None takes
-            zennas for method zen, else shufflenet.
-        out: the run directory; None takes `runs/<data>-<space>-<method>`.
-        fresh: delete an old run in `out` first.
-        progress: where to tell how far it is.
-        checkpoint_seconds: time between two saves of an unfinished training.
-        options: see `RunConfig`; sizes may be written as "30M".
+        data: What `load_data` reads, or a task; None takes what the run in `out` began with, else the bundled digits.
+        test_data: The test set, where it is not in `data`.
+        space: A ready-made space, path/to/file.py:function, a function that returns a module, a module with choices, or a
+            supernet, whose present weights are the initial ones; None takes the method's.
+        out: The run directory; None takes `runs/<data>-<space>-<method>`.
+        fresh: Delete an old run in `out` first.
+        progress: Where to tell how far it is.
+        checkpoint_seconds: Time between two saves of an unfinished training.
+        options: Every other option of `onepath run`, those of the method too; sizes may be written as "30M".
 
     Returns:
         The finished run.
@@ -105,28 +54,51 @@ def run(
         InfeasibleError: no architecture meets the limits.
         RunDirectoryError: `out` cannot be written, is in use, or holds a run of another configuration or data.
     """
-    given: dict[str, Any] = dict(options)
+    given: dict[str, Any] = {
+        name: str(value) if isinstance(value, Path) else value for name, value in options.items()
+    }
     if test_data is not None and not isinstance(test_data, str | Path):
         from onepath.data import load_data
 
         reading = {name: given[name] for name in READING if given.get(name) is not None}
         data, test_data = load_data("digits" if data is None else data, test=test_data, **reading), None
-    for name in ("data_root", "latency_table"):
-        if given.get(name) is not None:
-            given[name] = str(given[name])
-    data_object = None if data is None or isinstance(data, str | Path) else data
-    if data_object is not None:
-        data = GIVEN_IN_PYTHON + getattr(data, "name", "arrays")
+    objects = Given(
+        *(None if value is None or isinstance(value, str | Path) else value for value in (data, space))
+    )
+    if objects.data is not None:
+        data = GIVEN_IN_PYTHON + str(getattr(data, "name", "arrays"))
+    if objects.space is not None:
+        space = GIVEN_IN_PYTHON + _name_of(space)
     named = {"data": data, "test_data": test_data, "space": space, "out": out}
     given |= {name: str(value) for name, value in named.items() if value is not None}
+    config = make_config(given) if fresh else continued_config(given)
     with Run(
-        make_config(given) if fresh else continued_config(given),
-        data=data_object,
-        fresh=fresh,
-        progress=progress,
-        checkpoint_seconds=checkpoint_seconds,
+        config, given=objects, fresh=fresh, progress=progress, checkpoint_seconds=checkpoint_seconds
     ) as opened:
         return finish(opened)
+
+
+def _name_of(space: object) -> str:
+    """Of a function, or of the class of a module, for the name of the run directory."""
+    module = getattr(space, "module", space)
+    return str(getattr(space, "__name__", type(module).__name__))
+
+
+def _signature(function: Any) -> inspect.Signature:
+    """The function's, with every option that there is by name."""
+    signature = inspect.signature(function)
+    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    names = {each.name for each in own}
+    fields: Mapping[str, Any] = option_fields()
+    own += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.get_default())
+        for name, field in fields.items()
+        if name not in names
+    ]
+    return signature.replace(parameters=own)
+
+
+run.__signature__ = _signature(run)  # type: ignore[attr-defined]
 
 
 def finish(opened: Run) -> Result:

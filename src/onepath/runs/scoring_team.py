@@ -8,12 +8,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from onepath.estimate import architecture_of
 from onepath.workers.messages import decode_error, encode
 from onepath.workers.processes import MOST_STOPPED_SECONDS, WorkerProcess
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimate
     from onepath.runs.definition import RunDefinition
+    from onepath.search import Proposal
     from onepath.space import Architecture
 
 _LOOK_SECONDS = 0.5
@@ -41,7 +43,7 @@ class ScoringTeam:
         self._setup = encode(
             "setup",
             path=str(materials.path.absolute()),
-            config=materials.config.model_dump(mode="json"),
+            config=materials.config.as_dict(),
             facts=materials.facts,
             threads=1,
             score={"name": name, "shape": list(shape), "seed": seed, "device": materials.config.train_on},
@@ -54,23 +56,24 @@ class ScoringTeam:
         self._selector = selectors.DefaultSelector()
         self._looked = time.monotonic()
 
-    def anticipate(self, architectures: Sequence[Architecture]) -> None:
+    def anticipate(self, asked: Sequence[Proposal | Architecture]) -> None:
         """Begin to score what will be asked for."""
-        new = [text for text in map(str, architectures) if text not in self._known]
+        texts = [str(architecture_of(each)) for each in asked]
+        new = [text for text in texts if text not in self._known]
         self._known.update(new)
         self._waiting.extend(new)
         if new and not self._workers:
             self._start()
         self._feed()
 
-    def estimate(self, architecture: Architecture) -> Estimate:
+    def estimate(self, asked: Proposal | Architecture) -> Estimate:
         """The score as `ScoreEstimator.estimate` gives it, as soon as it is there.
 
         Raises:
             UserError: all processes were ended from outside; or what one raised, as if it had been raised here.
         """
-        self.anticipate([architecture])
-        text = str(architecture)
+        self.anticipate([asked])
+        text = str(architecture_of(asked))
         while text not in self._found:
             for key, _ in self._selector.select(_LOOK_SECONDS):
                 self._hear(key.data)

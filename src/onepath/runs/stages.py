@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from onepath.errors import DirectoryInUseError, RunDirectoryError
-from onepath.runs.opened import STAGES, Run
+from onepath.record import StageRow
+from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, RESULT, WEIGHTS
+from onepath.runs.definition import Given
 from onepath.runs.exporting import export_stage
+from onepath.runs.limit_folders import ask_again, make_limits, open_others
+from onepath.runs.opened import Run
 from onepath.runs.progress import Progress
 from onepath.runs.reporting import report_stage
 from onepath.runs.retraining import retrain_stage
 from onepath.runs.searching import search_stage
-from onepath.runs.further_limits import open_others
 from onepath.runs.training import train_stage
-from onepath.record import StageRow
-from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, RESULT, WEIGHTS
+from onepath.runs.workspace import STAGES
 
 _FUNCTIONS: Mapping[str, Callable[[Run], None]] = {
     "train": train_stage,
@@ -67,7 +69,8 @@ def _do(run: Run, stage: str) -> None:
         _do_alone(run, stage)
     for other in others:
         if not _is_complete_alone(other, stage):
-            run.progress.note(f"{stage} under {other.config.limit_ms:g} ms, in {other.path}")
+            under = ", ".join(f"{name} {value:g}" for name, value in other.limits.items())
+            run.progress.note(f"{stage} under {under}, in {other.path}")
             _do_alone(other, stage)
 
 
@@ -106,13 +109,13 @@ class StageOptions(TypedDict, total=False):
     Attributes:
         data: a task or arrays, where the run began with data given in Python.
         space: path/to/file.py:function, where the run began with a space of the user's own: a run directory may
-            confirm which code is run, but not choose it.
+            confirm which code is run, but not choose it; or the module or function of a run that began with one.
         device: likewise, exec:command or path/to/file.py:Class.
         progress: where to tell how far it is.
     """
 
     data: object
-    space: str | None
+    space: object
     device: str | None
     progress: Progress | None
 
@@ -122,9 +125,28 @@ def train(path: Path | str, **options: Unpack[StageOptions]) -> None:
     _one(path, "train", options)
 
 
-def search(path: Path | str, **options: Unpack[StageOptions]) -> None:
-    """Search a run directory's trained supernet; see `run_stage` and `StageOptions`."""
-    _one(path, "search", options)
+def search(
+    path: Path | str, *, limits: Mapping[str, Any] | None = None, **options: Unpack[StageOptions]
+) -> None:
+    """Search a run directory's trained supernet; see `run_stage` and `StageOptions`.
+
+    Args:
+        path: the run directory.
+        limits: other limits, by their option names, under which a trained run is asked again: what is found is finished,
+            exported and reported in a folder of its own.
+        options: see `StageOptions`.
+    """
+    if not limits:
+        _one(path, "search", options)
+        return
+    with _opened(path, options) as run:
+        for stage in STAGES[:1]:
+            if not run.is_done(stage):
+                run_stage(run, stage)
+        for single in make_limits(run.config, limits):
+            run_all(ask_again(run, single))
+        if run.is_done(STAGES[-1]):
+            report_stage(run)
 
 
 def retrain(path: Path | str, **options: Unpack[StageOptions]) -> None:
@@ -149,7 +171,7 @@ def report(path: Path | str, **options: Unpack[StageOptions]) -> StageRow:
 
     with (
         contextlib.suppress(DirectoryInUseError),
-        Run(None, Path(path), reads_only=True, **options) as run,
+        Run(None, Path(path), reads_only=True, progress=options.get("progress")) as run,
     ):
         if all(run.is_done(stage) for stage in STAGES[:-1]):
             run_stage(run, "report")
@@ -159,5 +181,19 @@ def report(path: Path | str, **options: Unpack[StageOptions]) -> StageRow:
 
 
 def _one(path: Path | str, stage: str, options: StageOptions) -> None:
-    with Run(None, Path(path), **options) as run:
+    with _opened(path, options) as run:
         run_stage(run, stage)
+
+
+def _opened(path: Path | str, options: StageOptions) -> Run:
+    space = options.get("space")
+    named = space if space is None or isinstance(space, str) else None
+    given = Given(options.get("data"), None if named is space else space)
+    return Run(
+        None,
+        Path(path),
+        given=given,
+        space=named,
+        device=options.get("device"),
+        progress=options.get("progress"),
+    )

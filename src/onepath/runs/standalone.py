@@ -6,13 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onepath.runs.definition import RunDefinition
 from onepath.record import save_tensors
 from onepath.record.directory import training_checkpoint, weights_path
+from onepath.runs.definition import RunDefinition
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from onepath.data import Split
     from onepath.train import TrainingPoint
 
@@ -38,7 +36,7 @@ class TrainedNetwork:
     """What a training gives beside the weights.
 
     Attributes:
-        validation: accuracy on the validation split, of the weights on the disk.
+        validation: score on the validation split, of the weights on the disk.
         curve: the whole curve, over all processes.
         weights: digest of the file of the weights; None where it is not known.
     """
@@ -54,7 +52,7 @@ class TrainedNetwork:
 
 
 def train_network(
-    materials: RunDefinition,
+    definition: RunDefinition,
     network: PlannedNetwork,
     *,
     checkpoint_seconds: float,
@@ -66,47 +64,37 @@ def train_network(
     The checkpoint stays: only when the result is stored is it of no more use. The network's files are its own, so that
     several may be trained at the same time.
     """
-    from onepath.estimate import recalibrate_on_task
-    from onepath.train import train_model
+    from onepath.methods.job import finish_network, initial_network
+    from onepath.nn.layout import lay_channels_last
 
-    config = materials.config
-    model = _initial(materials, network)
-    curve = train_model(
+    config = definition.config
+    architecture = definition.blank.space.parse(network.architecture)
+    supernet = definition.blank if network.start == "scratch" else definition.trained
+    model = initial_network(supernet, architecture, network.start, network.seed)
+    if len(definition.input_shape) == 3:
+        lay_channels_last(model)
+    curve = finish_network(
         model,
-        materials.task,
-        recipe=materials.recipe(retrain=True),
+        definition.task,
+        definition.finishing_recipe(network.start),
         seed=network.seed,
         device=config.train_on,
-        checkpoint=training_checkpoint(materials.path, network.name, checkpoint_seconds),
+        calibration_images=config.calibration_images,
+        checkpoint=training_checkpoint(definition.path, network.name, checkpoint_seconds),
         on_point=on_point,
         on_update=on_update,
     )
-    recalibrate_on_task(
-        model,
-        materials.task,
-        config.calibration_images,
-        device=config.train_on,
-        precision=config.precision,
-        seed=network.seed,
-    )
-    weights = save_tensors(weights_path(materials.path, network.name), model.state_dict())
-    materials.digests[network.name] = weights
-    return TrainedNetwork(accuracy(materials, network, "validation"), curve, weights)
+    weights = save_tensors(weights_path(definition.path, network.name), model.state_dict())
+    definition.digests[network.name] = weights
+    return TrainedNetwork(accuracy(definition, network, "validation"), curve, weights)
 
 
-def accuracy(materials: RunDefinition, network: PlannedNetwork, split: Split) -> float:
+def accuracy(definition: RunDefinition, network: PlannedNetwork, split: Split) -> float:
     """The task's score of the weights on the disk, so that a kill before the evaluation changes nothing."""
     from onepath.train import evaluate
 
-    config = materials.config
-    architecture = materials.blank.space.parse(network.architecture)
-    model = materials.network(architecture, network.start, network.name)
-    found = evaluate(model, materials.task, split, device=config.train_on, precision=config.precision)
-    return materials.task.score(found.metric)
-
-
-def _initial(materials: RunDefinition, network: PlannedNetwork) -> nn.Module:
-    architecture = materials.blank.space.parse(network.architecture)
-    if network.start == "inherited":
-        return materials.trained.extract(architecture, inherit=True)
-    return materials.blank.extract(architecture, inherit=False, seed=network.seed)
+    config = definition.config
+    architecture = definition.blank.space.parse(network.architecture)
+    model = definition.network(architecture, network.start, network.name)
+    found = evaluate(model, definition.task, split, device=config.train_on, precision=config.precision)
+    return definition.task.score(found.metric)

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from onepath.own_code import blaming_own_code
-from onepath.runs.config import RunConfig
+from onepath.runs.config import make_config
 from onepath.runs.definition import RunDefinition
-from onepath.workers.messages import decode, encode, encode_error
 from onepath.runs.standalone import PlannedNetwork, train_network
+from onepath.workers.messages import decode, encode, encode_error
 
 if TYPE_CHECKING:
     from onepath.train import TrainingPoint
@@ -59,7 +59,7 @@ def _work(inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> NoReturn:
     setup = inbox.get()
     torch.set_num_threads(setup["threads"])
     materials = RunDefinition(
-        Path(setup["path"]), RunConfig(**setup["config"]), setup["facts"], digests=setup.get("digests")
+        Path(setup["path"]), make_config(setup["config"]), setup["facts"], digests=setup.get("digests")
     )
     if "score" in setup:
         _score(inbox, send, materials, setup["score"])

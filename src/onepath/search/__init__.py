@@ -1,7 +1,10 @@
 """Search algorithms that ask for architectures and are told their scores, on the space alone."""
 
+from collections.abc import Mapping
+
 from onepath.pareto import hypervolume, pareto_front
 from onepath.search.algorithm import Algorithm, Proposal, Score
+from onepath.search.driver import Draw, Evaluated, SearchAlgorithm, run_search
 from onepath.search.evolution import Evolution
 from onepath.search.feasible import Constraint, FeasibleSet, Limit
 from onepath.search.mutation_evolution import MutationEvolution
@@ -10,10 +13,22 @@ from onepath.search.prefilter import Prefilter
 from onepath.search.random_search import RandomSearch
 from onepath.search.regularized_evolution import RegularizedEvolution
 
+ALGORITHMS: Mapping[str, type[SearchAlgorithm]] = {
+    "evolution": Evolution,
+    "regularized-evolution": RegularizedEvolution,
+    "mutation-evolution": MutationEvolution,
+    "nsga2": NSGA2,
+    "random": RandomSearch,
+}
+"""The algorithms by the names that users call them."""
+
 __all__ = [
+    "ALGORITHMS",
     "NSGA2",
     "Algorithm",
     "Constraint",
+    "Draw",
+    "Evaluated",
     "Evolution",
     "FeasibleSet",
     "Limit",
@@ -23,6 +38,8 @@ __all__ = [
     "RandomSearch",
     "RegularizedEvolution",
     "Score",
+    "SearchAlgorithm",
     "hypervolume",
     "pareto_front",
+    "run_search",
 ]

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from onepath.errors import ConfigurationError
-from onepath.search.feasible import FeasibleSet, Matrix
+from onepath.search.feasible import FeasibleSet
 from onepath.space import Architecture
 
 Score = float | tuple[float, ...]
 Origin = Literal["random", "mutation", "crossover", "derived"]
 
-_ROUNDS = 10  # of as many tries as architectures are wanted
-
 
 @dataclass(frozen=True)
 class Proposal:
-    """An architecture to evaluate, and how it came about."""
+    """An architecture to evaluate, and how it came about.
+
+    Attributes:
+        architecture: to evaluate.
+        origin: how it came about.
+        parent: the architecture that it was changed from, the first of two; None for a random one.
+    """
 
     architecture: Architecture
     origin: Origin
+    parent: Architecture | None = None
 
 
 class Algorithm(Protocol):
@@ -58,43 +62,6 @@ class Algorithm(Protocol):
         Raises:
             ConfigurationError: the architectures are not those of the last `ask`.
         """
-
-
-def first_new(
-    feasible: FeasibleSet, draw: Callable[[int], Matrix], num: int, visited: set[Architecture]
-) -> list[Architecture]:
-    """The first `num` architectures drawn that are legal and not visited, of at most ten times `num` tries.
-
-    Marks them, and only them, as visited; an illegal one is none.
-
-    Args:
-        feasible: what is legal.
-        draw: gives a matrix of so many random rows.
-        num: how many to find.
-        visited: what was proposed before; changed.
-    """
-    found: list[Architecture] = []
-    for _ in range(_ROUNDS):
-        if len(found) == num:
-            break
-        rows = draw(num)
-        for architecture in feasible.space.architectures(rows[feasible.is_legal(rows)]):
-            if len(found) < num and architecture not in visited:
-                visited.add(architecture)
-                found.append(architecture)
-    return found
-
-
-def check_told(
-    asked: Sequence[Architecture], architectures: Sequence[Architecture], scores: Sequence[Score]
-) -> None:
-    """Raise ConfigurationError unless the told architectures are those asked for, each with a score."""
-    if list(architectures) != list(asked) or len(scores) != len(asked):
-        raise ConfigurationError(
-            f"`tell` takes the {len(asked)} architectures of the last `ask` in its order, each with a"
-            " score; got"
-            f" {len(architectures)} with {len(scores)} scores; tell them all at once, once"
-        )
 
 
 def rank(score: Score) -> tuple[float, ...]:

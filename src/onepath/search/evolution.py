@@ -14,17 +14,20 @@ finds nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import numpy as np
 
 from onepath.errors import ConfigurationError
 from onepath.most import GENERATIONS, POPULATION, check_most
-from onepath.randomness import generator
-from onepath.search.algorithm import Origin, Proposal, Score, check_told, first_new, rank
-from onepath.search.feasible import FeasibleSet, Matrix
+from onepath.search.algorithm import Score, rank
+from onepath.search.driver import Draw, Evaluated, SearchAlgorithm, generations_of
+from onepath.search.feasible import Costs, Matrix
 from onepath.space import Architecture, SearchSpace
 
 
-class Evolution:
+class Evolution(SearchAlgorithm):
     """Mutation and crossover of the best candidates seen so far.
 
     The first `ask` proposes a random population, each of the next `generations` ones a population of
@@ -50,6 +53,8 @@ class Evolution:
     Raises:
         ConfigurationError: the numbers do not fit together.
     """
+
+    name = "evolution"
 
     def __init__(
         self,
@@ -85,54 +90,54 @@ class Evolution:
             raise ConfigurationError(
                 f"`0 <= mutation_rate <= 1` must hold; got {mutation_rate}; it is a probability"
             )
-        self.space, self.seed = space, seed
+        super().__init__(space, seed)
         self.population, self.generations, self.parents = population, generations, parents
         self.num_mutation, self.num_crossover, self.mutation_rate = num_mutation, num_crossover, mutation_rate
-        self.generation = -1
         self.best: list[tuple[Architecture, Score]] = []
         self._parents: list[tuple[Architecture, Score]] = []
-        self._visited: set[Architecture] = set()
-        self._asked: list[Architecture] = []
 
-    def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The next generation; empty after the last one, or where nothing new is found."""
+    @classmethod
+    def for_budget(
+        cls,
+        space: SearchSpace,
+        seed: int,
+        *,
+        population: int,
+        generations: int,
+        num: int | None = None,
+        costs: Sequence[Costs] = (),  # noqa: ARG003
+    ) -> Self:
+        """See `SearchAlgorithm.for_budget`."""
+        return cls(space, seed, population, generations_of(num, population, generations))
+
+    def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
+        """Children of one parent, then of two, then random candidates for the rest."""
         if self.generation == self.generations:
-            return []
-        self.generation += 1
-        rng = generator(self.seed, "evolution", self.generation)
-        proposals: list[Proposal] = []
-
-        def add(origin: Origin, num: int, draw: Callable[[int], Matrix]) -> None:
-            found = first_new(feasible, draw, num, self._visited)
-            proposals.extend(Proposal(architecture, origin) for architecture in found)
-
-        # (1) The archives are up to date: `tell` keeps them.
+            return
+        num_left = self.population
         if self._parents:
             parents = self.space.matrix([architecture for architecture, _ in self._parents])
 
             def pick(num: int) -> Matrix:
                 return parents[rng.integers(len(parents), size=num)]
 
-            # (2) Children of one random parent.
-            add(
-                "mutation",
-                self.num_mutation,
-                lambda num: self.space.mutate(pick(num), self.mutation_rate, rng),
-            )
-            # (3) Children of two random parents, which may be the same one.
-            add("crossover", self.num_crossover, lambda num: self.space.crossover(pick(num), pick(num), rng))
-        # (4) Random legal candidates for the rest.
-        add("random", self.population - len(proposals), lambda num: feasible.sample(num, rng))
-        self._asked = [proposal.architecture for proposal in proposals]
-        return proposals
+            def mutated(num: int) -> tuple[Matrix, Matrix]:
+                picked = pick(num)
+                return self.space.mutate(picked, self.mutation_rate, rng), picked
 
-    def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
+            def crossed(num: int) -> tuple[Matrix, Matrix]:
+                first = pick(num)
+                return self.space.crossover(first, pick(num), rng), first
+
+            yield Draw("mutation", self.num_mutation, mutated)
+            yield Draw("crossover", self.num_crossover, crossed)
+            num_left -= self.num_mutation + self.num_crossover
+        yield Draw("random", num_left)
+
+    def observe(self, evaluated: Evaluated) -> None:
         """Keep the best of all candidates ever seen: a few as parents, a population to report."""
-        check_told(self._asked, architectures, scores)
-        self._asked = []
-        candidates = list(zip(architectures, scores, strict=True))
-        self._parents = _top(self._parents + candidates, self.parents)
-        self.best = _top(self.best + candidates, self.population)
+        self._parents = _top([*self._parents, *evaluated], self.parents)
+        self.best = _top([*self.best, *evaluated], self.population)
 
 
 def _top(candidates: list[tuple[Architecture, Score]], num: int) -> list[tuple[Architecture, Score]]:

@@ -12,19 +12,23 @@ Follows Algorithm 1 of "Zen-NAS: A Zero-Shot NAS for High-Performance Image Reco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Self
+
+import numpy as np
 
 from onepath.errors import ConfigurationError
 from onepath.most import EVALUATED, POPULATION, check_most
-from onepath.randomness import generator
-from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
-from onepath.search.feasible import FeasibleSet, Matrix
+from onepath.search.algorithm import Score, rank
+from onepath.search.driver import Draw, Evaluated, SearchAlgorithm
+from onepath.search.feasible import Costs, Matrix
 from onepath.space import Architecture, SearchSpace
 
 _NUM_DRAWS = 32  # at a time, or as many as children, so that a single child is tried often enough
 
 
-class MutationEvolution:
+class MutationEvolution(SearchAlgorithm):
     """Mutations of members picked uniformly; of more than `population` members the worst is dropped.
 
     The first `ask` proposes the random members, every other one children of the members.
@@ -45,6 +49,8 @@ class MutationEvolution:
         ConfigurationError: a number is below 1, or there are more random members than the population holds.
     """
 
+    name = "mutation evolution"
+
     def __init__(
         self,
         space: SearchSpace,
@@ -63,53 +69,47 @@ class MutationEvolution:
                 f"num={num}, num_children={num_children}, population={population}, num_random={num_random}; change the "
                 "one that does not fit"
             )
-        self.space, self.seed, self.num = space, seed, num
-        self.population, self.num_random, self.num_children = population, num_random, num_children
-        self.members: list[tuple[Architecture, Score]] = []
-        self._step = -1
-        self._visited: set[Architecture] = set()
-        self._asked: list[Architecture] = []
-
-    @property
-    def generation(self) -> int:
-        """Of the last `ask`; -1 before it."""
-        return self._step if self._step < 1 else 1 + (self._step - 1) * self.num_children // self.population
-
-    def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The next children; empty after `num` architectures or where nothing new is found."""
-        num_left = self.num - len(self._visited)
-        if num_left == 0:
-            return []
-        self._step += 1
-        rng = generator(self.seed, "mutation evolution", self._step)
-        num_wanted, children = min(self.num_random, num_left), list[Architecture]()
-        if self.members:
-            num_wanted = min(self.num_children, num_left)
-            num_draws = max(_NUM_DRAWS, self.num_children)
-            members = self.space.matrix([architecture for architecture, _ in self.members])
-
-            def mutate(_: int) -> Matrix:
-                return self.space.mutate_one(members[rng.integers(len(members), size=num_draws)], rng)
-
-            children = first_new(feasible, mutate, num_wanted, self._visited)
-        # At the start, and where all neighbours of the members are known. How many are drawn at a time does not depend
-        # on `num`, so that a small budget begins as a larger one does.
-        size = max(self.num_children if self.members else self.num_random, _NUM_DRAWS)
-        others = first_new(
-            feasible,
-            lambda _: feasible.sample(size, rng),
-            num_wanted - len(children),
-            self._visited,
+        super().__init__(
+            space,
+            seed,
+            fewest_tries=max(num_children, _NUM_DRAWS),
+            generations_per_step=Fraction(num_children, population),
         )
-        self._asked = children + others
-        return [Proposal(child, "mutation") for child in children] + [
-            Proposal(other, "random") for other in others
-        ]
+        self.num, self.population = num, population
+        self.num_random, self.num_children = num_random, num_children
+        self.members: list[tuple[Architecture, Score]] = []
 
-    def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
+    @classmethod
+    def for_budget(
+        cls,
+        space: SearchSpace,
+        seed: int,
+        *,
+        population: int,
+        generations: int,
+        num: int | None = None,
+        costs: Sequence[Costs] = (),  # noqa: ARG003
+    ) -> Self:
+        """See `SearchAlgorithm.for_budget`; 32 children at a time, which is work for several processes."""
+        num = num or population * (generations + 1)
+        return cls(space, seed, num, population=population, num_children=_NUM_DRAWS)
+
+    def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
+        """The random members, then mutations of members picked uniformly."""
+        num_left = self.num - self.num_proposed
+        if not self.members:
+            yield Draw("random", min(self.num_random, num_left))
+            return
+        members = self.space.matrix([architecture for architecture, _ in self.members])
+
+        def mutated(num: int) -> tuple[Matrix, Matrix]:
+            parents = members[rng.integers(len(members), size=num)]
+            return self.space.mutate_one(parents, rng), parents
+
+        yield Draw("mutation", min(self.num_children, num_left), mutated, max(_NUM_DRAWS, self.num_children))
+
+    def observe(self, evaluated: Evaluated) -> None:
         """Let the new ones in, and drop the worst of more than `population`."""
-        check_told(self._asked, architectures, scores)
-        self._asked = []
-        self.members += zip(architectures, scores, strict=True)
+        self.members += evaluated
         self.members.sort(key=lambda member: rank(member[1]), reverse=True)
         del self.members[self.population :]

@@ -13,7 +13,8 @@ section III.C. Differs from it in these points:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +22,15 @@ import numpy.typing as npt
 from onepath.errors import ConfigurationError
 from onepath.most import GENERATIONS, POPULATION, check_most
 from onepath.pareto import nondomination_ranks
-from onepath.randomness import generator
-from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
-from onepath.search.feasible import Costs, FeasibleSet, Matrix
+from onepath.search.algorithm import Score, rank
+from onepath.search.driver import Draw, Evaluated, SearchAlgorithm, generations_of
+from onepath.search.feasible import Costs, Matrix
 from onepath.space import Architecture, SearchSpace
 
 Floats = npt.NDArray[np.float64]
 
 
-class NSGA2:
+class NSGA2(SearchAlgorithm):
     """The least dominated, least crowded candidates seen so far have children.
 
     The score is the first objective, higher is better, compared as everywhere; each of `costs` is another,
@@ -54,6 +55,8 @@ class NSGA2:
         ConfigurationError: a number is out of its range.
     """
 
+    name = "nsga2"
+
     def __init__(
         self,
         space: SearchSpace,
@@ -71,45 +74,49 @@ class NSGA2:
                 "`population >= 1`, `generations >= 0` and `0 <= mutation_rate <= 1` must hold; got"
                 f" {population}, {generations} and {mutation_rate}; change the one that is out of range"
             )
-        self.space, self.seed, self.population, self.generations = space, seed, population, generations
+        super().__init__(space, seed)
+        self.population, self.generations = population, generations
         self.costs, self.mutation_rate = tuple(costs), mutation_rate
-        self.generation = -1
         self.best: list[tuple[Architecture, Score]] = []
         self.front: list[tuple[Architecture, Score]] = []
-        self._visited: set[Architecture] = set()
-        self._asked: list[Architecture] = []
 
-    def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The next generation; empty after the last one, or where nothing new is found."""
+    @classmethod
+    def for_budget(
+        cls,
+        space: SearchSpace,
+        seed: int,
+        *,
+        population: int,
+        generations: int,
+        num: int | None = None,
+        costs: Sequence[Costs] = (),
+    ) -> Self:
+        """See `SearchAlgorithm.for_budget`."""
+        return cls(space, seed, population, generations_of(num, population, generations), costs)
+
+    def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
+        """The random population, then children of winners of binary tournaments."""
         if self.generation == self.generations:
-            return []
-        self.generation += 1
-        rng = generator(self.seed, "nsga2", self.generation)
-        children: list[Architecture] = []
-        if self.best:
-            members = self.space.matrix([architecture for architecture, _ in self.best])
+            return
+        if not self.best:
+            yield Draw("random", self.population)
+            return
+        members = self.space.matrix([architecture for architecture, _ in self.best])
 
-            def winners(num: int) -> Matrix:  # of binary tournaments; members are in crowded-comparison order
-                picked: Matrix = members[rng.integers(len(members), size=(num, 2)).min(axis=1)]
-                return picked
+        def winners(num: int) -> Matrix:  # members are in crowded-comparison order
+            picked: Matrix = members[rng.integers(len(members), size=(num, 2)).min(axis=1)]
+            return picked
 
-            def draw(num: int) -> Matrix:
-                crossed = self.space.crossover(winners(num), winners(num), rng)
-                return self.space.mutate(crossed, self.mutation_rate, rng)
+        def children(num: int) -> tuple[Matrix, Matrix]:
+            first = winners(num)
+            crossed = self.space.crossover(first, winners(num), rng)
+            return self.space.mutate(crossed, self.mutation_rate, rng), first
 
-            children = first_new(feasible, draw, self.population, self._visited)
-        missing = self.population - len(children)
-        others = first_new(feasible, lambda num: feasible.sample(num, rng), missing, self._visited)
-        self._asked = children + others
-        return [Proposal(child, "crossover") for child in children] + [
-            Proposal(other, "random") for other in others
-        ]
+        yield Draw("crossover", self.population, children)
 
-    def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
+    def observe(self, evaluated: Evaluated) -> None:
         """Keep, of population and children together, the first fronts and of the last one the least crowded."""
-        check_told(self._asked, architectures, scores)
-        self._asked = []
-        candidates = self.best + list(zip(architectures, scores, strict=True))
+        candidates = [*self.best, *evaluated]
         if not candidates:
             return
         matrix = self.space.matrix([architecture for architecture, _ in candidates])

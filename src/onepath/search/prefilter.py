@@ -1,4 +1,4 @@
-"""A cheap score before a dear one: only the best of what an algorithm proposes are evaluated."""
+"""A cheap score before an expensive one: only the best of what an algorithm proposes are evaluated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from onepath.errors import ConfigurationError
-from onepath.search.algorithm import Algorithm, Proposal, Score, check_told
+from onepath.search.algorithm import Algorithm, Proposal, Score
+from onepath.search.driver import check_told
 from onepath.search.feasible import FeasibleSet
 from onepath.space import Architecture
 

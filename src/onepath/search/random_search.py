@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import numpy as np
 
 from onepath.errors import ConfigurationError
 from onepath.most import EVALUATED, POPULATION, check_most
-from onepath.randomness import generator
-from onepath.search.algorithm import Proposal, Score, check_told, first_new
-from onepath.search.feasible import FeasibleSet
-from onepath.space import Architecture, SearchSpace
+from onepath.search.driver import Draw, Evaluated, SearchAlgorithm
+from onepath.search.feasible import Costs
+from onepath.space import SearchSpace
 
 
-class RandomSearch:
+class RandomSearch(SearchAlgorithm):
     """Distinct random legal architectures, in batches.
 
     Ends after `num` architectures, or where ten times a batch of draws hold nothing new.
@@ -27,6 +29,8 @@ class RandomSearch:
         ConfigurationError: `num` or `batch` is below 1.
     """
 
+    name = "random search"
+
     def __init__(self, space: SearchSpace, seed: int = 0, num: int = 1000, batch: int = 50) -> None:
         check_most(POPULATION, batch=batch)
         check_most(EVALUATED, num=num)
@@ -34,22 +38,27 @@ class RandomSearch:
             raise ConfigurationError(
                 f"`num >= 1` and `batch >= 1` must hold; got {num} and {batch}; raise them"
             )
-        self.space, self.seed, self.num, self.batch = space, seed, num, batch
-        self.generation = -1
-        self._asked: list[Architecture] = []
-        self._visited: set[Architecture] = set()
-
-    def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The next batch; empty after `num` architectures or when nothing new is found."""
-        missing = min(self.batch, self.num - len(self._visited))
-        if not missing:
-            return []
-        self.generation += 1
-        rng = generator(self.seed, "random search", self.generation)
         # Whole batches, so that the last one of a small budget begins as that of a larger one does.
-        self._asked = first_new(feasible, lambda _: feasible.sample(self.batch, rng), missing, self._visited)
-        return [Proposal(architecture, "random") for architecture in self._asked]
+        super().__init__(space, seed, fewest_tries=batch)
+        self.num, self.batch = num, batch
 
-    def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
-        """Check the scores; random search does not use them."""
-        check_told(self._asked, architectures, scores)
+    @classmethod
+    def for_budget(
+        cls,
+        space: SearchSpace,
+        seed: int,
+        *,
+        population: int,
+        generations: int,
+        num: int | None = None,
+        costs: Sequence[Costs] = (),  # noqa: ARG003
+    ) -> Self:
+        """See `SearchAlgorithm.for_budget`."""
+        return cls(space, seed, num or population * (generations + 1), batch=population)
+
+    def propose(self, rng: np.random.Generator) -> Iterator[Draw]:  # noqa: ARG002
+        """The next batch."""
+        yield Draw("random", min(self.batch, self.num - self.num_proposed))
+
+    def observe(self, evaluated: Evaluated) -> None:
+        """Random search makes nothing of scores."""

@@ -12,19 +12,22 @@ Follows Algorithm 1 of "Regularized Evolution for Image Classifier Architecture 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import numpy as np
 
 from onepath.errors import ConfigurationError
 from onepath.most import EVALUATED, POPULATION, check_most
-from onepath.randomness import generator
-from onepath.search.algorithm import Proposal, Score, check_told, first_new, rank
-from onepath.search.feasible import FeasibleSet, Matrix
+from onepath.search.algorithm import Score, rank
+from onepath.search.driver import Draw, Evaluated, SearchAlgorithm
+from onepath.search.feasible import Costs, Matrix
 from onepath.space import Architecture, SearchSpace
 
 _FEWEST_DRAWS = 32  # at a time, so that a single child is tried often enough
 
 
-class RegularizedEvolution:
+class RegularizedEvolution(SearchAlgorithm):
     """Mutations of tournament winners; every child takes the place of the oldest member of the population.
 
     The first `ask` proposes the random population, every other one `batch` children.
@@ -45,6 +48,8 @@ class RegularizedEvolution:
         ConfigurationError: a number is below 1.
     """
 
+    name = "regularized evolution"
+
     def __init__(
         self,
         space: SearchSpace,
@@ -62,40 +67,40 @@ class RegularizedEvolution:
                 "`num`, `population`, `sample` and `batch` must be at least 1; got"
                 f" {num}, {population}, {sample} and {batch}; raise the one that is too small"
             )
-        self.space, self.seed, self.num = space, seed, num
-        self.population, self.sample, self.batch = population, sample, batch
-        self.generation = -1
+        super().__init__(space, seed, fewest_tries=max(batch, _FEWEST_DRAWS))
+        self.num, self.population, self.sample, self.batch = num, population, sample, batch
         self._members: deque[tuple[Architecture, Score]] = deque(maxlen=population)  # the oldest first
-        self._visited: set[Architecture] = set()
-        self._asked: list[Architecture] = []
 
-    def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The next children; empty after `num` architectures or where nothing new is found."""
-        wanted = self.batch if self._members else self.population
-        num, size = min(wanted, self.num - len(self._visited)), max(wanted, _FEWEST_DRAWS)
-        if num == 0:
-            return []
-        self.generation += 1
-        rng = generator(self.seed, "regularized evolution", self.generation)
-        children: list[Architecture] = []
-        if self._members:
-            best_first = sorted(self._members, key=lambda member: rank(member[1]), reverse=True)
-            members = self.space.matrix([architecture for architecture, _ in best_first])
+    @classmethod
+    def for_budget(
+        cls,
+        space: SearchSpace,
+        seed: int,
+        *,
+        population: int,
+        generations: int,
+        num: int | None = None,
+        costs: Sequence[Costs] = (),  # noqa: ARG003
+    ) -> Self:
+        """See `SearchAlgorithm.for_budget`; a tenth of the evaluations are the random population."""
+        num = num or population * (generations + 1)
+        return cls(space, seed, num, population=max(1, min(population, num // 10)))
 
-            def draw(_: int) -> Matrix:
-                sampled = rng.integers(len(members), size=(size, self.sample))
-                return self.space.mutate_one(members[sampled.min(axis=1)], rng)
+    def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
+        """The random population, then mutations of the best of a sample."""
+        num_left = self.num - self.num_proposed
+        if not self._members:
+            yield Draw("random", min(self.population, num_left))
+            return
+        best_first = sorted(self._members, key=lambda member: rank(member[1]), reverse=True)
+        members = self.space.matrix([architecture for architecture, _ in best_first])
 
-            children = first_new(feasible, draw, num, self._visited)
-        missing = num - len(children)
-        others = first_new(feasible, lambda _: feasible.sample(size, rng), missing, self._visited)
-        self._asked = children + others
-        return [Proposal(child, "mutation") for child in children] + [
-            Proposal(other, "random") for other in others
-        ]
+        def mutated(num: int) -> tuple[Matrix, Matrix]:
+            parents = members[rng.integers(len(members), size=(num, self.sample)).min(axis=1)]
+            return self.space.mutate_one(parents, rng), parents
 
-    def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
+        yield Draw("mutation", min(self.batch, num_left), mutated, max(self.batch, _FEWEST_DRAWS))
+
+    def observe(self, evaluated: Evaluated) -> None:
         """Let the children in; the oldest members die."""
-        check_told(self._asked, architectures, scores)
-        self._asked = []
-        self._members.extend(zip(architectures, scores, strict=True))
+        self._members.extend(evaluated)

@@ -6,9 +6,9 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from onepath.errors import SpaceError
 
 Option = str | int | float | bool
 Number = int | float
+
+Role = Literal["operation", "size", "depth", "bits", "resolution"]
+ROLES: tuple[Role, ...] = ("operation", "size", "depth", "bits", "resolution")
 
 _NUM_SHOWN = 8  # names listed in a message
 
@@ -100,14 +103,20 @@ class Choice(_Arithmetic):
         options: at least one; distinct (`1`, `1.0` and `True` are the same); strings, finite numbers or
             booleans. Those of numpy become Python's own.
 
+        role: what is decided; None takes it from the modules that the choice is given to, and before that "operation" for
+            words and "size" for numbers.
+
     Raises:
-        SpaceError: the name or the options are not as above.
+        SpaceError: the name, the options or the role are not as above.
     """
 
     name: str
     options: tuple[Option, ...]
+    role: Role = field(repr=False)
 
-    def __init__(self, name: str, options: Sequence[Option] | npt.NDArray[Any]) -> None:
+    def __init__(
+        self, name: str, options: Sequence[Option] | npt.NDArray[Any], role: Role | None = None
+    ) -> None:
         if not isinstance(name, str) or not name:
             raise SpaceError(f"a choice needs a name; got {name!r}; give a string that is not empty")
         if isinstance(options, np.ndarray):
@@ -135,6 +144,31 @@ class Choice(_Arithmetic):
             )
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "options", tuple(options))
+        if role not in (None, *ROLES):
+            raise SpaceError(
+                f"the role of choice {name!r} must be one of {', '.join(ROLES)}; got {role!r}; use one of them"
+            )
+        assumed: Role = "operation" if all(isinstance(option, str) for option in options) else "size"
+        object.__setattr__(self, "role", role or assumed)
+        object.__setattr__(self, "_is_said", role is not None)
+
+    def take_role(self, role: Role) -> None:
+        """Say what the choice decides, from the module that it is given to.
+
+        Raises:
+            SpaceError: it has another role already, by its own argument or from another module.
+        """
+        if self.__dict__["_is_said"] and self.role != role:
+            raise SpaceError(
+                f"choice {self.name!r} is a {self.role}, but is used as a {role}; give each its own choice"
+            )
+        object.__setattr__(self, "role", role)
+        object.__setattr__(self, "_is_said", True)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether its options are sizes of some kind, so that one is the largest; those of operations are not."""
+        return self.role != "operation"
 
     @property
     def num_options(self) -> int:

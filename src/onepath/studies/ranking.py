@@ -14,11 +14,11 @@ from onepath.most import TRAININGS, check_most
 from onepath.randomness import generator
 from onepath.record import EstimateStore
 from onepath.record.estimates import ESTIMATES
-from onepath.runs.methods import METHODS
-from onepath.runs.opened import Run, StageClock
+from onepath.runs.opened import Run
 from onepath.runs.parallel import train_at_once
 from onepath.runs.standalone import PlannedNetwork, TrainedNetwork, accuracy, train_network
-from onepath.runs.training import watch
+from onepath.runs.training_watch import watch
+from onepath.runs.workspace import StageClock
 from onepath.studies.ranking_study import RankOptions, make_study, row_notes, write_study
 from onepath.studies.ranking_supernet import estimate_by_supernet, layer_similarity, supernet_note
 
@@ -57,7 +57,7 @@ def rank_on_table(
     networks = one_row_per_network(found.architectures, found.accuracies)
     if options.within_limits:
         networks = networks.where(
-            run.counted.is_legal(run.blank.space.matrix(networks.architectures)).tolist()
+            run.legal(run.counted_limits()).is_legal(run.blank.space.matrix(networks.architectures)).tolist()
         )
     networks = networks.draw(options.num, generator(options.seed, "ranked rows"))
     with run.stage("rank") as clock:
@@ -132,7 +132,7 @@ def rank_on_standalone(run: Run, num: int, options: RankOptions) -> dict[str, An
 
 
 def _check_trained(run: Run) -> None:
-    if METHODS[run.config.method].sampler is None:
+    if not run.config.options.trains_supernet:
         raise RunDirectoryError(
             f"rank needs a supernet, but method {run.config.method} trains none; rank scores by `onepath rank --proxy`"
         )
@@ -155,7 +155,7 @@ def _draw(run: Run, num: int, first: Sequence[str], without: Sequence[str]) -> l
     rng = generator(run.config.seed, "ranked networks")
     for _ in range(_MOST_DRAWS):
         # As many at once whatever the number, so that more networks begin with the fewer ones.
-        for architecture in space.architectures(run.feasible.sample(_DRAWN_AT_ONCE, rng)):
+        for architecture in space.architectures(run.legal(run.limits).sample(_DRAWN_AT_ONCE, rng)):
             form = space.standalone_form(architecture)
             if len(taken) < num and form not in refused:
                 taken.setdefault(form, str(form))
@@ -167,7 +167,7 @@ def _draw(run: Run, num: int, first: Sequence[str], without: Sequence[str]) -> l
 def _train(run: Run, clock: StageClock, names: Sequence[str]) -> dict[str, float]:
     """Test accuracy of networks trained from scratch; those that are stored are not trained again."""
     config = run.config
-    recipe = run.recipe(retrain=True)
+    recipe = run.finishing_recipe("scratch")
     setting = f"standalone {hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]}, seed {config.seed}"
     with EstimateStore(run.path / ESTIMATES) as store:
         networks = []
@@ -206,8 +206,8 @@ def _train_one(run: Run, clock: StageClock, network: PlannedNetwork, num: int, o
 
 
 def _costs(run: Run, networks: Networks) -> dict[str, list[float]]:
-    counted = [run.cost(architecture) for architecture in networks.architectures]
-    return {"macs": [float(macs) for macs, _ in counted], "params": [float(params) for _, params in counted]}
+    counted = [run.costs(architecture) for architecture in networks.architectures]
+    return {name: [costs[name] for costs in counted] for name in ("macs", "params")}
 
 
 def _array(values: Sequence[float]) -> Any:

@@ -12,7 +12,8 @@ from onepath.record import EstimateStore
 from onepath.record.atomic import file_digest
 from onepath.record.estimates import ESTIMATES
 from onepath.runs.definition import SUPERNET
-from onepath.runs.opened import Run, StageClock
+from onepath.runs.opened import Run
+from onepath.runs.workspace import StageClock
 from onepath.studies.ranking_study import RankOptions
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 It knows a `Task` (batches, loss, metric), never an image.
 """
 
-from onepath.train.architecture import ArchitectureTraining
+from onepath.train.architecture import ArchitectureTraining, differentiable_phases
 from onepath.train.architecture_recipe import ArchitectureRecipe
 from onepath.train.architecture_signals import ArchitecturePoint, Guard
 from onepath.train.averaging import AveragedCheckpoint, WeightAverage
@@ -12,14 +12,15 @@ from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
 from onepath.train.evaluation import Evaluation, evaluate
 from onepath.train.fairness import StrictFairnessSampler
-from onepath.train.loop import train_model, train_relaxed, train_supernet
+from onepath.train.loop import train_differentiable, train_model, train_supernet
 from onepath.train.memory import keep_freed_memory
 from onepath.train.path_dropout import PathDropoutSampler
+from onepath.train.phases import OnePath, Phase, path_phases, train_phases
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import Reduction
 from onepath.train.reinforce import Reinforce
 from onepath.train.samplers import ConstrainedSampler, Sampler, UniformSampler
-from onepath.train.widening import WideningSampler
+from onepath.train.widening import WideningSampler, widening_phases
 
 __all__ = [
     "ArchitecturePoint",
@@ -31,7 +32,9 @@ __all__ = [
     "CostLoss",
     "Evaluation",
     "Guard",
+    "OnePath",
     "PathDropoutSampler",
+    "Phase",
     "Recipe",
     "Reduction",
     "Reinforce",
@@ -41,9 +44,13 @@ __all__ = [
     "UniformSampler",
     "WeightAverage",
     "WideningSampler",
+    "differentiable_phases",
     "evaluate",
     "keep_freed_memory",
+    "path_phases",
+    "train_differentiable",
     "train_model",
-    "train_relaxed",
+    "train_phases",
     "train_supernet",
+    "widening_phases",
 ]

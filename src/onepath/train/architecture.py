@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,11 +20,18 @@ from onepath.train.architecture_signals import ArchitecturePoint, Guard, dominan
 from onepath.train.bilevel import first_order, second_order
 from onepath.train.cost_loss import CostLoss
 from onepath.train.evaluation import autocast
+from onepath.train.phases import Phase
+from onepath.train.recipe import Recipe
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from onepath.nn import GatedPath, Supernet
     from onepath.train.reinforce import Reinforce
     from onepath.train.training import Training
+
+
+_DIGITS = 5
 
 
 class ArchitectureTraining:
@@ -45,6 +52,7 @@ class ArchitectureTraining:
         rule: how the architecture of the signals is derived.
 
     Attributes:
+        progress: share of the updates after the warm-up that are done, in [0, 1].
         points: the signals, one per epoch.
         stopped: why and after which epoch the guard fired; None where it did not.
         stopped_epoch: after which epoch it fired; None where it did not.
@@ -73,6 +81,7 @@ class ArchitectureTraining:
         self.optimizer = torch.optim.Adam(
             self.logits, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
         )
+        self.progress = 0.0
         self.points: list[ArchitecturePoint] = []
         self.stopped: str | None = None
         self.stopped_epoch: int | None = None
@@ -81,13 +90,9 @@ class ArchitectureTraining:
         self._losses: list[Tensor] = []
         self._batches: Iterator[tuple[Tensor, Tensor]] | None = None
 
-    def paths(self, update: int, num_updates: int, updates_per_epoch: int) -> list[GatedPath]:
-        """The path of the weights' update."""
-        rng = generator(self.seed, "paths", update)
-        num_warmup = self.recipe.warmup_epochs * updates_per_epoch
-        if update < num_warmup:
-            return [self.relaxation.warmup_path(rng)]
-        return [self.relaxation.weight_path(rng, _progress(update, num_warmup, num_updates))]
+    def to(self, device: torch.device) -> None:
+        """See `BeforeUpdate.to`."""
+        self.relaxation.to(device)
 
     def step(self, training: Training, inputs: Tensor, targets: Tensor, rate: float) -> None:
         """One step of the logits, where one is due; signals and guard where an epoch is over."""
@@ -95,11 +100,12 @@ class ArchitectureTraining:
         if update % per_epoch == 0 and update > 0:
             self.finish_epoch(training)
         after_warmup = update - self.recipe.warmup_epochs * per_epoch
+        self.progress = _progress(update, update - after_warmup, training.num_updates)
         if after_warmup < 0 or after_warmup % self.recipe.every or self.stopped is not None:
             return
         number = after_warmup // self.recipe.every
         batch = self._validation_batch(training, number)
-        progress = _progress(update, update - after_warmup, training.num_updates)
+        progress = self.progress
         with self._without_trace(training):
             gradients = self._gradients(training, (inputs, targets), batch, rate, progress)
         if not torch.cat([gradient.flatten() for gradient in gradients]).isfinite().all():
@@ -256,6 +262,37 @@ class ArchitectureTraining:
         numbers: list[float] = torch.stack(self._losses).tolist() if self._losses else []
         return numbers
 
+    def record(self) -> dict[str, Any]:
+        """Logits, signals epoch by epoch, and why the guard fired; probabilities are rounded to five digits."""
+        relaxation = self.relaxation
+        points = [dataclasses.asdict(point) for point in self.points]
+        for point in points:
+            point["weights"] = {
+                name: [round(p, _DIGITS) for p in values] for name, values in point["weights"].items()
+            }
+        return {
+            "logits": {
+                name: logits.detach().tolist()
+                for name, logits in zip(relaxation.names, relaxation.logits, strict=True)
+            },
+            "candidates": {
+                name: list(names) for name, names in zip(relaxation.names, relaxation.candidates, strict=True)
+            },
+            "points": points,
+            "warmup_epochs": self.recipe.warmup_epochs,
+            "order": self.recipe.order,
+            "guard": None if self.guard is None else dataclasses.asdict(self.guard),
+            "stopped": self.stopped,
+            "stopped_epoch": self.stopped_epoch,
+            "kept_epoch": self.kept_epoch,
+        }
+
+    @torch.no_grad()
+    def load_record(self, record: Mapping[str, Any]) -> None:
+        """Take over the logits, from which an architecture is derived."""
+        for name, logits in zip(self.relaxation.names, self.relaxation.logits, strict=True):
+            logits.copy_(torch.tensor(record["logits"][name]))
+
     def settings(self) -> dict[str, Any]:
         """See `BeforeUpdate.settings`."""
         return {
@@ -301,6 +338,52 @@ class ArchitectureTraining:
         self.kept_epoch = state.get("kept_epoch")
         if self.reinforce is not None:
             self.reinforce.baseline = state["baseline"]
+
+
+class _RelaxedPaths:
+    """A sampler of the paths that a relaxation's weights are trained on.
+
+    Args:
+        training: of the logits.
+        is_warmup: whether the logits are not trained yet.
+    """
+
+    adds_candidates = True
+
+    def __init__(self, training: ArchitectureTraining, *, is_warmup: bool) -> None:
+        self._training, self._is_warmup = training, is_warmup
+
+    def paths(self, update: int, rng: np.random.Generator) -> list[GatedPath]:  # noqa: ARG002
+        """The path of an update, drawn from the seed of the logits' training."""
+        training = self._training
+        own = generator(training.seed, "paths", update)
+        if self._is_warmup:
+            return [training.relaxation.warmup_path(own)]
+        return [training.relaxation.weight_path(own, training.progress)]
+
+
+def differentiable_phases(training: ArchitectureTraining, recipe: Recipe) -> list[Phase]:
+    """The phases of a differentiable search: a warm-up of the weights alone, then weights and logits in turn.
+
+    Args:
+        training: of the logits; its recipe says how long the warm-up is.
+        recipe: of the weights.
+
+    Raises:
+        ConfigurationError: the warm-up leaves no epoch for the logits.
+    """
+    num_warmup = training.recipe.warmup_epochs
+    if num_warmup >= recipe.epochs:
+        raise ConfigurationError(
+            f"`warmup_epochs < epochs` must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}. "
+            "Lower warmup_epochs."
+        )
+    phases = []
+    if num_warmup:
+        sampler = _RelaxedPaths(training, is_warmup=True)
+        phases.append(Phase("warm-up", recipe, sampler, before=training, until=num_warmup / recipe.epochs))
+    sampler = _RelaxedPaths(training, is_warmup=False)
+    return [*phases, Phase("search", recipe, sampler, before=training)]
 
 
 def _progress(update: int, num_warmup: int, num_updates: int) -> float:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from onepath.errors import ConfigurationError
-from onepath.nn.alignment import align_candidates, widest_path
-from onepath.randomness import generator
-from onepath.train.checks import check_model, check_supernet
+from onepath.train.architecture import ArchitectureTraining, differentiable_phases
+from onepath.train.checks import check_model
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
+from onepath.train.phases import path_phases, train_phases
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import Reduction
 from onepath.train.training import Checkpoint, OnPoint, OnUpdate, Training
 
 if TYPE_CHECKING:
     from onepath.data import Task
-    from onepath.nn import Path, Supernet
-    from onepath.train.architecture import ArchitectureTraining
+    from onepath.nn import Supernet
     from onepath.train.samplers import Sampler
 
 
@@ -85,33 +82,18 @@ def train_supernet(
             recipe = dataclasses.replace(recipe, one_path=0.0)
     elif epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
-    num_parts = getattr(sampler, "num_parts", 1)
-    size = min(recipe.batch_size, task.num_examples("train")) // num_parts
-    adds = getattr(sampler, "adds_candidates", False)
-    check_supernet(supernet, task, adds=adds, batch=max(1, min(size, 2)))
-    if compile:
-        supernet.compile_candidates()
-    num_one_path = recipe.num_one_path(recipe.epochs * task.updates_per_epoch(recipe.batch_size))
-    first = widest_path(supernet) if num_one_path else None
-
-    def paths(update: int) -> Sequence[Path]:
-        if first is not None and update < num_one_path:
-            return (first,)
-        if first is not None and update == num_one_path:
-            align_candidates(supernet, first)
-        return sampler.paths(update, generator(seed, "paths", update))
-
-    return Training(
-        supernet,
+    return train_phases(
         supernet,
         task,
-        paths=paths,
-        recipe=recipe,
+        path_phases(supernet, recipe, sampler, reduction=reduction),
         seed=seed,
-        device=torch.device(device),
-        reduction=reduction,
+        device=device,
+        checkpoint=checkpoint,
+        on_point=on_point,
+        on_update=on_update,
+        compile=compile,
         counts=counts,
-    ).run(checkpoint, on_point, on_update)
+    )
 
 
 def train_model(
@@ -156,7 +138,7 @@ def train_model(
     ).run(checkpoint, on_point, on_update)
 
 
-def train_relaxed(
+def train_differentiable(
     supernet: Supernet,
     task: Task,
     architecture: ArchitectureTraining,
@@ -194,25 +176,14 @@ def train_relaxed(
         ConfigurationError: the warm-up leaves no epoch for the logits; otherwise see `train_supernet`.
         ShapeError: see `train_supernet`; candidates of a block must have one shape, since they are added.
     """
-    check_supernet(supernet, task, adds=True, batch=2 if recipe.batch_size > 1 else 1)
-    num_warmup = architecture.recipe.warmup_epochs
-    if num_warmup >= recipe.epochs:
-        raise ConfigurationError(
-            f"`warmup_epochs < epochs` must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}. "
-            "Lower warmup_epochs."
-        )
-    architecture.relaxation.to(device)
-    updates_per_epoch = task.updates_per_epoch(recipe.batch_size)
-    num_updates = recipe.epochs * updates_per_epoch
-    training = Training(
-        supernet,
+    return train_phases(
         supernet,
         task,
-        paths=lambda update: architecture.paths(update, num_updates, updates_per_epoch),
-        recipe=recipe,
+        differentiable_phases(architecture, recipe),
         seed=seed,
-        device=torch.device(device),
-        before=architecture,
+        device=device,
+        checkpoint=checkpoint,
+        on_point=on_point,
+        on_update=on_update,
         counts=counts,
     )
-    return training.run(checkpoint, on_point, on_update)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
+from onepath.errors import ConfigurationError
 from onepath.train.bilevel import VirtualStep
 from onepath.train.recipe import Recipe
 
 
-class ActiveSGD:
-    """SGD with momentum over the parameters whose gradient is not None; all others do not move at all.
+class ActiveOptimizer(ABC):
+    """Moves the parameters whose gradient is not None; all others do not move at all, not even by momentum or decay.
 
-    Same arithmetic as `torch.optim.SGD`. Momentum buffers are made when a parameter is first sampled. A step
-    costs one look at each parameter and one fused kernel over the active ones, however many candidates a
-    supernet has.
+    State is made when a parameter is first sampled. A step costs one look at each parameter and one fused kernel over the
+    active ones, however many candidates a supernet has.
 
     Args:
         named_parameters: the names key the state.
-        recipe: momentum, weight decay (parameters of two or more dimensions only), nesterov, clip_norm.
+        recipe: weight decay (parameters of two or more dimensions only), clip_norm, and what the kind of optimizer takes.
     """
 
     def __init__(self, named_parameters: Iterable[tuple[str, Tensor]], recipe: Recipe) -> None:
@@ -32,8 +34,6 @@ class ActiveSGD:
             ([p for p in self._names if p.ndim >= 2], recipe.weight_decay),
             ([p for p in self._names if p.ndim < 2], 0.0),
         )
-        self._has_complex = any(p.is_complex() for p in self._names)
-        self._momentum: dict[Tensor, Tensor] = {}
 
     def clear(self) -> None:
         """Set every gradient to None."""
@@ -53,6 +53,52 @@ class ActiveSGD:
         for active, _ in actives:
             for p in active:
                 p.grad = None
+
+    @abstractmethod
+    def _step_group(self, active: list[Tensor], weight_decay: float, learning_rate: float) -> None:
+        """Move these parameters by their gradients."""
+
+    @abstractmethod
+    def virtual_step(
+        self, weights: Sequence[Tensor], learning_rate: float, clip_norm: float | None
+    ) -> VirtualStep:
+        """The next step as a look ahead sees it."""
+
+    @abstractmethod
+    def _buffers(self) -> Mapping[str, dict[Tensor, Tensor]]:
+        """Kind of state -> parameter -> state, of the parameters sampled so far."""
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Kind of state -> parameter name -> state (not a copy), of the parameters sampled so far."""
+        return {
+            kind: {self._names[p]: buffer for p, buffer in buffers.items()}
+            for kind, buffers in self._buffers().items()
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over what `state_dict` gave; the values are copied into the parameters' own memory layout."""
+        parameters = {name: p for p, name in self._names.items()}
+        for kind, buffers in self._buffers().items():
+            buffers.clear()
+            for name, saved in state[kind].items():
+                parameter = parameters[name]
+                if saved.shape not in (parameter.shape, torch.Size(())):
+                    raise ValueError("a momentum buffer is of another shape than its parameter")
+                is_like = saved.shape == parameter.shape
+                buffers[parameter] = torch.zeros_like(parameter).copy_(saved) if is_like else saved.clone()
+
+
+class ActiveSGD(ActiveOptimizer):
+    """SGD with momentum; the same arithmetic as `torch.optim.SGD`."""
+
+    def __init__(self, named_parameters: Iterable[tuple[str, Tensor]], recipe: Recipe) -> None:
+        super().__init__(named_parameters, recipe)
+        self._has_complex = any(p.is_complex() for p in self._names)
+        self._momentum: dict[Tensor, Tensor] = {}
+
+    def _buffers(self) -> Mapping[str, dict[Tensor, Tensor]]:
+        return {"momentum": self._momentum}
 
     @torch.no_grad()
     def _step_group(self, active: list[Tensor], weight_decay: float, learning_rate: float) -> None:
@@ -95,19 +141,63 @@ class ActiveSGD:
             clip_norm,
         )
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Parameter name -> momentum buffer (not a copy), of the parameters sampled so far."""
-        return {self._names[p]: buffer for p, buffer in self._momentum.items()}
+
+class ActiveAdamW(ActiveOptimizer):
+    """AdamW with decoupled decay; the same arithmetic as `torch.optim.AdamW` with betas 0.9 and 0.999.
+
+    A parameter's number of steps counts the updates that it was sampled in.
+
+    Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019 (arXiv 1711.05101), Algorithm 2.
+    """
+
+    def __init__(self, named_parameters: Iterable[tuple[str, Tensor]], recipe: Recipe) -> None:
+        super().__init__(named_parameters, recipe)
+        self._means: dict[Tensor, Tensor] = {}
+        self._squares: dict[Tensor, Tensor] = {}
+        self._steps: dict[Tensor, Tensor] = {}
+
+    def _buffers(self) -> Mapping[str, dict[Tensor, Tensor]]:
+        return {"means": self._means, "squares": self._squares, "steps": self._steps}
 
     @torch.no_grad()
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over momentum buffers; the values are copied into the parameters' own memory layout."""
-        parameters = {name: p for p, name in self._names.items()}
-        if any(b.shape != parameters[name].shape for name, b in state.items()):
-            raise ValueError("a momentum buffer is of another shape than its parameter")
-        self._momentum = {
-            parameters[name]: torch.zeros_like(parameters[name]).copy_(b) for name, b in state.items()
-        }
+    def _step_group(self, active: list[Tensor], weight_decay: float, learning_rate: float) -> None:
+        for p in active:
+            if p not in self._means:
+                self._means[p], self._squares[p] = torch.zeros_like(p), torch.zeros_like(p)
+                self._steps[p] = torch.zeros((), dtype=torch.float32, device=p.device)
+        adamw(
+            active,
+            [p.grad for p in active if p.grad is not None],
+            [self._means[p] for p in active],
+            [self._squares[p] for p in active],
+            [],
+            [self._steps[p] for p in active],
+            fused=not any(p.is_complex() for p in active),
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
+
+    def virtual_step(
+        self, weights: Sequence[Tensor], learning_rate: float, clip_norm: float | None
+    ) -> VirtualStep:
+        """Refused: the look ahead of second-order DARTS is a step of SGD.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            "a look ahead needs optimizer 'sgd', but the recipe has 'adamw'; use order first, or sgd"
+        )
+
+
+def active_optimizer(named_parameters: Iterable[tuple[str, Tensor]], recipe: Recipe) -> ActiveOptimizer:
+    """The optimizer of a recipe."""
+    return {"sgd": ActiveSGD, "adamw": ActiveAdamW}[recipe.optimizer](named_parameters, recipe)
 
 
 def _as_real(tensors: list[Any]) -> list[Any]:

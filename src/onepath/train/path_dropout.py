@@ -74,7 +74,7 @@ class PathDropoutSampler:
         self.num_parts = num_ghost_batches
         self._num_updates, self._num_ghost_batches = num_updates, num_ghost_batches
         self._rate, self._begin, self._end = rate, begin, end
-        self._blocks = {c.name: c.num_options for c in space.choices if isinstance(c.options[0], str)}
+        self._blocks = {c.name: c.num_options for c in space.choices if not c.is_ordered}
         for column, choice in enumerate(space.choices):
             parents = {space.names[parent] for parent in space.conditions.parents(column)}
             if choice.name not in self._blocks and parents & self._blocks.keys():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bfloat16"]
 Schedule = Literal["linear", "cosine"]
+OptimizerName = Literal["sgd", "adamw"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ _WARMUP_FRACTION = 0.05  # the paper has none; short runs on small data diverge 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Settings of stochastic gradient descent with momentum.
+    """Optimizer, schedule and length of a training.
 
     Args:
         epochs: passes over the training split.
@@ -84,6 +85,7 @@ class Recipe:
             weights its siblings then start from; 0 samples paths from the first update.
         final_rate: what the schedule ends at; at most `learning_rate`.
         precision: "bfloat16" runs the forward pass under autocast; weights and the loss stay float32.
+        optimizer: "sgd", with momentum, or "adamw", which takes neither `momentum` nor `nesterov`.
 
     Raises:
         ConfigurationError: a value is out of its range.
@@ -102,6 +104,7 @@ class Recipe:
     precision: Precision = "float32"
     one_path: float = 0.0
     final_rate: float = 0.0
+    optimizer: OptimizerName = "sgd"
 
     def __post_init__(self) -> None:
         rules = {
@@ -119,6 +122,7 @@ class Recipe:
             "clip_norm > 0 or None": self.clip_norm is None or self.clip_norm > 0,
             "0 <= one_path < 1": 0 <= self.one_path < 1,
             "0 <= final_rate <= the highest rate": 0 <= self.final_rate <= self.learning_rate,
+            'optimizer in ("sgd", "adamw")': self.optimizer in ("sgd", "adamw"),
             'precision in ("float32", "bfloat16")': self.precision in ("float32", "bfloat16"),
         }
         for rule, holds in rules.items():

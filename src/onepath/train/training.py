@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
@@ -22,7 +22,7 @@ from onepath.train.depthwise import fast_depthwise
 from onepath.train.evaluation import autocast
 from onepath.train.interruption import DeferredInterrupt
 from onepath.train.memory import keep_freed_memory
-from onepath.train.optimizer import ActiveSGD
+from onepath.train.optimizer import active_optimizer
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import GradientCounter, Reduction
 from onepath.train.threads import worthwhile_threads
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _NUM_POINTS = 50
 _ACCELERATOR_READ_EVERY = 20  # updates between two waits for an accelerator's results
 
+Objective = Callable[[Sequence[Any], Any, "Task"], Tensor]
+"""The loss that a path of an update is trained by: of the outputs of the update's paths so far, the last one with a graph
+and the earlier ones detached, the targets, and the task. So a path can learn from what a larger one before it said."""
 OnPoint = Callable[[TrainingPoint], None]
 OnUpdate = Callable[[int, int], None]
 
@@ -56,6 +59,10 @@ class Checkpoint(Protocol):
 class BeforeUpdate(Protocol):
     """What happens before every update of the weights, such as a step of architecture parameters."""
 
+    def to(self, device: torch.device) -> None:
+        """Move what is trained to a device."""
+        ...
+
     def step(self, training: Training, inputs: Tensor, targets: Tensor, rate: float) -> None:
         """Called with the update's batch, on the device, and the rate that the weights will move by."""
         ...
@@ -74,6 +81,14 @@ class BeforeUpdate(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """Plain values that reports, and a process that goes on from the trained weights, need."""
+        ...
+
+    def load_record(self, record: Mapping[str, Any]) -> None:
+        """Take over what `record` gave, as far as what follows a training depends on it."""
         ...
 
 
@@ -102,6 +117,8 @@ class Training:
         reduction: Reduction = "sum",
         counts: CandidateCounts | None = None,
         before: BeforeUpdate | None = None,
+        objective: Callable[[int], Objective | None] | None = None,
+        names: Sequence[tuple[str, float]] = (),
     ) -> None:
         self.module = module.to(device)
         if len(task.input_shape) == 3:
@@ -114,9 +131,11 @@ class Training:
         self.device = device
         self.updates_per_epoch = task.updates_per_epoch(recipe.batch_size)
         self.num_updates = recipe.epochs * self.updates_per_epoch
-        self.optimizer = ActiveSGD(module.named_parameters(), recipe)
+        self.optimizer = active_optimizer(module.named_parameters(), recipe)
         self.states = carried_states(module)
-        self.before = before
+        self.before, self.objective, self.names = before, objective, names
+        if before is not None:
+            before.to(device)
         self.followers = [m for m in module.modules() if isinstance(m, FollowsProgress)]
         self.gradients = GradientCounter(module.parameters()) if reduction == "mean" else None
         self.reduction = reduction
@@ -236,10 +255,16 @@ class Training:
             module.set_progress(self.update // self.updates_per_epoch / self.recipe.epochs)
         if self.before is not None:
             self.before.step(self, inputs, targets, rate)
+        objective = None if self.objective is None else self.objective(self.update)
+        earlier: list[Any] = []
         for path in self.paths(self.update):
             with autocast(self.device, self.recipe.precision):
                 outputs = self.forward(inputs, path)
-            loss, auxiliary = self.losses(outputs, targets)
+            if objective is None:
+                loss, auxiliary = self.losses(outputs, targets)
+            else:
+                loss, auxiliary = objective([*earlier, outputs.float()], targets, self.task), 0.0
+                earlier.append(outputs.detach().float())
             (loss + auxiliary).backward()  # type: ignore[no-untyped-call]
             self.tally.add(self.update, loss.detach(), outputs.detach(), targets)
             del outputs, loss
@@ -285,6 +310,7 @@ class Training:
             "seed": self.seed,
             "num_updates": self.num_updates,
             "data": self.task.fingerprint,
+            "phases": [list(name) for name in self.names],
             **({} if self.before is None else self.before.settings()),
         }
 
@@ -315,7 +341,7 @@ class Training:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state`; ConfigurationError if it belongs to another training."""
-        saved = {"reduction": "sum", "final_rate": 0.0, **state["settings"]}
+        saved = state["settings"]
         for name, value in self._settings().items():
             if saved.get(name) != value:
                 raise ConfigurationError(

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from onepath.errors import ConfigurationError
-from onepath.estimate.estimator import Estimate
+from onepath.estimate.estimator import Estimate, architecture_of
 from onepath.estimate.scores.catalogue import score_definition, scores
 from onepath.estimate.scores.definition import Score
 from onepath.estimate.scores.probe import Loss
@@ -22,6 +22,7 @@ from onepath.train.threads import threads
 if TYPE_CHECKING:
     from onepath.data import Task
     from onepath.nn import Supernet
+    from onepath.search import Proposal
     from onepath.space import Architecture
 
 _DRAWN = (_ConvNd, nn.Linear, _BatchNorm)
@@ -132,8 +133,9 @@ class ScoreEstimator:
         """How many of the architectures asked for so far were degenerate."""
         return sum(score.is_degenerate for score in self._scores.values())
 
-    def estimate(self, architecture: Architecture) -> Estimate:
+    def estimate(self, asked: Proposal | Architecture) -> Estimate:
         """The score of one architecture of the supernet's space."""
+        architecture = architecture_of(asked)
         score = self.score(architecture)
         return Estimate(score.value, 0.0, score.seconds, self.num_examples)
 

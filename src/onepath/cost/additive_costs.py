@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from onepath.cost.architecture import Refuse, cost_with_origins, refuse_uncounted, shape_twin
-from onepath.cost.shape_only import is_layer
+from onepath.cost.architecture import Refuse, refuse_uncounted, shape_twin
+from onepath.cost.costs import Cost, cost_of
 from onepath.errors import SpaceError
 from onepath.nn import Supernet
 from onepath.space import CostTable, CostTerm, SearchSpace
@@ -19,21 +19,19 @@ from onepath.space import CostTable, CostTerm, SearchSpace
 MOST_OPTIONS_TOGETHER = 4096
 NUM_CHECKED = 8
 
-Kind = Literal["macs", "params", "layers"]
-
 
 @runtime_checkable
 class HasCostTable(Protocol):
     """A supernet's module that knows the additive costs of its architectures in closed form."""
 
-    def cost_table(self, input_shape: tuple[int, ...], kind: str) -> CostTable:
-        """The table for inputs of a shape (without the batch)."""
+    def cost_table(self, input_shape: tuple[int, ...], kind: str) -> CostTable | None:
+        """The table for inputs of a shape (without the batch); None for a cost that it does not know."""
 
 
 def table(
     supernet: Supernet,
     input_shape: tuple[int, ...],
-    kind: Kind,
+    kind: str | Cost,
     *,
     on_uncounted: Refuse = refuse_uncounted,
 ) -> CostTable:
@@ -46,7 +44,7 @@ def table(
     Args:
         supernet: not changed; no data is run.
         input_shape: of one example, without the batch.
-        kind: "macs", "params", or "layers": convolutions and linear layers.
+        kind: a cost that adds up, or its name: "macs", "params", "layers" (convolutions and linear layers) or "size".
         on_uncounted: called with the operations that have no counter, as `ModuleCost.uncounted`, where
             multiply-accumulates are asked for and some architecture runs any; by default it raises. Where it returns,
             the table leaves them out.
@@ -55,11 +53,17 @@ def table(
         A table of exact integers, equal to the direct count for every architecture.
 
     Raises:
-        SpaceError: the cost does not split into terms of at most 4,096 joint options, or the terms do not add
-            up.
+        SpaceError: the cost does not add up over modules, does not split into terms of at most 4,096 joint options, or
+            the terms do not add up.
         ConfigurationError: some operation cannot be counted.
     """
-    twins = _Measured(supernet, input_shape, kind)
+    cost = cost_of(kind)
+    if not cost.is_additive:
+        raise SpaceError(
+            f"a cost table needs a cost that adds up over the layers, but {cost.name} does not. Count each architecture "
+            "instead"
+        )
+    twins = _Measured(supernet, input_shape, cost)
     result = _table(supernet, input_shape, twins)
     if twins.uncounted:
         on_uncounted(twins.uncounted)
@@ -67,11 +71,12 @@ def table(
 
 
 def _table(supernet: Supernet, input_shape: tuple[int, ...], twins: _Measured) -> CostTable:
-    space, kind = supernet.space, twins.kind
+    space, kind = supernet.space, twins.cost.name
     if isinstance(supernet.module, HasCostTable):
         known = supernet.module.cost_table(input_shape, kind)
-        _check(known, twins)
-        return known
+        if known is not None:
+            _check(known, twins)
+            return known
     groups = _groups(twins)
     for names in groups:
         joint = math.prod(space.choices[space.column(name)].num_options for name in names)
@@ -82,7 +87,7 @@ def _table(supernet: Supernet, input_shape: tuple[int, ...], twins: _Measured) -
             )
     constant = twins.cost_by_choices((0,) * space.num_choices).get((), 0)
     terms = _terms(space, groups, twins)
-    result = CostTable(constant, terms, unit=kind)
+    result = CostTable(constant, terms, unit=twins.cost.unit)
     _check(result, twins)
     return result
 
@@ -90,8 +95,8 @@ def _table(supernet: Supernet, input_shape: tuple[int, ...], twins: _Measured) -
 class _Measured:
     """Direct counts of architectures, split by the choices each layer depends on."""
 
-    def __init__(self, supernet: Supernet, input_shape: tuple[int, ...], kind: Kind) -> None:
-        self.supernet, self.input_shape, self.kind = supernet, input_shape, kind
+    def __init__(self, supernet: Supernet, input_shape: tuple[int, ...], cost: Cost) -> None:
+        self.supernet, self.input_shape, self.cost = supernet, input_shape, cost
         self.space = supernet.space
         self.choices_of = dependencies(supernet)
         self.homes = _homes(supernet, self.choices_of)
@@ -100,14 +105,12 @@ class _Measured:
     def cost_by_choices(self, indices: Sequence[int]) -> dict[tuple[str, ...], int]:
         """Names of choices -> summed cost of the layers that depend on just these."""
         architecture = self.space.architecture(indices)
-        if self.kind != "macs":
-            model, origins = shape_twin(self.supernet).extract_with_origins(architecture, inherit=False)
-            if self.kind == "params":
-                return self._params(origins)
-            return self._summed({module: int(is_layer(module)) for module in model.modules()}, origins)
-        cost, origins = cost_with_origins(self.supernet, architecture, self.input_shape)
-        self.uncounted.update(cost.uncounted)
-        return self._summed(cost.macs_by_module, origins)
+        model, origins = shape_twin(self.supernet).extract_with_origins(architecture, inherit=False)
+        counted = self.cost.count(model, self.input_shape)
+        self.uncounted.update(counted.uncounted)
+        if counted.by_tensor:
+            return self._by_owner(counted.by_tensor, origins)
+        return self._summed(counted.by_module, origins)
 
     def _summed(
         self, costs: Mapping[nn.Module, int], origins: Mapping[nn.Module, str]
@@ -117,7 +120,7 @@ class _Measured:
             if module not in origins:
                 raise SpaceError(
                     f"a cost table needs modules that come from the supernet's, but a {type(module).__name__} with "
-                    f"{own} {self.kind} does not. Count each architecture instead"
+                    f"{own} {self.cost.name} does not. Count each architecture instead"
                 )
             if own:
                 names = self._names(origins[module])
@@ -133,15 +136,19 @@ class _Measured:
             )
         return self.choices_of[path]
 
-    def _params(self, origins: Mapping[nn.Module, str]) -> dict[tuple[str, ...], int]:
-        """Every parameter once: one that several modules share goes to the one that is there in any case."""
-        owners: dict[nn.Parameter, tuple[str, ...]] = {}
+    def _by_owner(
+        self, sizes: Mapping[Tensor, int], origins: Mapping[nn.Module, str]
+    ) -> dict[tuple[str, ...], int]:
+        """Every tensor once: one that several modules share goes to the one that is there in any case."""
+        owners: dict[Tensor, tuple[str, ...]] = {}
         for module, path in origins.items():
-            for parameter in module.parameters(recurse=False):
+            for tensor in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+                if tensor not in sizes:
+                    continue
                 names = self._names(path)
-                other = owners.setdefault(parameter, names)
+                other = owners.setdefault(tensor, names)
                 if not names:
-                    owners[parameter] = names
+                    owners[tensor] = names
                 elif other and other != names:
                     raise SpaceError(
                         "a cost table needs shared parameters whose modules depend on the same choices, but one at "
@@ -149,8 +156,8 @@ class _Measured:
                         "architecture instead"
                     )
         result: dict[tuple[str, ...], int] = {}
-        for parameter, names in owners.items():
-            result[names] = result.get(names, 0) + parameter.numel()
+        for tensor, names in owners.items():
+            result[names] = result.get(names, 0) + sizes[tensor]
         return result
 
 
@@ -264,6 +271,6 @@ def _check(result: CostTable, twins: _Measured) -> None:
         direct = sum(twins.cost_by_choices(architecture.indices).values())
         if result.cost(architecture) != direct:
             raise SpaceError(
-                f"a cost table needs layers whose {twins.kind} depend on their own choices alone, but the table gives "
+                f"a cost table needs layers whose {twins.cost.name} depend on their own choices alone, but the table gives "
                 f"{result.cost(architecture)} and the count {direct} for {architecture}. Count each architecture."
             )

@@ -1,0 +1,1 @@
+from onepath.space import CostTable

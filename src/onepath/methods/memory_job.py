@@ -1,0 +1,171 @@
+"""A job in memory: trained and searched at once, and nothing is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from pydantic import ValidationError
+
+from onepath.cost import Constraint, counter
+from onepath.data import Task
+from onepath.errors import ConfigurationError
+from onepath.methods.job import (
+    Job,
+    Settings,
+    Trained,
+    finish_network,
+    finishing_recipe,
+    initial_network,
+    judged,
+    network_seed,
+    standard_scorer,
+)
+from onepath.methods.supernet_search import Found, Trial, feasible_set, searched
+from onepath.nn import Supernet
+from onepath.option_types import one_line
+from onepath.train import train_phases
+from onepath.train.checks import warn_unless_fresh
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from onepath.estimate import ScoreEstimator
+    from onepath.methods.method import Method, Search
+    from onepath.search import FeasibleSet
+    from onepath.search.feasible import Costs
+    from onepath.space import Architecture
+    from onepath.train.training import Checkpoint, OnPoint, OnUpdate
+
+
+class MemoryJob(Job):
+    """What the functions of the methods, such as `onepath.spos`, work on.
+
+    Args:
+        supernet: trained in place where the method trains one.
+        task: the data.
+        constraints: hard limits.
+        device: where networks are trained and scored.
+        checkpoint: where the training is kept and continued from; see `train_supernet`.
+        on_point, on_update: see `train_supernet`.
+        on_trial: called after each evaluation.
+        settings: see `Settings`.
+
+    Attributes:
+        HOOKS: names of the keyword arguments that are no options.
+        SETTINGS: names of all of them.
+
+    Raises:
+        ConfigurationError: a setting is out of its range.
+    """
+
+    HOOKS: ClassVar = ("device", "checkpoint", "on_point", "on_update", "on_trial")
+    SETTINGS: ClassVar = (*Settings.model_fields, *HOOKS)
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        task: Task,
+        *,
+        constraints: Sequence[Constraint] = (),
+        device: str | torch.device = "cpu",
+        checkpoint: Checkpoint | None = None,
+        on_point: OnPoint | None = None,
+        on_update: OnUpdate | None = None,
+        on_trial: Callable[[Trial], None] | None = None,
+        **settings: Any,
+    ) -> None:
+        try:
+            self.settings = Settings(**settings)
+        except ValidationError as error:
+            raise ConfigurationError(one_line(error, Settings.model_fields)) from error
+        self.supernet, self.task, self.device = supernet, task, device
+        self._constraints, self._checkpoint, self._on_trial = tuple(constraints), checkpoint, on_trial
+        self._on_point, self._on_update = on_point, on_update
+
+    @property
+    def search_seed(self) -> int:
+        """That of the job."""
+        return self.seed
+
+    @cached_property
+    def feasible(self) -> FeasibleSet:
+        """What meets every constraint."""
+        return feasible_set(self.supernet, self.task.input_shape, self._constraints)
+
+    @property
+    def loosest(self) -> FeasibleSet:
+        """The same."""
+        return self.feasible
+
+    def counter(self, name: str) -> Costs:
+        """Counted for the inputs of the task."""
+        return counter(self.supernet, self.task.input_shape, name)[0]
+
+    def scorer(self, name: str, num_examples: int | None = None, *, total: int = 0) -> ScoreEstimator:  # noqa: ARG002
+        """In this process."""
+        return standard_scorer(self, name, num_examples)
+
+    def ranked(self, name: str) -> Callable[[Architecture], float]:
+        """In this process."""
+        return standard_scorer(self, name, None).value
+
+    def train(self, method: Method) -> Trained:
+        """In this process, from the supernet's present weights."""
+        if not method.trains_supernet:
+            return Trained(self.supernet)
+        warn_unless_fresh(self.supernet)
+        if method.num_trainings == 1:
+            return self._trained(method)
+        initial = _copied(self.supernet)
+        found = []
+        for number in range(method.num_trainings):
+            self.supernet.load_state_dict(initial)
+            one = self._seeded(self.seed + number)
+            trained = one._trained(method)
+            estimate = judged(method, one, trained)[1]
+            found.append(((estimate.accuracy, -estimate.loss), trained, _copied(self.supernet)))
+        _, trained, weights = max(found, key=lambda one: one[0])
+        self.supernet.load_state_dict(weights)
+        return trained
+
+    def _seeded(self, seed: int) -> MemoryJob:
+        """The same job with another seed, and without a checkpoint, which is of one training."""
+        job = MemoryJob(self.supernet, self.task, constraints=self._constraints, device=self.device)
+        job.settings = self.settings.model_copy(update={"seed": seed})
+        job._on_point, job._on_update = self._on_point, self._on_update
+        return job
+
+    def _trained(self, method: Method) -> Trained:
+        phases = tuple(method.phases(self))
+        curve = train_phases(
+            self.supernet,
+            self.task,
+            phases,
+            seed=self.seed,
+            device=self.device,
+            checkpoint=self._checkpoint,
+            on_point=self._on_point,
+            on_update=self._on_update,
+            compile=self.settings.compile,
+        )
+        return Trained(self.supernet, phases, tuple(curve))
+
+    def search(self, search: Search) -> Found:
+        """In this process."""
+        return searched(self.feasible, search, on_trial=self._on_trial, counter=self.counter)
+
+    def finished(self, architecture: Architecture) -> nn.Module:
+        """The stand-alone network of an architecture, trained from scratch; in eval mode."""
+        seed = network_seed(self.seed, 0)
+        model = initial_network(self.supernet, architecture, "scratch", seed)
+        recipe = finishing_recipe(self.recipe(self.settings.retrain_epochs, retrain=True), "scratch")
+        num = self.settings.calibration_images
+        finish_network(model, self.task, recipe, seed=seed, device=self.device, calibration_images=num)
+        return model.eval()
+
+
+def _copied(supernet: Supernet) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in supernet.state_dict().items()}

@@ -1,0 +1,234 @@
+"""A method is one class: its options, what it trains, how it searches, and how its winner is finished.
+
+The same object stands behind a function such as `onepath.spos` and behind `onepath run --method spos`. What differs is the
+`Job`: in memory it trains and searches at once; in a run directory it also keeps, resumes and reports.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from onepath import option_types as types
+from onepath.errors import ConfigurationError
+from onepath.most import EVALUATED
+from onepath.option_types import one_line, option
+
+if TYPE_CHECKING:
+    from onepath.estimate import Estimator
+    from onepath.methods.job import Job, Trained
+    from onepath.methods.memory_job import MemoryJob
+    from onepath.methods.supernet_search import Found
+    from onepath.search import Algorithm
+    from onepath.space import SearchSpace
+    from onepath.train import Phase
+
+Finish = Literal["scratch", "inherited", "fine-tuned", "as-is", "both"]
+"""How the winner's weights come about: from scratch; from the supernet's and trained on; trained on for a quarter of the
+epochs at a tenth of the rate; the supernet's alone, with recalibrated normalisation; or from scratch and inherited, of
+which the better one on the validation split is handed over."""
+
+_SMALL_DATA, _SMALL_BUDGET, _BUDGET = 10_000, (16, 5), (50, 20)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a method searches.
+
+    Attributes:
+        algorithm: proposes architectures, and observes their scores.
+        estimator: says how good a proposal is.
+        total: architectures that it evaluates at most.
+        ties: which of equally accurate architectures wins: the one of less "loss", or one on the "front" of accuracy and
+            costs.
+    """
+
+    algorithm: Algorithm
+    estimator: Estimator
+    total: int
+    ties: Literal["loss", "front"] = "loss"
+
+
+class Method(BaseModel, ABC):
+    """A technique of architecture search.
+
+    A subclass states its options as fields (`option`), says what it trains by `phases` and how it searches by `search`. A
+    method never learns whether a run directory stands behind its job.
+
+    Attributes:
+        name: what users call it.
+        space: the ready-made space that a run takes if none is asked for.
+        trains_supernet: whether it trains shared weights, from which its winner could start.
+        adds_candidates: whether outputs of candidates are added, so that they must have one shape.
+        finish: how its winner is finished unless the user says otherwise.
+        searched_by: what the search's scores are: "accuracy", or "score" for scores without training.
+        num_trainings: supernets trained, of which the best goes on.
+        other_names: names of options in Python functions that stand for one of the fields or of the job's settings.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    name: ClassVar[str]
+    space: ClassVar[str] = "shufflenet"
+    trains_supernet: ClassVar[bool] = True
+    adds_candidates: ClassVar[bool] = False
+    finish: ClassVar[Finish] = "scratch"
+    searched_by: ClassVar[Literal["accuracy", "score"]] = "accuracy"
+    budget: ClassVar[tuple[int, int] | None] = None
+    other_names: ClassVar[Mapping[str, str]] = {}
+
+    population: types.Population | None = option(
+        None,
+        "Architectures per generation; default: 16 below 10,000 training examples, else 50.",
+        group="Search",
+    )
+    generations: types.Generations | None = option(
+        None,
+        "Generations after the first; default: 5 below 10,000 training examples, else 20.",
+        group="Search",
+    )
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> Self:
+        planned = (self.population or 2) * ((self.generations or 0) + 1)
+        if planned > EVALUATED:
+            raise ValueError(
+                f"population * (generations + 1) must be at most {EVALUATED:,}, but got {planned:,}; lower one of them"
+            )
+        return self
+
+    @property
+    def num_trainings(self) -> int:
+        """Supernets trained, with seeds from the job's on, of which the best goes on."""
+        return 1
+
+    def check(self, space: SearchSpace) -> None:
+        """Refuse a space that the method cannot serve, before anything is trained.
+
+        Raises:
+            ConfigurationError: it cannot.
+        """
+
+    def resolved(self, job: Job) -> Self:
+        """The same method with the defaults that depend on the job filled in.
+
+        Raises:
+            ConfigurationError: the options do not fit the job.
+        """
+        small_or_large = _SMALL_BUDGET if job.task.num_examples("train") < _SMALL_DATA else _BUDGET
+        population, generations = self.budget or small_or_large
+        return self.filled(population=population, generations=generations)
+
+    def filled(self, **defaults: Any) -> Self:
+        """A copy in which these options, where they are None, take these values."""
+        return self.model_copy(
+            update={name: value for name, value in defaults.items() if getattr(self, name) is None}
+        )
+
+    @abstractmethod
+    def phases(self, job: Job) -> Sequence[Phase]:
+        """What is trained, in order; empty trains no supernet."""
+
+    @abstractmethod
+    def search(self, job: Job, trained: Trained) -> Search:
+        """The search of what was trained; a new one at every call.
+
+        Args:
+            job: its `feasible` set holds what may be proposed, its `search_seed` what is drawn from.
+            trained: what `phases` made.
+        """
+
+    def run(self, job: MemoryJob) -> Any:
+        """The whole method on a job in memory; what the function of its name returns.
+
+        Raises:
+            ConfigurationError: the method cannot serve the space, or an option does not fit.
+            InfeasibleError: no architecture meets the limits.
+        """
+        job.prepare(self)
+        method = self.resolved(job)
+        trained = job.train(method)
+        found = job.search(method.search(job, trained))
+        return method.outcome(job, trained, found)
+
+    def outcome(self, job: MemoryJob, trained: Trained, found: Found) -> Any:  # noqa: ARG002
+        """What the Python function returns of what was found."""
+        return found
+
+
+def make_method(kind: type[Method], options: Mapping[str, Any]) -> Method:
+    """A method with these options.
+
+    Raises:
+        ConfigurationError: an option does not exist, is out of its range, or does not fit the others.
+    """
+    try:
+        return kind(**options)
+    except ValidationError as error:
+        raise ConfigurationError(one_line(error, kind.model_fields)) from error
+
+
+def function_of(kind: type[Method], returns: str) -> Callable[..., Any]:
+    """The Python function of a method; its signature and docstring are made from the fields.
+
+    Args:
+        kind: the method.
+        returns: one sentence on what comes back.
+    """
+    from onepath.methods.job import Settings
+    from onepath.methods.memory_job import MemoryJob
+
+    def function(supernet: Any, data: Any, *, constraints: Sequence[Any] = (), **given: Any) -> Any:
+        given = {kind.other_names.get(name, name): value for name, value in given.items()}
+        own = {name: value for name, value in given.items() if name not in MemoryJob.SETTINGS}
+        job = {name: value for name, value in given.items() if name in MemoryJob.SETTINGS}
+        return make_method(kind, own).run(MemoryJob(supernet, data, constraints=constraints, **job))
+
+    fields = {**kind.model_fields, **Settings.model_fields}
+    shown = {new: old for old, new in kind.other_names.items()}
+    options = dict.fromkeys(shown.get(name, name) for name in fields)
+    names = ["supernet", "data", "constraints", *options, *MemoryJob.HOOKS]
+    kinds = inspect.Parameter
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            kinds(
+                name,
+                kinds.POSITIONAL_OR_KEYWORD if name in ("supernet", "data") else kinds.KEYWORD_ONLY,
+                default=kinds.empty if name in ("supernet", "data") else _default(name, fields, kind),
+            )
+            for name in names
+        ]
+    )
+    function.__name__ = function.__qualname__ = kind.name.replace("-", "_")
+    function.__module__ = kind.__module__
+    arguments = "\n".join(
+        f"    {shown.get(name, name)}: {field.description}"
+        for name, field in fields.items()
+        if field.description
+    )
+    function.__doc__ = (
+        f"{(kind.__doc__ or '').strip()}\n\nArgs:\n"
+        "    supernet: Trained in place, where the method trains one.\n"
+        "    data: The training split trains, the validation split scores; the test split is not read.\n"
+        "    constraints: Hard limits on what is found, such as `MaxMacs`.\n"
+        f"{arguments}\n"
+        "    device: Where to train and score, a device of torch.\n"
+        "    checkpoint, on_point, on_update: See `train_supernet`.\n"
+        "    on_trial: Called after each evaluation.\n\n"
+        f"Returns:\n    {returns}\n"
+    )
+    return function
+
+
+def _default(name: str, fields: Mapping[str, Any], kind: type[Method]) -> Any:
+    if name == "constraints":
+        return ()
+    if name == "device":
+        return "cpu"
+    field = fields.get(kind.other_names.get(name, name))
+    return None if field is None else field.get_default(call_default_factory=True)

@@ -1,0 +1,40 @@
+"""No search: the first random architectures under the limits, trained by themselves.
+
+The baseline that a search must beat at an equal budget: as many networks as are asked for are trained from scratch, and
+the best one on the validation split wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from onepath.estimate import StandaloneEstimator
+from onepath.methods.method import function_of
+from onepath.methods.sampled import SearchingMethod
+
+if TYPE_CHECKING:
+    from onepath.estimate import Estimator
+    from onepath.methods.job import Job, Trained
+    from onepath.train import Phase
+
+
+class RandomNetworks(SearchingMethod):
+    """Train random architectures by themselves, without a supernet, and take the best on the validation split."""
+
+    name = "random"
+    trains_supernet: ClassVar[bool] = False
+    default_algorithm: ClassVar[str] = "random"
+    budget: ClassVar[tuple[int, int] | None] = (4, 0)
+
+    def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def estimator(self, job: Job, trained: Trained) -> Estimator:  # noqa: ARG002
+        """Stand-alone accuracy, trained with the recipe that finishes a winner."""
+        recipe = job.recipe(job.settings.retrain_epochs, retrain=True)
+        return StandaloneEstimator(job.supernet, job.task, recipe=recipe, device=job.device, seed=job.seed)
+
+
+random_networks = function_of(RandomNetworks, "Every trained architecture, with the best; see `Found`.")

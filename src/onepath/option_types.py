@@ -1,0 +1,247 @@
+"""Options as fields: each is stated once, with its type, default, help text and place in the help.
+
+The command line, the configuration file and the Python signatures are made from these fields. Every number has a largest
+value, every text is one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import keyword
+import math
+import operator
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from onepath import most
+from onepath.errors import shown
+
+RESERVED = ("num_classes", "input_size", "in_channels", "width", "seed", "name")
+"""What a space is built with by options of their own."""
+
+
+_FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_MOST_DIGITS = 100
+_COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]?)")
+_WHOLE = "must be a whole number such as 30M, 1.5M, 250k, 2G or 2_000_000"
+
+
+def option(
+    default: Any, help: str, *, group: str = "Training", metavar: str = "", python_only: bool = False
+) -> Any:
+    """A field that is an option.
+
+    Args:
+        default: taken where none is given; None stands for one that depends on the data, the space or the limits.
+        help: a whole phrase that stands alone; it is shown by `--help` and in the docstrings of Python functions.
+        group: heading under which `--help` shows it.
+        metavar: what `--help` shows for the value; empty derives it from the type.
+        python_only: whether its values cannot be written on a command line.
+    """
+    extra: Any = {"group": group, "metavar": metavar, "python_only": python_only}
+    return Field(default, description=help, json_schema_extra=extra)
+
+
+def parse_count(value: object) -> object:
+    """A number that may be written as 30M, 1.5M, 250k, 2G or 2_000_000; what is not text is returned as it is.
+
+    Raises:
+        ValueError: the text is not such a number, or not a whole one.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _COUNT.fullmatch(value.strip()) if len(value) <= _MOST_DIGITS else None
+    suffix = match[2].lower().replace("m", "M").replace("g", "G") if match else "?"
+    if match is None or suffix not in _FACTORS:
+        raise ValueError(_WHOLE)
+    number = Decimal(match[1].replace("_", "")) * _FACTORS[suffix]
+    if number != int(number):
+        raise ValueError(_WHOLE)
+    return int(number)
+
+
+_BYTES = {
+    **{"": 1, "B": 1},
+    **{unit: 1000 ** (power + 1) for power, unit in enumerate(("KB", "MB", "GB"))},
+    **{unit: 1024 ** (power + 1) for power, unit in enumerate(("KIB", "MIB", "GIB"))},
+}
+
+
+def parse_bytes(value: object) -> object:
+    """A number of bytes that may be written as 256KiB, 1MB or 2_000_000; what is not text is returned as it is.
+
+    Raises:
+        ValueError: the text is not such a number, or not a whole one.
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]*)", value.strip()[:_MOST_DIGITS])
+    factor = _BYTES.get(match[2].upper()) if match else None
+    if match is None or factor is None:
+        raise ValueError("must be a number of bytes such as 256KiB, 1MB or 2_000_000")
+    number = Decimal(match[1].replace("_", "")) * factor
+    if number != int(number):
+        raise ValueError("must be a whole number of bytes")
+    return int(number)
+
+
+def plain(value: object) -> float | None:
+    """A number as Python's own; None for what is none, or not finite."""
+    if type(value).__name__ in ("bool", "bool_"):
+        return None
+    if not isinstance(value, int | float) and hasattr(value, "__index__"):
+        value = operator.index(value)
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def several(value: object) -> object:
+    """One value or several, also as a text with commas, as a tuple; mappings and the like are left to pydantic."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    return value if value is None else (value,)
+
+
+def one_line(error: ValidationError, names: Iterable[str]) -> str:
+    """The first mistake in the options of a model, as the one line that its user is told.
+
+    Args:
+        error: of pydantic.
+        names: of the options that there are.
+    """
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return unknown_option(name, names)
+    text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
+    text = text.replace("\n", " ").replace("Unable to parse input string as", "must be no longer than")
+    if not name:
+        return text
+    if isinstance(first["input"], Mapping | list | tuple | set):
+        return f"{name} {text}; change it"  # what it holds may be nested without end
+    return f"{name} {text}, but got {shown(first['input'])}; change it"
+
+
+def unknown_option(name: str, names: Iterable[str]) -> str:
+    """The message for an option that does not exist, with the nearest one that does."""
+    names = list(names)
+    near = difflib.get_close_matches(name[:80].replace("-", "_"), names, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    text = name if re.fullmatch(r"[\w-]{1,80}", name) else shown(name)
+    return f"an option must exist, but {text} does not; {advice}"
+
+
+def _no_truth_value(value: object) -> object:
+    """A number as Python's own; what is none is left to pydantic.
+
+    Raises:
+        ValueError: true or false, which Python takes for 1 and 0.
+    """
+    if type(value).__name__ in ("bool", "bool_"):
+        raise ValueError("must be a number")
+    if not isinstance(value, int | float | str) and hasattr(value, "__index__"):
+        return operator.index(value)  # of numpy
+    return value
+
+
+def check_text(value: str) -> str:
+    """A text as it was given.
+
+    Raises:
+        ValueError: it is empty, too long or cannot be written as UTF-8.
+    """
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if len(value) > most.CHARACTERS:
+        raise ValueError(f"must have at most {most.CHARACTERS:,} characters")
+    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("must be UTF-8 text without NUL")
+    return value
+
+
+def check_space_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Further arguments of a space as they were given.
+
+    Raises:
+        ValueError: a name is none of Python's or has an option of its own, or a value is not plain.
+    """
+    if len(arguments) > most.ARGUMENTS:
+        raise ValueError(f"must be at most {most.ARGUMENTS}")
+    for name, value in arguments.items():
+        if name in RESERVED:
+            raise ValueError(f"must not hold {name}, which every space is given otherwise")
+        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__"):
+            raise ValueError(f"must be names of arguments, which {shown(name)} is not")
+        _check_plain(name, value)
+    return dict(arguments)
+
+
+def _check_plain(name: str, value: object) -> None:
+    """That a value is what JSON can hold, of bounded size; without recursion, for it may be nested deeply."""
+    level, num = [value], 0
+    for _ in range(most.DEPTH):
+        num += len(level)
+        if num > most.VALUES:
+            raise ValueError(f"must hold at most {most.VALUES:,} values in {name}")
+        for item in level:
+            if isinstance(item, str):
+                if item:
+                    check_text(item)
+            elif isinstance(item, int) and abs(item) > most.COUNT:
+                raise ValueError(f"must hold numbers of at most {most.COUNT:.0e} in {name}")
+            elif isinstance(item, float) and not math.isfinite(item):
+                raise ValueError(f"must hold finite numbers in {name}")
+            elif not (item is None or isinstance(item, int | float | list | tuple | dict)):
+                raise ValueError(
+                    f"must be texts, numbers, lists and mappings, but {name} holds a {type(item).__name__} "
+                    f"({shown(item)}); quote what is to be a text"
+                )
+        lists = [item for item in level if isinstance(item, list | tuple)]
+        mappings = [item for item in level if isinstance(item, dict)]
+        level = [item for nested in lists for item in nested]
+        level += [item for nested in mappings for pair in nested.items() for item in pair]
+        if not level:
+            return
+    raise ValueError(f"must be nested at most {most.DEPTH} deep in {name}")
+
+
+Text = Annotated[str, AfterValidator(check_text)]
+Number = BeforeValidator(_no_truth_value)
+SpaceArguments = Annotated[dict[str, Any], AfterValidator(check_space_arguments)]
+Epochs = Annotated[int, Number, Field(ge=1, le=most.EPOCHS)]
+WarmupEpochs = Annotated[int, Number, Field(ge=0, le=most.EPOCHS)]
+BatchSize = Annotated[int, Number, Field(ge=1, le=most.BATCH)]
+Pixels = Annotated[int, Number, Field(ge=1, le=most.PIXELS)]
+Parts = Annotated[int, Number, Field(ge=1, le=most.PARTS)]
+Population = Annotated[int, Number, Field(ge=2, le=most.POPULATION)]
+Generations = Annotated[int, Number, Field(ge=0, le=most.GENERATIONS)]
+Trainings = Annotated[int, Number, Field(ge=0, le=most.TRAININGS)]
+Searches = Annotated[int, Number, Field(ge=1, le=most.TRAININGS)]
+Images = Annotated[int, Number, Field(ge=1, le=most.IMAGES)]
+Processes = Annotated[int, Number, Field(ge=1, le=most.PROCESSES)]
+Threads = Annotated[int, Number, Field(ge=1, le=most.THREADS)]
+Layers = Annotated[int, Number, Field(ge=1, le=most.CHOICES)]
+Choices = Annotated[int, Number, Field(ge=0, le=most.CHOICES)]
+Seed = Annotated[int, Number, Field(ge=0, le=most.SEED)]
+Rate = Annotated[float, Number, Field(gt=0, le=most.RATE, allow_inf_nan=False)]
+Width = Annotated[float, Number, Field(gt=0, le=most.WIDTH, allow_inf_nan=False)]
+Share = Annotated[float, Number, Field(ge=0, le=1, allow_inf_nan=False)]
+ShareBelowOne = Annotated[float, Number, Field(ge=0, lt=1, allow_inf_nan=False)]
+Milliseconds = Annotated[float, Number, Field(gt=0, le=most.MILLISECONDS, allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(parse_count), Number, Field(ge=1, le=most.COUNT)]
+Counts = Annotated[tuple[Count, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)]
+Bytes = Annotated[int, BeforeValidator(parse_bytes), Number, Field(ge=1, le=most.COUNT)]
+Sizes = Annotated[tuple[Bytes, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)]
+LayerCounts = Annotated[
+    tuple[Layers, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)
+]
+Latencies = Annotated[
+    tuple[Milliseconds, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)
+]
+Evaluated = Annotated[int, Number, Field(ge=1, le=most.EVALUATED)]
+DataKind = Annotated[str, AfterValidator(check_text)]

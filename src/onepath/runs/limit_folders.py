@@ -1,0 +1,162 @@
+"""Several limits from one supernet: the run directory is of the first, a folder in it of each other one.
+
+A folder is a run directory of its own, `limit-2ms/` or `limit-2000000macs/`, with the supernet and the latency table of the
+run around it. So every limit has its own search, winner, random baseline, files and report, the same as a run under that
+limit alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from onepath.errors import ConfigurationError
+from onepath.randomness import generator
+from onepath.record import RunDirectory, StageRow, save_tensors
+from onepath.record.atomic import damaged_error
+from onepath.record.directory import CONFIG, LIMIT_FOLDERS, RESULT, TRIALS
+from onepath.runs.config import RunConfig, make_config
+from onepath.runs.definition import INITIAL, SUPERNET
+from onepath.runs.latencies import PROFILE
+from onepath.runs.opened import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SHARED = ("architecture", "cost", "accuracy", "metric", "costs", "random_baseline", "files")
+
+
+def folder(run: Run, limits: Mapping[str, float]) -> Path:
+    """Where the run under further limits is: named by those that differ from the first ones."""
+    first = run.config.at_limits()[0]
+    parts = [
+        f"{value:.12g}{name.removeprefix('max_').removeprefix('latency_')}"
+        for name, value in limits.items()
+        if value != first.get(name)
+    ]
+    return run.path / LIMIT_FOLDERS.replace("*", "-".join(parts))
+
+
+def open_others(run: Run) -> list[Run]:
+    """The runs of the further limits, made where they are not yet; the supernet must have been trained."""
+    if run.others is None:
+        run.others = []
+        for limits in _further(run):
+            run.others.append(open_folder(run, limits))
+    return run.others
+
+
+def _further(run: Run) -> list[dict[str, float]]:
+    """The limits of the configuration after the first ones, then those that were asked for afterwards."""
+    listed = run.config.at_limits()[1:]
+    asked = run.directory.store.stage(ASKED).record.get("limits", [])
+    return [*listed, *(dict(limits) for limits in asked)]
+
+
+ASKED = "asked"
+"""The stage row with the limits that a finished run was asked for again."""
+
+
+def ask_again(run: Run, limits: Mapping[str, float]) -> Run:
+    """The run under limits that a trained run did not begin with; what is there is continued.
+
+    Raises:
+        ConfigurationError: the limits are those of the run itself, or name a latency without a device.
+        InfeasibleError: no architecture meets them.
+    """
+    if dict(limits) == run.limits:
+        raise ConfigurationError(
+            "a run is asked again under other limits, but these are its own; give others, or read its report"
+        )
+    if "max_latency_ms" in limits and run.config.limit_ms is None:
+        raise ConfigurationError(
+            "max_latency_ms needs a run that has a latency table, but this one began without a limit on latency; give "
+            "max_macs or max_params, or begin a run with --max-latency-ms"
+        )
+    run.legal(limits).sample(1, generator(run.config.seed, "feasible"))
+    known = _further(run)
+    if dict(limits) not in known:
+        row = run.directory.store.stage(ASKED)
+        record = {"limits": [*row.record.get("limits", []), dict(limits)]}
+        run.directory.store.put_stage(StageRow(ASKED, 0.0, True, record))
+    for other in open_others(run):
+        if other.limits == dict(limits):
+            return other
+    run.others = [*(run.others or []), open_folder(run, limits)]
+    return run.others[-1]
+
+
+def make_limits(config: RunConfig, limits: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Limits as they were given, for each winner.
+
+    Raises:
+        ConfigurationError: one is none, or out of its range.
+    """
+    others = dict.fromkeys(config.limits)
+    kept = {name: value for name, value in config.as_dict().items() if name in ("device", "device_threads")}
+    return make_config({**others, **kept, **limits}).at_limits()
+
+
+def open_folder(run: Run, limits: Mapping[str, float]) -> Run:
+    """The run in the folder of these limits, made where it is not yet."""
+    _make(run, limits)
+    objects = run.objects if run.is_loadable else dataclasses.replace(run.objects, data=run.task)
+    other = Run(
+        None,
+        folder(run, limits),
+        given=objects,
+        space=run.config.space,
+        device=run.config.device,
+        reads_only=run.reads_only,
+        progress=run.progress,
+        checkpoint_seconds=run.checkpoint_seconds,
+    )
+    other.is_announced = True
+    if "task" in run.__dict__:
+        other.__dict__["task"] = run.task
+    return other
+
+
+def _make(run: Run, limits: Mapping[str, float]) -> None:
+    """A run directory whose supernet is trained; what an earlier process has made of it stays."""
+    path = folder(run, limits)
+    with RunDirectory(path, create=True) as directory:
+        if directory.read_config() is None:
+            single = {name: limits.get(name) for name in {**run.config.limits, **limits}}
+            config = {**run.config.as_dict(), **single, "out": str(path)}
+            directory.write_config(make_config(config).as_dict())
+        store, made = directory.store, f"{path.name}/{CONFIG}"
+        if store.stage("train").done:
+            return
+        if made in run.directory.store.digests():
+            raise damaged_error(path / TRIALS)
+        for name in (SUPERNET, INITIAL):
+            if name in run.digests:
+                store.put_digest(name, save_tensors(directory.weights_path(name), run.weights(name)))
+        for point in run.directory.store.curves().get(SUPERNET, []):
+            store.add_point(point)
+        profiled = run.directory.store.stage(PROFILE)
+        if profiled.done:
+            file = run.latencies.file
+            shutil.copyfile(run.path / file, path / file)
+            directory.save_file_digest(file)
+        store.put_stage(StageRow("data", done=True, record=run.directory.store.stage("data").record))
+        # The time of both counts where they were done.
+        store.put_stage(StageRow(PROFILE, done=profiled.done, record=profiled.record))
+        store.put_stage(StageRow("train", done=True, record=run.directory.store.stage("train").record))
+        run.directory.save_file_digest(made)
+
+
+def winners(run: Run, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """An entry for each limit, in the order given: what was found, and the folder it is in ("." first)."""
+    found = []
+    for index, limits in enumerate([run.limits, *_further(run)]):
+        path = "." if index == 0 else folder(run, limits).name
+        own = result if index == 0 else run.directory.read_json(f"{path}/{RESULT}")
+        if own is None:
+            continue  # asked for, and not finished
+        kept = {key: own.get(key) for key in _SHARED}
+        found.append({"max_latency_ms": limits.get("max_latency_ms"), "limits": limits, "path": path, **kept})
+    return found

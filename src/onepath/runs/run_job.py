@@ -1,0 +1,314 @@
+"""The job of a run directory: a method's training and search, kept as they go and resumed after a kill."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from onepath.methods import Job, Method, Search, Trained
+from onepath.methods.job import judged, standard_scorer
+from onepath.methods.supernet_search import Found, searched
+from onepath.randomness import generator
+from onepath.record import EstimateStore
+from onepath.record.estimates import ESTIMATES
+from onepath.runs.definition import SUPERNET
+from onepath.runs.replay import Replay
+from onepath.runs.training_watch import watch
+from onepath.train import CandidateCounts, train_phases
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+    from onepath.estimate import Estimate, Estimator
+    from onepath.nn import Supernet
+    from onepath.runs.opened import Run
+    from onepath.runs.workspace import StageClock
+    from onepath.search import FeasibleSet
+    from onepath.search.feasible import Costs
+    from onepath.space import Architecture
+    from onepath.train import Phase
+
+
+class RunJob(Job):
+    """What a method works on in a run directory.
+
+    Args:
+        run: open; nothing is trained or searched before its stage is at work.
+        clock: of the stage at work; None before there is one.
+    """
+
+    def __init__(self, run: Run, clock: StageClock | None = None) -> None:
+        self._run, self._clock = run, clock
+        self.settings, self.device = run.config, run.config.train_on
+        self._step, self._screen_ms = 0, run.config.limit_ms
+        self._replay: Replay | None = None
+        self._supernet: Supernet | None = None
+
+    @property
+    def task(self) -> Task:  # type: ignore[override]
+        """The run's data."""
+        return self._run.task
+
+    @property
+    def supernet(self) -> Supernet:  # type: ignore[override]
+        """The one that is trained; beside a training, one with its initial weights."""
+        return self._run.blank if self._supernet is None else self._supernet
+
+    @property
+    def search_seed(self) -> int:
+        """That of the run in its first search."""
+        return (
+            self.seed if self._step == 0 else int(generator(self.seed, "search", self._step).integers(2**31))
+        )
+
+    @property
+    def feasible(self) -> FeasibleSet:
+        """What meets the limits of this run directory; a latency as predicted, under the present screen."""
+        limits = self._run.limits
+        if self._screen_ms is not None:
+            limits["max_latency_ms"] = self._screen_ms
+        return self._run.legal(limits)
+
+    @property
+    def loosest(self) -> FeasibleSet:
+        """What meets the loosest limits; before a latency table is there, those on what is counted."""
+        return self._run.legal(self._run.loosest_limits(with_latency=self._run.has_begun))
+
+    def aims(self) -> dict[str, float]:
+        """As of any job; whether predicted latency adds up is known from its file before there is a table."""
+        aims, config = super().aims(), self._run.config
+        if (
+            self._run.has_begun
+            or config.limit_ms is None
+            or (config.latency_table or "").endswith(".safetensors")
+        ):
+            return aims
+        return {"ms": max(config.limits["max_latency_ms"]), **aims}
+
+    def counter(self, name: str) -> Costs:
+        """As the run counts."""
+        return self._run.counters[name]
+
+    def scorer(self, name: str, num_examples: int | None = None, *, total: int = 0) -> Estimator:
+        """By several processes where that is worth their start, with the same scores."""
+        from onepath.runs.scoring import PooledScores, num_scoring
+
+        num_left = total - len(self._run.directory.store.trials())
+        num_workers = num_scoring(self._run, name, num_left)
+        if num_workers < 2:
+            return standard_scorer(self, name, num_examples)
+        return PooledScores(self._run, name, num_examples, num_workers)
+
+    def ranked(self, name: str) -> Callable[[Architecture], float]:
+        """Each score is in the run's estimates as soon as it is made."""
+        return StoredScore(self, self._run, name)
+
+    # Training.
+
+    def train(self, method: Method) -> Trained:
+        """Keep the weights in `checkpoints/supernet.safetensors`, and what else was trained in the stage's record.
+
+        Of several trainings, the record holds under "searches" until all are done what each finished one has found; at
+        the end the best one's, with "seeds" for a line about each. Killed, it continues from its last checkpoint.
+        """
+        run, clock = self._run, self._at_work
+        num = method.num_trainings
+        if num == 1:
+            trained, record = self._trained(method, SUPERNET, "training the supernet")
+            clock.record |= record
+            return trained
+        finished: list[dict[str, Any]] = clock.record.setdefault("searches", [])
+        for number in range(len(finished), num):
+            one = self._seeded(self.seed + number)
+            title = f"training the supernet, seed {one.seed} ({number + 1} of {num})"
+            trained, record = one._trained(method, _name(one.seed), title)
+            architecture, estimate = judged(method, one, trained)
+            line = self._line(architecture, estimate, record)
+            finished.append({**record, "seed": one.seed, "derived": line})
+            clock.save()
+            run.directory.checkpoint(_name(one.seed)).remove()
+            run.progress.note(
+                f"seed {one.seed}: derived architecture {line['inherited_validation']:.4f} in validation"
+            )
+        best = max(finished, key=lambda search: _score(search["derived"]))
+        run.save_weights(SUPERNET, run.weights(_name(best["seed"])))
+        clock.record |= {name: value for name, value in best.items() if name not in ("seed", "derived")}
+        clock.record["architecture"] = {
+            **best["architecture"],
+            "seed": best["seed"],
+            "seeds": [{"seed": search["seed"], **search["derived"]} for search in finished],
+        }
+        del clock.record["searches"]
+        return self.trained(method)
+
+    def trained(self, method: Method) -> Trained:
+        """What the finished stage `train` has made, from the disk."""
+        run = self._run
+        if not method.trains_supernet:
+            return Trained(run.blank)
+        record = run.directory.store.stage("train").record
+        return self._restored(method, run.trained, record)
+
+    def forget(self, method: Method) -> None:
+        """Delete what the trainings of the stage have left: checkpoints, and the weights of every seed."""
+        directory = self._run.directory
+        for number in range(method.num_trainings):
+            directory.checkpoint(_name(self.seed + number)).remove()
+            directory.weights_path(_name(self.seed + number)).unlink(missing_ok=True)
+        directory.checkpoint(SUPERNET).remove()
+
+    @property
+    def _at_work(self) -> StageClock:
+        assert self._clock is not None, "a stage is at work"
+        return self._clock
+
+    def _seeded(self, seed: int) -> RunJob:
+        """The same job with another seed, of the initial weights too."""
+        job = RunJob(self._run, self._clock)
+        job.settings = self.settings.model_copy(update={"seed": seed})
+        return job
+
+    def _on(self, supernet: Supernet) -> RunJob:
+        """The same job over the supernet that is trained."""
+        job = RunJob(self._run, self._clock)
+        job.settings, job._supernet = self.settings, supernet
+        return job
+
+    def _restored(self, method: Method, supernet: Supernet, record: Mapping[str, Any]) -> Trained:
+        """The phases of a training that is over, with what its last one trained beside the weights."""
+        phases = tuple(method.phases(self._on(supernet)))
+        if phases and phases[-1].before is not None:
+            phases[-1].before.load_record(record["architecture"])
+        return Trained(supernet, phases)
+
+    def _trained(self, method: Method, name: str, title: str) -> tuple[Trained, dict[str, Any]]:
+        """One training, from its last checkpoint on, and what is recorded of it."""
+        run, clock = self._run, self._at_work
+        supernet, counts = run.build_supernet(self.seed), CandidateCounts()
+        phases = tuple(method.phases(self._on(supernet)))
+        before = phases[-1].before
+        on_point, on_update = watch(run, clock, name, title)
+        curve = train_phases(
+            supernet,
+            run.task,
+            phases,
+            seed=self.seed,
+            device=self.device,
+            checkpoint=run.directory.checkpoint(name, run.checkpoint_seconds),
+            on_point=on_point,
+            on_update=_keeping(clock, phases, counts, on_update),
+            compile=self.settings.compile,
+            counts=counts,
+        )
+        run.save_weights(name, supernet.state_dict())
+        record: dict[str, Any] = {"num_updates": curve[-1].update, "counts": counts.state_dict()}
+        if before is not None:
+            record["architecture"] = before.record()
+        return Trained(supernet.eval(), phases, tuple(curve)), record
+
+    def _line(
+        self, architecture: Architecture, estimate: Estimate, record: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A seed's line of the report: its architecture within the limits, with the weights of its own search."""
+        costs, last = self._run.costs(architecture), record["architecture"]["points"][-1]
+        return {
+            "architecture": self.space.format(architecture),
+            "inherited_validation": estimate.accuracy,
+            "loss": estimate.loss if math.isfinite(estimate.loss) else None,
+            "macs": int(costs["macs"]),
+            "params": int(costs["params"]),
+            "entropy": last["entropy"],
+            "num_skips": last["num_skips"],
+            "stopped": record["architecture"]["stopped"],
+        }
+
+    # Search.
+
+    def at(self, step: int, screen_ms: float | None, replay: Replay) -> RunJob:
+        """The job of a search after others, under a tightened screen of predicted latency."""
+        job = RunJob(self._run, self._clock)
+        job._step, job._screen_ms, job._replay = step, screen_ms, replay
+        return job
+
+    def search(self, search: Search) -> Found:
+        """Every evaluated architecture is stored at once; what is stored is not evaluated again."""
+        assert self._replay is not None, "a search has begun"
+        title = "searching" if self._step == 0 else f"searching under {self._screen_ms:.4g} ms"
+        self._replay.begin(title, search, self._step * ((self._run.config.options.generations or 0) + 1))
+        replayed = dataclasses.replace(search, estimator=self._replay)
+        return searched(self.feasible, replayed, on_trial=self._replay.on_trial, counter=self.counter)
+
+
+class StoredScore:
+    """A score of architectures, higher is better; each is in the run's estimates as soon as it is made.
+
+    The trials of a search tell what it evaluated, not what a prefilter left out: a search that was killed finds the
+    scores of both here, and makes none of them again.
+
+    Args:
+        job: whose space is scored.
+        run: where scores are kept.
+        name: of the score.
+
+    Raises:
+        ConfigurationError: there is no such score.
+        RunDirectoryError: the store cannot be read or, in a call, written.
+    """
+
+    def __init__(self, job: RunJob, run: Run, name: str) -> None:
+        self._estimator = standard_scorer(job, name, None)
+        self._path = run.path / ESTIMATES
+        self._setting = f"score {name}, seed {run.config.seed}"
+        with EstimateStore(self._path) as store:
+            self._known = {text: row["score"] for text, row in store.read(self._setting).items()}
+
+    def __call__(self, architecture: Architecture) -> float:
+        """The score; minus infinity for a degenerate network."""
+        text = str(architecture)
+        if text not in self._known:
+            found = self._estimator.score(architecture)
+            with EstimateStore(self._path) as store:
+                store.put(self._setting, text, {"score": found.value}, found.seconds)
+            self._known[text] = found.value
+        value = self._known[text]
+        return -math.inf if value is None else value
+
+
+def _keeping(
+    clock: StageClock,
+    phases: tuple[Phase, ...],
+    counts: CandidateCounts,
+    on_update: Callable[[int, int], None],
+) -> Callable[[int, int], None]:
+    """`on_update`, which also keeps the counts of a start from one path, and after every epoch what is trained beside.
+
+    A later process may continue behind the update at which the start ends; and a report of an unfinished run shows
+    logits and signals. A run that was killed makes the epochs behind its last checkpoint again, with the same signals.
+    """
+    before, noted = phases[-1].before, 0
+    share = phases[0].until if phases[0].name == "one path" else None
+
+    def keep(update: int, num_updates: int) -> None:
+        nonlocal noted
+        if share is not None and update == round(share * num_updates):
+            clock.record["start"] = {"num_updates": update, "counts": counts.state_dict()}
+            clock.save()
+        if before is not None and (num := len(getattr(before, "points", ()))) > noted:
+            noted = num
+            clock.record["architecture"] = before.record()
+            clock.save()
+        on_update(update, num_updates)
+
+    return keep
+
+
+def _name(seed: int) -> str:
+    """Of a seed's training, where there are several."""
+    return f"{SUPERNET}-seed{seed}"
+
+
+def _score(derived: Mapping[str, Any]) -> tuple[float, float]:
+    """Higher is better; of equal ones `max` takes the first."""
+    loss = derived["loss"]
+    return derived["inherited_validation"], -math.inf if loss is None else -loss

@@ -1,0 +1,90 @@
+"""A method is one composition: in memory and in a run directory the same settings give the same network, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import onepath as op
+from onepath import methods
+from onepath.data import ImageTask
+from onepath.methods import METHODS
+from onepath.record import RunDirectory, load_tensors
+from onepath.record.directory import WEIGHTS
+
+LIMIT = 200_000
+
+
+@pytest.fixture(scope="module")
+def data() -> ImageTask:
+    """120 images of 8x8 in three classes of brightness."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(150) % 3
+    images = (rng.integers(0, 60, (150, 8, 8, 1)) + 60 * labels[:, None, None, None]).astype(np.uint8)
+    split = (images[:120], labels[:120]), (images[120:], labels[120:])
+    return op.load_data(split[0], test=split[1], validation_fraction=0.3)
+
+
+def cell_space(**_: Any) -> torch.nn.Module:
+    """A small space with choices between candidates alone, its weights drawn from a seed of its own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return op.spaces.build("nasbench201", 3, 8, in_channels=1, width=0.25, num_cells=1).module
+
+
+COMMON: dict[str, Any] = {"batch_size": 16, "retrain_epochs": 1, "seed": 3}
+SEARCH: dict[str, Any] = {"population": 4, "generations": 1}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "spos": {"epochs": 2, **SEARCH},
+    "fairnas": {"epochs": 1, **SEARCH},
+    "one-shot": {"epochs": 1, **SEARCH},
+    "darts": {"epochs": 1, "order": "second", "population": 3},
+    "gdas": {"epochs": 2, "warmup_epochs": 1, "population": 3},
+    "proxyless": {"epochs": 1, "warmup_epochs": 1, "population": 3},
+    "zen": {"population": 4, "generations": 1},
+    "random": {"population": 2, "generations": 0},
+}
+
+
+def test_every_method_is_compared() -> None:
+    assert set(OPTIONS) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_in_memory_and_in_a_run_are_the_same_to_the_bit(name: str, data: ImageTask, tmp_path: Path) -> None:
+    options = {**OPTIONS[name], **COMMON}
+    if name == "zen":
+        options["proxy"] = "grad_norm"
+    result = op.run(
+        data,
+        space=cell_space,
+        method=name,
+        max_macs=LIMIT,
+        num_baselines=0,
+        out=tmp_path / "run",
+        **options,
+    )
+    own = op.Supernet(cell_space())
+    job = methods.MemoryJob(
+        own, data, constraints=[op.MaxMacs(LIMIT)], **{key: options[key] for key in COMMON}
+    )
+    kind = METHODS[name]
+    method = methods.make_method(kind, {key: value for key, value in options.items() if key not in COMMON})
+    found = method.run(job)
+    trials = found if isinstance(found, methods.Found) else found.found
+    stored = result.trials
+    with RunDirectory(tmp_path / "run") as directory:
+        winner = directory.store.stage("search").record["winner"]
+    assert str(trials.best) == winner
+    assert [str(trial.architecture) for trial in trials.trials] == [row.architecture for row in stored]
+    assert [trial.estimate.accuracy for trial in trials.trials] == [row.accuracy for row in stored]
+    if METHODS[name].trains_supernet:
+        weights = load_tensors(tmp_path / "run" / "checkpoints" / "supernet.safetensors", None)
+        assert all(torch.equal(value, weights[key]) for key, value in own.state_dict().items())
+    model = found.model if name == "zen" else job.finished(trials.best)
+    finished = load_tensors(tmp_path / "run" / WEIGHTS, None)
+    assert all(torch.equal(value, finished[key]) for key, value in model.state_dict().items())
