@@ -133,16 +133,12 @@ def test_every_part_may_be_absent(without_plotly: None, finished_record: RunReco
             inherited_validation=None,
             retrained_validation=None,
             retrained_test=None,
-            macs=None,
-            params=None,
+            costs={},
         )
         for row in finished_record.networks
     ]
     render(replace(finished_record, networks=blank))
-    trials = [
-        replace(trial, accuracy=None, loss=None, macs=None, params=None)
-        for trial in finished_record.trials[:9]
-    ]
+    trials = [replace(trial, accuracy=None, loss=None, costs={}) for trial in finished_record.trials[:9]]
     render(replace(finished_record, trials=trials))
 
 

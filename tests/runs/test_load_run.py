@@ -60,7 +60,7 @@ def test_a_run_shows_itself_with_its_verdict(finished: Path) -> None:
     metric, accuracy = run.result["metric"], run.result["accuracy"]
     assert {name: metric[name] for name in accuracy} == accuracy, "a share is its own score"
     assert (metric["name"], metric["higher_is_better"]) == ("accuracy", True)
-    assert run.result["costs"]["macs"] == {"value": run.result["cost"]["macs"], "unit": "MACs"}
+    assert run.result["costs"]["macs"] == {"value": run.result["cost"]["macs"], "unit": "macs"}
     assert run.result["finish"] == run._stage("export", "the test")["start"]
 
 
