@@ -63,8 +63,7 @@ def make_trials(num: int = 1000, population: int = 50) -> list[TrialRow]:
                 "random" if generation == 0 else str(rng.choice(["mutation", "crossover"])),
                 accuracy,
                 float(1.2 - accuracy + 0.05 * rng.random()),
-                macs,
-                int(macs * 0.06),
+                {"macs": macs, "params": int(macs * 0.06)},
                 0.05,
             )
         )
@@ -128,9 +127,16 @@ def write_run(path: Path, *, finished: bool = True, config: dict[str, Any] | Non
         ]
         for seed, (role, trial, accuracy) in enumerate(tested):
             retrained = min(1.0, accuracy + 0.004)
-            costs = (trial.macs, trial.params)
             row = NetworkRow(
-                role, "scratch", trial.architecture, seed, *costs, trial.accuracy, retrained, accuracy, 12.5
+                role,
+                "scratch",
+                trial.architecture,
+                seed,
+                trial.costs,
+                trial.accuracy,
+                retrained,
+                accuracy,
+                12.5,
             )
             store.put_network(row)
             for point in make_curve(f"{role}-scratch", 40, 0.52 + 0.01 * seed, seed):
@@ -164,8 +170,7 @@ def make_result(best: TrialRow, active: dict[str, Any], parity: dict[str, float]
         "space_size": 4**20,
         "architecture": active,
         "cost": {
-            "macs": best.macs,
-            "params": best.params,
+            **best.costs,
             "latency_ms": 0.4127,
             "latency_device": "onnxruntime-cpu",
         },

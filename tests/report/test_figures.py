@@ -35,11 +35,13 @@ def test_scatter_has_every_trial_the_front_the_winner_the_baseline_and_the_limit
     assert figure is not None
     traces = by_name(figure)
     assert list(traces) == ["evaluated", "Pareto front", "random baseline", "winner"]
-    assert traces["evaluated"]["x"] == [round(trial.macs / 1e6, 6) for trial in finished_record.trials]
+    assert traces["evaluated"]["x"] == [
+        round(trial.costs["macs"] / 1e6, 6) for trial in finished_record.trials
+    ]
     assert traces["evaluated"]["y"] == [round(100 * trial.accuracy, 4) for trial in finished_record.trials]
     assert len(traces["Pareto front"]["x"]) == len(on_front(finished_record.trials, ["macs"]))
     winner = finished_record.networks[0]
-    assert traces["winner"]["x"] == [winner.macs / 1e6]
+    assert traces["winner"]["x"] == [winner.costs["macs"] / 1e6]
     assert traces["winner"]["y"] == [max(traces["evaluated"]["y"])]
     assert len(traces["random baseline"]["x"]) == 3
     (line,) = figure["layout"]["shapes"]

@@ -21,7 +21,8 @@ Make = Callable[..., RunRecord]
 
 
 def trial(number: int, accuracy: float | None, macs: int | None = 100, loss: float | None = 1.0) -> TrialRow:
-    return TrialRow(number, f"{number}", 0, "random", accuracy, loss, macs, 10, 0.1)
+    costs = {"params": 10} if macs is None else {"macs": macs, "params": 10}
+    return TrialRow(number, f"{number}", 0, "random", accuracy, loss, costs, 0.1)
 
 
 def network(
@@ -31,7 +32,7 @@ def network(
     start: str = "scratch",
     architecture: str = "0",
 ) -> NetworkRow:
-    return NetworkRow(role, start, architecture, 0, 100, 10, inherited, test, test, 1.0)
+    return NetworkRow(role, start, architecture, 0, {"macs": 100, "params": 10}, inherited, test, test, 1.0)
 
 
 def test_winner_is_the_network_handed_over(make_record: Make) -> None:

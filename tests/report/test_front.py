@@ -17,7 +17,9 @@ REFERENCE = {"macs": 2_000_000, "params": 40_000}
 
 
 def row(number: int, accuracy: float | None, macs: int) -> TrialRow:
-    return TrialRow(number, f"{number}", 0, "random", accuracy, 1.0, macs, macs // 50, 0.1)
+    return TrialRow(
+        number, f"{number}", 0, "random", accuracy, 1.0, {"macs": macs, "params": macs // 50}, 0.1
+    )
 
 
 def make_trials() -> list[TrialRow]:

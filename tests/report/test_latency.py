@@ -139,10 +139,10 @@ def test_the_front_of_several_limits_is_in_the_order_of_latency(limited: RunReco
     assert figure is not None
     winners, random = figure["data"]
     assert (winners["x"], winners["y"]) == ([1.15, 1.45], [97.0, 98.0])
-    assert winners["text"] == ["≤ 1.2\u00a0ms", "≤ 1.5\u00a0ms"]
+    assert winners["text"] == ["≤ 1.2 ms", "≤ 1.5 ms"]
     # At their own measured latency, as the axis says; not at the limit that they meet.
     assert (random["x"], random["y"]) == ([1.07, 1.31], [50.0, 50.0])
-    assert random["text"] == ["≤ 1.2\u00a0ms", "≤ 1.5\u00a0ms"]
+    assert random["text"] == ["≤ 1.2 ms", "≤ 1.5 ms"]
     assert figure["layout"]["xaxis"]["title"]["text"] == "measured latency (ms)"
     assert [found["id"] for found in content(with_winners(limited))["figures"]][-2:] == [
         "score-against-latency",

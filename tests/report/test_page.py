@@ -133,16 +133,12 @@ def test_every_part_may_be_absent(without_plotly: None, finished_record: RunReco
             inherited_validation=None,
             retrained_validation=None,
             retrained_test=None,
-            macs=None,
-            params=None,
+            costs={},
         )
         for row in finished_record.networks
     ]
     render(replace(finished_record, networks=blank))
-    trials = [
-        replace(trial, accuracy=None, loss=None, macs=None, params=None)
-        for trial in finished_record.trials[:9]
-    ]
+    trials = [replace(trial, accuracy=None, loss=None, costs={}) for trial in finished_record.trials[:9]]
     render(replace(finished_record, trials=trials))
 
 
@@ -297,3 +293,9 @@ def test_a_page_of_another_metric_says_nothing_of_accuracy_or_percent(
     assert "inherited validation rmse<br>(lower is better)" in described
     best = next(figure for figure in page.figures if figure["id"] == "search-progress")["data"][-1]["y"]
     assert best == sorted(best, reverse=True), "the best so far falls"
+    assert best[-1] == pytest.approx(-max(row.accuracy for row in record.trials), abs=1e-4)
+    few = replace(record, trials=[replace(row, generation=0) for row in record.trials[:30]])
+    by_trial = next(figure for figure in content(few)["figures"] if figure["id"] == "search-progress")[
+        "data"
+    ][-1]["y"]
+    assert by_trial[-1] == pytest.approx(-max(row.accuracy for row in few.trials), abs=1e-4)

@@ -25,7 +25,7 @@ Make = Callable[..., RunRecord]
 def networks(winner: float | None, *baseline: float | None, start: str = "scratch") -> list[NetworkRow]:
     roles = ["winner", *(f"baseline-{index}" for index in range(len(baseline)))]
     return [
-        NetworkRow(role, start, "0", 0, 100, 10, 0.9, 0.9, test, 1.0)
+        NetworkRow(role, start, "0", 0, {"macs": 100, "params": 10}, 0.9, 0.9, test, 1.0)
         for role, test in zip(roles, (winner, *baseline), strict=True)
     ]
 
@@ -140,7 +140,7 @@ def titles(record: RunRecord) -> list[str]:
 
 
 def trial(number: int, accuracy: float | None) -> TrialRow:
-    return TrialRow(number, f"{number}", 0, "random", accuracy, 1.0, 100, 10, 0.1)
+    return TrialRow(number, f"{number}", 0, "random", accuracy, 1.0, {"macs": 100, "params": 10}, 0.1)
 
 
 def test_cautions_appear_when_their_cause_does(make_record: Make) -> None:
@@ -187,7 +187,7 @@ def searched(make_record: Make, *trials: TrialRow, **stages: dict) -> RunRecord:
 
 
 def at(number: int, accuracy: float, macs: int) -> TrialRow:
-    return replace(trial(number, accuracy), macs=macs)
+    return replace(trial(number, accuracy), costs={"macs": macs, "params": 10})
 
 
 def test_the_gain_is_the_smallest_network_that_reaches_the_best_within_its_uncertainty(

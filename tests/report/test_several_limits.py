@@ -43,14 +43,11 @@ def test_one_limit_is_no_section(finished_record: RunRecord, several: RunRecord)
 def test_every_limit_has_a_row_with_its_costs(several: RunRecord) -> None:
     section = limits_section(several)
     assert section is not None
-    assert [cost.name for cost in section["costs"]] == ["macs", "params", "memory"]
-    plain = [
-        (limit.replace("\u00a0", " "), score, costs, path) for limit, score, costs, path in section["rows"]
-    ]
-    assert plain == [
-        ("64.0 kB of memory", 0.97, ["1.00 M", "20.0 k", "60.0 kB"], "limit-64000"),
-        ("32.0 kB of memory", 0.95, ["1.00 M", "20.0 k", "31.0 kB"], "limit-32000"),
-        ("128 kB of memory", None, ["1.00 M", "20.0 k", "100 kB"], "limit-128000"),
+    assert section["heads"] == ["Limit", "Test accuracy", "MACs", "Parameters", "Memory", "Folder"]
+    assert [tuple(cell.replace("\u00a0", " ") for cell in row) for row in section["rows"]] == [
+        ("64.0 kB of memory", "97.0 %", "1.00 M", "20.0 k", "60.0 kB", "limit-64000"),
+        ("32.0 kB of memory", "95.0 %", "1.00 M", "20.0 k", "31.0 kB", "limit-32000"),
+        ("128 kB of memory", "–", "1.00 M", "20.0 k", "100 kB", "limit-128000"),
     ]
 
 

@@ -155,7 +155,7 @@ def test_the_report_shows_predictions_measurements_and_the_front(limited: tuple[
     figures = {figure["id"]: figure for figure in shown["figures"]}
     stars = figures["front-of-limits"]["data"][0]
     assert stars["text"] == ["≤ 0.215 ms", "≤ 0.305 ms"]
-    points = figures["accuracy-against-latency"]["data"][0]
+    points = figures["score-against-latency"]["data"][0]
     trials = RunRecord.load(out).trials
     assert points["x"] == pytest.approx([law_of(trial.architecture) for trial in trials])
     page = (out / "report.html").read_text()

@@ -22,8 +22,10 @@ from onepath.cli import main
 from onepath.data import load_data
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.estimate import SupernetEstimator
+from onepath.methods.job import Trained
 from onepath.record import RunRecord
 from onepath.runs import continued_config
+from onepath.runs.run_job import RunJob
 
 BLOCKED = "import sys; sys.modules['onepath'] = sys.modules['torch'] = None; exec(open('snippet.py').read())"
 
@@ -60,7 +62,7 @@ def test_a_run_shows_itself_with_its_verdict(finished: Path) -> None:
     metric, accuracy = run.result["metric"], run.result["accuracy"]
     assert {name: metric[name] for name in accuracy} == accuracy, "a share is its own score"
     assert (metric["name"], metric["higher_is_better"]) == ("accuracy", True)
-    assert run.result["costs"]["macs"] == {"value": run.result["cost"]["macs"], "unit": "MACs"}
+    assert run.result["costs"]["macs"] == {"value": run.result["cost"]["macs"], "unit": "macs"}
     assert run.result["finish"] == run._stage("export", "the test")["start"]
 
 
@@ -68,7 +70,8 @@ def test_the_supernet_scores_as_in_the_search(finished: Path) -> None:
     run = onepath.load_run(finished, space=TINY)
     supernet = run.supernet()
     with runs.Run(None, finished, space=TINY) as opened:
-        estimator = runs.searching.inherited_estimator(opened, supernet)  # type: ignore[attr-defined]
+        job = RunJob(opened)
+        estimator = job.inherited(Trained(supernet))
     assert isinstance(estimator, SupernetEstimator)
     trial = run.trials[0]
     estimate = estimator.estimate(supernet.space.parse(trial.architecture))

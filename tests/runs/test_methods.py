@@ -207,7 +207,7 @@ def test_a_run_of_fairnas(runner: Runner, tmp_path: Path) -> None:
     page = (record.path / "report.html").read_text()
     assert "The front of accuracy, MACs and parameters" in page
     assert "In 8 updates each of the 9 candidates in 3 blocks was trained in exactly 8 passes." in page
-    for figure in ("front-macs", "front-params", "candidate-counts"):
+    for figure in ("score-against-macs", "score-against-params", "candidate-counts"):
         assert f'id="{figure}"' in page
 
 

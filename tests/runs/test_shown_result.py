@@ -125,9 +125,9 @@ def test_costs_of_a_result_come_from_the_first_row_that_knows_them() -> None:
         SimpleNamespace(costs={"params": 7, "size": 9}),
     )
     assert costs_result([network, trial], 1.5) == {
-        "macs": {"value": 5, "unit": "MACs"},
-        "params": {"value": 7, "unit": "parameters"},
-        "size": {"value": 9, "unit": "B"},
+        "macs": {"value": 5, "unit": "macs"},
+        "params": {"value": 7, "unit": "params"},
+        "size": {"value": 9, "unit": "bytes"},
         "latency_ms": {"value": 1.5, "unit": "ms"},
     }
     assert "latency_ms" not in costs_result([network], None)

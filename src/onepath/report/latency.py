@@ -46,6 +46,12 @@ class MeasuredRow(NamedTuple):
         return within_latency(self.limit_ms, self.median_ms, self.iqr_ms, self.is_noisy)
 
     @property
+    def cells(self) -> tuple[str, ...]:
+        """As a line of the table."""
+        numbers = (milliseconds(ms) for ms in (self.predicted_ms, self.median_ms, self.iqr_ms))
+        return (self.name, *numbers, self.words)
+
+    @property
     def words(self) -> str:
         """How the limit was met, or why not."""
         if self.is_noisy:

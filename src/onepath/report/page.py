@@ -56,14 +56,6 @@ class Card(NamedTuple):
     note: str
 
 
-class Parity(NamedTuple):
-    """How far an exported file is from the network."""
-
-    file: str
-    runtime: str
-    max_abs_error: float | None
-
-
 def write_report(run_directory: Path | str) -> Path:
     """Write `report.html` into a run directory, from its records alone.
 
@@ -198,14 +190,14 @@ def cards(record: RunRecord) -> list[Card]:
     return found + _latency_card(record)
 
 
-def parity(record: RunRecord) -> list[Parity]:
-    """The exported files that were compared with the network."""
+def parity(record: RunRecord) -> list[tuple[str, str, str]]:
+    """How far the exported files that were compared are from the network: file, runtime, largest difference."""
     source: Mapping[str, Any] = record.result.get("parity") or stage_record(record, "export")
-    rows = [
-        Parity("model.onnx", "onnxruntime on the CPU", source.get("onnx_max_abs_error")),
-        Parity("model.pt2", "torch.export, loaded again", source.get("pt2_max_abs_error")),
-    ]
-    return [row for row in rows if row.max_abs_error is not None]
+    rows = (
+        ("model.onnx", "onnxruntime on the CPU", source.get("onnx_max_abs_error")),
+        ("model.pt2", "torch.export, loaded again", source.get("pt2_max_abs_error")),
+    )
+    return [(file, runtime, formats.scientific(error)) for file, runtime, error in rows if error is not None]
 
 
 def versions(record: RunRecord) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onepath.display import ShownCost, shown_cost
+from onepath.display import SPACE, ShownCost, shown_cost
 from onepath.record import RunRecord
 from onepath.report.figures import RANDOM, WINNER, Figure, layout_of, scatter
 from onepath.report.findings import metric_of
@@ -22,13 +22,14 @@ def limits_section(record: RunRecord) -> dict[str, Any] | None:
     names = ["macs", "params", *(["latency_ms"] if any(_cost(row, "latency_ms") for row in winners) else [])]
     names += [name for row in winners for name in row.get("costs") or () if name not in names]
     costs = [shown_cost(name) for name in dict.fromkeys([*names, limited.name])]
+    metric = metric_of(record)
     return {
-        "costs": costs,
+        "heads": ["Limit", f"Test {metric.name}", *(cost.head for cost in costs), "Folder"],
         "rows": [
             (
                 _limit_text(row),
-                row["accuracy"]["retrained_test"],
-                [c.text(_cost(row, c.name)) for c in costs],
+                metric.text(row["accuracy"]["retrained_test"]),
+                *(cost.text(_cost(row, cost.name)) for cost in costs),
                 row["path"],
             )
             for row in winners
@@ -75,7 +76,7 @@ def front_of_limits(record: RunRecord) -> Figure | None:
             [metric.shown(row["accuracy"]["retrained_test"]) for row in known],
             hover,
             mode="lines+markers+text",
-            text=[f"≤ {_limit_text(row)}" for row in known],
+            text=[f"≤ {_limit_text(row)}".replace(SPACE, " ") for row in known],
             textposition="top center",
             cliponaxis=False,
             line={"color": "winner", "width": 1.5, "dash": "dot"},
@@ -89,7 +90,7 @@ def front_of_limits(record: RunRecord) -> Figure | None:
                 [value / cost.factor for _, value, _ in random],
                 [metric.shown(score) for _, _, score in random],
                 hover,
-                text=[f"≤ {_limit_text(row)}" for row, _, _ in random],
+                text=[f"≤ {_limit_text(row)}".replace(SPACE, " ") for row, _, _ in random],
                 marker=RANDOM,
             )
         )

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from onepath import cost
 from onepath.display import Metric, shown_cost
 from onepath.record import NetworkRow, TrialRow
 from onepath.verdict import COSTS, FEWEST_TOLD, cost_of
@@ -45,11 +46,11 @@ def costs_result(rows: Sequence[object], latency_ms: float | None) -> dict[str, 
     names = dict.fromkeys([*COSTS, *(name for row in rows for name in getattr(row, "costs", ()))])
     found = {name: next((v for row in rows if (v := cost_of(row, name)) is not None), None) for name in names}
     found["latency_ms"] = latency_ms
-    return {
-        name: {"value": value, "unit": shown_cost(name).unit or shown_cost(name).title}
-        for name, value in found.items()
-        if value is not None
-    }
+    return {name: {"value": value, "unit": _unit(name)} for name, value in found.items() if value is not None}
+
+
+def _unit(name: str) -> str:
+    return cost.COSTS[name].unit if name in cost.COSTS else shown_cost(name).unit or shown_cost(name).title
 
 
 def result_lines(result: Mapping[str, Any]) -> Lines:
@@ -120,17 +121,17 @@ def _cost_texts(result: Mapping[str, Any]) -> list[str]:
     noted = result.get("costs") or {name: {"value": result["cost"][name]} for name in COSTS}
     texts = []
     for name, found in noted.items():
-        cost, value = shown_cost(name), found["value"]
-        if cost.unit == "ms" or value is None:
+        shown, value = shown_cost(name), found["value"]
+        if shown.unit == "ms" or value is None:
             continue
-        texts.append(f"{cost.text(value)} of {cost.title}" if cost.unit else f"{value:,.10g} {cost.title}")
+        texts.append(shown.named(value) if shown.unit else f"{value:,.10g} {shown.title}")
     return texts
 
 
 def _latency(result: Mapping[str, Any]) -> str:
-    cost, limit = result["cost"], result["constraints"]["max_latency_ms"]
-    iqr = "" if cost["latency_iqr_ms"] is None else f" (IQR {cost['latency_iqr_ms']:.3f} ms)"
-    text = f"{cost['latency_ms']:.3f} ms{iqr} measured on {cost['latency_device']}"
+    found, limit = result["cost"], result["constraints"]["max_latency_ms"]
+    iqr = "" if found["latency_iqr_ms"] is None else f" (IQR {found['latency_iqr_ms']:.3f} ms)"
+    text = f"{found['latency_ms']:.3f} ms{iqr} measured on {found['latency_device']}"
     if limit is not None:
-        text += f", predicted {cost['latency_predicted_ms']:.3f} ms, limit {limit:g} ms"
+        text += f", predicted {found['latency_predicted_ms']:.3f} ms, limit {limit:g} ms"
     return text
