@@ -12,6 +12,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from onepath.errors import BindingError
 from onepath.nn.copying import held
+from onepath.nn.elastic import ElasticLayer
 from onepath.nn.selection import Selection, has_choices
 from onepath.space import Choice, Size
 from onepath.space.choice import Expression
@@ -89,8 +90,7 @@ def _is_computed(module: nn.Module) -> bool:
 def _takes_equal_parts(module: nn.Module, other: nn.Module) -> bool:
     """Whether two layers take the same part of a parameter they share, whatever the architecture."""
     first, second = (
-        getattr(m, "sizes", None) or getattr(m, "size", None) if has_choices(m) and m.own_choices() else None
-        for m in (module, other)
+        m.own_sizes() if isinstance(m, ElasticLayer) and m.is_elastic else None for m in (module, other)
     )
     return _is_same(first, second)
 
