@@ -116,9 +116,8 @@ class _ElasticConv(ElasticLayer, _ConvNd):
             )
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """Of the weight: outputs, inputs, the sides of the kernel."""
-        inputs, outputs, *kernel = self.sizes
-        return (outputs, inputs, *kernel)
+        """Inputs, outputs and the sides of the kernel."""
+        return self.sizes
 
     def _active_weight(self) -> tuple[Tensor, Tensor | None, str | tuple[int, ...], int]:
         """Weight (O, I/groups, K...) and bias (O,) as views, padding and groups, under the active options."""

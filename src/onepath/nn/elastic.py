@@ -33,10 +33,10 @@ class ElasticLayer(nn.Module):
 
     @abstractmethod
     def own_sizes(self) -> tuple[Size, ...]:
-        """The sizes of the largest tensor, in the order of its dimensions; layers may share it where they are equal."""
+        """All sizes: inputs before outputs. Layers whose sizes are equal may share their parameters."""
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """The choices of all sizes."""
+        """The choices of all sizes, in the order of the sizes."""
         return tuple(dict.fromkeys(choice for size in self.own_sizes() for choice in size_choices(size)))
 
     def _begin(self) -> None:

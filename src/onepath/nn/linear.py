@@ -40,8 +40,8 @@ class ElasticLinear(ElasticLayer, nn.Linear):
         self._begin()
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """Of the weight: outputs, inputs."""
-        return self.sizes[::-1]
+        """Inputs and outputs."""
+        return self.sizes
 
     def _active_weight(self) -> tuple[Tensor, Tensor | None]:
         """Weight (O, I) and bias (O,) as views under the active options."""
@@ -103,8 +103,8 @@ class ElasticEmbedding(ElasticLayer, nn.Embedding):
         self._begin()
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """Of the weight: indices, entries of a vector."""
-        return self.sizes
+        """Those of the linear layer that may share the weight: entries of a vector, indices."""
+        return self.sizes[::-1]
 
     def _active_weight(self) -> Tensor:
         """Weight (num_embeddings, embedding_dim) as a view under the active options."""

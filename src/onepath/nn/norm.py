@@ -213,8 +213,8 @@ class ElasticGroupNorm(ElasticLayer, nn.GroupNorm):
         self._begin()
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """The number of channels, and that of the groups."""
-        return self.sizes[::-1]
+        """Groups and channels."""
+        return self.sizes
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, ...) over the places and channels of each group."""
