@@ -349,9 +349,7 @@ def test_the_constrained_sampler_keeps_the_limit(tmp_path: Path) -> None:
     from onepath.runs.training import make_sampler
     from onepath.randomness import generator
 
-    config = runs.make_config(
-        {**OPTIONS, "sampler": "constrained", "max_macs": "18k", "out": str(tmp_path)}
-    )
+    config = runs.make_config({**OPTIONS, "sampler": "constrained", "max_macs": "18k", "out": str(tmp_path)})
     with runs.Run(config) as run:
         sampler = make_sampler(run, run.blank)
         for update in range(30):
@@ -411,9 +409,7 @@ def test_a_mistake_with_fresh_does_not_cost_the_old_run(finished: Path, tmp_path
     shutil.copytree(finished, out)
     with pytest.raises(InfeasibleError):
         runs.run("digits", out=out, fresh=True, **{**OPTIONS, "max_macs": 10})
-    assert runs.run("digits", out=out, **OPTIONS).result == json.loads(
-        (finished / "result.json").read_text()
-    )
+    assert runs.run("digits", out=out, **OPTIONS).result == json.loads((finished / "result.json").read_text())
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,7 @@ def test_scores_are_those_of_one_process(run: runs.Run) -> None:
     assert len(set(found)) > 3
 
 
-def test_a_process_that_is_ended_is_told_in_one_line(
-    run: runs.Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_is_ended_is_told_in_one_line(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*arguments: Any, **options: Any) -> Any:
         process = original(*arguments, **options)
         process.send_signal(signal.SIGKILL)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from onepath.latency.predictor.comparison import bound_95_ms, errors
+from onepath.record import atomic_write_text
 from onepath.webpage import figure_page
 
 if TYPE_CHECKING:
@@ -37,6 +39,12 @@ def sentence(table: LatencyTable) -> str:
         f"on {found['num']} fresh networks: MAPE {found['mape_percent']:.2f} %, RMSE {found['rmse_ms']:.4g} ms, "
         f"Spearman {rank}, 95 % within {found['error_ms_95']:.3g} ms"
     )
+
+
+def save_with_page(table: LatencyTable, path: Path) -> None:
+    """Write the table to a file, and the evidence for it as a page beside (`.html`)."""
+    atomic_write_text(path.with_suffix(".html"), table_page(table))
+    table.save(path)
 
 
 def table_page(table: LatencyTable) -> str:

@@ -13,9 +13,9 @@ from onepath.cost.constraint import BoundConstraint, Constraint
 from onepath.errors import ConfigurationError
 from onepath.latency.catalogue import device as named_device
 from onepath.latency.device import Device
+from onepath.latency.kept import kept_or_profiled
 from onepath.latency.predictor.network_predictor import NetworkPredictor
-from onepath.latency.profiling import profile
-from onepath.latency.table import LatencyTable
+from onepath.latency.table import LatencyTable, typical_pair
 from onepath.nn import Supernet
 from onepath.space import CostTable, SearchSpace
 from onepath.temporary import TemporaryFolder
@@ -97,15 +97,11 @@ def known_network(predictor: LatencyPredictor) -> tuple[str, float] | None:
     None where the predictor does not tell of any.
     """
     if isinstance(predictor, LatencyTable):
-        rows = predictor.evidence.get("networks", ())
-        pairs = [(str(row["architecture"]), float(row["measured_ms"])) for row in rows if not row["is_noisy"]]
-    elif isinstance(predictor, NetworkPredictor):
+        return predictor.known_network()
+    if isinstance(predictor, NetworkPredictor):
         tested = predictor.comparison.get("test_pairs") or {"architecture": (), "measured_ms": ()}
-        pairs = list(zip(tested["architecture"], tested["measured_ms"], strict=True))
-    else:
-        pairs = []
-    known = sorted((pair for pair in pairs if pair[0]), key=lambda pair: pair[1])
-    return known[len(known) // 2] if known else None
+        return typical_pair(zip(tested["architecture"], tested["measured_ms"], strict=True))
+    return None
 
 
 class MaxLatency(Constraint):
@@ -125,8 +121,9 @@ class MaxLatency(Constraint):
         Args:
             device: the device or its name, see `onepath.latency.device`.
             ms: the largest latency allowed, inclusive.
-            predictor: a `LatencyTable`, a `NetworkPredictor`, or the file of one; None: a table is profiled when the
-                limit is first used, which takes minutes, and kept by this object.
+            predictor: a `LatencyTable`, a `NetworkPredictor`, or the file of one; None: a table that was
+                kept for this space, device and machine is used (`onepath.latency.kept`), or one is profiled when the
+                limit is first used, which takes minutes.
 
         Raises:
             ConfigurationError: `ms` is not over 0, there is no such device, or the predictor is of another one.
@@ -149,7 +146,8 @@ class MaxLatency(Constraint):
         """
         if self.predictor is None:
             with TemporaryFolder() as folder:
-                self.predictor = profile(supernet, self.device, input_shape, path=folder / "table.json")
+                path = folder / "table.json"
+                self.predictor = kept_or_profiled(supernet, self.device, input_shape, path=path)
         check_predictor(self.predictor, supernet, self.device, input_shape)
         space, table, predict = supernet.space, self.predictor.table, self.predictor.predict
         if table is not None:

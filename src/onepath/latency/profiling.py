@@ -17,7 +17,7 @@ from torch import nn
 from onepath.errors import ConfigurationError, UserError, shown
 from onepath.latency.device import Device, Prepared
 from onepath.latency.device_errors import check_count, prepare
-from onepath.latency.evidence import errors_of, table_page
+from onepath.latency.evidence import errors_of, save_with_page
 from onepath.latency.keys import shape_text, structure_digest
 from onepath.latency.partial import check_same, stored_rounds
 from onepath.latency.parts import Layout, find_layout
@@ -26,7 +26,7 @@ from onepath.latency.table import Calibration, Entry, LatencyTable
 from onepath.latency.table_nodes import PARTIAL_FORMAT
 from onepath.nn import Supernet
 from onepath.randomness import generator
-from onepath.record import atomic_write_json, atomic_write_text
+from onepath.record import atomic_write_json
 from onepath.space import SearchSpace
 
 FEWEST_VALIDATED = 19
@@ -119,7 +119,7 @@ def profile(
         "num_validation": num_validation,
     }
     header = json.loads(json.dumps(header))
-    partial = path.with_name(path.name + ".part")
+    partial = partial_of(path)
     if fresh:
         path.unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
@@ -134,10 +134,14 @@ def profile(
     rounds = stored_rounds(partial, header, names)
     found = _timed(device, items, rounds, len(matrix), partial, header, max_seconds, precision, progress)
     table = _table(supernet.space, layout, matrix, names, found, header, rounds)
-    atomic_write_text(path.with_suffix(".html"), table_page(table))
-    table.save(path)
+    save_with_page(table, path)
     partial.unlink(missing_ok=True)
     return table
+
+
+def partial_of(path: Path) -> Path:
+    """The file of what was timed so far for a table that is being measured."""
+    return path.with_name(path.name + ".part")
 
 
 def check_seconds(max_seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -196,6 +196,11 @@ class LatencyTable:
                     f"{self.device.get(name)}, and now it is {now[name]}. Profile this device."
                 )
 
+    def known_network(self) -> tuple[str, float] | None:
+        """A typical network that was measured for the table: its architecture as text, and its latency; see `limit`."""
+        rows = self.evidence.get("networks", ())
+        return typical_pair((row["architecture"], row["measured_ms"]) for row in rows if not row["is_noisy"])
+
     def to_data(self) -> dict[str, Any]:
         """For JSON: {device, batch, dtype, threads, unit, entries: {key: {mean, std, n}}} and what belongs to it."""
         return {
@@ -280,6 +285,12 @@ class LatencyTable:
             return cls.from_data(parse_json(text))
         except ValueError as error:
             raise not_as_written(path, _WHAT, error, "make it again with `onepath profile`") from error
+
+
+def typical_pair(measured: Iterable[tuple[str, float]]) -> tuple[str, float] | None:
+    """Of architectures with their latencies, the one of the median latency; None where none is told by name."""
+    known = sorted(((str(name), float(ms)) for name, ms in measured if name), key=lambda pair: pair[1])
+    return known[len(known) // 2] if known else None
 
 
 def space_text(space: Mapping[str, Any]) -> str:
