@@ -15,7 +15,7 @@ from onepath.latency.catalogue import device as named_device
 from onepath.latency.device import Device
 from onepath.latency.kept import kept_or_profiled
 from onepath.latency.predictor.network_predictor import NetworkPredictor
-from onepath.latency.table import LatencyTable, typical_pair
+from onepath.latency.table import LatencyTable, spread_out
 from onepath.nn import Supernet
 from onepath.space import CostTable, SearchSpace
 from onepath.temporary import TemporaryFolder
@@ -96,12 +96,13 @@ def known_network(predictor: LatencyPredictor) -> tuple[str, float] | None:
 
     None where the predictor does not tell of any.
     """
+    found: list[tuple[str, float]] = []
     if isinstance(predictor, LatencyTable):
-        return predictor.known_network()
-    if isinstance(predictor, NetworkPredictor):
+        found = predictor.known_networks(1)
+    elif isinstance(predictor, NetworkPredictor):
         tested = predictor.comparison.get("test_pairs") or {"architecture": (), "measured_ms": ()}
-        return typical_pair(zip(tested["architecture"], tested["measured_ms"], strict=True))
-    return None
+        found = spread_out(zip(tested["architecture"], tested["measured_ms"], strict=True), 1)
+    return found[0] if found else None
 
 
 class MaxLatency(Constraint):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ MAX_RELATIVE_IQR = 0.1
 _TRY_MS = 1000.0
 # A block lasts at least this long, so that the clock and a single interruption do not decide over it, ...
 _SHORTEST_BLOCK_MS = 2.0
-# ... and at most this long where it has several runs, so that blocks alternate faster than the machine's moods.
+# ... and at most this long where it has several runs, so that blocks alternate faster than the machine's speed drifts.
 _LONGEST_BLOCK_MS = 25.0
 _MAX_RUNS = 1000
 
@@ -103,7 +103,7 @@ def measure(
     device.check_usable()
     shapes = _shapes(input_shape, len(models))
     best: list[Latency | None] = [None] * len(models)
-    with _prepared(device, models, shapes) as networks:
+    with prepared(device, zip(models, shapes, strict=True)) as networks:
         block_ms = np.clip(_TRY_MS / (blocks * max(1, len(models))), _SHORTEST_BLOCK_MS, _LONGEST_BLOCK_MS)
         num_runs = [_runs(network, repeats, schedule.num_warm_up, float(block_ms)) for network in networks]
         for number in range(max_tries):
@@ -134,15 +134,19 @@ def _shapes(input_shape: Sequence[int] | Sequence[Sequence[int]], num: int) -> l
 
 
 @contextlib.contextmanager
-def _prepared(
-    device: Device, models: Sequence[Network], shapes: Sequence[tuple[int, ...]]
-) -> Iterator[list[Prepared]]:
+def prepared(device: Device, networks: Iterable[tuple[Network, Sequence[int]]]) -> Iterator[list[Prepared]]:
+    """Inside, networks are ready on a device all at once; they are closed at the end, whatever happened.
+
+    Args:
+        device: where.
+        networks: each with the input shape of one example; taken one by one as they are made ready.
+    """
     with contextlib.ExitStack() as stack:
-        networks = []
-        for model, shape in zip(models, shapes, strict=True):
-            networks.append(prepare(device, model, shape))
-            stack.callback(networks[-1].close)
-        yield networks
+        found: list[Prepared] = []
+        for model, shape in networks:
+            found.append(prepare(device, model, shape))
+            stack.callback(found[-1].close)
+        yield found
 
 
 def _runs(network: Prepared, repeats: int | None, num_warm_up: int, block_ms: float) -> int:

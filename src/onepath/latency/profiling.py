@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ import numpy.typing as npt
 from torch import nn
 
 from onepath.errors import ConfigurationError, UserError, shown
-from onepath.latency.device import Device, Prepared
-from onepath.latency.device_errors import check_count, prepare
+from onepath.latency.device import Device
+from onepath.latency.device_errors import check_count
 from onepath.latency.evidence import errors_of, save_with_page
 from onepath.latency.keys import shape_text, structure_digest
+from onepath.latency.measure import prepared
 from onepath.latency.partial import check_same, stored_rounds
 from onepath.latency.parts import Layout, find_layout
 from onepath.latency.rounds import Levels, Rounds, run_rounds
@@ -219,12 +219,12 @@ def _timed(
         share = min(1.0, max(now.seconds / max_seconds, 0.0))
         tell("measure", min(share, len(now) / _FEWEST_ROUNDS_SHOWN), f"{len(now)} rounds of {len(items)}")
 
-    with contextlib.ExitStack() as stack:
-        networks: list[Prepared] = []
+    def told() -> Iterator[tuple[nn.Module, Sequence[int]]]:
         for number, item in enumerate(items):
             tell("prepare", number / len(items), item.name)
-            networks.append(prepare(device, item.module(), item.input_shape))
-            stack.callback(networks[-1].close)
+            yield item.module(), item.input_shape
+
+    with prepared(device, told()) as networks:
         found = run_rounds(
             device,
             networks,
@@ -249,9 +249,8 @@ def _table(
     rounds: Rounds,
 ) -> LatencyTable:
     """Entries from the levels, then calibration and errors on the networks that were not too noisy."""
-    entries = _entries(layout, names, found)
     draft = LatencyTable(
-        entries=entries,
+        entries=_entries(layout, names, found),
         constant=layout.constant,
         terms=layout.terms,
         calibration=Calibration(),
@@ -271,14 +270,9 @@ def _table(
     calibration = calibrated(sums[fitted & ~is_noisy], measured_ms[fitted & ~is_noisy])
     predicted_ms = calibration.intercept + calibration.slope * sums
     kept = ~fitted & ~is_noisy
-    return LatencyTable(
-        entries=entries,
-        constant=layout.constant,
-        terms=layout.terms,
+    return replace(
+        draft,
         calibration=calibration,
-        space=header["space"],
-        device=header["device"],
-        input_shape=tuple(header["input_shape"]),
         errors=errors_of(measured_ms[kept], predicted_ms[kept]),
         evidence={
             "settings": dict(header),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -12,8 +11,9 @@ from torch import nn
 from onepath import cost
 from onepath.errors import ConfigurationError
 from onepath.latency.device import Device
-from onepath.latency.device_errors import check_count, prepare
+from onepath.latency.device_errors import check_count
 from onepath.latency.keys import shape_text
+from onepath.latency.measure import prepared
 from onepath.latency.rounds import Levels, Rounds, run_rounds
 from onepath.nn import Supernet
 from onepath.randomness import generator
@@ -45,13 +45,14 @@ def measure_levels(
         progress: called with the number of networks that are ready, or rounds that are done, and of all of them.
     """
     device.check_usable()
-    with contextlib.ExitStack() as stack:
-        networks = []
+
+    def told() -> Iterator[tuple[nn.Module, Sequence[int]]]:
         for number, model in enumerate(models):
             if progress is not None:
                 progress(number, len(models))
-            networks.append(prepare(device, model, input_shape))
-            stack.callback(networks[-1].close)
+            yield model, input_shape
+
+    with prepared(device, told()) as networks:
         return run_rounds(
             device, networks, Rounds(len(networks)), precision=precision, max_seconds=max_seconds
         )

@@ -1,4 +1,4 @@
-"""Times of many networks and candidates over minutes, freed from the moods of the machine.
+"""Times of many networks and candidates over minutes, freed from the drift of the machine's speed.
 
 On a machine that others share, a processor changes its speed by a third within a second and stays there for a while.
 Every round runs each item once, in a fresh random order. The logarithm of a time is then the item's own level plus the
@@ -59,17 +59,12 @@ class Rounds:
 
     def to_data(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "num_items": self.num_items,
-            "orders": self.orders,
-            "times_ms": self.times_ms,
-            "seconds": self.seconds,
-        }
+        return dict(vars(self))
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Rounds:
         """What `to_data` gave."""
-        return cls(data["num_items"], data["orders"], data["times_ms"], data["seconds"])
+        return cls(**data)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,18 +152,15 @@ class LatencyTable:
             ConfigurationError: it is of another one; the message names both.
         """
         if space.fingerprint != self.space_fingerprint:
-            raise ConfigurationError(
-                f"a latency table must be of the space it is used for, but it is of {self.space_name} "
-                f"({self.space_fingerprint[:8]}), and now it is a space of {space.num_choices} choices "
-                f"({space.fingerprint[:8]}). Profile this space."
+            raise _other(
+                "space",
+                f"{self.space_name} ({self.space_fingerprint[:8]})",
+                f"a space of {space.num_choices} choices ({space.fingerprint[:8]})",
             )
         if device is not None:
             self._check_device(device)
         if input_shape is not None and tuple(input_shape) != self.input_shape:
-            raise ConfigurationError(
-                f"a latency table must be of the input shape it is used for, but it is of "
-                f"{shape_text(self.input_shape)}, and now it is {shape_text(tuple(input_shape))}. Profile this shape."
-            )
+            raise _other("input shape", shape_text(self.input_shape), shape_text(tuple(input_shape)))
 
     def check_network(self, supernet: Supernet, name: str = "this network") -> None:
         """Nothing, where the table is of this very supernet: also its widths and numbers of classes.
@@ -185,21 +182,17 @@ class LatencyTable:
     def _check_device(self, device: Device) -> None:
         now = device.settings()
         if now["name"] != self.device["name"]:
-            raise ConfigurationError(
-                f"a latency table must be of the device it is used for, but it is of {self.device['name']}, and now it "
-                f"is {now['name']}. Profile this device."
-            )
+            raise _other("device", self.device["name"], now["name"])
         for name in _SETTINGS:
             if now[name] != self.device.get(name):
-                raise ConfigurationError(
-                    f"a latency table must be of the device it is used for, but it is of {now['name']} with {name} "
-                    f"{self.device.get(name)}, and now it is {now[name]}. Profile this device."
-                )
+                raise _other("device", f"{now['name']} with {name} {self.device.get(name)}", now[name])
 
-    def known_network(self) -> tuple[str, float] | None:
-        """A typical network that was measured for the table: its architecture as text, and its latency; see `limit`."""
+    def known_networks(self, num: int) -> list[tuple[str, float]]:
+        """Up to `num` networks that were measured for the table, fast to slow: architecture as text, and latency."""
         rows = self.evidence.get("networks", ())
-        return typical_pair((row["architecture"], row["measured_ms"]) for row in rows if not row["is_noisy"])
+        return spread_out(
+            ((row["architecture"], row["measured_ms"]) for row in rows if not row["is_noisy"]), num
+        )
 
     def to_data(self) -> dict[str, Any]:
         """For JSON: {device, batch, dtype, threads, unit, entries: {key: {mean, std, n}}} and what belongs to it."""
@@ -222,14 +215,7 @@ class LatencyTable:
                 for key, entry in self.entries.items()
             },
             "constant": list(self.constant),
-            "terms": [
-                {
-                    "choices": list(term.choices),
-                    "shape": list(term.shape),
-                    "keys": [list(c) for c in term.keys],
-                }
-                for term in self.terms
-            ],
+            "terms": [asdict(term) for term in self.terms],
             "evidence": dict(self.evidence),
         }
 
@@ -287,10 +273,21 @@ class LatencyTable:
             raise not_as_written(path, _WHAT, error, "make it again with `onepath profile`") from error
 
 
-def typical_pair(measured: Iterable[tuple[str, float]]) -> tuple[str, float] | None:
-    """Of architectures with their latencies, the one of the median latency; None where none is told by name."""
+def _other(what: str, theirs: str, now: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"a latency table must be of the {what} it is used for, but it is of {theirs}, and now it is {now}; profile "
+        f"this {what}"
+    )
+
+
+def spread_out(measured: Iterable[tuple[str, float]], num: int) -> list[tuple[str, float]]:
+    """Of architectures with their latencies, those at `num` even steps from fast to slow; of one, the median.
+
+    Those that are not told by name are left out; fewer are there where fewer are known.
+    """
     known = sorted(((str(name), float(ms)) for name, ms in measured if name), key=lambda pair: pair[1])
-    return known[len(known) // 2] if known else None
+    num = min(num, len(known))
+    return [known[(step + 1) * len(known) // (num + 1)] for step in range(num)]
 
 
 def space_text(space: Mapping[str, Any]) -> str:

@@ -116,33 +116,6 @@ class PublishedTable:
         Raises:
             ConfigurationError: there is none, or the middle is not a multiple of the input in a table of ratios.
         """
-        return find_entry(
-            self.entries,
-            self.block_key(
-                input_shape,
-                output_shape,
-                middle_channels=middle_channels,
-                kernel_size=kernel_size,
-                stride=stride,
-                has_skip=has_skip,
-                has_se=has_se,
-                has_hard_swish=has_hard_swish,
-            ),
-        )
-
-    def block_key(
-        self,
-        input_shape: Sequence[int],
-        output_shape: Sequence[int],
-        *,
-        middle_channels: int,
-        kernel_size: int,
-        stride: int,
-        has_skip: bool,
-        has_se: bool | None = None,
-        has_hard_swish: bool | None = None,
-    ) -> str:
-        """The key of a block in this table; see `block`."""
         expand = middle_channels
         if self.expand == "ratio":
             expand, rest = divmod(middle_channels, input_shape[0])
@@ -156,7 +129,8 @@ class PublishedTable:
             name: int(flag) for name, flag in flags.items() if flag is not None
         }
         shapes = f"input:{shape_text(input_shape)}-output:{shape_text(output_shape)}"
-        return "-".join(["expanded_conv", shapes, *(f"{name}:{value}" for name, value in settings.items())])
+        key = "-".join(["expanded_conv", shapes, *(f"{name}:{value}" for name, value in settings.items())])
+        return find_entry(self.entries, key)
 
 
 def _number(value: Any) -> Any:
