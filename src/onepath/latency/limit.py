@@ -150,10 +150,7 @@ class MaxLatency(Constraint):
                 path = folder / "table.json"
                 self.predictor = kept_or_profiled(supernet, self.device, input_shape, path=path)
         check_predictor(self.predictor, supernet, self.device, input_shape)
-        space, table, predict = supernet.space, self.predictor.table, self.predictor.predict
-        if table is not None:
-            # Not `predict`, so that sampling and screening agree to the last bit.
-            return BoundConstraint(
-                self.name, UNIT, self.maximum, lambda matrix: table.costs(space, matrix), table
-            )
-        return BoundConstraint(self.name, UNIT, self.maximum, lambda matrix: predict(space, matrix))
+        space, table = supernet.space, self.predictor.table
+        # Not `predict` where there is a table, so that sampling and screening agree to the last bit.
+        costs = self.predictor.predict if table is None else table.costs
+        return BoundConstraint(self.name, UNIT, self.maximum, lambda matrix: costs(space, matrix), table)

@@ -110,12 +110,10 @@ def measure(
             pending = [index for index, latency in enumerate(best) if latency is None or latency.is_noisy]
             if not pending:
                 break
-            for index, times_ms in _rounds(
-                networks, pending, num_runs, blocks, number, schedule.num_warm_up > 0
-            ):
-                best[index] = _steadier(
-                    best[index], _latency(times_ms, num_runs[index] * blocks, device.threads)
-                )
+            rounds = _rounds(networks, pending, num_runs, blocks, number, schedule.num_warm_up > 0)
+            for index, times_ms in rounds.items():
+                tries = (best[index], _latency(times_ms, num_runs[index] * blocks, device.threads))
+                best[index] = min(filter(None, tries), key=lambda found: found.iqr_ms / found.median_ms)
             if repeats is None:
                 num_runs = [min(_MAX_RUNS, 2 * num) for num in num_runs]
     return [latency for latency in best if latency is not None]
@@ -165,8 +163,8 @@ def _rounds(
     blocks: int,
     number: int,
     is_warmed: bool,
-) -> Iterator[tuple[int, list[float]]]:
-    """The blocks of the pending networks in turn; each network's index with the medians of its blocks, in ms."""
+) -> dict[int, list[float]]:
+    """The blocks of the pending networks in turn: each network's index -> the medians of its blocks, in ms."""
     times_ms: dict[int, list[float]] = {index: [] for index in pending}
     order = generator(0, "rounds", number)
     for _ in range(blocks):
@@ -176,16 +174,9 @@ def _rounds(
                 networks[index].run()
             block = [networks[index].run() for _ in range(num_runs[index])]
             times_ms[index].append(float(np.median(block)))
-    yield from times_ms.items()
+    return times_ms
 
 
 def _latency(times_ms: Sequence[float], num_repeats: int, threads: int) -> Latency:
-    low, median, high = np.percentile(times_ms, [25, 50, 75])
-    is_noisy = bool(high - low > MAX_RELATIVE_IQR * median)
-    return Latency(float(median), float(high - low), num_repeats, threads, is_noisy)
-
-
-def _steadier(first: Latency | None, second: Latency) -> Latency:
-    if first is None or second.iqr_ms * first.median_ms < first.iqr_ms * second.median_ms:
-        return second
-    return first
+    low, median, high = (float(ms) for ms in np.percentile(times_ms, [25, 50, 75]))
+    return Latency(median, high - low, num_repeats, threads, high - low > MAX_RELATIVE_IQR * median)

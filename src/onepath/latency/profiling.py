@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from onepath.latency.table_nodes import PARTIAL_FORMAT
 from onepath.nn import Supernet
 from onepath.randomness import generator
 from onepath.record import atomic_write_json
-from onepath.space import SearchSpace
+from onepath.space import Architecture, SearchSpace
 
 FEWEST_VALIDATED = 19
 FEWEST_CALIBRATED = 3
@@ -119,23 +120,23 @@ def profile(
         "num_validation": num_validation,
     }
     header = json.loads(json.dumps(header))
-    partial = partial_of(path)
+    begun = partial_of(path)
     if fresh:
         path.unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
+        begun.unlink(missing_ok=True)
     if path.exists():
         table = LatencyTable.load(path)
         check_same(path, table.evidence.get("settings", {}), header)
         return table
     layout = find_layout(supernet, shape)
     matrix = draw_networks(supernet.space, num_calibration + num_validation, seed)
-    items = [*_whole(supernet, matrix, shape), *_empty(layout), *_parts(supernet, layout)]
+    items = list(_items(supernet, layout, matrix, shape))
     names = [item.name for item in items]
-    rounds = stored_rounds(partial, header, names)
-    found = _timed(device, items, rounds, len(matrix), partial, header, max_seconds, precision, progress)
+    rounds = stored_rounds(begun, header, names)
+    found = _timed(device, items, rounds, len(matrix), begun, header, max_seconds, precision, progress)
     table = _table(supernet.space, layout, matrix, names, found, header, rounds)
     save_with_page(table, path)
-    partial.unlink(missing_ok=True)
+    begun.unlink(missing_ok=True)
     return table
 
 
@@ -162,27 +163,20 @@ def draw_networks(space: SearchSpace, num: int, seed: int) -> npt.NDArray[Any]:
     return rows
 
 
-def _whole(supernet: Supernet, matrix: npt.NDArray[Any], shape: tuple[int, ...]) -> list[_Item]:
-    def make(architecture: Any) -> Callable[[], nn.Module]:
-        return lambda: supernet.extract(architecture, inherit=False).eval()
-
-    return [
-        _Item(f"network {architecture}", shape, make(architecture))
-        for architecture in supernet.space.architectures(matrix)
-    ]
-
-
-def _empty(layout: Layout) -> list[_Item]:
-    shapes = dict.fromkeys(candidate.input_shape for _, candidate in layout.shown.values())
-    return [_Item(f"empty {shape_text(shape)}", shape, nn.Identity) for shape in shapes]
+def _items(
+    supernet: Supernet, layout: Layout, matrix: npt.NDArray[Any], shape: tuple[int, ...]
+) -> Iterator[_Item]:
+    """What is timed: the whole networks in the rows of `matrix`, an empty network of each shape, the candidates."""
+    for architecture in supernet.space.architectures(matrix):
+        yield _Item(f"network {architecture}", shape, partial(_whole, supernet, architecture))
+    for own in dict.fromkeys(candidate.input_shape for _, candidate in layout.shown.values()):
+        yield _Item(f"empty {shape_text(own)}", own, nn.Identity)
+    modules = {key: (own, module) for key, own, module in layout.modules(supernet)}
+    yield from (_Item(key, modules[key][0], partial(nn.Module.eval, modules[key][1])) for key in layout.shown)
 
 
-def _parts(supernet: Supernet, layout: Layout) -> list[_Item]:
-    def keep(module: nn.Module) -> Callable[[], nn.Module]:
-        return lambda: module
-
-    modules = {key: (shape, module) for key, shape, module in layout.modules(supernet)}
-    return [_Item(key, modules[key][0], keep(modules[key][1])) for key in layout.shown]
+def _whole(supernet: Supernet, architecture: Architecture) -> nn.Module:
+    return supernet.extract(architecture, inherit=False).eval()
 
 
 def _timed(
@@ -190,7 +184,7 @@ def _timed(
     items: Sequence[_Item],
     rounds: Rounds,
     num_networks: int,
-    partial: Path,
+    begun: Path,
     header: Mapping[str, Any],
     max_seconds: float,
     precision: float,
@@ -201,15 +195,8 @@ def _timed(
     tell = progress or (lambda _stage, _share, _note: None)
 
     def save() -> None:
-        atomic_write_json(
-            partial,
-            {
-                "format": PARTIAL_FORMAT,
-                **header,
-                "items": [item.name for item in items],
-                "rounds": rounds.to_data(),
-            },
-        )
+        known = {"items": [item.name for item in items], "rounds": rounds.to_data()}
+        atomic_write_json(begun, {"format": PARTIAL_FORMAT, **header, **known})
 
     def on_round(now: Rounds) -> None:
         nonlocal saved
@@ -279,23 +266,19 @@ def _table(
             "rounds": found.num_rounds,
             "seconds": rounds.seconds,
             "empty_ms": {
-                name.removeprefix("empty "): float(ms)
-                for name, ms in zip(names, found.ms, strict=True)
-                if name.startswith("empty ")
+                name[6:]: float(ms) for name, ms in zip(names, found.ms, strict=True) if name[:6] == "empty "
             },
             "networks": [
                 {
                     "architecture": str(architecture),
-                    "use": "calibration" if used else "validation",
+                    "use": "calibration" if fitted[index] else "validation",
                     "measured_ms": float(found.ms[index]),
                     "iqr_ms": float(found.iqr_ms[index]),
                     "is_noisy": bool(is_noisy[index]),
                     "sum_ms": float(sums[index]),
                     "predicted_ms": float(predicted_ms[index]),
                 }
-                for index, (architecture, used) in enumerate(
-                    zip(space.architectures(matrix), fitted.tolist(), strict=True)
-                )
+                for index, architecture in enumerate(space.architectures(matrix))
             ],
         },
     )

@@ -95,29 +95,18 @@ def compare(
     shape = tuple(int(size) for size in input_shape)
     space = supernet.space
     found = space.architectures(space.sample(num, generator(seed, "compared networks")))
-    counts = {
-        kind: cost.counter(supernet, shape, kind)[0](space.matrix(found)).tolist()
-        for kind in ("macs", "params")
-    }
-    levels = measure_levels(
-        device,
-        [supernet.extract(architecture, inherit=False) for architecture in found],
-        shape,
-        max_seconds=max_seconds,
-        progress=progress,
-    )
+    counts = {kind: cost.counter(supernet, shape, kind)[0](space.matrix(found)).tolist() for kind in _AXES}
+    models = [supernet.extract(architecture, inherit=False) for architecture in found]
+    levels = measure_levels(device, models, shape, max_seconds=max_seconds, progress=progress)
     rows: list[dict[str, Any]] = [
         {
             "architecture": str(architecture),
-            "macs": int(macs),
-            "params": int(params),
-            "latency_ms": float(ms),
-            "iqr_ms": float(iqr),
-            "is_noisy": bool(noisy),
+            **{kind: int(counts[kind][index]) for kind in _AXES},
+            "latency_ms": float(levels.ms[index]),
+            "iqr_ms": float(levels.iqr_ms[index]),
+            "is_noisy": bool(levels.is_noisy[index]),
         }
-        for architecture, macs, params, ms, iqr, noisy in zip(
-            found, counts["macs"], counts["params"], levels.ms, levels.iqr_ms, levels.is_noisy, strict=True
-        )
+        for index, architecture in enumerate(found)
     ]
     kept = [row for row in rows if not row["is_noisy"]]
     return {
@@ -152,12 +141,7 @@ def comparison_page(title: str, compared: dict[str, Any]) -> str:
             Scatter(
                 x=[row[kind] for row in rows],
                 y=[row["latency_ms"] for row in rows],
-                error_y={
-                    "type": "data",
-                    "array": [row["iqr_ms"] / 2 for row in rows],
-                    "thickness": 1,
-                    "color": "#9aa3af",
-                },
+                error_y={"array": [row["iqr_ms"] / 2 for row in rows], "thickness": 1, "color": "#9aa3af"},
                 text=[escape(row["architecture"]) for row in rows],
                 mode="markers",
                 marker={"size": 8, "color": "#2563eb"},

@@ -239,7 +239,7 @@ class LatencyTable:
                 Term(tuple(term.choices), tuple(term.shape), tuple(tuple(cell) for cell in term.keys))
                 for term in node.terms
             ),
-            calibration=Calibration(node.calibration.slope, node.calibration.intercept),
+            calibration=Calibration(**node.calibration.model_dump()),
             space=dict(data["space"]),
             device={
                 "name": node.device,
