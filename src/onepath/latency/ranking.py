@@ -95,7 +95,10 @@ def compare(
     shape = tuple(int(size) for size in input_shape)
     space = supernet.space
     found = space.architectures(space.sample(num, generator(seed, "compared networks")))
-    counts = {kind: cost.counter(supernet, shape, kind)[0](space.matrix(found)).tolist() for kind in _AXES}
+    counts = {
+        kind: cost.counter(supernet, shape, kind)[0](space.matrix(found)).tolist()
+        for kind in ("macs", "params")
+    }
     models = [supernet.extract(architecture, inherit=False) for architecture in found]
     levels = measure_levels(device, models, shape, max_seconds=max_seconds, progress=progress)
     rows: list[dict[str, Any]] = [
