@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
 
-from onepath.errors import DataError, RunDirectoryError, UserError, shown
+from onepath.errors import ConfigurationError, DataError, RunDirectoryError, UserError, shown
 from onepath.latency.device import MOST_EXAMPLES
 from onepath.latency.device_errors import LEAST_MS, MOST_MS, one_line
 from onepath.record.atomic import reason
@@ -147,3 +148,21 @@ def _unreadable(path: Path | str, what: str, error: OSError | ValueError) -> Run
     return RunDirectoryError(
         f"{shown(str(path))} must be {what}, but it cannot be read: {why}; check the path"
     )
+
+
+def check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError, with what differs, unless a file is of the settings of now."""
+    different = [
+        f"{name} {_as_json(old.get(name))} there, {_as_json(value)} now"
+        for name, value in new.items()
+        if old.get(name) != value
+    ]
+    if different:
+        raise ConfigurationError(
+            f"{path} must be of the same settings to go on, but it has {'; '.join(different)}. Give another --out, or "
+            "start over with --fresh."
+        )
+
+
+def _as_json(value: Any) -> str:
+    return one_line(json.dumps(value, ensure_ascii=False))

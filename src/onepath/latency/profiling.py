@@ -15,14 +15,14 @@ import numpy.typing as npt
 from torch import nn
 
 from onepath.errors import ConfigurationError, UserError, shown
+from onepath.latency.checked_files import check_same
 from onepath.latency.device import Device
 from onepath.latency.device_errors import check_count
 from onepath.latency.evidence import errors_of, save_with_page
 from onepath.latency.keys import shape_text, structure_digest
 from onepath.latency.measure import prepared
-from onepath.latency.partial import check_same, stored_rounds
 from onepath.latency.parts import Layout, find_layout
-from onepath.latency.rounds import Levels, Rounds, run_rounds
+from onepath.latency.rounds import Levels, Rounds, run_rounds, stored_rounds
 from onepath.latency.table import Calibration, Entry, LatencyTable
 from onepath.latency.table_nodes import PARTIAL_FORMAT
 from onepath.nn import Supernet

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from onepath.errors import DataError
+from onepath.latency.checked_files import check_nodes, check_same, not_as_written, parse_json, read_text
 from onepath.latency.device import Device, Prepared
 from onepath.latency.device_errors import checked
 from onepath.latency.measure import MAX_RELATIVE_IQR
+from onepath.latency.table_nodes import PartialNode
 from onepath.randomness import generator
 
 Floats = npt.NDArray[np.float64]
@@ -123,7 +127,7 @@ def run_rounds(
     """
     networks = [checked(device, network) for network in networks]
     schedule = device.schedule
-    num_warm_up = max(_NUM_WARM_UP, 1) if schedule.num_warm_up else 0
+    num_warm_up = _NUM_WARM_UP if schedule.num_warm_up else 0
     fewest = _FEWEST_ROUNDS if schedule.num_runs is None else min(_FEWEST_ROUNDS, schedule.num_blocks)
     most = _MOST_ROUNDS if schedule.num_runs is None else schedule.num_blocks
     num_runs = [schedule.num_runs or _num_runs(network) for network in networks]
@@ -193,3 +197,27 @@ def _middle_mean(values: Floats) -> Floats:
     cut = num // 5
     mean: Floats = np.sort(values, axis=0)[cut : num - cut].mean(axis=0)
     return mean
+
+
+def stored_rounds(partial: Path, header: Mapping[str, Any], names: Sequence[str]) -> Rounds:
+    """The rounds of a measurement that was killed; none where there was none.
+
+    Raises:
+        DataError: the file is damaged.
+        ConfigurationError: it is of other settings.
+    """
+    if not partial.exists():
+        return Rounds(len(names))
+    text = read_text(partial, "a measurement in progress")
+    try:
+        data = parse_json(text)
+        node = check_nodes(PartialNode, data)
+    except ValueError as error:
+        raise not_as_written(partial, "a measurement in progress", error, "delete it") from error
+    rounds = Rounds(**node.rounds.model_dump())
+    check_same(partial, data, header)
+    if node.items != list(names) or rounds.num_items != len(names):
+        raise DataError(
+            f"{partial} must be of the same candidates and networks, but it is of others; delete it"
+        )
+    return rounds
