@@ -17,6 +17,7 @@ from onepath import cost
 from onepath.errors import BindingError, ShapeError
 from onepath.estimate.recalibration import recalibrate_batchnorm
 from onepath.export import export_onnx
+from onepath.latency import device, profile
 from onepath.nn import (
     ElasticBatchNorm1d,
     ElasticBatchNorm2d,
@@ -232,7 +233,7 @@ def test_another_number_of_channels_is_named(name: str) -> None:
             lambda: ElasticConv1d(4, 4, Choice("k", [3, 4]), padding=2),
             r"\[3, 4\] of length and padding=\(2,\)",
         ),
-        (lambda: ElasticConv1d(4, 4, Choice("k", [3, 7]), padding=1), r"Pad the largest kernel by 3"),
+        (lambda: ElasticConv1d(4, 4, Choice("k", [3, 7]), padding=1), r"pad the largest kernel by 3 to"),
         (lambda: ElasticConv1d(4, 6, 3, groups=4), r"those of an nn.Conv1d, which says"),
         (
             lambda: ElasticConv1d(4, 4, 3, stride=Choice("s", [1, 2])),
@@ -394,6 +395,19 @@ def test_recalibration_takes_part_in_sequences() -> None:
     before = model.body[:4](torch.cat(batches)).transpose(1, 2).flatten(0, 1)
     torch.testing.assert_close(model.body[4].running_mean, before.mean(0), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model.body[4].running_var, before.var(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_latency_table_has_an_entry_for_every_layer(number: int, tmp_path: Path) -> None:
+    supernet, shape = networks()[number]
+    few: Any = {"num_validation": 19, "num_calibration": 3, "max_seconds": 0}
+    table = profile(supernet, device("torch-cpu", threads=1), shape, path=tmp_path / "table.json", **few)
+    kinds = {key.partition("-")[0] for key in table.entries}
+    assert kinds == (
+        {"Conv1d", "GroupNorm", "BatchNorm1d", "Sequential", "Linear"}
+        if number == 0
+        else {"Embedding", "LayerNorm", "Linear"}
+    )
 
 
 class Images(nn.Module):

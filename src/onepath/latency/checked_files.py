@@ -159,8 +159,8 @@ def check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> No
     ]
     if different:
         raise ConfigurationError(
-            f"{path} must be of the same settings to go on, but it has {'; '.join(different)}. Give another --out, or "
-            "start over with --fresh."
+            f"{path} must be of the same settings to go on, but it has {'; '.join(different)}; give another --out, or "
+            "start over with --fresh"
         )
 
 

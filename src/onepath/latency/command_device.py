@@ -76,7 +76,7 @@ class CommandDevice(OnnxDevice):
             ) from error
         if not self._words:
             raise ConfigurationError(
-                f"{PREFIX} must be followed by a command, but got nothing. Give its path."
+                f"{PREFIX} must be followed by a command, but got nothing; give its path"
             )
         if not 0 < timeout_seconds <= _LONGEST_SECONDS:
             raise ConfigurationError(

@@ -77,8 +77,8 @@ def find_entry(entries: Mapping[str, Entry], key: str) -> Entry:
     if key not in entries:
         near = " and ".join(nearest_keys(key, entries)) or "none"
         raise ConfigurationError(
-            f"every candidate must have an entry in the latency table, but {key} has none; the nearest are {near}. "
-            "Add it, or profile this space on the device."
+            f"every candidate must have an entry in the latency table, but {key} has none; the nearest are {near}; "
+            "add it, or profile this space on the device"
         )
     return entries[key]
 

@@ -87,7 +87,7 @@ def check_predictor(
     if isinstance(predictor, LatencyTable) and predictor.unit != UNIT:
         raise ConfigurationError(
             f"a limit on latency needs a table in {UNIT}, but that of {predictor.space_name} is in "
-            f"{predictor.unit}. Give a table of latencies."
+            f"{predictor.unit}; give a table of latencies"
         )
 
 
@@ -131,7 +131,7 @@ class MaxLatency(Constraint):
             RunDirectoryError, DataError: the file cannot be read.
         """
         if not 0 < ms < float("inf"):
-            raise ConfigurationError(f"{self.name} must be finite and over 0, but got {ms}. Raise it.")
+            raise ConfigurationError(f"{self.name} must be finite and over 0, but got {ms}; raise it")
         self.maximum = float(ms)
         self.device = named_device(device) if isinstance(device, str) else device
         self.predictor = load_predictor(predictor) if isinstance(predictor, str | Path) else predictor

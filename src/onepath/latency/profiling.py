@@ -203,7 +203,7 @@ def _timed(
         if time.perf_counter() - saved > _SAVE_SECONDS:
             save()
             saved = time.perf_counter()
-        share = min(1.0, max(now.seconds / max_seconds, 0.0))
+        share = max(now.seconds, 0.0) / max_seconds if now.seconds < max_seconds else 1.0
         tell("measure", min(share, len(now) / _FEWEST_ROUNDS_SHOWN), f"{len(now)} rounds of {len(items)}")
 
     def told() -> Iterator[tuple[nn.Module, Sequence[int]]]:
@@ -252,7 +252,7 @@ def _table(
         raise UserError(
             f"{FEWEST_CALIBRATED} networks of the calibration and {FEWEST_VALIDATED} of the validation must be "
             f"measured without noise, but {int(is_noisy.sum())} of {len(matrix)} spread by over a tenth of their "
-            "latency. Measure on a quieter machine, or more networks."
+            "latency; measure on a quieter machine, or more networks"
         )
     calibration = calibrated(sums[fitted & ~is_noisy], measured_ms[fitted & ~is_noisy])
     predicted_ms = calibration.intercept + calibration.slope * sums

@@ -99,8 +99,8 @@ class LatencyTable:
         """
         if "error_ms_95" not in self.errors:
             raise ConfigurationError(
-                f"the table of {self.space_name} must be validated to bound its error, but it is not. Profile the "
-                "space on the device."
+                f"the table of {self.space_name} must be validated to bound its error, but it is not; profile the "
+                "space on the device"
             )
         return float(self.errors["error_ms_95"])
 
@@ -176,7 +176,7 @@ class LatencyTable:
         if structure_digest(supernet.module) != self.space["network"]:
             raise ConfigurationError(
                 f"a latency table must be of the space it is used for, but it is of {self.space_name}, and {name} has "
-                "other sizes. Give the same arguments, or profile this space."
+                "other sizes; give the same arguments, or profile this space"
             )
 
     def _check_device(self, device: Device) -> None:

@@ -122,7 +122,7 @@ class PublishedTable:
             if rest:
                 raise ConfigurationError(
                     f"the middle channels must be a multiple of the input's in {self.name}, whose `expand` is a ratio, "
-                    f"but got {middle_channels} for {input_shape[0]}. Take a multiple, or a table of channels."
+                    f"but got {middle_channels} for {input_shape[0]}; take a multiple, or a table of channels"
                 )
         flags = {"idskip": has_skip, "se": has_se, "hs": has_hard_swish}
         settings = {"expand": expand, "kernel": kernel_size, "stride": stride} | {
@@ -169,6 +169,6 @@ def _told_expand(entries: Mapping[str, Entry], path: Path | str) -> Expand:
     if sizes and all(expand >= channels for channels, expand in sizes):
         return "channels"
     raise ConfigurationError(
-        f"the keys must tell whether `expand` is a ratio or a number of channels, but those of {path} do not. Give "
-        'expand="ratio" or expand="channels".'
+        f"the keys must tell whether `expand` is a ratio or a number of channels, but those of {path} do not; give "
+        'expand="ratio" or expand="channels"'
     )

@@ -63,7 +63,7 @@ class _ElasticConv(ElasticLayer, _ConvNd):
         except (ValueError, TypeError, RuntimeError) as error:
             raise BindingError(
                 f"{name}: sizes and options must be those of an nn.{self.plain.__name__}, which says: "
-                f"{shown(str(error), 160)}. Change them."
+                f"{shown(str(error), 160)}; change them"
             ) from error
         self.sizes: tuple[Size, ...] = (in_channels, out_channels, *kernel)
         self._begin()
@@ -71,7 +71,7 @@ class _ElasticConv(ElasticLayer, _ConvNd):
         if not self.is_depthwise and self.groups > 1 and is_wide:
             raise BindingError(
                 f"{name}: elastic widths need groups=1 or the groups of a depthwise convolution (the object "
-                f"given as in_channels), but got groups={self.groups}. Use one of these."
+                f"given as in_channels), but got groups={self.groups}; use one of these"
             )
         for side, size in enumerate(kernel):
             self._check_kernel(side, size)
@@ -83,7 +83,7 @@ class _ElasticConv(ElasticLayer, _ConvNd):
         if len(value) != len(self.sides):
             raise BindingError(
                 f"{type(self).__name__}: {name} must be one value or {self.one_each} for {' and '.join(self.sides)}, "
-                f"but got {shown(value)}. Give {len(self.sides)}."
+                f"but got {shown(value)}; give {len(self.sides)}"
             )
         return tuple(value)
 
@@ -94,8 +94,8 @@ class _ElasticConv(ElasticLayer, _ConvNd):
             words = ', "same" or "valid"' if name == "padding" else ""
             raise BindingError(
                 f"{type(self).__name__}: {name} must be a whole number of {least} or more, {self.one_each} of "
-                f"them{words}, but got {shown(value)}. A Choice can be a width or a kernel size; for others use a "
-                "ChoiceBlock."
+                f"them{words}, but got {shown(value)}; a Choice can be a width or a kernel size; for others use a "
+                "ChoiceBlock"
             )
         return found
 
@@ -112,7 +112,7 @@ class _ElasticConv(ElasticLayer, _ConvNd):
             raise BindingError(
                 f"{type(self).__name__}: kernels must be all odd or all even, and padding at least "
                 f"dilation * (largest - smallest) // 2, but got kernels {sizes} of {self.sides[side]} and "
-                f"padding={padding}. Pad the largest kernel by {sizes[-1] // 2 * self.dilation[side]} to keep the size."
+                f"padding={padding}; pad the largest kernel by {sizes[-1] // 2 * self.dilation[side]} to keep the size"
             )
 
     def own_sizes(self) -> tuple[Size, ...]:

@@ -96,7 +96,7 @@ class ElasticEmbedding(ElasticLayer, nn.Embedding):
         if padding_idx is not None and (type(padding_idx) is not int or not 0 <= padding_idx < least):
             raise BindingError(
                 f"ElasticEmbedding: padding_idx must be a whole number from 0 to {least - 1}, an index under every "
-                f"option, but got {shown(padding_idx)}. Change it."
+                f"option, but got {shown(padding_idx)}; change it"
             )
         super().__init__(size_max(num_embeddings), size_max(embedding_dim), padding_idx)
         self.sizes: tuple[Size, Size] = (num_embeddings, embedding_dim)

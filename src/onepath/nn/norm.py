@@ -142,7 +142,7 @@ class ElasticLayerNorm(ElasticLayer, nn.LayerNorm):
         if num_places not in (0, 1, 2):
             raise BindingError(
                 "ElasticLayerNorm: num_places must be 0 for features last, 1 for (B, C, T) or 2 for (B, C, H, W), but "
-                f"got {num_places!r}. Change it."
+                f"got {num_places!r}; change it"
             )
         super().__init__(size_max(num_features), eps, elementwise_affine, bias)
         self.size: Size = num_features
@@ -204,7 +204,7 @@ class ElasticGroupNorm(ElasticLayer, nn.GroupNorm):
         if wrong is not None:
             raise BindingError(
                 "ElasticGroupNorm: num_groups must divide num_channels under every option, but there are "
-                f"{wrong[0]} groups of {wrong[1]} channels. Change the options, or count the groups by an expression."
+                f"{wrong[0]} groups of {wrong[1]} channels; change the options, or count the groups by an expression"
             )
         # The largest of both need not go together; nn.GroupNorm would refuse them.
         super().__init__(1, size_max(num_channels), eps, affine)

@@ -38,7 +38,7 @@ def check_modules(root: nn.Module) -> None:
         if _is_computed(module) and has_choices(module):
             raise BindingError(
                 f"{path or 'root'}: an elastic layer must hold its weight itself, but that of {type(module).__name__} "
-                "is computed by a weight norm or another parametrisation. Use the plain layer, or none of these."
+                "is computed by a weight norm or another parametrisation; use the plain layer, or none of these"
             )
         for name, parameter in module._parameters.items():
             if parameter is None:
@@ -47,8 +47,8 @@ def check_modules(root: nn.Module) -> None:
             if not _takes_equal_parts(module, other):
                 raise BindingError(
                     f"{path or 'root'}: elastic layers that share a parameter must have the same sizes, but {name!r} "
-                    f"is also held by {other_path or 'root'}, which has others. Give both the same choices, or "
-                    "parameters of their own."
+                    f"is also held by {other_path or 'root'}, which has others; give both the same choices, or "
+                    "parameters of their own"
                 )
 
 
@@ -60,8 +60,8 @@ def _check_held(path: str, module: nn.Module, registered: set[int]) -> None:
             if any(has_choices(part) and id(part) not in registered for part in found.modules()):
                 raise BindingError(
                     f"{path or 'root'}: modules with choices must be submodules, but attribute {name!r} of "
-                    f"{type(module).__name__} holds {type(found).__name__} in a plain {type(value).__name__}. Use "
-                    "nn.ModuleList or nn.ModuleDict."
+                    f"{type(module).__name__} holds {type(found).__name__} in a plain {type(value).__name__}; use "
+                    "nn.ModuleList or nn.ModuleDict"
                 )
 
 

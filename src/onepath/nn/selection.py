@@ -66,8 +66,8 @@ def check_sizes(layer: str, **sizes: Size) -> None:
         ]
         if wrong:
             raise BindingError(
-                f"{layer}: every value of {name} must be a whole number of 1 or more, but it can be {shown(wrong[0])}. "
-                "Change the options, or round the expression with round_to."
+                f"{layer}: every value of {name} must be a whole number of 1 or more, but it can be {shown(wrong[0])}; "
+                "change the options, or round the expression with round_to"
             )
 
 
@@ -91,5 +91,5 @@ def check_channels(layer: str, path: str, expected: int, came: int) -> None:
     if came != expected:
         raise ShapeError(
             f"{path or layer}: the input must have {expected} channels under the active architecture, but it has "
-            f"{came}. Let the layer before it share the same choice."
+            f"{came}; let the layer before it share the same choice"
         )
