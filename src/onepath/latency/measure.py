@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -120,10 +121,9 @@ def measure(
 
 
 def _shapes(input_shape: Sequence[int] | Sequence[Sequence[int]], num: int) -> list[tuple[int, ...]]:
-    if all(isinstance(size, Sequence) for size in input_shape) and input_shape:
-        shapes = [tuple(int(size) for size in shape) for shape in input_shape]  # type: ignore[union-attr]
-    else:
-        shapes = [tuple(int(size) for size in input_shape)] * num  # type: ignore[arg-type]
+    is_each = bool(input_shape) and all(isinstance(size, Sequence) for size in input_shape)
+    each: Any = input_shape if is_each else [input_shape] * num
+    shapes = [tuple(int(size) for size in shape) for shape in each]
     if len(shapes) != num:
         raise UserError(
             f"there must be one input shape for each network, but got {len(shapes)} for {num}; give one each"

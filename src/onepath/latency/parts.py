@@ -102,8 +102,8 @@ def find_parts(supernet: Supernet) -> list[Part]:
     choices_of = dependencies(supernet)
     below: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for path, names in choices_of.items():
-        for ancestor in _ancestors(path):
-            below[ancestor].add(names)
+        for around in ("", *itertools.accumulate(path.split("."), "{}.{}".format)):
+            below[around].add(names)
 
     def walk(path: str, module: nn.Module) -> Iterator[Part]:
         union = {name for names in below[path] for name in names}
@@ -121,14 +121,6 @@ def find_parts(supernet: Supernet) -> list[Part]:
             yield from walk(f"{path}.{name}" if path else name, child)
 
     return list(walk("", supernet.module))
-
-
-def _ancestors(path: str) -> Iterator[str]:
-    """The path itself and those of all modules around it."""
-    yield path
-    while path:
-        path = path.rpartition(".")[0]
-        yield path
 
 
 def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:

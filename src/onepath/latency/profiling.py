@@ -195,7 +195,7 @@ def _timed(
     tell = progress or (lambda _stage, _share, _note: None)
 
     def save() -> None:
-        known = {"items": [item.name for item in items], "rounds": rounds.to_data()}
+        known = {"items": [item.name for item in items], "rounds": vars(rounds)}
         atomic_write_json(begun, {"format": PARTIAL_FORMAT, **header, **known})
 
     def on_round(now: Rounds) -> None:

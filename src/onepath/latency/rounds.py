@@ -61,15 +61,6 @@ class Rounds:
     def __len__(self) -> int:
         return len(self.orders)
 
-    def to_data(self) -> dict[str, Any]:
-        """For JSON."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_data(cls, data: dict[str, Any]) -> Rounds:
-        """What `to_data` gave."""
-        return cls(**data)
-
 
 @dataclass(frozen=True, eq=False)
 class Levels:

@@ -82,8 +82,9 @@ class LatencyTable:
 
     @property
     def space_name(self) -> str:
-        """The space with its arguments, for messages."""
-        return space_text(self.space)
+        """The space with the arguments it was built with, for messages: "shufflenet(num_classes=10, width=0.5)"."""
+        arguments = ", ".join(f"{name}={one_line(value)}" for name, value in self.space["arguments"].items())
+        return f"{self.space['name']}({arguments})" if arguments else str(self.space["name"])
 
     @property
     def space_fingerprint(self) -> str:
@@ -236,8 +237,7 @@ class LatencyTable:
             entries={key: Entry(**entry.model_dump()) for key, entry in node.entries.items()},
             constant=tuple(node.constant),
             terms=tuple(
-                Term(tuple(term.choices), tuple(term.shape), tuple(tuple(cell) for cell in term.keys))
-                for term in node.terms
+                Term(tuple(t.choices), tuple(t.shape), tuple(map(tuple, t.keys))) for t in node.terms
             ),
             calibration=Calibration(**node.calibration.model_dump()),
             space=dict(data["space"]),
@@ -288,9 +288,3 @@ def spread_out(measured: Iterable[tuple[str, float]], num: int) -> list[tuple[st
     known = sorted(((str(name), float(ms)) for name, ms in measured if name), key=lambda pair: pair[1])
     num = min(num, len(known))
     return [known[(step + 1) * len(known) // (num + 1)] for step in range(num)]
-
-
-def space_text(space: Mapping[str, Any]) -> str:
-    """A space with the arguments it was built with: "shufflenet(num_classes=10, width=0.5)"."""
-    arguments = ", ".join(f"{name}={one_line(value)}" for name, value in space["arguments"].items())
-    return f"{space['name']}({arguments})" if arguments else str(space["name"])
