@@ -58,7 +58,7 @@ class SettingsNode(Node):
 
 
 def read_text(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> str:
-    """The text of a file of at most so many bytes; pipes and devices are not opened.
+    """The text of a file of at most `most_bytes`; pipes and devices are not opened.
 
     Args:
         path: of the file.
@@ -82,7 +82,7 @@ def read_text(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> str:
 
 
 def check_file(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> None:
-    """Raise unless a path is that of a regular file of at most so many bytes; see `read_text`."""
+    """Raise unless a path is that of a regular file of at most `most_bytes`; see `read_text`."""
     try:
         status = Path(path).stat()
     except FileNotFoundError as error:
@@ -125,7 +125,7 @@ def check_nodes(kind: type[Checked], data: Any) -> Checked:
     """Data as a node.
 
     Raises:
-        ValueError: one line that names the first entry that is amiss, its rule and its value.
+        ValueError: one line that names the first entry that is wrong, its rule and its value.
     """
     try:
         return kind.model_validate(data)

@@ -127,7 +127,7 @@ class _Command:
         return statistics.median(_numbers(output, program))
 
     def close(self) -> None:
-        """Nothing: no process outlives `run`."""
+        """Do nothing: no process outlives `run`."""
 
 
 def _spoken(words: list[str], environment: dict[str, str], timeout_seconds: float) -> tuple[int, str, str]:

@@ -51,7 +51,7 @@ def confirm(
 ) -> Latency:
     """Measure a network in several sessions, and return the slowest of them.
 
-    A session prepares the network anew, for where it comes to lie in memory is part of its speed. A runtime that takes
+    Each session prepares the network again, because where it lies in memory is part of its speed. A runtime that takes
     ONNX files is given the file that `export_onnx` writes, which is what a run hands over. A noisy session is repeated,
     and so is one in which the reference, measured in the same rounds, took over 1.1 times as long as it is known to.
 

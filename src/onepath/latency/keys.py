@@ -25,7 +25,7 @@ _NOT_STRUCTURE = ("path", "training")
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """(C, H, W) as "HxWxC", the papers' order; other shapes in their own order."""
+    """(C, H, W) as "HxWxC", the papers' order; other shapes in their own order: (3, 32, 64) is "32x64x3"."""
     sizes = (*shape[1:], shape[0]) if len(shape) == 3 else tuple(shape)
     return "x".join(str(size) for size in sizes)
 

@@ -42,10 +42,10 @@ class LatencyPredictor(Protocol):
     def check(
         self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
     ) -> None:
-        """Nothing, where it is of this space, device and input shape; else ConfigurationError with both names."""
+        """Raise ConfigurationError, with both names, unless it belongs to this space, device and input shape."""
 
     def check_network(self, supernet: Supernet, name: str = ...) -> None:
-        """Nothing, where it is of this very supernet, its widths included; else ConfigurationError."""
+        """Raise ConfigurationError unless it belongs to this very supernet, its widths included."""
 
     def save(self, path: Path | str) -> None:
         """Write it as one file, atomically."""
@@ -70,7 +70,7 @@ def check_predictor(
     input_shape: Sequence[int],
     name: str = "this network",
 ) -> None:
-    """Nothing, where a predictor is of this very supernet, device and input shape, and predicts milliseconds.
+    """Raise unless a predictor belongs to this very supernet, device and input shape, and predicts milliseconds.
 
     Args:
         predictor: a table or a predictor of whole networks.
@@ -110,6 +110,12 @@ class MaxLatency(Constraint):
 
     Screens the candidates of a search. A prediction is no measurement: `onepath run` measures the winner, and
     `onepath.latency.confirm` does so for one network.
+
+    Example:
+        At most 0.24 ms in onnxruntime on this machine, as a table of `onepath profile` predicts it::
+
+            limit = op.MaxLatency("onnxruntime-cpu", 0.24, "shufflenet.json")
+            op.search_supernet(supernet, data, algorithm, constraints=[limit])
     """
 
     name = NAME

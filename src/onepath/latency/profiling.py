@@ -154,7 +154,7 @@ def check_seconds(max_seconds: float) -> None:
 
 
 def draw_networks(space: SearchSpace, num: int, seed: int) -> npt.NDArray[Any]:
-    """(num, num_choices) random architectures; distinct ones, where the space has so many."""
+    """(num, num_choices) random architectures; distinct ones, where the space has enough."""
     rng = generator(seed, "latency networks")
     rows = space.sample(num, rng)
     while len(np.unique(rows, axis=0)) < num <= space.size // 2:
@@ -300,6 +300,9 @@ def calibrated(sums: npt.NDArray[np.float64], measured: npt.NDArray[np.float64])
     """The least-squares line that neither falls nor begins under 0.
 
     A shift alone where the sums are all the same or the line would fall; a factor alone where it would begin under 0.
+
+    Example:
+        Sums 1, 2, 3 of networks that take 2.5, 4.5, 6.5 ms: slope 2 and intercept 0.5.
     """
     centred = sums - sums.mean()
     spread = float(centred @ centred)

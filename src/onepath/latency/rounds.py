@@ -28,7 +28,7 @@ from onepath.randomness import generator
 
 Floats = npt.NDArray[np.float64]
 
-# A network that another one has pushed out of the caches needs about so many runs to get back to its pace.
+# A network that another one has pushed out of the caches needs about this many runs to get back to its pace.
 _NUM_WARM_UP = 3
 _BLOCK_MS = 4.0
 _FEWEST_RUNS = 3
@@ -101,7 +101,7 @@ def run_rounds(
     watched: slice = slice(None),
     on_round: Callable[[Rounds], None] | None = None,
 ) -> Levels:
-    """Go on with the rounds until the levels are precise enough.
+    """Time further rounds until the levels are precise enough.
 
     Args:
         device: that the networks are prepared on; its schedule says how often a network runs in one block.

@@ -147,7 +147,7 @@ class LatencyTable:
     def check(
         self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
     ) -> None:
-        """Nothing, where the table is of this space, device and input shape; None is not compared.
+        """Raise unless the table belongs to this space, device and input shape; None is not compared.
 
         Raises:
             ConfigurationError: it is of another one; the message names both.
@@ -164,7 +164,7 @@ class LatencyTable:
             raise _other("input shape", shape_text(self.input_shape), shape_text(tuple(input_shape)))
 
     def check_network(self, supernet: Supernet, name: str = "this network") -> None:
-        """Nothing, where the table is of this very supernet: also its widths and numbers of classes.
+        """Raise unless the table belongs to this very supernet, its widths and numbers of classes included.
 
         Args:
             supernet: its weights do not matter.
@@ -229,7 +229,7 @@ class LatencyTable:
         """The table that `to_data` gave.
 
         Raises:
-            ValueError: it is something else; names the first node that is amiss.
+            ValueError: it is something else; names the first node that is wrong.
             ConfigurationError: a candidate has no entry.
         """
         node = check_nodes(TableNode, data)
@@ -264,7 +264,7 @@ class LatencyTable:
 
         Raises:
             RunDirectoryError: the file is absent.
-            DataError: it is damaged or something else; names the first entry that is amiss.
+            DataError: it is damaged or something else; names the first entry that is wrong.
         """
         text = read_text(path, _WHAT)
         try:

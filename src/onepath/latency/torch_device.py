@@ -98,7 +98,7 @@ class Timed:
             return (time.perf_counter_ns() - start) / 1e6
 
     def close(self) -> None:
-        """Let go of what the call holds."""
+        """Release what the call holds."""
         del self._infer
 
 

@@ -151,7 +151,7 @@ class _Published(Node):
 
 
 def _entry(key: str, value: Any) -> Entry:
-    """A missing spread is 0 and a missing count 1; ValueError names what is amiss."""
+    """A missing spread is 0 and a missing count 1; ValueError names what is wrong."""
     if len(key) > _LONGEST_KEY:
         raise ValueError(f"a key must have at most {_LONGEST_KEY} characters, but got {shown(key)}")
     try:

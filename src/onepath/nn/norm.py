@@ -99,6 +99,14 @@ class ElasticBatchNorm1d(_ElasticBatchNorm, nn.BatchNorm1d):
 
     Everything else is as in `ElasticBatchNorm2d`, recalibration included. With a whole number of features it is an
     ordinary `nn.BatchNorm1d`.
+
+    Args:
+        num_features: C; a whole number, a `Choice` or an expression of choices.
+        eps, momentum, affine, standalone_affine: as in `ElasticBatchNorm2d`.
+
+    Raises:
+        BindingError: a size that is not a whole number of 1 or more.
+        ShapeError: at run time, an input with another number of channels than the active one.
     """
 
     plain = nn.BatchNorm1d
@@ -180,8 +188,8 @@ class ElasticLayerNorm(ElasticLayer, nn.LayerNorm):
 class ElasticGroupNorm(ElasticLayer, nn.GroupNorm):
     """Group normalisation of each example, over groups of the active channels.
 
-    The active channels are dealt anew: 8 of 16 channels in 4 groups are groups of 2. With whole numbers for both sizes
-    it is an ordinary `nn.GroupNorm`.
+    The groups share out the active channels: with 4 groups, 8 active channels of 16 make groups of 2. With whole
+    numbers for both sizes it is an ordinary `nn.GroupNorm`.
 
     Args:
         num_groups: a whole number, a `Choice` or an expression of choices, such as `width // 8` for groups of 8.
@@ -196,6 +204,13 @@ class ElasticGroupNorm(ElasticLayer, nn.GroupNorm):
         ShapeError: at run time, an input with another number of channels than the active one.
 
     Source: Group Normalization (arXiv 1803.08494).
+
+    Example:
+        Groups of 8 channels whatever the width, or 4 groups of any::
+
+            width = op.Choice("width", [16, 32])
+            op.ElasticGroupNorm(width // 8, width)
+            op.ElasticGroupNorm(4, width)
     """
 
     def __init__(self, num_groups: Size, num_channels: Size, eps: float = 1e-5, affine: bool = True) -> None:
