@@ -10,6 +10,8 @@ import pytest
 
 # Tests run side by side, one process a core; threads of several would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test finds or leaves a latency table in the user's folder; one that is about it names a folder of its own.
+os.environ["ONEPATH_CACHE"] = ""
 
 
 @pytest.fixture(scope="session")

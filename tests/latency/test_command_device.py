@@ -14,7 +14,7 @@ from torch import nn
 
 from onepath.errors import ConfigurationError, UserError
 from onepath.latency import CommandDevice, device, measure
-from onepath.latency.onnx_file import write_for_timing
+from onepath.latency.onnx_device import write_for_timing
 
 SHAPE = (3, 8, 8)
 

@@ -13,8 +13,7 @@ from torch import nn
 from onepath.errors import RunDirectoryError, ShapeError, UserError
 from onepath.export import export_onnx
 from onepath.latency import device, devices, measure
-from onepath.latency.onnx_device import bound_run
-from onepath.latency.onnx_file import write_for_timing
+from onepath.latency.onnx_device import bound_run, write_for_timing
 
 SHAPE = (3, 24, 24)
 USABLE = [entry.name for entry in devices() if entry.missing is None]

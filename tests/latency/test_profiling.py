@@ -70,7 +70,7 @@ def test_a_killed_profile_goes_on_and_a_finished_one_is_not_repeated(
         small(Counting(noise=0.02, fail_after=8_000), path)
     assert not path.exists()
     partial = json.loads((tmp_path / "table.json.part").read_text())
-    kept = Rounds.from_data(partial["rounds"])
+    kept = Rounds(**partial["rounds"])
     assert 0 < len(kept) < 20
     device = Counting(noise=0.02)
     table = small(device, path, precision=1.0)

@@ -83,7 +83,7 @@ def test_rounds_end_when_they_are_precise_and_go_on_from_what_is_there() -> None
     assert rounds.times_ms[:20] == before
     assert float(np.median(fine.relative_error)) <= 0.0015
     np.testing.assert_allclose(fine.ms / LEVELS_MS, (fine.ms / LEVELS_MS).mean(), rtol=0.01)
-    again = Rounds.from_data(rounds.to_data())
+    again = Rounds(**vars(rounds))
     np.testing.assert_array_equal(levels(again).ms, fine.ms)
 
 

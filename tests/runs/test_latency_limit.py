@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from onepath.latency import device, profile
 from onepath.nn import Supernet
 from onepath.record import RunRecord
 from onepath.report.page import content
+from onepath.runs.latencies import Latencies
+from onepath.runs.progress import SilentProgress
 from onepath.spaces import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -85,6 +88,16 @@ def too_hopeful(path: Path, factor: float) -> None:
     table = json.loads((path / "table.json").read_text())
     calibration = {name: value / factor for name, value in table["calibration"].items()}
     (path / "table.json").write_text(json.dumps({**table, "calibration": calibration}))
+
+
+class Told(SilentProgress):
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def num_prepared(path: Path) -> int:
@@ -266,7 +279,77 @@ def test_a_search_that_goes_on_is_resumed(own: Path, runner: Runner, tmp_path: P
     ]
 
 
-def test_a_limit_that_nothing_measured_meets_is_an_error(own: Path, tmp_path: Path) -> None:
+def test_a_limit_that_the_fastest_network_misses_is_an_error_before_training(
+    own: Path, tmp_path: Path
+) -> None:
+    too_hopeful(own, 10)
+    for limits in (0.15, "0.305,0.15"):
+        out = tmp_path / f"run{limits}"
+        for _ in range(2):
+            with pytest.raises(InfeasibleError) as caught:
+                searched(out, options(own, limits, population=4))
+            assert str(caught.value) == (
+                "a network must be measured within max_latency_ms on fake, but got 0.15 ms, and the one of the "
+                "smallest predicted latency, 0.019 ms, takes 0.19 ms with its spread; raise max_latency_ms"
+            )
+        record = RunRecord.load(out)
+        assert record.curves == {}
+        assert not record.stages["profile"]["done"]
+        assert list(record.stages["latency"]["record"]["measured"]) == ["0,0,0"]
+
+
+def test_a_table_is_kept_for_later_runs_until_the_machine_changes(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEPATH_CACHE", str(tmp_path / "cache"))
+    nums, notes = [], []
+    for name, factor in (("first", 1.0), ("second", 1.05), ("third", 1.3), ("fourth", 1.3)):
+        (own / "factor.txt").write_text(str(factor))
+        (own / "log.txt").write_text("")
+        given = options(own, 0.305 * factor, latency_table=None, seed=len(nums), out=str(tmp_path / name))
+        progress = Told()
+        with runs.Run(runs.make_config(given), progress=progress) as run:
+            run.latencies.prepare()
+        nums.append(num_prepared(own))
+        notes.append([note for note in progress.notes if "latency table" in note])
+    # Everything is prepared to profile; three known networks, and the fastest one, to use what is kept.
+    assert nums[0] > 50
+    assert nums[1] == nums[3] == 3 + 1
+    assert nums[2] == nums[0] + 3 * 3  # three sessions
+    old = r"it is \d+ seconds? old, and known networks take"
+    assert notes[0] == []
+    assert re.search(f"^using a latency table that was kept .*: {old} 1.05 times as long", *notes[1])
+    assert re.search(f"^profiling anew, .*: {old} 1.30 times as long", *notes[2])
+    assert re.search(f"^using a latency table that was kept .*: {old} 1.00 times as long", *notes[3])
+    first, second, fourth = (tmp_path / name / "latency-table.json" for name in ("first", "second", "fourth"))
+    assert first.read_bytes() == second.read_bytes() != fourth.read_bytes()
+    assert second.with_suffix(".html").is_file()
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_fresh_run_of_another_seed_takes_the_table_that_is_there(own: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        given = options(own, 0.305, latency_table=None, seed=seed, out=str(tmp_path / "run"))
+        with runs.Run(runs.make_config(given), fresh=seed == 1) as run:
+            run.latencies.prepare()
+        if seed == 0:
+            table = (tmp_path / "run" / "latency-table.json").read_bytes()
+    assert (tmp_path / "run" / "latency-table.json").read_bytes() == table
+
+
+def test_noise_does_not_refuse_a_limit(own: Path, tmp_path: Path) -> None:
+    table = json.loads((own / "table.json").read_text())
+    (own / "table.json").write_text(json.dumps({**table, "device": "noisy"}))
+    config = runs.make_config({**options(own, 0.2, "Noisy"), "latency_table": str(own / "table.json")})
+    with runs.Run(config.model_copy(update={"out": str(tmp_path / "run")})) as run:
+        run.latencies.prepare()
+        assert run.is_done("profile")
+
+
+def test_a_limit_that_nothing_measured_meets_is_an_error(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Latencies, "_check_fastest", lambda _: None)  # as where predictions are not additive
     too_hopeful(own, 10)
     for _ in range(2):
         with pytest.raises(InfeasibleError, match="smallest measured is") as caught:

@@ -88,6 +88,6 @@ def _own_class(name: str) -> type[Device]:
     if not (isinstance(kind, type) and issubclass(kind, Device)):
         raise ConfigurationError(
             f"{path} must define the class of the device, a subclass of onepath.latency.Device, "
-            f"but its {wanted!r} is not one. Check the name."
+            f"but its {wanted!r} is not one; check the name"
         )
     return kind

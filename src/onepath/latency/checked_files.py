@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
 
-from onepath.errors import DataError, RunDirectoryError, UserError, shown
+from onepath.errors import ConfigurationError, DataError, RunDirectoryError, UserError, shown
 from onepath.latency.device import MOST_EXAMPLES
 from onepath.latency.device_errors import LEAST_MS, MOST_MS, one_line
 from onepath.record.atomic import reason
@@ -57,7 +58,7 @@ class SettingsNode(Node):
 
 
 def read_text(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> str:
-    """The text of a file of at most so many bytes; pipes and devices are not opened.
+    """The text of a file of at most `most_bytes`; pipes and devices are not opened.
 
     Args:
         path: of the file.
@@ -81,7 +82,7 @@ def read_text(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> str:
 
 
 def check_file(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> None:
-    """Raise unless a path is that of a regular file of at most so many bytes; see `read_text`."""
+    """Raise unless a path is that of a regular file of at most `most_bytes`; see `read_text`."""
     try:
         status = Path(path).stat()
     except FileNotFoundError as error:
@@ -124,7 +125,7 @@ def check_nodes(kind: type[Checked], data: Any) -> Checked:
     """Data as a node.
 
     Raises:
-        ValueError: one line that names the first entry that is amiss, its rule and its value.
+        ValueError: one line that names the first entry that is wrong, its rule and its value.
     """
     try:
         return kind.model_validate(data)
@@ -147,3 +148,21 @@ def _unreadable(path: Path | str, what: str, error: OSError | ValueError) -> Run
     return RunDirectoryError(
         f"{shown(str(path))} must be {what}, but it cannot be read: {why}; check the path"
     )
+
+
+def check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError, with what differs, unless a file is of the settings of now."""
+    different = [
+        f"{name} {_as_json(old.get(name))} there, {_as_json(value)} now"
+        for name, value in new.items()
+        if old.get(name) != value
+    ]
+    if different:
+        raise ConfigurationError(
+            f"{path} must be of the same settings to go on, but it has {'; '.join(different)}; give another --out, or "
+            "start over with --fresh"
+        )
+
+
+def _as_json(value: Any) -> str:
+    return one_line(json.dumps(value, ensure_ascii=False))

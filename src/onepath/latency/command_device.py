@@ -6,12 +6,12 @@ import contextlib
 import math
 import os
 import re
-import selectors
 import shlex
 import shutil
 import signal
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,6 @@ PREFIX = "exec:"
 _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 _LONGEST_SECONDS = 24 * 3600
 _POLL_SECONDS = 0.02
-_PIECE = 65_536
 # Bytes on stdout, which holds times alone, and on stderr, of which the end is kept.
 _MOST_PRINTED = (1_000_000, 100_000_000)
 _KEPT_OF_STDERR = 10_000
@@ -77,7 +76,7 @@ class CommandDevice(OnnxDevice):
             ) from error
         if not self._words:
             raise ConfigurationError(
-                f"{PREFIX} must be followed by a command, but got nothing. Give its path."
+                f"{PREFIX} must be followed by a command, but got nothing; give its path"
             )
         if not 0 < timeout_seconds <= _LONGEST_SECONDS:
             raise ConfigurationError(
@@ -119,14 +118,36 @@ class _Command:
             UserError: it fails, takes too long, or prints something other than numbers over 0, or too much.
         """
         program = self._words[0]
+        status, output, messages = _spoken(self._words, self._environment, self._timeout_seconds)
+        if status != 0:
+            last = one_line((messages.strip().splitlines() or ["nothing on stderr"])[-1])
+            raise UserError(
+                f"the command of a device must exit with 0, but {program} exited with {status}: {last}"
+            )
+        return statistics.median(_numbers(output, program))
+
+    def close(self) -> None:
+        """Do nothing: no process outlives `run`."""
+
+
+def _spoken(words: list[str], environment: dict[str, str], timeout_seconds: float) -> tuple[int, str, str]:
+    """Run a command to its end: its exit status, what it prints on stdout, and the end of what it prints on stderr.
+
+    What it started ends with it. It prints into files, which nothing that it leaves behind can keep from being read.
+
+    Raises:
+        UserError: it does not start, takes longer, or prints more than any list of times.
+    """
+    program, end = words[0], time.monotonic() + timeout_seconds
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as messages:
         try:
             # Of its own session, so that what the script started ends with it.
             process = subprocess.Popen(
-                self._words,
-                env=self._environment,
+                words,
+                env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stdout=output,
+                stderr=messages,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
@@ -134,60 +155,21 @@ class _Command:
                 f"the command of a device must start, but {program} did not: {getattr(error, 'strerror', error)}; "
                 "check its first line and its permissions"
             ) from error
-        output, messages = _spoken(process, program, self._timeout_seconds)
-        if process.returncode != 0:
-            last = one_line((messages.strip().splitlines() or ["nothing on stderr"])[-1])
-            raise UserError(
-                f"the command of a device must exit with 0, but {program} exited with {process.returncode}: {last}"
-            )
-        return statistics.median(_numbers(output, program))
-
-    def close(self) -> None:
-        """Nothing: no process outlives `run`."""
-
-
-def _spoken(process: subprocess.Popen[bytes], program: str, timeout_seconds: float) -> tuple[str, str]:
-    """What a command prints on stdout and, at its end, on stderr, until it ends; what it started ends with it.
-
-    Raises:
-        UserError: it takes longer, or prints more than any list of times.
-    """
-    end = time.monotonic() + timeout_seconds
-    assert process.stdout is not None
-    assert process.stderr is not None
-    streams = (process.stdout, process.stderr)
-    texts, sizes = [bytearray(), bytearray()], [0, 0]
-    with selectors.DefaultSelector() as selector, process.stdout, process.stderr:
-        for index, stream in enumerate(streams):
-            os.set_blocking(stream.fileno(), False)
-            selector.register(stream, selectors.EVENT_READ, index)
         try:
-            # Not until the pipes are closed: a process that the command left behind may hold them for ever.
-            while (is_running := process.poll() is None) or selector.get_map():
-                if not is_running:
-                    _end_group(process)
-                ready = selector.select(_POLL_SECONDS if is_running else 0)
-                if not is_running and not ready:
-                    break
-                for key, _ in ready:
-                    index = key.data
-                    piece = os.read(key.fd, _PIECE)
-                    sizes[index] += len(piece)
-                    texts[index] += piece
-                    if not piece:
-                        selector.unregister(key.fileobj)
-                    if sizes[index] > _MOST_PRINTED[index]:
+            is_running = True
+            while is_running:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(min(_POLL_SECONDS, max(0.0, end - time.monotonic())))
+                is_running = process.poll() is None
+                for name, file, most in zip(
+                    ("stdout", "stderr"), (output, messages), _MOST_PRINTED, strict=True
+                ):
+                    if os.fstat(file.fileno()).st_size > most:
                         raise UserError(
                             f"the command of a device must print milliseconds and little else, but {program} printed "
-                            f"over {_MOST_PRINTED[index]:,} bytes on {('stdout', 'stderr')[index]}; print a number "
-                            "a line"
+                            f"over {most:,} bytes on {name}; print a number a line"
                         )
-                del texts[1][:-_KEPT_OF_STDERR]
-                if not selector.get_map() and is_running:
-                    # Both pipes are closed, and the command goes on without them.
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(min(_POLL_SECONDS, max(0.0, end - time.monotonic())))
-                if is_running and time.monotonic() >= end and process.poll() is None:
+                if is_running and time.monotonic() >= end:
                     raise UserError(
                         f"the command of a device must end within {timeout_seconds:g} s, but {program} did not; "
                         "measure fewer runs or fix the connection"
@@ -195,8 +177,10 @@ def _spoken(process: subprocess.Popen[bytes], program: str, timeout_seconds: flo
         finally:
             _end_group(process)
             process.wait()
-    output, messages = (bytes(text).decode("utf-8", errors="replace") for text in texts)
-    return output, messages
+        output.seek(0)
+        messages.seek(max(0, os.fstat(messages.fileno()).st_size - _KEPT_OF_STDERR))
+        texts = [file.read().decode("utf-8", errors="replace") for file in (output, messages)]
+    return process.returncode, texts[0], texts[1]
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

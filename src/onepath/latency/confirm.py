@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from torch import nn
 
@@ -15,13 +14,12 @@ from onepath.latency.conditioning import conditioned
 from onepath.latency.device import Device, Network
 from onepath.latency.device_errors import check_count
 from onepath.latency.measure import Latency, measure
-from onepath.latency.onnx_device import OnnxDevice
-from onepath.latency.onnx_file import write_for_timing
+from onepath.latency.onnx_device import OnnxDevice, write_for_timing
 from onepath.temporary import TemporaryFolder
 
 NUM_SESSIONS = 3
 MAX_SLOWNESS = 1.1
-"""Over so many times its known latency a reference says that the machine is in a slow mood."""
+"""A reference that takes over this many times its known latency says that the machine is slow at the moment."""
 PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Waits for the machine to be as fast as before; after the last it is an error."""
 _MOST_NOISY = 3
@@ -53,7 +51,7 @@ def confirm(
 ) -> Latency:
     """Measure a network in several sessions, and return the slowest of them.
 
-    A session prepares the network anew, for where it comes to lie in memory is part of its speed. A runtime that takes
+    Each session prepares the network again, because where it lies in memory is part of its speed. A runtime that takes
     ONNX files is given the file that `export_onnx` writes, which is what a run hands over. A noisy session is repeated,
     and so is one in which the reference, measured in the same rounds, took over 1.1 times as long as it is known to.
 
@@ -75,11 +73,15 @@ def confirm(
         UserError: the runtime cannot take the network; or the machine stayed slow for two minutes.
     """
     check_count("num_sessions", num_sessions, 1, _MOST_SESSIONS)
+    takes_files = isinstance(device, OnnxDevice)
     steady: list[Latency] = []
     noisy: list[Latency] = []
     pauses = iter(PAUSES_SECONDS)
     with TemporaryFolder() as folder:
-        known = None if reference is None else _quick_form(device, reference.model, input_shape, folder)
+        known: Network | None = None if reference is None else reference.model
+        if reference is not None and takes_files:
+            # In the form in which tables and predictors measure, written once for all sessions.
+            known = write_for_timing(reference.model, input_shape, device.batch, folder / "reference.onnx")
 
         def session(network: Network) -> Latency:
             """One that the machine's speed did not spoil."""
@@ -106,22 +108,10 @@ def confirm(
             quick = session(model)
             if not quick.is_noisy and quick.median_ms > limit_ms:
                 return quick
-        network = _final_form(device, model, input_shape, folder)
+        network: Network = model
+        if takes_files:
+            network = export_onnx(conditioned(model, input_shape), input_shape, folder / "model.onnx")
         while len(steady) < num_sessions and len(noisy) < _MOST_NOISY:
             latency = session(network)
             (noisy if latency.is_noisy else steady).append(latency)
     return max(noisy if len(steady) < num_sessions else steady, key=lambda latency: latency.median_ms)
-
-
-def _final_form(device: Device, model: nn.Module, input_shape: Sequence[int], folder: Path) -> Network:
-    """The file that would be handed over, for a runtime of files; else the network."""
-    if not isinstance(device, OnnxDevice):
-        return model
-    return export_onnx(conditioned(model, input_shape), input_shape, folder / "model.onnx")
-
-
-def _quick_form(device: Device, model: nn.Module, input_shape: Sequence[int], folder: Path) -> Network:
-    """The form in which tables and predictors measure networks, written once for all sessions."""
-    if not isinstance(device, OnnxDevice):
-        return model
-    return write_for_timing(model, input_shape, device.batch, folder / "reference.onnx")

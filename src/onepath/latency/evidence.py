@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from onepath.latency.predictor.comparison import bound_95_ms, errors
+from onepath.record import atomic_write_text
 from onepath.webpage import figure_page
 
 if TYPE_CHECKING:
@@ -39,28 +41,26 @@ def sentence(table: LatencyTable) -> str:
     )
 
 
+def save_with_page(table: LatencyTable, path: Path) -> None:
+    """Write the table to a file, and the evidence for it as a page beside (`.html`)."""
+    atomic_write_text(path.with_suffix(".html"), table_page(table))
+    table.save(path)
+
+
 def table_page(table: LatencyTable) -> str:
     """Predicted against measured latency and the entries of the table, as one HTML file that loads nothing."""
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(
-        rows=2,
-        cols=1,
-        vertical_spacing=0.16,
-        subplot_titles=("Whole networks", "Candidates at their input shapes"),
-    )
-    for trace in _networks(table):
-        figure.add_trace(trace, row=1, col=1)
-    for trace in _candidates(table):
-        figure.add_trace(trace, row=2, col=1)
+    titles = ("Whole networks", "Candidates at their input shapes")
+    figure = make_subplots(rows=2, cols=1, vertical_spacing=0.16, subplot_titles=titles)
+    for row, traces in enumerate((_networks(table), _candidates(table)), start=1):
+        figure.add_traces(traces, rows=row, cols=1)
     figure.update_xaxes(title_text="measured, ms", row=1, col=1)
     figure.update_yaxes(title_text="predicted, ms", row=1, col=1)
     figure.update_yaxes(title_text=table.unit, rangemode="tozero", row=2, col=1)
+    title = f"{escape(table.space_name)} on {escape(str(table.device['name']))}"
     figure.update_layout(
-        title={
-            "text": f"{escape(table.space_name)} on {escape(str(table.device['name']))}<br>"
-            f"<sup>{escape(sentence(table))}</sup>"
-        },
+        title={"text": f"{title}<br><sup>{escape(sentence(table))}</sup>"},
         template="plotly_white",
         height=1150,
         legend={"tracegroupgap": 420},

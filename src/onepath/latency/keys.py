@@ -25,7 +25,7 @@ _NOT_STRUCTURE = ("path", "training")
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """(C, H, W) as "HxWxC", the papers' order; other shapes in their own order."""
+    """(C, H, W) as "HxWxC", the papers' order; other shapes in their own order: (3, 32, 64) is "32x64x3"."""
     sizes = (*shape[1:], shape[0]) if len(shape) == 3 else tuple(shape)
     return "x".join(str(size) for size in sizes)
 
@@ -77,8 +77,8 @@ def find_entry(entries: Mapping[str, Entry], key: str) -> Entry:
     if key not in entries:
         near = " and ".join(nearest_keys(key, entries)) or "none"
         raise ConfigurationError(
-            f"every candidate must have an entry in the latency table, but {key} has none; the nearest are {near}. "
-            "Add it, or profile this space on the device."
+            f"every candidate must have an entry in the latency table, but {key} has none; the nearest are {near}; "
+            "add it, or profile this space on the device"
         )
     return entries[key]
 

@@ -14,9 +14,9 @@ from onepath.counting import CostTable
 from onepath.errors import ConfigurationError
 from onepath.latency.catalogue import device as named_device
 from onepath.latency.device import Device
+from onepath.latency.kept import kept_or_profiled
 from onepath.latency.predictor.network_predictor import NetworkPredictor
-from onepath.latency.profiling import profile
-from onepath.latency.table import LatencyTable
+from onepath.latency.table import LatencyTable, spread_out
 from onepath.nn import Supernet
 from onepath.space import SearchSpace
 from onepath.temporary import TemporaryFolder
@@ -43,10 +43,10 @@ class LatencyPredictor(Protocol):
     def check(
         self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
     ) -> None:
-        """Nothing, where it is of this space, device and input shape; else ConfigurationError with both names."""
+        """Raise ConfigurationError, with both names, unless it belongs to this space, device and input shape."""
 
     def check_network(self, supernet: Supernet, name: str = ...) -> None:
-        """Nothing, where it is of this very supernet, its widths included; else ConfigurationError."""
+        """Raise ConfigurationError unless it belongs to this very supernet, its widths included."""
 
     def save(self, path: Path | str) -> None:
         """Write it as one file, atomically."""
@@ -71,7 +71,7 @@ def check_predictor(
     input_shape: Sequence[int],
     name: str = "this network",
 ) -> None:
-    """Nothing, where a predictor is of this very supernet, device and input shape, and predicts milliseconds.
+    """Raise unless a predictor belongs to this very supernet, device and input shape, and predicts milliseconds.
 
     Args:
         predictor: a table or a predictor of whole networks.
@@ -88,7 +88,7 @@ def check_predictor(
     if isinstance(predictor, LatencyTable) and predictor.unit != UNIT:
         raise ConfigurationError(
             f"a limit on latency needs a table in {UNIT}, but that of {predictor.space_name} is in "
-            f"{predictor.unit}. Give a table of latencies."
+            f"{predictor.unit}; give a table of latencies"
         )
 
 
@@ -97,16 +97,13 @@ def known_network(predictor: LatencyPredictor) -> tuple[str, float] | None:
 
     None where the predictor does not tell of any.
     """
+    found: list[tuple[str, float]] = []
     if isinstance(predictor, LatencyTable):
-        rows = predictor.evidence.get("networks", ())
-        pairs = [(str(row["architecture"]), float(row["measured_ms"])) for row in rows if not row["is_noisy"]]
+        found = predictor.known_networks(1)
     elif isinstance(predictor, NetworkPredictor):
         tested = predictor.comparison.get("test_pairs") or {"architecture": (), "measured_ms": ()}
-        pairs = list(zip(tested["architecture"], tested["measured_ms"], strict=True))
-    else:
-        pairs = []
-    known = sorted((pair for pair in pairs if pair[0]), key=lambda pair: pair[1])
-    return known[len(known) // 2] if known else None
+        found = spread_out(zip(tested["architecture"], tested["measured_ms"], strict=True), 1)
+    return found[0] if found else None
 
 
 class MaxLatency(Constraint):
@@ -114,6 +111,12 @@ class MaxLatency(Constraint):
 
     Screens the candidates of a search. A prediction is no measurement: `onepath run` measures the winner, and
     `onepath.latency.confirm` does so for one network.
+
+    Example:
+        At most 0.24 ms in onnxruntime on this machine, as a table of `onepath profile` predicts it::
+
+            limit = op.MaxLatency("onnxruntime-cpu", 0.24, "shufflenet.json")
+            op.search_supernet(supernet, data, algorithm, constraints=[limit])
     """
 
     name = NAME
@@ -126,15 +129,16 @@ class MaxLatency(Constraint):
         Args:
             device: the device or its name, see `onepath.latency.device`.
             ms: the largest latency allowed, inclusive.
-            predictor: a `LatencyTable`, a `NetworkPredictor`, or the file of one; None: a table is profiled when the
-                limit is first used, which takes minutes, and kept by this object.
+            predictor: a `LatencyTable`, a `NetworkPredictor`, or the file of one; None: a table that was
+                kept for this space, device and machine is used (`onepath.latency.kept`), or one is profiled when the
+                limit is first used, which takes minutes.
 
         Raises:
             ConfigurationError: `ms` is not over 0, there is no such device, or the predictor is of another one.
             RunDirectoryError, DataError: the file cannot be read.
         """
         if not 0 < ms < float("inf"):
-            raise ConfigurationError(f"{self.name} must be finite and over 0, but got {ms}. Raise it.")
+            raise ConfigurationError(f"{self.name} must be finite and over 0, but got {ms}; raise it")
         self.maximum = float(ms)
         self.device = named_device(device) if isinstance(device, str) else device
         self.predictor = load_predictor(predictor) if isinstance(predictor, str | Path) else predictor
@@ -150,12 +154,10 @@ class MaxLatency(Constraint):
         """
         if self.predictor is None:
             with TemporaryFolder() as folder:
-                self.predictor = profile(supernet, self.device, input_shape, path=folder / "table.json")
+                path = folder / "table.json"
+                self.predictor = kept_or_profiled(supernet, self.device, input_shape, path=path)
         check_predictor(self.predictor, supernet, self.device, input_shape)
-        space, table, predict = supernet.space, self.predictor.table, self.predictor.predict
-        if table is not None:
-            # Not `predict`, so that sampling and screening agree to the last bit.
-            return BoundConstraint(
-                self.name, UNIT, self.maximum, lambda matrix: table.costs(space, matrix), table
-            )
-        return BoundConstraint(self.name, UNIT, self.maximum, lambda matrix: predict(space, matrix))
+        space, table = supernet.space, self.predictor.table
+        # Not `predict` where there is a table, so that sampling and screening agree to the last bit.
+        costs = self.predictor.predict if table is None else table.costs
+        return BoundConstraint(self.name, UNIT, self.maximum, lambda matrix: costs(space, matrix), table)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ MAX_RELATIVE_IQR = 0.1
 _TRY_MS = 1000.0
 # A block lasts at least this long, so that the clock and a single interruption do not decide over it, ...
 _SHORTEST_BLOCK_MS = 2.0
-# ... and at most this long where it has several runs, so that blocks alternate faster than the machine's moods.
+# ... and at most this long where it has several runs, so that blocks alternate faster than the machine's speed drifts.
 _LONGEST_BLOCK_MS = 25.0
 _MAX_RUNS = 1000
 
@@ -103,29 +104,26 @@ def measure(
     device.check_usable()
     shapes = _shapes(input_shape, len(models))
     best: list[Latency | None] = [None] * len(models)
-    with _prepared(device, models, shapes) as networks:
+    with prepared(device, zip(models, shapes, strict=True)) as networks:
         block_ms = np.clip(_TRY_MS / (blocks * max(1, len(models))), _SHORTEST_BLOCK_MS, _LONGEST_BLOCK_MS)
         num_runs = [_runs(network, repeats, schedule.num_warm_up, float(block_ms)) for network in networks]
         for number in range(max_tries):
             pending = [index for index, latency in enumerate(best) if latency is None or latency.is_noisy]
             if not pending:
                 break
-            for index, times_ms in _rounds(
-                networks, pending, num_runs, blocks, number, schedule.num_warm_up > 0
-            ):
-                best[index] = _steadier(
-                    best[index], _latency(times_ms, num_runs[index] * blocks, device.threads)
-                )
+            rounds = _rounds(networks, pending, num_runs, blocks, number, schedule.num_warm_up > 0)
+            for index, times_ms in rounds.items():
+                tries = (best[index], _latency(times_ms, num_runs[index] * blocks, device.threads))
+                best[index] = min(filter(None, tries), key=lambda found: found.iqr_ms / found.median_ms)
             if repeats is None:
                 num_runs = [min(_MAX_RUNS, 2 * num) for num in num_runs]
     return [latency for latency in best if latency is not None]
 
 
 def _shapes(input_shape: Sequence[int] | Sequence[Sequence[int]], num: int) -> list[tuple[int, ...]]:
-    if all(isinstance(size, Sequence) for size in input_shape) and input_shape:
-        shapes = [tuple(int(size) for size in shape) for shape in input_shape]  # type: ignore[union-attr]
-    else:
-        shapes = [tuple(int(size) for size in input_shape)] * num  # type: ignore[arg-type]
+    is_each = bool(input_shape) and all(isinstance(size, Sequence) for size in input_shape)
+    each: Any = input_shape if is_each else [input_shape] * num
+    shapes = [tuple(int(size) for size in shape) for shape in each]
     if len(shapes) != num:
         raise UserError(
             f"there must be one input shape for each network, but got {len(shapes)} for {num}; give one each"
@@ -134,15 +132,19 @@ def _shapes(input_shape: Sequence[int] | Sequence[Sequence[int]], num: int) -> l
 
 
 @contextlib.contextmanager
-def _prepared(
-    device: Device, models: Sequence[Network], shapes: Sequence[tuple[int, ...]]
-) -> Iterator[list[Prepared]]:
+def prepared(device: Device, networks: Iterable[tuple[Network, Sequence[int]]]) -> Iterator[list[Prepared]]:
+    """Inside, networks are ready on a device all at once; they are closed at the end, whatever happened.
+
+    Args:
+        device: where.
+        networks: each with the input shape of one example; taken one by one as they are made ready.
+    """
     with contextlib.ExitStack() as stack:
-        networks = []
-        for model, shape in zip(models, shapes, strict=True):
-            networks.append(prepare(device, model, shape))
-            stack.callback(networks[-1].close)
-        yield networks
+        found: list[Prepared] = []
+        for model, shape in networks:
+            found.append(prepare(device, model, shape))
+            stack.callback(found[-1].close)
+        yield found
 
 
 def _runs(network: Prepared, repeats: int | None, num_warm_up: int, block_ms: float) -> int:
@@ -161,8 +163,8 @@ def _rounds(
     blocks: int,
     number: int,
     is_warmed: bool,
-) -> Iterator[tuple[int, list[float]]]:
-    """The blocks of the pending networks in turn; each network's index with the medians of its blocks, in ms."""
+) -> dict[int, list[float]]:
+    """The blocks of the pending networks in turn: each network's index -> the medians of its blocks, in ms."""
     times_ms: dict[int, list[float]] = {index: [] for index in pending}
     order = generator(0, "rounds", number)
     for _ in range(blocks):
@@ -172,16 +174,9 @@ def _rounds(
                 networks[index].run()
             block = [networks[index].run() for _ in range(num_runs[index])]
             times_ms[index].append(float(np.median(block)))
-    yield from times_ms.items()
+    return times_ms
 
 
 def _latency(times_ms: Sequence[float], num_repeats: int, threads: int) -> Latency:
-    low, median, high = np.percentile(times_ms, [25, 50, 75])
-    is_noisy = bool(high - low > MAX_RELATIVE_IQR * median)
-    return Latency(float(median), float(high - low), num_repeats, threads, is_noisy)
-
-
-def _steadier(first: Latency | None, second: Latency) -> Latency:
-    if first is None or second.iqr_ms * first.median_ms < first.iqr_ms * second.median_ms:
-        return second
-    return first
+    low, median, high = (float(ms) for ms in np.percentile(times_ms, [25, 50, 75]))
+    return Latency(median, high - low, num_repeats, threads, high - low > MAX_RELATIVE_IQR * median)

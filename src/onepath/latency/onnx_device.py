@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -14,9 +14,11 @@ import torch
 from torch import nn
 
 from onepath.errors import RunDirectoryError, UserError
-from onepath.latency.conditioning import example
+from onepath.export import export_onnx
+from onepath.latency.conditioning import conditioned, example
 from onepath.latency.device import Device, Network, Prepared
-from onepath.latency.onnx_file import write_for_timing
+from onepath.latency.torch_device import Timed
+from onepath.nn.inputs import input_dtype
 from onepath.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
@@ -111,21 +113,40 @@ class OnnxRuntimeCuda(OnnxDevice):
         return Timed(bound_run(session, example(input_shape, self.batch, dtype).numpy(), "cuda"))
 
 
-class Timed:
-    """Times a call that returns when the inference has ended."""
+def write_for_timing(model: nn.Module, input_shape: Sequence[int], batch: int, path: Path) -> Path:
+    """Write a network whose batch is fixed and whose weights are `conditioned`.
 
-    def __init__(self, infer: Callable[[], Any]) -> None:
-        self._infer = infer
+    PyTorch's older exporter writes it, which takes a tenth of the time of `export_onnx` (0.7 against 10 s for a
+    ShuffleNet) for the same operations but for the way channels are dealt: onnxruntime ran it 1 to 3 % faster.
+    What that exporter cannot write, `export_onnx` does. The latency of a file that is handed over is that of the file:
+    give its path to `measure`.
 
-    def run(self) -> float:
-        """One inference; its time in ms."""
-        start = time.perf_counter_ns()
-        self._infer()
-        return (time.perf_counter_ns() - start) / 1e6
+    Args:
+        model: not changed.
+        input_shape: of one example, (C, H, W), without the batch.
+        batch: examples in one inference.
+        path: the file to write, in an existing directory.
 
-    def close(self) -> None:
-        """Let go of the session."""
-        del self._infer
+    Raises:
+        ShapeError: the network rejects `input_shape`.
+        UserError: the network has no ONNX form.
+    """
+    network = conditioned(model, input_shape)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # It says of itself that it is the older one, and of sizes that it takes for constants: here they are.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network,
+                (example(input_shape, batch, input_dtype(network)),),
+                path,
+                dynamo=False,
+                input_names=["input"],
+                output_names=["output"],
+            )
+    except (RuntimeError, ValueError, TypeError):
+        return export_onnx(network, input_shape, path)
+    return path
 
 
 class _WithFile:

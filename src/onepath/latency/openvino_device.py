@@ -10,7 +10,8 @@ from typing import Any
 from onepath.errors import UserError
 from onepath.latency.conditioning import example
 from onepath.latency.device import Prepared
-from onepath.latency.onnx_device import OnnxDevice, Timed, package_version
+from onepath.latency.onnx_device import OnnxDevice, package_version
+from onepath.latency.torch_device import Timed
 
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 

@@ -102,8 +102,8 @@ def find_parts(supernet: Supernet) -> list[Part]:
     choices_of = dependencies(supernet)
     below: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for path, names in choices_of.items():
-        for ancestor in _ancestors(path):
-            below[ancestor].add(names)
+        for around in ("", *itertools.accumulate(path.split("."), "{}.{}".format)):
+            below[around].add(names)
 
     def walk(path: str, module: nn.Module) -> Iterator[Part]:
         union = {name for names in below[path] for name in names}
@@ -121,14 +121,6 @@ def find_parts(supernet: Supernet) -> list[Part]:
             yield from walk(f"{path}.{name}" if path else name, child)
 
     return list(walk("", supernet.module))
-
-
-def _ancestors(path: str) -> Iterator[str]:
-    """The path itself and those of all modules around it."""
-    yield path
-    while path:
-        path = path.rpartition(".")[0]
-        yield path
 
 
 def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:
@@ -153,8 +145,8 @@ def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:
         if math.prod(shape) > MOST_OPTIONS_TOGETHER:
             raise SpaceError(
                 f"a latency table needs parts that depend on at most {MOST_OPTIONS_TOGETHER} joint options, but one "
-                f"depends on {len(names)} choices with {math.prod(shape)}: {', '.join(names)}. Measure whole networks "
-                "instead."
+                f"depends on {len(names)} choices with {math.prod(shape)}: {', '.join(names)}; measure whole networks "
+                "instead"
             )
     found_keys: dict[tuple[str, ...], dict[tuple[int, ...], dict[str, list[str]]]] = {}
     constant: tuple[str, ...] = ()
@@ -221,7 +213,7 @@ def candidates(
                 if part.choices:
                     raise ShapeError(
                         f"{part.path}: a part with choices must take one tensor and return one to be measured alone, "
-                        "but it is called otherwise. Measure whole networks instead."
+                        "but it is called otherwise; measure whole networks instead"
                     )
                 return
             shape = tuple(inputs[0].shape[1:])
@@ -242,14 +234,16 @@ def candidates(
     except (RuntimeError, TypeError) as error:
         raise ShapeError(
             f"the network must accept inputs of shape {shape_text(input_shape)}, but it raised: "
-            f"{str(error).splitlines()[0]}. Give the shape of one example without the batch."
+            f"{str(error).splitlines()[0]}; give the shape of one example without the batch"
         ) from error
     return calls
 
 
 def _standing(supernet: Supernet, origins: dict[nn.Module, str]) -> dict[str, nn.Module]:
     """Path of every module of the supernet that is active -> the extracted module that stands for it."""
-    standing = {path: module for module, path in origins.items()}
+    standing: dict[str, nn.Module] = {}
+    for module, path in origins.items():
+        standing.setdefault(path, module)  # before those that a layer is made of
     for path, module in list(standing.items()):
         # A choice block is replaced by its candidate, whose path is just below its own; so may be the block around it.
         around = path
@@ -290,5 +284,5 @@ def _check(layout: Layout, twin: Supernet, parts: dict[str, Part], input_shape: 
             odd = next(iter(set(found) ^ set(told)), "a part that is called again")
             raise SpaceError(
                 "a latency table needs parts whose shapes depend on their own choices alone, but in "
-                f"{architecture} they do not: {odd}. Measure whole networks instead."
+                f"{architecture} they do not: {odd}; measure whole networks instead"
             )

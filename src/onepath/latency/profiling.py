@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,20 @@ import numpy.typing as npt
 from torch import nn
 
 from onepath.errors import ConfigurationError, UserError, shown
-from onepath.latency.device import Device, Prepared
-from onepath.latency.device_errors import check_count, prepare
-from onepath.latency.evidence import errors_of, table_page
+from onepath.latency.checked_files import check_same
+from onepath.latency.device import Device
+from onepath.latency.device_errors import check_count
+from onepath.latency.evidence import errors_of, save_with_page
 from onepath.latency.keys import shape_text, structure_digest
-from onepath.latency.partial import check_same, stored_rounds
+from onepath.latency.measure import prepared
 from onepath.latency.parts import Layout, find_layout
-from onepath.latency.rounds import Levels, Rounds, run_rounds
+from onepath.latency.rounds import Levels, Rounds, run_rounds, stored_rounds
 from onepath.latency.table import Calibration, Entry, LatencyTable
 from onepath.latency.table_nodes import PARTIAL_FORMAT
 from onepath.nn import Supernet
 from onepath.randomness import generator
-from onepath.record import atomic_write_json, atomic_write_text
-from onepath.space import SearchSpace
+from onepath.record import atomic_write_json
+from onepath.space import Architecture, SearchSpace
 
 FEWEST_VALIDATED = 19
 FEWEST_CALIBRATED = 3
@@ -119,25 +120,29 @@ def profile(
         "num_validation": num_validation,
     }
     header = json.loads(json.dumps(header))
-    partial = path.with_name(path.name + ".part")
+    begun = partial_of(path)
     if fresh:
         path.unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
+        begun.unlink(missing_ok=True)
     if path.exists():
         table = LatencyTable.load(path)
         check_same(path, table.evidence.get("settings", {}), header)
         return table
     layout = find_layout(supernet, shape)
     matrix = draw_networks(supernet.space, num_calibration + num_validation, seed)
-    items = [*_whole(supernet, matrix, shape), *_empty(layout), *_parts(supernet, layout)]
+    items = list(_items(supernet, layout, matrix, shape))
     names = [item.name for item in items]
-    rounds = stored_rounds(partial, header, names)
-    found = _timed(device, items, rounds, len(matrix), partial, header, max_seconds, precision, progress)
+    rounds = stored_rounds(begun, header, names)
+    found = _timed(device, items, rounds, len(matrix), begun, header, max_seconds, precision, progress)
     table = _table(supernet.space, layout, matrix, names, found, header, rounds)
-    atomic_write_text(path.with_suffix(".html"), table_page(table))
-    table.save(path)
-    partial.unlink(missing_ok=True)
+    save_with_page(table, path)
+    begun.unlink(missing_ok=True)
     return table
+
+
+def partial_of(path: Path) -> Path:
+    """The file of what was timed so far for a table that is being measured."""
+    return path.with_name(path.name + ".part")
 
 
 def check_seconds(max_seconds: float) -> None:
@@ -149,7 +154,7 @@ def check_seconds(max_seconds: float) -> None:
 
 
 def draw_networks(space: SearchSpace, num: int, seed: int) -> npt.NDArray[Any]:
-    """(num, num_choices) random architectures; distinct ones, where the space has so many."""
+    """(num, num_choices) random architectures; distinct ones, where the space has enough."""
     rng = generator(seed, "latency networks")
     rows = space.sample(num, rng)
     while len(np.unique(rows, axis=0)) < num <= space.size // 2:
@@ -158,27 +163,20 @@ def draw_networks(space: SearchSpace, num: int, seed: int) -> npt.NDArray[Any]:
     return rows
 
 
-def _whole(supernet: Supernet, matrix: npt.NDArray[Any], shape: tuple[int, ...]) -> list[_Item]:
-    def make(architecture: Any) -> Callable[[], nn.Module]:
-        return lambda: supernet.extract(architecture, inherit=False).eval()
-
-    return [
-        _Item(f"network {architecture}", shape, make(architecture))
-        for architecture in supernet.space.architectures(matrix)
-    ]
-
-
-def _empty(layout: Layout) -> list[_Item]:
-    shapes = dict.fromkeys(candidate.input_shape for _, candidate in layout.shown.values())
-    return [_Item(f"empty {shape_text(shape)}", shape, nn.Identity) for shape in shapes]
+def _items(
+    supernet: Supernet, layout: Layout, matrix: npt.NDArray[Any], shape: tuple[int, ...]
+) -> Iterator[_Item]:
+    """What is timed: the whole networks in the rows of `matrix`, an empty network of each shape, the candidates."""
+    for architecture in supernet.space.architectures(matrix):
+        yield _Item(f"network {architecture}", shape, partial(_whole, supernet, architecture))
+    for own in dict.fromkeys(candidate.input_shape for _, candidate in layout.shown.values()):
+        yield _Item(f"empty {shape_text(own)}", own, nn.Identity)
+    modules = {key: (own, module) for key, own, module in layout.modules(supernet)}
+    yield from (_Item(key, modules[key][0], partial(nn.Module.eval, modules[key][1])) for key in layout.shown)
 
 
-def _parts(supernet: Supernet, layout: Layout) -> list[_Item]:
-    def keep(module: nn.Module) -> Callable[[], nn.Module]:
-        return lambda: module
-
-    modules = {key: (shape, module) for key, shape, module in layout.modules(supernet)}
-    return [_Item(key, modules[key][0], keep(modules[key][1])) for key in layout.shown]
+def _whole(supernet: Supernet, architecture: Architecture) -> nn.Module:
+    return supernet.extract(architecture, inherit=False).eval()
 
 
 def _timed(
@@ -186,7 +184,7 @@ def _timed(
     items: Sequence[_Item],
     rounds: Rounds,
     num_networks: int,
-    partial: Path,
+    begun: Path,
     header: Mapping[str, Any],
     max_seconds: float,
     precision: float,
@@ -197,30 +195,23 @@ def _timed(
     tell = progress or (lambda _stage, _share, _note: None)
 
     def save() -> None:
-        atomic_write_json(
-            partial,
-            {
-                "format": PARTIAL_FORMAT,
-                **header,
-                "items": [item.name for item in items],
-                "rounds": rounds.to_data(),
-            },
-        )
+        known = {"items": [item.name for item in items], "rounds": vars(rounds)}
+        atomic_write_json(begun, {"format": PARTIAL_FORMAT, **header, **known})
 
     def on_round(now: Rounds) -> None:
         nonlocal saved
         if time.perf_counter() - saved > _SAVE_SECONDS:
             save()
             saved = time.perf_counter()
-        share = min(1.0, max(now.seconds / max_seconds, 0.0))
+        share = max(now.seconds, 0.0) / max_seconds if now.seconds < max_seconds else 1.0
         tell("measure", min(share, len(now) / _FEWEST_ROUNDS_SHOWN), f"{len(now)} rounds of {len(items)}")
 
-    with contextlib.ExitStack() as stack:
-        networks: list[Prepared] = []
+    def told() -> Iterator[tuple[nn.Module, Sequence[int]]]:
         for number, item in enumerate(items):
             tell("prepare", number / len(items), item.name)
-            networks.append(prepare(device, item.module(), item.input_shape))
-            stack.callback(networks[-1].close)
+            yield item.module(), item.input_shape
+
+    with prepared(device, told()) as networks:
         found = run_rounds(
             device,
             networks,
@@ -245,9 +236,8 @@ def _table(
     rounds: Rounds,
 ) -> LatencyTable:
     """Entries from the levels, then calibration and errors on the networks that were not too noisy."""
-    entries = _entries(layout, names, found)
     draft = LatencyTable(
-        entries=entries,
+        entries=_entries(layout, names, found),
         constant=layout.constant,
         terms=layout.terms,
         calibration=Calibration(),
@@ -262,42 +252,33 @@ def _table(
         raise UserError(
             f"{FEWEST_CALIBRATED} networks of the calibration and {FEWEST_VALIDATED} of the validation must be "
             f"measured without noise, but {int(is_noisy.sum())} of {len(matrix)} spread by over a tenth of their "
-            "latency. Measure on a quieter machine, or more networks."
+            "latency; measure on a quieter machine, or more networks"
         )
     calibration = calibrated(sums[fitted & ~is_noisy], measured_ms[fitted & ~is_noisy])
     predicted_ms = calibration.intercept + calibration.slope * sums
     kept = ~fitted & ~is_noisy
-    return LatencyTable(
-        entries=entries,
-        constant=layout.constant,
-        terms=layout.terms,
+    return replace(
+        draft,
         calibration=calibration,
-        space=header["space"],
-        device=header["device"],
-        input_shape=tuple(header["input_shape"]),
         errors=errors_of(measured_ms[kept], predicted_ms[kept]),
         evidence={
             "settings": dict(header),
             "rounds": found.num_rounds,
             "seconds": rounds.seconds,
             "empty_ms": {
-                name.removeprefix("empty "): float(ms)
-                for name, ms in zip(names, found.ms, strict=True)
-                if name.startswith("empty ")
+                name[6:]: float(ms) for name, ms in zip(names, found.ms, strict=True) if name[:6] == "empty "
             },
             "networks": [
                 {
                     "architecture": str(architecture),
-                    "use": "calibration" if used else "validation",
+                    "use": "calibration" if fitted[index] else "validation",
                     "measured_ms": float(found.ms[index]),
                     "iqr_ms": float(found.iqr_ms[index]),
                     "is_noisy": bool(is_noisy[index]),
                     "sum_ms": float(sums[index]),
                     "predicted_ms": float(predicted_ms[index]),
                 }
-                for index, (architecture, used) in enumerate(
-                    zip(space.architectures(matrix), fitted.tolist(), strict=True)
-                )
+                for index, architecture in enumerate(space.architectures(matrix))
             ],
         },
     )
@@ -319,6 +300,9 @@ def calibrated(sums: npt.NDArray[np.float64], measured: npt.NDArray[np.float64])
     """The least-squares line that neither falls nor begins under 0.
 
     A shift alone where the sums are all the same or the line would fall; a factor alone where it would begin under 0.
+
+    Example:
+        Sums 1, 2, 3 of networks that take 2.5, 4.5, 6.5 ms: slope 2 and intercept 0.5.
     """
     centred = sums - sums.mean()
     spread = float(centred @ centred)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -12,8 +11,9 @@ from torch import nn
 from onepath import cost
 from onepath.errors import ConfigurationError
 from onepath.latency.device import Device
-from onepath.latency.device_errors import check_count, prepare
+from onepath.latency.device_errors import check_count
 from onepath.latency.keys import shape_text
+from onepath.latency.measure import prepared
 from onepath.latency.rounds import Levels, Rounds, run_rounds
 from onepath.nn import Supernet
 from onepath.randomness import generator
@@ -45,13 +45,14 @@ def measure_levels(
         progress: called with the number of networks that are ready, or rounds that are done, and of all of them.
     """
     device.check_usable()
-    with contextlib.ExitStack() as stack:
-        networks = []
+
+    def told() -> Iterator[tuple[nn.Module, Sequence[int]]]:
         for number, model in enumerate(models):
             if progress is not None:
                 progress(number, len(models))
-            networks.append(prepare(device, model, input_shape))
-            stack.callback(networks[-1].close)
+            yield model, input_shape
+
+    with prepared(device, told()) as networks:
         return run_rounds(
             device, networks, Rounds(len(networks)), precision=precision, max_seconds=max_seconds
         )
@@ -98,25 +99,17 @@ def compare(
         kind: cost.counter(supernet, shape, kind)[0](space.matrix(found)).tolist()
         for kind in ("macs", "params")
     }
-    levels = measure_levels(
-        device,
-        [supernet.extract(architecture, inherit=False) for architecture in found],
-        shape,
-        max_seconds=max_seconds,
-        progress=progress,
-    )
+    models = [supernet.extract(architecture, inherit=False) for architecture in found]
+    levels = measure_levels(device, models, shape, max_seconds=max_seconds, progress=progress)
     rows: list[dict[str, Any]] = [
         {
             "architecture": str(architecture),
-            "macs": int(macs),
-            "params": int(params),
-            "latency_ms": float(ms),
-            "iqr_ms": float(iqr),
-            "is_noisy": bool(noisy),
+            **{kind: int(counts[kind][index]) for kind in _AXES},
+            "latency_ms": float(levels.ms[index]),
+            "iqr_ms": float(levels.iqr_ms[index]),
+            "is_noisy": bool(levels.is_noisy[index]),
         }
-        for architecture, macs, params, ms, iqr, noisy in zip(
-            found, counts["macs"], counts["params"], levels.ms, levels.iqr_ms, levels.is_noisy, strict=True
-        )
+        for index, architecture in enumerate(found)
     ]
     kept = [row for row in rows if not row["is_noisy"]]
     return {
@@ -151,12 +144,7 @@ def comparison_page(title: str, compared: dict[str, Any]) -> str:
             Scatter(
                 x=[row[kind] for row in rows],
                 y=[row["latency_ms"] for row in rows],
-                error_y={
-                    "type": "data",
-                    "array": [row["iqr_ms"] / 2 for row in rows],
-                    "thickness": 1,
-                    "color": "#9aa3af",
-                },
+                error_y={"array": [row["iqr_ms"] / 2 for row in rows], "thickness": 1, "color": "#9aa3af"},
                 text=[escape(row["architecture"]) for row in rows],
                 mode="markers",
                 marker={"size": 8, "color": "#2563eb"},

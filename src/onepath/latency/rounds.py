@@ -1,4 +1,4 @@
-"""Times of many networks and candidates over minutes, freed from the moods of the machine.
+"""Times of many networks and candidates over minutes, freed from the drift of the machine's speed.
 
 On a machine that others share, a processor changes its speed by a third within a second and stays there for a while.
 Every round runs each item once, in a fresh random order. The logarithm of a time is then the item's own level plus the
@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from onepath.errors import DataError
+from onepath.latency.checked_files import check_nodes, check_same, not_as_written, parse_json, read_text
 from onepath.latency.device import Device, Prepared
 from onepath.latency.device_errors import checked
 from onepath.latency.measure import MAX_RELATIVE_IQR
+from onepath.latency.table_nodes import PartialNode
 from onepath.randomness import generator
 
 Floats = npt.NDArray[np.float64]
 
-# A network that another one has pushed out of the caches needs about so many runs to get back to its pace.
+# A network that another one has pushed out of the caches needs about this many runs to get back to its pace.
 _NUM_WARM_UP = 3
 _BLOCK_MS = 4.0
 _FEWEST_RUNS = 3
@@ -56,20 +60,6 @@ class Rounds:
 
     def __len__(self) -> int:
         return len(self.orders)
-
-    def to_data(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "num_items": self.num_items,
-            "orders": self.orders,
-            "times_ms": self.times_ms,
-            "seconds": self.seconds,
-        }
-
-    @classmethod
-    def from_data(cls, data: dict[str, Any]) -> Rounds:
-        """What `to_data` gave."""
-        return cls(data["num_items"], data["orders"], data["times_ms"], data["seconds"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +101,7 @@ def run_rounds(
     watched: slice = slice(None),
     on_round: Callable[[Rounds], None] | None = None,
 ) -> Levels:
-    """Go on with the rounds until the levels are precise enough.
+    """Time further rounds until the levels are precise enough.
 
     Args:
         device: that the networks are prepared on; its schedule says how often a network runs in one block.
@@ -128,7 +118,7 @@ def run_rounds(
     """
     networks = [checked(device, network) for network in networks]
     schedule = device.schedule
-    num_warm_up = max(_NUM_WARM_UP, 1) if schedule.num_warm_up else 0
+    num_warm_up = _NUM_WARM_UP if schedule.num_warm_up else 0
     fewest = _FEWEST_ROUNDS if schedule.num_runs is None else min(_FEWEST_ROUNDS, schedule.num_blocks)
     most = _MOST_ROUNDS if schedule.num_runs is None else schedule.num_blocks
     num_runs = [schedule.num_runs or _num_runs(network) for network in networks]
@@ -198,3 +188,27 @@ def _middle_mean(values: Floats) -> Floats:
     cut = num // 5
     mean: Floats = np.sort(values, axis=0)[cut : num - cut].mean(axis=0)
     return mean
+
+
+def stored_rounds(partial: Path, header: Mapping[str, Any], names: Sequence[str]) -> Rounds:
+    """The rounds of a measurement that was killed; none where there was none.
+
+    Raises:
+        DataError: the file is damaged.
+        ConfigurationError: it is of other settings.
+    """
+    if not partial.exists():
+        return Rounds(len(names))
+    text = read_text(partial, "a measurement in progress")
+    try:
+        data = parse_json(text)
+        node = check_nodes(PartialNode, data)
+    except ValueError as error:
+        raise not_as_written(partial, "a measurement in progress", error, "delete it") from error
+    rounds = Rounds(**node.rounds.model_dump())
+    check_same(partial, data, header)
+    if node.items != list(names) or rounds.num_items != len(names):
+        raise DataError(
+            f"{partial} must be of the same candidates and networks, but it is of others; delete it"
+        )
+    return rounds

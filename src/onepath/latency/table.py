@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,8 +83,9 @@ class LatencyTable:
 
     @property
     def space_name(self) -> str:
-        """The space with its arguments, for messages."""
-        return space_text(self.space)
+        """The space with the arguments it was built with, for messages: "shufflenet(num_classes=10, width=0.5)"."""
+        arguments = ", ".join(f"{name}={one_line(value)}" for name, value in self.space["arguments"].items())
+        return f"{self.space['name']}({arguments})" if arguments else str(self.space["name"])
 
     @property
     def space_fingerprint(self) -> str:
@@ -100,8 +101,8 @@ class LatencyTable:
         """
         if "error_ms_95" not in self.errors:
             raise ConfigurationError(
-                f"the table of {self.space_name} must be validated to bound its error, but it is not. Profile the "
-                "space on the device."
+                f"the table of {self.space_name} must be validated to bound its error, but it is not; profile the "
+                "space on the device"
             )
         return float(self.errors["error_ms_95"])
 
@@ -147,27 +148,24 @@ class LatencyTable:
     def check(
         self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
     ) -> None:
-        """Nothing, where the table is of this space, device and input shape; None is not compared.
+        """Raise unless the table belongs to this space, device and input shape; None is not compared.
 
         Raises:
             ConfigurationError: it is of another one; the message names both.
         """
         if space.fingerprint != self.space_fingerprint:
-            raise ConfigurationError(
-                f"a latency table must be of the space it is used for, but it is of {self.space_name} "
-                f"({self.space_fingerprint[:8]}), and now it is a space of {space.num_choices} choices "
-                f"({space.fingerprint[:8]}). Profile this space."
+            raise _other(
+                "space",
+                f"{self.space_name} ({self.space_fingerprint[:8]})",
+                f"a space of {space.num_choices} choices ({space.fingerprint[:8]})",
             )
         if device is not None:
             self._check_device(device)
         if input_shape is not None and tuple(input_shape) != self.input_shape:
-            raise ConfigurationError(
-                f"a latency table must be of the input shape it is used for, but it is of "
-                f"{shape_text(self.input_shape)}, and now it is {shape_text(tuple(input_shape))}. Profile this shape."
-            )
+            raise _other("input shape", shape_text(self.input_shape), shape_text(tuple(input_shape)))
 
     def check_network(self, supernet: Supernet, name: str = "this network") -> None:
-        """Nothing, where the table is of this very supernet: also its widths and numbers of classes.
+        """Raise unless the table belongs to this very supernet, its widths and numbers of classes included.
 
         Args:
             supernet: its weights do not matter.
@@ -180,22 +178,23 @@ class LatencyTable:
         if structure_digest(supernet.module) != self.space["network"]:
             raise ConfigurationError(
                 f"a latency table must be of the space it is used for, but it is of {self.space_name}, and {name} has "
-                "other sizes. Give the same arguments, or profile this space."
+                "other sizes; give the same arguments, or profile this space"
             )
 
     def _check_device(self, device: Device) -> None:
         now = device.settings()
         if now["name"] != self.device["name"]:
-            raise ConfigurationError(
-                f"a latency table must be of the device it is used for, but it is of {self.device['name']}, and now it "
-                f"is {now['name']}. Profile this device."
-            )
+            raise _other("device", self.device["name"], now["name"])
         for name in _SETTINGS:
             if now[name] != self.device.get(name):
-                raise ConfigurationError(
-                    f"a latency table must be of the device it is used for, but it is of {now['name']} with {name} "
-                    f"{self.device.get(name)}, and now it is {now[name]}. Profile this device."
-                )
+                raise _other("device", f"{now['name']} with {name} {self.device.get(name)}", now[name])
+
+    def known_networks(self, num: int) -> list[tuple[str, float]]:
+        """Up to `num` networks that were measured for the table, fast to slow: architecture as text, and latency."""
+        rows = self.evidence.get("networks", ())
+        return spread_out(
+            ((row["architecture"], row["measured_ms"]) for row in rows if not row["is_noisy"]), num
+        )
 
     def to_data(self) -> dict[str, Any]:
         """For JSON: {device, batch, dtype, threads, unit, entries: {key: {mean, std, n}}} and what belongs to it."""
@@ -218,14 +217,7 @@ class LatencyTable:
                 for key, entry in self.entries.items()
             },
             "constant": list(self.constant),
-            "terms": [
-                {
-                    "choices": list(term.choices),
-                    "shape": list(term.shape),
-                    "keys": [list(c) for c in term.keys],
-                }
-                for term in self.terms
-            ],
+            "terms": [asdict(term) for term in self.terms],
             "evidence": dict(self.evidence),
         }
 
@@ -238,7 +230,7 @@ class LatencyTable:
         """The table that `to_data` gave.
 
         Raises:
-            ValueError: it is something else; names the first node that is amiss.
+            ValueError: it is something else; names the first node that is wrong.
             ConfigurationError: a candidate has no entry.
         """
         node = check_nodes(TableNode, data)
@@ -246,10 +238,9 @@ class LatencyTable:
             entries={key: Entry(**entry.model_dump()) for key, entry in node.entries.items()},
             constant=tuple(node.constant),
             terms=tuple(
-                Term(tuple(term.choices), tuple(term.shape), tuple(tuple(cell) for cell in term.keys))
-                for term in node.terms
+                Term(tuple(t.choices), tuple(t.shape), tuple(map(tuple, t.keys))) for t in node.terms
             ),
-            calibration=Calibration(node.calibration.slope, node.calibration.intercept),
+            calibration=Calibration(**node.calibration.model_dump()),
             space=dict(data["space"]),
             device={
                 "name": node.device,
@@ -274,7 +265,7 @@ class LatencyTable:
 
         Raises:
             RunDirectoryError: the file is absent.
-            DataError: it is damaged or something else; names the first entry that is amiss.
+            DataError: it is damaged or something else; names the first entry that is wrong.
         """
         text = read_text(path, _WHAT)
         try:
@@ -283,7 +274,18 @@ class LatencyTable:
             raise not_as_written(path, _WHAT, error, "make it again with `onepath profile`") from error
 
 
-def space_text(space: Mapping[str, Any]) -> str:
-    """A space with the arguments it was built with: "shufflenet(num_classes=10, width=0.5)"."""
-    arguments = ", ".join(f"{name}={one_line(value)}" for name, value in space["arguments"].items())
-    return f"{space['name']}({arguments})" if arguments else str(space["name"])
+def _other(what: str, theirs: str, now: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"a latency table must be of the {what} it is used for, but it is of {theirs}, and now it is {now}; profile "
+        f"this {what}"
+    )
+
+
+def spread_out(measured: Iterable[tuple[str, float]], num: int) -> list[tuple[str, float]]:
+    """Of architectures with their latencies, those at `num` even steps from fast to slow; of one, the median.
+
+    Those that are not told by name are left out; fewer are there where fewer are known.
+    """
+    known = sorted(((str(name), float(ms)) for name, ms in measured if name), key=lambda pair: pair[1])
+    num = min(num, len(known))
+    return [known[(step + 1) * len(known) // (num + 1)] for step in range(num)]

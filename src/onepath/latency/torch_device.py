@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +31,8 @@ class TorchCpu(Device):
             ShapeError: the network rejects `input_shape`.
             UserError: `model` is a file.
         """
-        return _OnCpu(*_placed(self, model, input_shape, "cpu"), self.threads)
+        network, inputs = _placed(self, model, input_shape, "cpu")
+        return Timed(lambda: network(inputs), lambda: _inferring(self.threads))
 
 
 class TorchCuda(Device):
@@ -54,7 +57,13 @@ class TorchCuda(Device):
             ShapeError: the network rejects `input_shape`.
             UserError: `model` is a file.
         """
-        return _OnCuda(*_placed(self, model, input_shape, "cuda"))
+        network, inputs = _placed(self, model, input_shape, "cuda")
+
+        def infer() -> None:
+            network(inputs)
+            torch.cuda.synchronize()
+
+        return Timed(infer, _inferring_on_card)
 
 
 def _placed(
@@ -66,41 +75,50 @@ def _placed(
     return network.to(place, dtype), inputs.to(place, dtype if inputs.is_floating_point() else inputs.dtype)
 
 
-class _OnCpu:
-    def __init__(self, network: nn.Module, inputs: Tensor, threads: int) -> None:
-        self._network = network
-        self._inputs = inputs
-        self._threads = threads
+class Timed:
+    """A prepared network that is one call, timed by this process's clock.
+
+    Args:
+        infer: returns when the inference has ended.
+        around: entered before the clock starts, and left after it stops.
+    """
+
+    def __init__(
+        self,
+        infer: Callable[[], object],
+        around: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self._infer, self._around = infer, around
 
     def run(self) -> float:
-        before = torch.get_num_threads()
-        if before != self._threads:
-            torch.set_num_threads(self._threads)
-        try:
-            with torch.inference_mode():
-                start = time.perf_counter_ns()
-                self._network(self._inputs)
-                return (time.perf_counter_ns() - start) / 1e6
-        finally:
-            if before != self._threads:
-                torch.set_num_threads(before)
-
-    def close(self) -> None:
-        del self._network, self._inputs
-
-
-class _OnCuda:
-    def __init__(self, network: nn.Module, inputs: Tensor) -> None:
-        self._network = network
-        self._inputs = inputs
-
-    def run(self) -> float:
-        torch.cuda.synchronize()
-        with torch.inference_mode():
+        """One inference; its time in ms."""
+        with self._around():
             start = time.perf_counter_ns()
-            self._network(self._inputs)
-            torch.cuda.synchronize()
+            self._infer()
             return (time.perf_counter_ns() - start) / 1e6
 
     def close(self) -> None:
-        del self._network, self._inputs
+        """Release what the call holds."""
+        del self._infer
+
+
+@contextlib.contextmanager
+def _inferring(threads: int) -> Iterator[None]:
+    """Inside, torch keeps no gradients and uses this many threads."""
+    before = torch.get_num_threads()
+    if before != threads:
+        torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        if before != threads:
+            torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _inferring_on_card() -> Iterator[None]:
+    """Inside, torch keeps no gradients; what the card had to do before is done."""
+    torch.cuda.synchronize()
+    with torch.inference_mode():
+        yield

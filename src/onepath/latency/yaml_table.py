@@ -116,47 +116,21 @@ class PublishedTable:
         Raises:
             ConfigurationError: there is none, or the middle is not a multiple of the input in a table of ratios.
         """
-        return find_entry(
-            self.entries,
-            self.block_key(
-                input_shape,
-                output_shape,
-                middle_channels=middle_channels,
-                kernel_size=kernel_size,
-                stride=stride,
-                has_skip=has_skip,
-                has_se=has_se,
-                has_hard_swish=has_hard_swish,
-            ),
-        )
-
-    def block_key(
-        self,
-        input_shape: Sequence[int],
-        output_shape: Sequence[int],
-        *,
-        middle_channels: int,
-        kernel_size: int,
-        stride: int,
-        has_skip: bool,
-        has_se: bool | None = None,
-        has_hard_swish: bool | None = None,
-    ) -> str:
-        """The key of a block in this table; see `block`."""
         expand = middle_channels
         if self.expand == "ratio":
             expand, rest = divmod(middle_channels, input_shape[0])
             if rest:
                 raise ConfigurationError(
                     f"the middle channels must be a multiple of the input's in {self.name}, whose `expand` is a ratio, "
-                    f"but got {middle_channels} for {input_shape[0]}. Take a multiple, or a table of channels."
+                    f"but got {middle_channels} for {input_shape[0]}; take a multiple, or a table of channels"
                 )
         flags = {"idskip": has_skip, "se": has_se, "hs": has_hard_swish}
         settings = {"expand": expand, "kernel": kernel_size, "stride": stride} | {
             name: int(flag) for name, flag in flags.items() if flag is not None
         }
         shapes = f"input:{shape_text(input_shape)}-output:{shape_text(output_shape)}"
-        return "-".join(["expanded_conv", shapes, *(f"{name}:{value}" for name, value in settings.items())])
+        key = "-".join(["expanded_conv", shapes, *(f"{name}:{value}" for name, value in settings.items())])
+        return find_entry(self.entries, key)
 
 
 def _number(value: Any) -> Any:
@@ -177,7 +151,7 @@ class _Published(Node):
 
 
 def _entry(key: str, value: Any) -> Entry:
-    """A missing spread is 0 and a missing count 1; ValueError names what is amiss."""
+    """A missing spread is 0 and a missing count 1; ValueError names what is wrong."""
     if len(key) > _LONGEST_KEY:
         raise ValueError(f"a key must have at most {_LONGEST_KEY} characters, but got {shown(key)}")
     try:
@@ -195,6 +169,6 @@ def _told_expand(entries: Mapping[str, Entry], path: Path | str) -> Expand:
     if sizes and all(expand >= channels for channels, expand in sizes):
         return "channels"
     raise ConfigurationError(
-        f"the keys must tell whether `expand` is a ratio or a number of channels, but those of {path} do not. Give "
-        'expand="ratio" or expand="channels".'
+        f"the keys must tell whether `expand` is a ratio or a number of channels, but those of {path} do not; give "
+        'expand="ratio" or expand="channels"'
     )

@@ -54,7 +54,7 @@ def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
         if hasattr(module, "own_choices") and not has_choices(module):
             raise BindingError(
                 f"{path or 'root'}: a module with own_choices() must begin with `selection = Selection()`, but "
-                f"{type(module).__name__} has {getattr(module, 'selection', None)!r}. Set it in __init__."
+                f"{type(module).__name__} has {getattr(module, 'selection', None)!r}; set it in __init__"
             )
         if has_choices(module):
             module.path = path
@@ -64,8 +64,8 @@ def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
     _collect(root, "", (), sites)
     if not sites.paths:
         raise BindingError(
-            f"a supernet needs at least one choice, but {type(root).__name__} has none. Put a ChoiceBlock or elastic "
-            "layer with a Choice into it."
+            f"a supernet needs at least one choice, but {type(root).__name__} has none; put a ChoiceBlock or elastic "
+            "layer with a Choice into it"
         )
     _check_names(sites.paths)
     choices = list(_parents_first(sites))
@@ -146,7 +146,7 @@ def _check_names(paths: dict[Choice, str]) -> None:
         if other is not choice:
             raise BindingError(
                 f"{path}: choices must have distinct names, but {choice.name!r} here is another choice than "
-                f"{choice.name!r} at {paths[other]}. Pass one Choice object to both to share it, or rename one."
+                f"{choice.name!r} at {paths[other]}; pass one Choice object to both to share it, or rename one"
             )
 
 
@@ -174,7 +174,7 @@ def _parents_first(sites: _Sites) -> Iterator[Choice]:
         if choice in trail:
             raise BindingError(
                 f"{sites.paths[choice]}: a choice must not depend on itself through others, but "
-                f"{' -> '.join(repr(c.name) for c in (*trail, choice))} does. Use separate choices."
+                f"{' -> '.join(repr(c.name) for c in (*trail, choice))} does; use separate choices"
             )
         for parent in sorted(_parents_of(choice, sites), key=list(sites.paths).index):
             yield from visit(parent, (*trail, choice))

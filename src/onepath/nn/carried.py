@@ -44,7 +44,7 @@ class CarriedState(nn.Module):
         if self.first.shape[0] != x.shape[0]:
             raise ShapeError(
                 f"a batch must continue as many streams as the one before, {self.first.shape[0]}, but it has "
-                f"{x.shape[0]}. Do not cut batches into parts; call forget() before another text."
+                f"{x.shape[0]}; do not cut batches into parts; call forget() before another text"
             )
         return self.first.to(x)
 

@@ -48,12 +48,12 @@ class ChoiceBlock(nn.Module):
             candidates = {str(index): module for index, module in enumerate(candidates)}
         if not candidates:
             raise BindingError(
-                "ChoiceBlock: at least one candidate must be given, but got none. Add candidates."
+                "ChoiceBlock: at least one candidate must be given, but got none; add candidates"
             )
         if choice is not None and tuple(choice.options) != tuple(candidates):
             raise BindingError(
                 f"ChoiceBlock: the options of choice {choice.name!r} must be the candidates' names in their order "
-                f"{list(candidates)}, but they are {list(choice.options)}. Make them equal."
+                f"{list(candidates)}, but they are {list(choice.options)}; make them equal"
             )
         self.names = tuple(candidates)
         self.candidates = nn.ModuleList(candidates.values())
@@ -82,8 +82,8 @@ class ChoiceBlock(nn.Module):
             if option is not None:
                 return Gate.single(self.choice.index(option))
         raise SpaceError(
-            f"{self.path or 'ChoiceBlock'}: an architecture must be active before the block runs, but none is. "
-            "Put the module into a Supernet and call it with an architecture."
+            f"{self.path or 'ChoiceBlock'}: an architecture must be active before the block runs, but none is; "
+            "put the module into a Supernet and call it with an architecture"
         )
 
     def forward(self, *inputs: Any, **named: Any) -> Tensor:
@@ -107,7 +107,7 @@ class ChoiceBlock(nn.Module):
         if len(inputs) != 1 or named:
             raise SpaceError(
                 f"{self.path or 'ChoiceBlock'}: gates that learn from all candidates (method proxyless) need blocks of "
-                f"one input, but got {len(inputs) + len(named)}. Use gates='two-path', or another method."
+                f"one input, but got {len(inputs) + len(named)}; use gates='two-path', or another method"
             )
         return gate.estimator(self, inputs[0], total)
 
@@ -126,7 +126,7 @@ class ChoiceBlock(nn.Module):
         if [x._version for x in tensors] != before:
             raise SpaceError(
                 f"{self.path or 'ChoiceBlock'}: a candidate must leave its input as it was, since others read it, but "
-                f"{self.gate_names[index]!r} changes it in place. Let it begin with inplace=False."
+                f"{self.gate_names[index]!r} changes it in place; let it begin with inplace=False"
             )
         return output
 
@@ -147,8 +147,8 @@ class ChoiceBlock(nn.Module):
         gate = self.gate()
         if len(gate.active) != 1:
             raise SpaceError(
-                f"{self.path}: exactly one candidate must be active to extract a network, but {len(gate.active)} are. "
-                "Extract an architecture."
+                f"{self.path}: exactly one candidate must be active to extract a network, but {len(gate.active)} are; "
+                "extract an architecture"
             )
         candidate: nn.Module = self.candidates[gate.active[0]]
         return candidate

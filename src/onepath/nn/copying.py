@@ -101,7 +101,7 @@ class Copier:
                 if is_lazy(tensor):
                     raise BindingError(
                         f"{self.path(module) or 'root'}: a module must know its shapes to be copied, but {name!r} of "
-                        f"{type(module).__name__} has none yet. Run the module once before, or give it its sizes."
+                        f"{type(module).__name__} has none yet; run the module once before, or give it its sizes"
                     )
                 tensors[name] = self.tensor(tensor)
         if others:
@@ -140,7 +140,7 @@ class Copier:
                     raise BindingError(
                         f"{self.path(module) or 'root'}: what a module of a supernet holds must be possible to "
                         f"copy, but attribute {name!r} of {type(module).__name__}, which leads to others, raised "
-                        f"{type(error).__name__}: {error}. Hold the modules in an nn.ModuleList or nn.ModuleDict."
+                        f"{type(error).__name__}: {error}; hold the modules in an nn.ModuleList or nn.ModuleDict"
                     ) from error
 
     def mapped(self, value: Any) -> Any:

@@ -40,7 +40,7 @@ class ElasticDepth(nn.Module):
         if wrong:
             raise BindingError(
                 f"ElasticDepth: every depth must be a whole number from 0 to the number of blocks, {len(blocks)}, but "
-                f"one is {wrong[0]!r}. Change the options or add blocks."
+                f"one is {wrong[0]!r}; change the options or add blocks"
             )
         self.path = ""
         self.selection = Selection()

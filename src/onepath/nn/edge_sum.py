@@ -46,7 +46,7 @@ class EdgeSum(nn.Module):
         if not edges or (choice is not None and choice.options != expected):
             raise BindingError(
                 f"EdgeSum: a node needs edges and a choice between sets of them, but got {len(edges)} edges and "
-                f"{choice}. Use edge_options(num_edges, num_kept) as the options."
+                f"{choice}; use edge_options(num_edges, num_kept) as the options"
             )
         self.edges = nn.ModuleList(edges)
         self.choice = choice

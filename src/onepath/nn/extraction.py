@@ -100,7 +100,7 @@ class _Extraction:
         if not is_new:
             raise BindingError(
                 f"{path or 'root'}: a block with hooks must have candidates of its own to be extracted, but one stands "
-                "elsewhere too. Remove the hooks, or hold each candidate once."
+                "elsewhere too; remove the hooks, or hold each candidate once"
             )
         self.hooked.append((module, plain))
 

@@ -61,14 +61,14 @@ def reset_weights(module: nn.Module, seed: int, origins: Mapping[nn.Module, str]
             except Exception as error:
                 raise BindingError(
                     f"{path or 'root'}: reset_parameters must initialise a module that is trained from scratch, but "
-                    f"that of {type(child).__name__} raised {type(error).__name__}: {shown(str(error), 200)}. Fix it."
+                    f"that of {type(child).__name__} raised {type(error).__name__}: {shown(str(error), 200)}; fix it"
                 ) from error
     for path, child, name, parameter in expected:
         if parameter.isnan().any():
             has = "leaves" if _reset_of(child) is not None else "has none, and none around it initialises"
             raise BindingError(
                 f"{path or 'root'}: a module that owns parameters must have a method reset_parameters to be trained "
-                f"from scratch, but {type(child).__name__} {has} {name!r}. Add one that initialises its parameters."
+                f"from scratch, but {type(child).__name__} {has} {name!r}; add one that initialises its parameters"
             )
 
 

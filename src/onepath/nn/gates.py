@@ -44,12 +44,12 @@ class Gate:
         if not self.active or len(set(self.active)) != len(self.active) or min(self.active) < 0:
             raise SpaceError(
                 "the active candidates of a gate must be distinct indices of 0 or more and at least one, "
-                f"but got {self.active}. Give each index once."
+                f"but got {self.active}; give each index once"
             )
         if self.weights is not None and self.weights.shape != (len(self.active),):
             raise SpaceError(
                 f"a gate needs one weight per active candidate: {len(self.active)} are active, but the weights have "
-                f"shape {tuple(self.weights.shape)}. Give a vector of that length."
+                f"shape {tuple(self.weights.shape)}; give a vector of that length"
             )
 
     @classmethod

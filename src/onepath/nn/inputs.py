@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 
 def input_dtype(model: nn.Module) -> torch.dtype:
-    """The type of a network's inputs: its attribute `input_dtype`, or of the module in a supernet; else float32."""
+    """The type of a network's inputs: its attribute `input_dtype`, or of the module in a supernet; else float32.
+
+    An embedding alone takes indices, int64.
+    """
+    if isinstance(model, nn.Embedding):
+        return torch.int64
     own = getattr(model, "input_dtype", None) or getattr(getattr(model, "module", None), "input_dtype", None)
     return own if isinstance(own, torch.dtype) else torch.float32
 

@@ -1,18 +1,21 @@
-"""A linear layer whose widths may be choices."""
+"""A linear layer and an embedding whose widths may be choices."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onepath.nn.selection import Selection, active_size, check_channels, check_sizes
-from onepath.space import Choice, Size
-from onepath.space.choice import size_choices, size_max
+from onepath.errors import BindingError, shown
+from onepath.nn.elastic import ElasticLayer, filled, leading
+from onepath.nn.selection import check_sizes, possible_sizes
+from onepath.space import Size
+from onepath.space.choice import size_max
 
 
-class ElasticLinear(nn.Linear):
+class ElasticLinear(ElasticLayer, nn.Linear):
     """A linear layer that holds its largest weight and uses the leading rows and columns of the active sizes.
+
+    With whole numbers for both sizes it is an ordinary `nn.Linear`.
 
     Args:
         in_features, out_features: a whole number, a `Choice` or an expression of choices.
@@ -23,40 +26,101 @@ class ElasticLinear(nn.Linear):
     Raises:
         BindingError: a size that is not a whole number of 1 or more.
         ShapeError: at run time, an input with another number of features than the active one.
+
+    Example:
+        The hidden layer of a perceptron, of 1 to 4 times the width::
+
+            op.ElasticLinear(width, width * op.Choice("ratio", [1, 2, 4]))
     """
 
     def __init__(self, in_features: Size, out_features: Size, bias: bool = True) -> None:
         check_sizes("ElasticLinear", in_features=in_features, out_features=out_features)
         super().__init__(size_max(in_features), size_max(out_features), bias=bias)
-        self.path = ""
-        self.selection = Selection()
         self.sizes: tuple[Size, Size] = (in_features, out_features)
-        self.is_elastic = bool(self.own_choices())
+        self._begin()
 
-    def own_choices(self) -> tuple[Choice, ...]:
-        """The choices of the widths."""
-        return tuple(dict.fromkeys(choice for size in self.sizes for choice in size_choices(size)))
+    def own_sizes(self) -> tuple[Size, ...]:
+        """Inputs and outputs."""
+        return self.sizes
 
     def _active_weight(self) -> tuple[Tensor, Tensor | None]:
         """Weight (O, I) and bias (O,) as views under the active options."""
-        num_in, num_out = (active_size(size, self.selection) for size in self.sizes)
-        return self.weight[:num_out, :num_in], None if self.bias is None else self.bias[:num_out]
+        num_in, num_out = map(self._active, self.sizes)
+        return self.weight[:num_out, :num_in], leading(self.bias, num_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the active slice to (..., in_features)."""
         if not self.is_elastic:
             return super().forward(x)
         weight, bias = self._active_weight()
-        check_channels("ElasticLinear", self.path, weight.shape[1], x.shape[-1])
+        self._check_width(weight.shape[1], x.shape[-1])
         return functional.linear(x, weight, bias)
 
     def extracted(self, *, inherit: bool) -> nn.Linear:
         """A plain `nn.Linear` of the active sizes with a copy of the active weights, inherited or not."""
         del inherit
         weight, bias = self._active_weight()
-        linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-        with torch.no_grad():
-            linear.weight = nn.Parameter(weight.clone(), requires_grad=self.weight.requires_grad)
-            if bias is not None:
-                linear.bias = nn.Parameter(bias.clone(), requires_grad=bias.requires_grad)
-        return linear
+        plain = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+        return filled(plain, self, weight=weight, bias=bias)
+
+
+class ElasticEmbedding(ElasticLayer, nn.Embedding):
+    """A table of vectors that holds the longest ones and uses their leading entries.
+
+    With whole numbers for both sizes it is an ordinary `nn.Embedding`. Its weight may be shared with an
+    `ElasticLinear(embedding_dim, num_embeddings, bias=...)`, as language models tie them, also where the sizes are
+    choices.
+
+    Args:
+        num_embeddings: indices are under it; a whole number, a `Choice` or an expression of choices, of which the
+            leading rows are used.
+        embedding_dim: entries of a vector, likewise.
+        padding_idx: the index whose vector begins as zeros and is not trained, as in `nn.Embedding`; from 0.
+
+    Shapes: input (...) of whole numbers, output (..., embedding_dim).
+
+    Raises:
+        BindingError: a size that is not a whole number of 1 or more, or a `padding_idx` that is no index under every
+            option.
+
+    Example:
+        Words of 1,000 kinds as vectors whose width the layers behind share::
+
+            width = op.Choice("width", [32, 64])
+            nn.Sequential(op.ElasticEmbedding(1000, width), op.ElasticLayerNorm(width))
+    """
+
+    def __init__(self, num_embeddings: Size, embedding_dim: Size, padding_idx: int | None = None) -> None:
+        check_sizes("ElasticEmbedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        least = min(possible_sizes(num_embeddings))
+        if padding_idx is not None and (type(padding_idx) is not int or not 0 <= padding_idx < least):
+            raise BindingError(
+                f"ElasticEmbedding: padding_idx must be a whole number from 0 to {least - 1}, an index under every "
+                f"option, but got {shown(padding_idx)}; change it"
+            )
+        super().__init__(size_max(num_embeddings), size_max(embedding_dim), padding_idx)
+        self.sizes: tuple[Size, Size] = (num_embeddings, embedding_dim)
+        self._begin()
+
+    def own_sizes(self) -> tuple[Size, ...]:
+        """Those of the linear layer that may share the weight: entries of a vector, indices."""
+        return self.sizes[::-1]
+
+    def _active_weight(self) -> Tensor:
+        """Weight (num_embeddings, embedding_dim) as a view under the active options."""
+        num, width = map(self._active, self.sizes)
+        return self.weight[:num, :width]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The active entries of the vectors of indices (...)."""
+        if not self.is_elastic:
+            return super().forward(x)
+        return functional.embedding(x, self._active_weight(), self.padding_idx)
+
+    def extracted(self, *, inherit: bool) -> nn.Embedding:
+        """A plain `nn.Embedding` of the active sizes with a copy of the active vectors, inherited or not."""
+        del inherit
+        weight = self._active_weight()
+        num, width = weight.shape
+        plain = nn.Embedding(num, width, self.padding_idx, device="meta")
+        return filled(plain, self, weight=weight)

@@ -43,7 +43,7 @@ class GhostBatches:
 
     def __post_init__(self) -> None:
         if not self.paths:
-            raise SpaceError("ghost batches need at least one path, but got none. Give one per part.")
+            raise SpaceError("ghost batches need at least one path, but got none; give one per part")
 
 
 Path = Architecture | Mapping[str, Gate] | GatedPath | GhostBatches

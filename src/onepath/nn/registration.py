@@ -12,6 +12,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from onepath.errors import BindingError
 from onepath.nn.copying import held
+from onepath.nn.elastic import ElasticLayer
 from onepath.nn.selection import Selection, has_choices
 from onepath.space import Choice, Size
 from onepath.space.choice import Expression
@@ -37,7 +38,7 @@ def check_modules(root: nn.Module) -> None:
         if _is_computed(module) and has_choices(module):
             raise BindingError(
                 f"{path or 'root'}: an elastic layer must hold its weight itself, but that of {type(module).__name__} "
-                "is computed by a weight norm or another parametrisation. Use the plain layer, or none of these."
+                "is computed by a weight norm or another parametrisation; use the plain layer, or none of these"
             )
         for name, parameter in module._parameters.items():
             if parameter is None:
@@ -46,8 +47,8 @@ def check_modules(root: nn.Module) -> None:
             if not _takes_equal_parts(module, other):
                 raise BindingError(
                     f"{path or 'root'}: elastic layers that share a parameter must have the same sizes, but {name!r} "
-                    f"is also held by {other_path or 'root'}, which has others. Give both the same choices, or "
-                    "parameters of their own."
+                    f"is also held by {other_path or 'root'}, which has others; give both the same choices, or "
+                    "parameters of their own"
                 )
 
 
@@ -59,8 +60,8 @@ def _check_held(path: str, module: nn.Module, registered: set[int]) -> None:
             if any(has_choices(part) and id(part) not in registered for part in found.modules()):
                 raise BindingError(
                     f"{path or 'root'}: modules with choices must be submodules, but attribute {name!r} of "
-                    f"{type(module).__name__} holds {type(found).__name__} in a plain {type(value).__name__}. Use "
-                    "nn.ModuleList or nn.ModuleDict."
+                    f"{type(module).__name__} holds {type(found).__name__} in a plain {type(value).__name__}; use "
+                    "nn.ModuleList or nn.ModuleDict"
                 )
 
 
@@ -89,8 +90,7 @@ def _is_computed(module: nn.Module) -> bool:
 def _takes_equal_parts(module: nn.Module, other: nn.Module) -> bool:
     """Whether two layers take the same part of a parameter they share, whatever the architecture."""
     first, second = (
-        getattr(m, "sizes", None) or getattr(m, "size", None) if has_choices(m) and m.own_choices() else None
-        for m in (module, other)
+        m.own_sizes() if isinstance(m, ElasticLayer) and m.is_elastic else None for m in (module, other)
     )
     return _is_same(first, second)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
@@ -58,19 +59,31 @@ def active_size(size: Size, selection: Selection) -> int:
 def check_sizes(layer: str, **sizes: Size) -> None:
     """Reject a size that can become something else than a whole number of 1 or more."""
     for name, size in sizes.items():
-        possible: Sequence[object] = [size]
-        if isinstance(size, Choice):
-            possible = size.options
-        elif isinstance(size, Expression):
-            possible = size.values()
         wrong = [
-            value for value in possible if not isinstance(value, int) or isinstance(value, bool) or value < 1
+            value
+            for value in possible_sizes(size)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1
         ]
         if wrong:
             raise BindingError(
-                f"{layer}: every value of {name} must be a whole number of 1 or more, but it can be {shown(wrong[0])}. "
-                "Change the options, or round the expression with round_to."
+                f"{layer}: every value of {name} must be a whole number of 1 or more, but it can be {shown(wrong[0])}; "
+                "change the options, or round the expression with round_to"
             )
+
+
+def possible_sizes(size: Size) -> Sequence[Any]:
+    """All values of a size over the options of its choices; not yet checked."""
+    if isinstance(size, Choice):
+        return size.options
+    return size.values() if isinstance(size, Expression) else (size,)
+
+
+def joint_sizes(*sizes: Size) -> Iterator[tuple[int, ...]]:
+    """The values that sizes take together, one tuple for each joint option of their choices."""
+    choices = dict.fromkeys(choice for size in sizes for choice in size_choices(size))
+    for options in itertools.product(*(choice.options for choice in choices)):
+        chosen = dict(zip(choices, options, strict=True))
+        yield tuple(size_value(size, chosen) for size in sizes)
 
 
 def check_channels(layer: str, path: str, expected: int, came: int) -> None:
@@ -78,5 +91,5 @@ def check_channels(layer: str, path: str, expected: int, came: int) -> None:
     if came != expected:
         raise ShapeError(
             f"{path or layer}: the input must have {expected} channels under the active architecture, but it has "
-            f"{came}. Let the layer before it share the same choice."
+            f"{came}; let the layer before it share the same choice"
         )

@@ -207,11 +207,11 @@ class _Watch:
             if not isinstance(output, Tensor):
                 raise ShapeError(
                     f"{path or 'root'}: every output must be one tensor, since {why}, but {name} returns "
-                    f"{described(output)}. Return one tensor, or use a method that runs one candidate (spos, fairnas)."
+                    f"{described(output)}; return one tensor, or use a method that runs one candidate (spos, fairnas)"
                 )
             if output.shape != expected.shape:
                 raise ShapeError(
                     f"{path or 'root'}: all outputs must have one shape, since {why}, but for an input of "
-                    f"{described(inputs)} {first} returns {described(expected)} and {name} {described(output)}. Make "
-                    "them equal."
+                    f"{described(inputs)} {first} returns {described(expected)} and {name} {described(output)}; make "
+                    "them equal"
                 )

@@ -78,8 +78,8 @@ class Supernet(nn.Module):
         """
         if isinstance(path, GhostBatches):
             raise SpaceError(
-                f"one path at a time can be active, but these are {len(path.paths)} for parts of a batch. "
-                "Call the supernet with them."
+                f"one path at a time can be active, but these are {len(path.paths)} for parts of a batch; "
+                "call the supernet with them"
             )
         if isinstance(path, GatedPath):
             self.activate(path.architecture)
@@ -90,7 +90,7 @@ class Supernet(nn.Module):
             if path.space is not self.space and path.space.fingerprint != self.space.fingerprint:
                 raise SpaceError(
                     "the architecture must be of the supernet's own space, but it belongs to another one with "
-                    f"{path.space.num_choices} choices. Parse it with supernet.space."
+                    f"{path.space.num_choices} choices; parse it with supernet.space"
                 )
             self._selection.gates.clear()
             self._selection.options.update(
@@ -109,7 +109,7 @@ class Supernet(nn.Module):
             if name not in gated or max(gate.active) >= len(gated[name].gate_names):
                 raise SpaceError(
                     f"a gate must belong to a choice block and to its candidates, but {name!r} with active candidates "
-                    f"{gate.active} does not. Choices with blocks: {', '.join(gated)}."
+                    f"{gate.active} does not; choices with blocks: {', '.join(gated)}"
                 )
             choice = gated[name].choice
             assert choice is not None
@@ -213,8 +213,8 @@ class Supernet(nn.Module):
 
     def _without_weights(self, doing: str) -> SpaceError:
         return SpaceError(
-            f"a supernet needs shared weights to {doing}, but {type(self.module).__name__} is a space without any. "
-            "Extract stand-alone networks with inherit=False."
+            f"a supernet needs shared weights to {doing}, but {type(self.module).__name__} is a space without any; "
+            "extract stand-alone networks with inherit=False"
         )
 
     def on_meta(self) -> Supernet:

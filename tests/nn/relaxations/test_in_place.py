@@ -81,7 +81,7 @@ def beginning_in_place(inplace: dict[str, bool]) -> Supernet:
 def test_candidates_that_change_a_shared_input_are_an_error(kind: type[Relaxation]) -> None:
     supernet = beginning_in_place({"a": True, "b": True})
     path = kind(supernet).architecture_path(np.random.default_rng(0), 0.0)
-    with pytest.raises(SpaceError, match=r"changes it in place\. Let it begin with inplace=False"):
+    with pytest.raises(SpaceError, match=r"changes it in place; let it begin with inplace=False"):
         supernet(X, path)
 
 

@@ -42,7 +42,7 @@ class ExpectedCost:
         self.constant = float(table.constant)
         if not table.terms:
             raise ConfigurationError(
-                "an expected cost needs a table with a term, but got a constant alone. Count what the choices change."
+                "an expected cost needs a table with a term, but got a constant alone; count what the choices change"
             )
         space = relaxation.space
         self._terms = [
@@ -93,8 +93,8 @@ def _expanded(
     shape = tuple(space.choices[column].num_options for column in closure)
     if math.prod(shape) > _MOST_JOINT:
         raise ConfigurationError(
-            f"a term of an expected cost may depend on {_MOST_JOINT} joint options, but one has {math.prod(shape)}. "
-            "Use a table with terms over fewer choices."
+            f"a term of an expected cost may depend on {_MOST_JOINT} joint options, but one has {math.prod(shape)}; "
+            "use a table with terms over fewer choices"
         )
     joint = np.indices(shape).reshape(len(shape), -1).T
     rows = np.zeros((len(joint), space.num_choices), dtype=space.dtype)

@@ -48,7 +48,7 @@ class GumbelRelaxation(Relaxation):
         super().__init__(supernet, seed=seed, deviation=deviation)
         if not min(temperatures) > 0:
             raise ConfigurationError(
-                f"temperatures must be above 0, but got {temperatures}. Use for example (10, 0.1)."
+                f"temperatures must be above 0, but got {temperatures}; use for example (10, 0.1)"
             )
         self.temperatures = temperatures
         self.hard = hard

@@ -67,8 +67,8 @@ class Relaxation(nn.Module, ABC):
         for name in self.space.names:
             if name not in blocks and name not in structure:
                 raise ConfigurationError(
-                    f"a relaxation needs choices between candidates, but {name!r} is a size or a depth. "
-                    "Search this space by sampling, for example with spos."
+                    f"a relaxation needs choices between candidates, but {name!r} is a size or a depth; "
+                    "search this space by sampling, for example with spos"
                 )
         self.names = tuple(name for name in self.space.names if name in blocks)
         self.candidates = tuple(blocks[name].gate_names for name in self.names)

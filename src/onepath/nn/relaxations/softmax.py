@@ -40,7 +40,7 @@ class SoftmaxRelaxation(Relaxation):
         super().__init__(supernet, seed=seed, deviation=deviation)
         if not 0 <= skip_dropout < 1:
             raise ConfigurationError(
-                f"`0 <= skip_dropout < 1` must hold, but got skip_dropout={skip_dropout}. Lower it."
+                f"`0 <= skip_dropout < 1` must hold, but got skip_dropout={skip_dropout}; lower it"
             )
         self.skip_dropout = skip_dropout
 
