@@ -13,7 +13,7 @@ import operator
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
@@ -136,6 +136,18 @@ def unknown_option(name: str, names: Iterable[str]) -> str:
     return f"an option must exist, but {text} does not; {advice}"
 
 
+def parse_milliseconds(value: object) -> object:
+    """One or several latencies, also as a text with commas; see `several`.
+
+    Raises:
+        ValueError: the text holds something other than numbers.
+    """
+    try:
+        return tuple(float(part) for part in value.split(",")) if isinstance(value, str) else several(value)
+    except ValueError:
+        raise ValueError("must be milliseconds, or several with commas such as 1,2,4") from None
+
+
 def _no_truth_value(value: object) -> object:
     """A number as Python's own; what is none is left to pydantic.
 
@@ -241,7 +253,7 @@ LayerCounts = Annotated[
     tuple[Layers, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)
 ]
 Latencies = Annotated[
-    tuple[Milliseconds, ...], BeforeValidator(several), Field(min_length=1, max_length=most.LIMITS)
+    tuple[Milliseconds, ...], BeforeValidator(parse_milliseconds), Field(min_length=1, max_length=most.LIMITS)
 ]
 Evaluated = Annotated[int, Number, Field(ge=1, le=most.EVALUATED)]
-DataKind = Annotated[str, AfterValidator(check_text)]
+DataKind = Literal["images", "sequence", "classification", "regression", "multi-label", "segmentation"]

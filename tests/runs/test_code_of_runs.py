@@ -16,7 +16,7 @@ from onepath.cli import main
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.record import RunDirectory, RunRecord, StageRow
 from onepath.runs import Result, Run, make_config
-from onepath.runs.resolving import check_sources, confirmed, sources
+from onepath.runs.code import check_sources, confirmed, sources
 
 STAGES = ("train", "search", "retrain", "export")
 WITNESS = "\nfrom pathlib import Path as _Path\n_Path(__file__).with_name('witness').touch()\n"
@@ -137,9 +137,9 @@ def test_data_by_other_paths_are_the_same(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     texts = ["data.npz", str(tmp_path / "data.npz"), "./link/data.npz", "~/data.npz"]
-    configs = [make_config({"data": text}).model_dump(mode="json") for text in texts]
+    configs = [make_config({"data": text}).as_dict() for text in texts]
     assert all(differences(configs[0], config) == [] for config in configs)
-    assert differences(configs[0], make_config({"data": "other.npz"}).model_dump(mode="json"))
+    assert differences(configs[0], make_config({"data": "other.npz"}).as_dict())
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ def test_a_device_whose_source_has_changed(tmp_path: Path) -> None:
 
 def test_what_a_configuration_confirms() -> None:
     config = make_config({})
-    assert confirmed(config, Path("x")) == config
-    assert confirmed(config, Path("x"), "shufflenet") == config
+    assert confirmed(config, Path("x")).as_dict() == config.as_dict()
+    assert confirmed(config, Path("x"), "shufflenet").as_dict() == config.as_dict()
     with pytest.raises(ConfigurationError, match="space must be"):
         confirmed(config, Path("x"), "mobilenet")
     with pytest.raises(ConfigurationError, match="device must be"):

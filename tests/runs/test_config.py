@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
+from onepath import runs
 from onepath.errors import ConfigurationError
-from onepath.runs import RunConfig, make_config, parse_count
-from onepath.runs.config import differences
-from onepath.runs.run import RunOptions
+from onepath.runs import make_config, parse_count
+from onepath.runs.config import differences, option_fields
+from onepath.runs.definition import RunDefinition
+from onepath.runs.resolving import resolve_shape
 
 
 @pytest.mark.parametrize(
@@ -48,21 +51,22 @@ def test_sizes_that_are_none(text: str) -> None:
         ({"width": -1}, "width must be greater than 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be"),
         ({"seed": -1}, "seed must be greater than or equal to 0"),
-        ({"method": "spoz"}, "method must be 'spos', 'fairnas', .* or 'zen', but got 'spoz'"),
+        ({"method": "spoz"}, "method must be one of spos, fairnas, .*, but got 'spoz'"),
         ({"sampler": "fair"}, "sampler must be 'uniform', 'constrained' or 'widening', but got 'fair'"),
-        ({"retrain_from": "x"}, "retrain_from must be 'scratch', 'inherited' or 'both'"),
+        ({"finish": "x"}, "finish must be 'scratch', 'inherited', 'fine-tuned', 'as-is' or 'both'"),
+        ({"finish": "both", "retrain_from": "scratch"}, "retrain_from is the former name of finish"),
         (
             {"prefilter": "nwot"},
             "prefilter must be a score and the share that is evaluated, such as nwot:0.2",
         ),
         ({"prefilter": "nwot:1.5"}, "prefilter must be a score and the share"),
         (
-            {"prefilter": "nwot:0.2", "method": "zen"},
+            {"prefilter": "nwot:0.2", "method": "darts"},
             "prefilter is an option of method spos or fairnas or one-shot",
         ),
         ({"train_on": "tpu"}, "train_on must be 'cpu' or 'cuda'"),
         ({"max_mac": 3}, "an option must exist, but max_mac does not; did you mean max_macs"),
-        ({"zzz": 3}, "an option must exist, but zzz does not; there are data"),
+        ({"zzz": 3}, "an option must exist, but zzz does not; there are batch_size"),
         ({"max_latency_ms": 3}, "max_latency_ms is a limit on a device, but none came; give device"),
         (
             {"max_latency_ms": "fast", "device": "x"},
@@ -81,10 +85,8 @@ def test_sizes_that_are_none(text: str) -> None:
         ),
         ({"device_threads": 2}, "device_threads are those of a device, but none came"),
         ({"device": "x", "device_threads": 0}, "device_threads must be greater than or equal to 1"),
-        (
-            {"sampler": "constrained"},
-            "'constrained' needs a limit.*give max_macs, max_params or max_latency_ms",
-        ),
+        ({"max_macs": "1M,2M", "max_params": "1k,2k,3k"}, "several limits must be as many of each kind"),
+        ({"max_memory": "3 furlongs"}, "max_memory must be a number of bytes such as 256KiB"),
     ],
 )
 def test_every_mistake_is_one_line(options: dict[str, Any], message: str) -> None:
@@ -129,22 +131,49 @@ def test_limits_on_latency_are_one_or_several(given: object, limits: tuple[float
     config = make_config({"max_latency_ms": given, "device": "torch-cpu"})
     assert config.max_latency_ms == limits
     assert config.limit_ms == (limits[0] if limits else None)
-    assert make_config(config.model_dump(mode="json")) == config
+    assert make_config(config.as_dict()).as_dict() == config.as_dict()
 
 
 def test_differences_name_old_and_new() -> None:
-    old = make_config({"max_macs": "2M", "seed": 1, "out": "a"}).model_dump(mode="json")
-    new = make_config({"max_macs": "3M", "epochs": 2, "seed": 1, "out": "b"}).model_dump(mode="json")
-    assert differences(old, new) == ["max_macs: 2000000 -> 3000000", "epochs: none -> 2"]
+    old = make_config({"max_macs": "2M", "seed": 1, "out": "a"}).as_dict()
+    new = make_config({"max_macs": "3M", "epochs": 2, "seed": 1, "out": "b"}).as_dict()
+    assert sorted(differences(old, new)) == ["epochs: none -> 2", "max_macs: 2000000 -> 3000000"]
     assert differences(old, old) == []
     assert differences({"max_latency_ms": [1.0]}, {"max_latency_ms": [1.0, 2.5]}) == [
         "max_latency_ms: 1 -> 1,2.5"
     ]
 
 
-def test_python_options_are_those_of_the_configuration() -> None:
-    signature = {"data", "test_data", "space", "out"}
-    assert set(get_type_hints(RunOptions)) | signature == set(RunConfig.model_fields)
+def test_python_and_the_command_line_have_the_options_of_the_fields() -> None:
+    names = set(inspect.signature(runs.run).parameters)
+    assert set(option_fields()) <= names
+    assert names - set(option_fields()) == {"fresh", "progress", "checkpoint_seconds"}
+
+
+@pytest.mark.parametrize("name", sorted(option_fields()))
+def test_every_option_has_a_help_that_stands_alone(name: str) -> None:
+    field = option_fields()[name]
+    assert field.description
+    assert field.description[0].isupper()
+    assert field.description.endswith(".") or name.startswith("max_")
+    assert field.json_schema_extra["group"] in {
+        *("Data", "Space", "Limits", "Training", "Search", "Differentiable", "Finishing", "Run")
+    }
+
+
+def test_the_former_name_of_finish_is_taken() -> None:
+    assert make_config({"retrain_from": "both"}).finish == "both"
+    assert make_config({}).finish == "scratch"
+
+
+def test_limits_go_together_by_their_place() -> None:
+    config = make_config({"max_macs": "1M,2M", "max_params": "50k", "max_memory": "1KiB,2KiB"})
+    assert config.at_limits() == [
+        {"max_macs": 10**6, "max_params": 50_000, "max_memory": 1024},
+        {"max_macs": 2 * 10**6, "max_params": 50_000, "max_memory": 2048},
+    ]
+    assert make_config({}).at_limits() == [{}]
+    assert make_config({"max_macs": [3]}).as_dict()["max_macs"] == 3
 
 
 @pytest.mark.parametrize(
@@ -152,7 +181,7 @@ def test_python_options_are_those_of_the_configuration() -> None:
     [
         ({}, 2, 2),
         ({}, 8, 4),
-        ({"retrain_from": "both"}, 8, 5),
+        ({"finish": "both"}, 8, 5),
         ({"num_baselines": 0}, 8, 1),
         ({"train_on": "cuda"}, 8, 1),
         ({"data": "python:arrays"}, 8, 1),
@@ -162,32 +191,32 @@ def test_python_options_are_those_of_the_configuration() -> None:
 def test_workers_are_one_per_core_unless_asked_for(
     options: dict[str, Any], cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from onepath.runs.resolving import resolve
-
     monkeypatch.setattr("onepath.train.threads.usable_cores", lambda: cores)
-    facts = {"train": 1150, "validation": 287, "classes": 10, "input_shape": [1, 8, 8], "fitted_width": 0.2}
-    assert resolve(make_config(options), facts)[0].workers == workers
+    config = make_config({"width": 0.2, **options})
+    assert resolve_shape(RunDefinition(Path("x"), config, {})).workers == workers
 
 
 def test_workers_cannot_load_data_given_in_python() -> None:
     from onepath.runs.resolving import check_early
 
     check_early(make_config({"data": "python:arrays", "workers": 1}))
-    with pytest.raises(ConfigurationError, match="workers > 1 needs data that a process can load by name"):
+    with pytest.raises(
+        ConfigurationError, match="workers > 1 needs data and a space that a process can load by name"
+    ):
         check_early(make_config({"data": "python:arrays", "workers": 2}))
 
 
-@pytest.mark.parametrize("name", sorted(RunConfig.model_fields))
+@pytest.mark.parametrize("name", sorted(set(option_fields("darts")) - {"recipe", "guard"}))
 def test_every_number_has_a_largest_value_and_every_text_is_one(name: str) -> None:
     """Of each field that takes numbers none may be endless, true or no number; none that takes texts empty."""
-    schema = str(RunConfig.model_fields[name])
+    schema = str(option_fields("darts")[name])
     takes_numbers = "int" in schema.partition("metadata")[0] or "float" in schema.partition("metadata")[0]
     hostile: tuple[object, ...] = ("", " \t", "a\0b", "\udcff", "x" * 5000)
     if takes_numbers:
         hostile += (True, False, 10**40, 10**5000, "9" * 5000, float("nan"), float("inf"), 1e308, -1)
     for value in hostile:
         with pytest.raises(ConfigurationError) as caught:
-            make_config({name: value})
+            make_config({"method": "darts", name: value})
         assert len(str(caught.value)) < 300
         assert "\n" not in str(caught.value)
 
@@ -203,14 +232,14 @@ def test_limits_are_generous() -> None:
             "space_arguments": {"a": [1, "x", None]},
         }
     )
-    assert config.max_macs == 600 * 10**9
+    assert config.limit("max_macs") == 600 * 10**9
 
 
 def test_numbers_of_numpy_and_whole_floats_are_numbers() -> None:
     import numpy as np
 
     config = make_config({"epochs": np.int64(3), "width": np.float32(0.5), "batch_size": 32.0, "seed": "7"})
-    assert (config.epochs, config.width, config.batch_size, config.seed) == (3, 0.5, 32, 7)
+    assert (config.as_dict()["epochs"], config.width, config.batch_size, config.seed) == (3, 0.5, 32, 7)
     with pytest.raises(ConfigurationError, match="epochs must be a number"):
         make_config({"epochs": np.bool_(True)})
 

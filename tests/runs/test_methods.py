@@ -6,12 +6,11 @@ import dataclasses
 import itertools
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from onepath.runs.methods import METHODS
 from refusals import assert_refused
 from run_processes import OPTIONS, Runner
 
@@ -20,9 +19,8 @@ from onepath.cli import main
 from onepath.errors import ConfigurationError
 from onepath.randomness import generator
 from onepath.record import RunRecord, TrialRow, load_tensors
-from onepath.runs.resolving import resolve
-from onepath.runs.searching import make_algorithm, ties
-from onepath.runs.training import make_sampler
+from onepath.runs.run_job import RunJob
+from onepath.runs.searching import ties_of
 from onepath.search import NSGA2, RandomSearch
 from onepath.train import PathDropoutSampler, StrictFairnessSampler
 from onepath.verdict import ordered
@@ -48,13 +46,6 @@ def build(num_classes, in_channels=1):
 """
 
 
-def test_every_method_has_an_entry_and_every_entry_a_method() -> None:
-    field = runs.RunConfig.model_fields["method"]
-    assert set(get_args(field.annotation)) == set(METHODS)
-    for method in METHODS.values():
-        assert set(method.options) <= set(runs.RunConfig.model_fields)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -73,57 +64,57 @@ def test_an_option_of_another_method_is_one_line(
     assert_refused(options, message, capsys)
 
 
-def test_options_are_resolved_by_the_method() -> None:
-    facts = {"train": 1150, "validation": 287, "classes": 10, "input_shape": [1, 8, 8]}
-    given = {"space": OPTIONS["space"], "workers": 1}
-    spos = resolve(runs.make_config(given), facts)[0]
-    one_shot = resolve(runs.make_config({**given, "method": "one-shot"}), facts)[0]
-    assert (spos.rate, spos.num_ghost_batches, spos.reduction) == (None, None, None)
-    assert (one_shot.rate, one_shot.num_ghost_batches, one_shot.reduction) == (0.1, 1, None)
-    assert one_shot.epochs == spos.epochs
-    fair, found = resolve(runs.make_config({**given, "method": "fairnas"}), facts)
-    assert (fair.reduction, fair.epochs, found["num_paths"]) == ("sum", -(-(spos.epochs or 0) // 3), 3)
-    asked = resolve(runs.make_config({**given, "method": "fairnas", "epochs": 7}), facts)[0]
-    assert asked.epochs == 7
+def begun(tmp_path: Path, **options: Any) -> dict[str, Any]:
+    """Every option of a run as it begins."""
+    given = {"space": OPTIONS["space"], "workers": 1, "out": str(tmp_path / "begun"), **options}
+    with runs.Run(runs.make_config(given), fresh=True) as run:
+        return run.config.as_dict()
 
 
-def test_the_parts_of_fairnas_and_of_one_shot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[dict[str, Any]] = []
+def test_options_are_resolved_by_the_method(tmp_path: Path) -> None:
+    spos = begun(tmp_path)
+    assert not {"rate", "num_ghost_batches", "reduction"} & set(spos)
+    one_shot = begun(tmp_path, method="one-shot")
+    assert (one_shot["rate"], one_shot["num_ghost_batches"], one_shot["epochs"]) == (0.1, 1, spos["epochs"])
+    fair = begun(tmp_path, method="fairnas")
+    assert (fair["reduction"], fair["epochs"]) == ("sum", -(-spos["epochs"] // 3))
+    assert begun(tmp_path, method="fairnas", epochs=7)["epochs"] == 7
 
-    def note(*_: Any, **options: Any) -> None:
-        calls.append(options)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr("onepath.train.train_supernet", note)
+def test_the_parts_of_fairnas_and_of_one_shot(tmp_path: Path) -> None:
     given = {**OPTIONS, "method": "fairnas", "reduction": "mean", "out": str(tmp_path / "fair")}
     with runs.Run(runs.make_config(given)) as run:
-        algorithm = make_algorithm(run)
-        assert isinstance(make_sampler(run, run.blank), StrictFairnessSampler)
+        job, method = RunJob(run), run.config.options
+        algorithm = method.made_algorithm(job)  # type: ignore[attr-defined]
         assert isinstance(algorithm, NSGA2)
         assert (algorithm.population, algorithm.generations) == (6, 2)
         architecture = run.blank.space.parse("1,2,0")
         matrix = run.blank.space.matrix([architecture])
-        assert tuple(int(cost(matrix)[0]) for cost in algorithm.costs) == run.cost(architecture)
-        with pytest.raises(KeyboardInterrupt):
-            runs.run_stage(run, "train")
+        costs = [float(cost(matrix)[0]) for cost in algorithm.costs]
+        assert costs == [run.costs(architecture)[name] for name in ("macs", "params")]
+        start, rest = method.phases(job)
+        assert (start.name, rest.name, rest.reduction) == ("one path", "supernet", "mean")
+        assert isinstance(rest.sampler, StrictFairnessSampler)
     given = {**OPTIONS, "method": "one-shot", "rate": 0.5, "num_ghost_batches": 2}
     with runs.Run(runs.make_config({**given, "out": str(tmp_path / "one")})) as run:
-        sampler, search = make_sampler(run, run.blank), make_algorithm(run)
+        job, method = RunJob(run), run.config.options
+        (phase,) = method.phases(job)
+        sampler, search = phase.sampler, method.made_algorithm(job)  # type: ignore[attr-defined]
+        num_updates = job.num_updates(phase.recipe)
         assert isinstance(sampler, PathDropoutSampler)
-        assert sampler.drop_probability(3, run.num_supernet_updates) == pytest.approx(0.5 ** (1 / 3))
-        assert sampler.drop_probability(3, run.num_supernet_updates // 2) < 0.5 ** (1 / 3)
+        assert sampler.drop_probability(3, num_updates) == pytest.approx(0.5 ** (1 / 3))
+        assert sampler.drop_probability(3, num_updates // 2) < 0.5 ** (1 / 3)
         assert len(sampler.paths(0, generator(0, "x", 0))[0].paths) == 2
         assert isinstance(search, RandomSearch)
         assert (search.num, search.batch) == (18, 6)
-        with pytest.raises(KeyboardInterrupt):
-            runs.run_stage(run, "train")
-    assert [call["reduction"] for call in calls] == ["mean", "sum"]
-    assert calls[0]["recipe"].one_path > 0 == calls[1]["recipe"].one_path
+        assert phase.recipe.one_path == 0
 
 
 def test_of_equally_accurate_architectures_fairnas_takes_the_one_on_the_front(tmp_path: Path) -> None:
     def row(number: int, architecture: str, accuracy: float | None, loss: float, macs: int) -> TrialRow:
-        return TrialRow(number, architecture, 0, "random", accuracy, loss, macs, macs // 10, 0.1)
+        return TrialRow(
+            number, architecture, 0, "random", accuracy, loss, {"macs": macs, "params": macs // 10}, 0.1
+        )
 
     rows = [
         row(0, "0,0,0", 0.5, 1.0, 100),
@@ -136,7 +127,7 @@ def test_of_equally_accurate_architectures_fairnas_takes_the_one_on_the_front(tm
     for method in ("fairnas", "spos"):
         given = {**OPTIONS, "method": method, "out": str(tmp_path / method)}
         with runs.Run(runs.make_config(given)) as run:
-            numbers[method] = [trial.number for trial in ordered(rows, ties(run))]
+            numbers[method] = [trial.number for trial in ordered(rows, ties_of(run))]
     assert numbers == {"fairnas": [2, 3, 1, 0, 4], "spos": [1, 2, 3, 0, 4]}
 
 
@@ -184,7 +175,9 @@ def test_a_run_of_fairnas(runner: Runner, tmp_path: Path) -> None:
     result, trials = record.result, record.trials
     assert (result["method"], len(trials)) == ("fairnas", result["search"]["evaluated"])
     assert {trial.origin for trial in trials} == {"random", "crossover"}
-    objectives = np.array([[trial.accuracy, -trial.macs, -trial.params] for trial in trials])
+    objectives = np.array(
+        [[trial.accuracy, -trial.costs["macs"], -trial.costs["params"]] for trial in trials]
+    )
     dominated = [((objectives >= own).all(1) & (objectives > own).any(1)).any() for own in objectives]
     front = [trial for trial, is_worse in zip(trials, dominated, strict=True) if not is_worse]
     shown = result["front"]["architectures"]
@@ -192,8 +185,11 @@ def test_a_run_of_fairnas(runner: Runner, tmp_path: Path) -> None:
     assert [entry["macs"] for entry in shown] == sorted(entry["macs"] for entry in shown)
     assert shown[0].keys() == {"architecture", "inherited_validation", "macs", "params"}
     reference = result["front"]["reference"]
-    assert reference == {"macs": 25_000, "params": max(trial.params for trial in trials)}
-    gains = [[t.accuracy, 1 - t.macs / reference["macs"], 1 - t.params / reference["params"]] for t in front]
+    assert reference == {"macs": 25_000, "params": max(trial.costs["params"] for trial in trials)}
+    gains = [
+        [t.accuracy, 1 - t.costs["macs"] / reference["macs"], 1 - t.costs["params"] / reference["params"]]
+        for t in front
+    ]
     assert result["front"]["hypervolume"] == pytest.approx(hypervolume_by_cells(np.array(gains)))
     best = max(trial.accuracy for trial in front)
     written = json.loads((record.path / "architecture.json").read_text())["architecture"]

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from onepath.runs.scored import StoredScore
 
 from onepath.estimate import ScoreEstimator
 from onepath.runs import Run, make_config, run_stage
+from onepath.runs.run_job import RunJob, StoredScore
 
 SPACE = f"{Path(__file__).parent / 'tiny_space.py'}:build"
 OPTIONS = {
@@ -82,8 +82,10 @@ def test_what_is_degenerate_is_kept_as_minus_infinity(
     shutil.copytree(trained, tmp_path / "run")
     with Run(None, tmp_path / "run", space=SPACE) as run:
         architecture = run.blank.space.architecture([0] * run.blank.space.num_choices)
-        dead = dataclasses.replace(ScoreEstimator.score(StoredScore(run, "params")._estimator, architecture))
+        dead = dataclasses.replace(
+            ScoreEstimator.score(StoredScore(RunJob(run), run, "params")._estimator, architecture)
+        )
         monkeypatch.setattr(ScoreEstimator, "_compute", lambda *_: dataclasses.replace(dead, value=-math.inf))
-        assert StoredScore(run, "nwot")(architecture) == -math.inf
+        assert StoredScore(RunJob(run), run, "nwot")(architecture) == -math.inf
         monkeypatch.setattr(ScoreEstimator, "_compute", None)
-        assert StoredScore(run, "nwot")(architecture) == -math.inf
+        assert StoredScore(RunJob(run), run, "nwot")(architecture) == -math.inf

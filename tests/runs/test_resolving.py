@@ -10,7 +10,7 @@ from data.texts import write_corpus
 from onepath import spaces
 from onepath.cli import main
 from onepath.errors import ConfigurationError
-from onepath.runs.resolving import check_reads
+from onepath.runs.definition import check_reads
 
 
 @pytest.mark.parametrize("space", [name for name in spaces.names() if name != "darts-rnn"])

@@ -14,13 +14,12 @@ from run_processes import OPTIONS, Runner
 from onepath import runs
 from onepath.cli import main
 from onepath.errors import RunDirectoryError
+from onepath.methods import Zen
 from onepath.record import RunRecord
-from onepath.runs.resolving import resolve
 
 ZEN: dict[str, Any] = {
     **OPTIONS,
     "method": "zen",
-    "epochs": None,
     "retrain_from": "scratch",
     "retrain_epochs": 1,
     "num_baselines": 1,
@@ -55,7 +54,7 @@ def _check_result(record: RunRecord) -> None:
     assert result["ranking"]["num"] == 2
     written = json.loads((record.path / "architecture.json").read_text())["architecture"]
     assert [trial.architecture for trial in record.trials if trial.accuracy == best] == [written]
-    assert all(trial.macs is not None and trial.macs <= 25_000 for trial in record.trials)
+    assert all(trial.costs["macs"] <= 25_000 for trial in record.trials)
 
 
 def _check_page(record: RunRecord) -> None:
@@ -67,17 +66,28 @@ def _check_page(record: RunRecord) -> None:
     assert "zen (score without training)" in page
 
 
-def test_defaults() -> None:
-    facts = {"train": 1150, "validation": 287, "classes": 10, "input_shape": [1, 8, 8]}
-    config = resolve(runs.make_config({"method": "zen", "workers": 1}), facts)[0]
-    assert (config.space, config.proxy, config.epochs) == ("zennas", "zen", None)
-    assert config.population * (config.generations + 1) == 4096
-    assert config.population == 512
-    given = {"method": "zen", "space": "nasbench-macro", "proxy": "nwot", "population": 5, "workers": 1}
-    config = resolve(runs.make_config(given), facts)[0]
-    assert (config.space, config.proxy, config.population) == ("nasbench-macro", "nwot", 5)
-    spos = resolve(runs.make_config({"workers": 1}), facts)[0]
-    assert (spos.space, spos.proxy, spos.population) == ("shufflenet", None, 16)
+def resolved(tmp_path: Path, **options: Any) -> runs.RunConfig:
+    """The configuration that a run begins with."""
+    with runs.Run(
+        runs.make_config({"workers": 1, "out": str(tmp_path / "run"), **options}), fresh=True
+    ) as run:
+        return run.config
+
+
+def test_defaults(tmp_path: Path) -> None:
+    config = resolved(tmp_path, method="zen", width=1.0)
+    options = config.options
+    assert isinstance(options, Zen)
+    assert (config.space, options.proxy, options.population, options.generations) == ("zennas", "zen", 512, 7)
+    given = {"method": "zen", "space": "nasbench-macro", "proxy": "nwot", "population": 5}
+    config = resolved(tmp_path, **given)
+    assert (config.space, config.as_dict()["proxy"], config.options.population) == (
+        "nasbench-macro",
+        "nwot",
+        5,
+    )
+    config = resolved(tmp_path, space=OPTIONS["space"])
+    assert (config.method, config.options.population, config.options.generations) == ("spos", 16, 5)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +98,7 @@ def test_defaults() -> None:
         ({"method": "zen", "retrain_from": "both"}, "has no supernet to inherit from, but got both"),
         (
             {"method": "zen", "epochs": 3},
-            "epochs are those of a supernet, and method zen trains none, but got 3",
+            "epochs is an option of method spos or fairnas or one-shot or darts or gdas or proxyless, but method is zen",
         ),
         ({"method": "zen", "sampler": "uniform"}, "sampler is an option of method spos"),
         ({"method": "zen", "max_layers": 0}, "max_layers must be greater than or equal to 1, but got 0"),

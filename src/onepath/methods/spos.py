@@ -10,7 +10,7 @@ defaults of the training are scaled to the size of the data, short ones with a s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from onepath.errors import ConfigurationError
 from onepath.methods.functions import function_of
@@ -34,6 +34,16 @@ class Spos(SampledMethod):
         "Paths of the training: uniform over the space, constrained to the limit, or widening, which opens sizes from "
         "the largest down; default: widening where the space has sizes, else uniform.",
     )
+
+    def resolved(self, job: Job) -> Self:
+        """Also that there is a limit to constrain the paths to.
+
+        Raises:
+            ConfigurationError: there is none, or its costs do not add up.
+        """
+        if self.sampler == "constrained":
+            self._sampler(job)
+        return super().resolved(job)
 
     def phases(self, job: Job) -> Sequence[Phase]:
         """One sampled path an update."""
