@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from onepath.space import Choice, CostTable, CostTerm, SearchSpace, WindowSampler
+from onepath.counting import CostTable, CostTerm, WindowSampler
+from onepath.space import Choice, SearchSpace
 
 NUM_ROWS = 100_000
 

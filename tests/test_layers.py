@@ -1,91 +1,201 @@
-"""Imports only go down: the layers of the project, checked on the source text."""
+"""Imports only go down, and in no circle: the layers of the project, checked file by file on the source text.
+
+An import inside a function counts like one at the top, and so does one for type checkers alone: what a file names, it
+knows. A name that a package's `__init__` passes on is counted as an import of the file that defines it.
+"""
 
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "onepath"
 
+_LOWEST = {"space", "counting"}
+_MIDDLE = {*_LOWEST, "nn", "search", "data", "record", "spaces", "cost", "train"}
+_ALL = {
+    *_MIDDLE,
+    "estimate",
+    "export",
+    "latency",
+    "methods",
+    "report",
+    "testing",
+    "workers",
+    "runs",
+    "studies",
+}
 # What each room may import besides itself and the base files.
 MAY_IMPORT = {
     "space": set(),
-    "nn": {"space"},
-    "search": {"space"},
+    "counting": {"space"},
+    "nn": _LOWEST,
+    "search": _LOWEST,
     "data": set(),
     "record": {"space"},
-    "spaces": {"nn", "space"},
-    "cost": {"nn", "space", "record"},
-    "train": {"nn", "space", "data", "record"},
-    "estimate": {"space", "nn", "search", "data", "record", "spaces", "cost", "train"},
+    "spaces": {*_LOWEST, "nn"},
+    "cost": {*_LOWEST, "nn", "record"},
+    "workers": {"record"},
+    "train": {*_LOWEST, "nn", "data", "record"},
+    "estimate": _MIDDLE,
     "export": {"space", "nn", "record", "data"},
-    "latency": {"space", "nn", "record", "cost", "export"},
-    "methods": {
-        *("space", "nn", "search", "data", "record", "spaces", "cost", "train", "estimate"),
-        *("export", "latency"),
-    },
-    "report": {"space", "nn", "search", "data", "record", "spaces", "cost", "train", "estimate"},
-    "testing": {"space", "nn", "search", "train"},
+    "latency": {*_LOWEST, "nn", "record", "cost", "export"},
+    "methods": {*_MIDDLE, "estimate", "export", "latency"},
+    "report": {*_MIDDLE, "estimate"},
+    "testing": {*_LOWEST, "nn", "search", "train", "cost"},
+    "runs": _ALL - {"studies"},
+    "studies": _ALL,
+    "cli": _ALL,
 }
-MAY_IMPORT["workers"] = {"record", "train"}
-MAY_IMPORT["runs"] = set(MAY_IMPORT)
-MAY_IMPORT["studies"] = set(MAY_IMPORT)
-MAY_IMPORT["cli"] = set(MAY_IMPORT)
-BASE: dict[str, set[str]] = {
-    "errors": set(),
-    "most": {"errors"},
-    "own_code": {"errors"},
-    "plain_yaml": {"errors"},
-    "randomness": set(),
-    "temporary": set(),
-    "webpage": set(),
-    "rank_correlation": {"errors"},
-    "pareto": {"errors"},
-    "verdict": {"pareto", "rank_correlation"},
-    "evidence": {"verdict"},
-    "display": set(),
+WITHOUT_TORCH = ("space", "counting", "search")
+# Files that import each other, and why.
+CIRCLES: dict[frozenset[str], str] = {
+    frozenset(
+        {"methods/job.py", "methods/method.py"}
+    ): "a method works on a job, which carries out what it says",
+    frozenset(
+        {"space/architecture.py", "space/search_space.py"}
+    ): "an architecture is a point of its space, which makes it",
+    frozenset(
+        {"counting/cost_table.py", "counting/window.py"}
+    ): "a table gives its sampler, so that a space needs neither",
+    frozenset(
+        {"runs/opened.py", "runs/run_job.py"}
+    ): "a run checks its options by the job that later works on it",
 }
-WITHOUT_TORCH = ("space", "search")
 
 
-def imports(path: Path) -> set[str]:
-    """The top names of all imports in a file, those inside functions and type checks included."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: import by the full name"
-            assert node.module is not None
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Path under the source -> its syntax tree."""
+    return {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")}
+
+
+def file_of(module: str) -> str | None:
+    """The file of a dotted name below the package: of a module, or of a package's `__init__`."""
+    path = module.replace(".", "/")
+    return next((found for found in (f"{path}.py", f"{path}/__init__.py") if found in trees()), None)
+
+
+@cache
+def passed_on(init: str) -> dict[str, str]:
+    """Name that a package's `__init__` imports from a file of ours -> that file."""
+    found = {}
+    for node in ast.walk(trees()[init]):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("onepath."):
+            home = file_of((node.module or "").removeprefix("onepath."))
+            found |= {alias.asname or alias.name: home for alias in node.names if home}
     return found
 
 
-def rooms(path: Path) -> set[str]:
-    """The rooms of ours that a file imports."""
-    parts = [name.split(".") for name in imports(path)]
-    return {part[1] for part in parts if part[0] == "onepath" and len(part) > 1 and part[1] != "__version__"}
+@cache
+def imports(file: str) -> frozenset[str]:
+    """The files of ours that a file imports from."""
+    found: set[str | None] = set()
+    for node in ast.walk(trees()[file]):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("onepath.")]
+            found |= {file_of(name.removeprefix("onepath.")) for name in names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: import by the full name"
+            module = (node.module or "").removeprefix("onepath").removeprefix(".")
+            if not (node.module or "").startswith("onepath"):
+                continue
+            for alias in node.names:
+                inner = file_of(f"{module}.{alias.name}".removeprefix("."))
+                home = inner or (file_of(module) if module else "__init__.py")
+                if home and home.endswith("__init__.py") and home != file:
+                    home = passed_on(home).get(alias.name, home)
+                found.add(home)
+    return frozenset(each for each in found if each and each != file)
+
+
+def room(file: str) -> str:
+    """The room of a file; "" for a base file."""
+    return file.partition("/")[0] if "/" in file else ""
+
+
+def circles() -> list[frozenset[str]]:
+    """The strongly connected components of more than one file (Tarjan)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(file: str) -> None:
+        number[file] = lowest[file] = len(number)
+        stack.append(file)
+        for other in imports(file):
+            if other not in number:
+                visit(other)
+                lowest[file] = min(lowest[file], lowest[other])
+            elif other in stack:
+                lowest[file] = min(lowest[file], number[other])
+        if lowest[file] == number[file]:
+            members = set(stack[stack.index(file) :])
+            del stack[stack.index(file) :]
+            if len(members) > 1:
+                found.append(frozenset(members))
+
+    for file in sorted(trees()):
+        if file not in number:
+            visit(file)
+    return found
 
 
 def test_every_room_has_its_layer() -> None:
     assert {path.parent.name for path in SOURCE.glob("*/__init__.py")} == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
-def test_imports_go_down(room: str) -> None:
-    for path in (SOURCE / room).rglob("*.py"):
-        upward = rooms(path) - MAY_IMPORT[room] - {room} - set(BASE)
-        assert not upward, f"{path.relative_to(SOURCE)} imports {sorted(upward)}, which is not below {room}/"
+@pytest.mark.parametrize("name", sorted(MAY_IMPORT))
+def test_imports_go_down(name: str) -> None:
+    allowed = {*MAY_IMPORT[name], name, ""}
+    for file in trees():
+        if room(file) == name:
+            upward = {other for other in imports(file) if room(other) not in allowed}
+            assert not upward, f"{file} imports {sorted(upward)}, which is not below {name}/"
 
 
-@pytest.mark.parametrize("name", sorted(BASE))
-def test_base_files_import_no_room(name: str) -> None:
-    assert rooms(SOURCE / f"{name}.py") == BASE[name]
+def test_base_files_import_no_room() -> None:
+    for file in trees():
+        if room(file) == "" and file != "__init__.py":
+            assert not {other for other in imports(file) if room(other)}, file
 
 
-@pytest.mark.parametrize("room", WITHOUT_TORCH)
-def test_rooms_that_know_no_torch(room: str) -> None:
-    for path in (SOURCE / room).rglob("*.py"):
-        assert not any(name.split(".")[0] in ("torch", "torchvision") for name in imports(path)), path
+@pytest.mark.parametrize("name", WITHOUT_TORCH)
+def test_rooms_that_know_no_torch(name: str) -> None:
+    for file, tree in trees().items():
+        if room(file) == name:
+            for node in ast.walk(tree):
+                modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                assert not any(module.split(".")[0] in ("torch", "torchvision") for module in modules), file
+
+
+def test_files_import_each_other_only_where_a_reason_is_given() -> None:
+    assert {tuple(sorted(circle)) for circle in circles()} == {tuple(sorted(circle)) for circle in CIRCLES}
+
+
+def test_a_circle_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrows = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}
+    monkeypatch.setattr(
+        "test_layers.trees" if __name__ == "test_layers" else f"{__name__}.trees", lambda: arrows
+    )
+    monkeypatch.setattr(f"{__name__}.imports", lambda file: arrows[file])
+    assert circles() == [frozenset({"a", "b", "c"})]
+
+
+def test_no_two_rooms_share_the_name_of_a_file() -> None:
+    homes: dict[str, set[str]] = {}
+    for file in trees():
+        if room(file) and not file.endswith("__init__.py"):
+            homes.setdefault(Path(file).name, set()).add(room(file))
+    shared = {
+        name: rooms
+        for name, rooms in homes.items()
+        if len(rooms) > 1 and name in ("table.py", "ranking.py", "methods.py")
+    }
+    assert not shared

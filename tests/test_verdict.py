@@ -200,13 +200,14 @@ def test_ranking_of_few_or_equal_networks_is_unknown() -> None:
 
 def test_run_result_and_report_say_the_same_of_hard_cases(tmp_path: object) -> None:
     """Ties in the score, equal costs, and a median within the limit whose spread is over it."""
+    from pathlib import Path
+
     from onepath.latency import Latency
     from onepath.record import RunRecord
     from onepath.report.findings import winner_trial
     from onepath.report.front import front_trials
     from onepath.report.latency import measured_rows
     from onepath.runs.fronts import front_record, front_result
-    from pathlib import Path
 
     rows = [
         Row(0, 0.9, 0.2, {"macs": 200, "params": 10}),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from onepath.version import __version__
+
 if TYPE_CHECKING:
     from onepath import cost, errors, estimate, latency, spaces, train
     from onepath.cost import Constraint, MaxLayers, MaxMacs, MaxParams
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
         train_supernet,
     )
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "space": ("Architecture", "Choice", "SearchSpace", "round_to"),

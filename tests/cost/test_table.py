@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from onepath import cost, spaces
 from onepath.cost import MaxMacs, MaxParams
-from onepath.cost.constraint import counter
 from onepath.cost.additive_costs import Kind
+from onepath.cost.constraint import counter
 from onepath.errors import ConfigurationError, SpaceError
 from onepath.nn import ChoiceBlock, ElasticLinear, Supernet
 from onepath.space import Choice

@@ -11,8 +11,8 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from onepath.runs import SilentProgress
 from onepath.record import RunRecord, load_tensors
+from onepath.runs import SilentProgress
 
 TINY = f"{Path(__file__).with_name('tiny_space.py')}:build"
 OPTIONS: dict[str, Any] = {

@@ -14,9 +14,9 @@ from run_processes import TINY
 from onepath import runs
 from onepath.cli import main
 from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.record import RunDirectory, RunRecord, StageRow
 from onepath.runs import Result, Run, make_config
 from onepath.runs.resolving import check_sources, confirmed, sources
-from onepath.record import RunDirectory, RunRecord, StageRow
 
 STAGES = ("train", "search", "retrain", "export")
 WITNESS = "\nfrom pathlib import Path as _Path\n_Path(__file__).with_name('witness').touch()\n"

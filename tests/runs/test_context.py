@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from onepath.runs.opened import StageClock
 from onepath.record import RunDirectory
+from onepath.runs.opened import StageClock
 
 
 def test_time_adds_up_over_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

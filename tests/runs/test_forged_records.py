@@ -21,9 +21,9 @@ from run_processes import TINY
 import onepath
 from onepath import runs
 from onepath.errors import UserError
-from onepath.runs import reporting
 from onepath.record import atomic
 from onepath.report import page
+from onepath.runs import reporting
 
 STAGES = ("data", "train", "search", "retrain", "export")
 WRONG = (None, True, 10**30, "no", [], {"no": [1]})

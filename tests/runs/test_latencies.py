@@ -10,8 +10,8 @@ import pytest
 
 from onepath.errors import RunDirectoryError
 from onepath.latency import Latency
-from onepath.runs.latencies import Latencies
 from onepath.record import StageRow
+from onepath.runs.latencies import Latencies
 
 GOOD = {"median_ms": 1.5, "iqr_ms": 0.1, "repeats": 20, "threads": 1, "is_noisy": False}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from onepath.runs.relaxed import architecture_training
 from run_processes import OPTIONS, TINY, Runner, without_times
 
 from onepath import runs
@@ -18,7 +19,6 @@ from onepath.cli import main
 from onepath.errors import ConfigurationError, InfeasibleError, UserError
 from onepath.latency import device, profile
 from onepath.nn import Supernet
-from onepath.runs.relaxed import architecture_training
 from onepath.record import RunRecord
 from onepath.report.page import content
 from onepath.spaces import build
@@ -212,9 +212,7 @@ def test_a_finished_run_is_read_again_and_fresh_clears_every_limit(
     (own / "fake_device.py").rename(own / "gone.py")  # the device is not asked
     try:
         before = {file: file.stat().st_mtime_ns for file in out.rglob("*.json")}
-        assert runs.run("digits", out=out, **given).result == json.loads(
-            (out / "result.json").read_text()
-        )
+        assert runs.run("digits", out=out, **given).result == json.loads((out / "result.json").read_text())
         assert {file: file.stat().st_mtime_ns for file in out.rglob("*.json")} == before
     finally:
         (own / "gone.py").rename(own / "fake_device.py")
@@ -359,8 +357,8 @@ def test_the_device_and_its_threads_can_come_from_the_table(own: Path, tmp_path:
 
 
 def test_the_constrained_sampler_keeps_the_largest_limit(own: Path, tmp_path: Path) -> None:
-    from onepath.runs.training import make_sampler
     from onepath.randomness import generator
+    from onepath.runs.training import make_sampler
 
     given = options(own, "0.215,0.305", sampler="constrained", out=str(tmp_path / "run"))
     with runs.Run(runs.make_config({**given, "latency_table": str(given["latency_table"])})) as run:

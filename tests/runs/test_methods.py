@@ -11,21 +11,21 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from onepath.runs.methods import METHODS
 from refusals import assert_refused
 from run_processes import OPTIONS, Runner
 
 from onepath import runs
 from onepath.cli import main
 from onepath.errors import ConfigurationError
-from onepath.runs.methods import METHODS
-from onepath.runs.resolving import resolve
-from onepath.runs.searching import make_algorithm, ties
-from onepath.verdict import ordered
-from onepath.runs.training import make_sampler
 from onepath.randomness import generator
 from onepath.record import RunRecord, TrialRow, load_tensors
+from onepath.runs.resolving import resolve
+from onepath.runs.searching import make_algorithm, ties
+from onepath.runs.training import make_sampler
 from onepath.search import NSGA2, RandomSearch
 from onepath.train import PathDropoutSampler, StrictFairnessSampler
+from onepath.verdict import ordered
 
 SHORT = {"num_baselines": 0, "retrain_epochs": 1, "retrain_from": "scratch", "generations": 1}
 CONDITIONAL = """

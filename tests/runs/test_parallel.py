@@ -15,10 +15,10 @@ from run_processes import TINY, Runner, without_times
 
 from onepath import runs
 from onepath.errors import ConfigurationError, UserError
-from onepath.runs import parallel
-from onepath.workers import processes
-from onepath.runs.parallel import _JointBar
 from onepath.record import RunDirectory, RunRecord
+from onepath.runs import parallel
+from onepath.runs.parallel import _JointBar
+from onepath.workers import processes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

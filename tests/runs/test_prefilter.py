@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onepath.runs.scored import StoredScore
 
 from onepath.estimate import ScoreEstimator
 from onepath.runs import Run, make_config, run_stage
-from onepath.runs.scored import StoredScore
 
 SPACE = f"{Path(__file__).parent / 'tiny_space.py'}:build"
 OPTIONS = {

@@ -14,9 +14,9 @@ from onepath import runs
 from onepath.errors import ConfigurationError
 from onepath.estimate import Estimate
 from onepath.methods import Trial
+from onepath.record import TrialRow
 from onepath.runs.searching import Replay, ties
 from onepath.verdict import ordered
-from onepath.record import TrialRow
 
 LIMIT = 140_000
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onepath.runs.relaxed import Derivation, architecture_record, architecture_training
 from refusals import assert_refused
 from run_processes import OPTIONS
 
 from onepath import methods, runs
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.nn.relaxations import BinaryRelaxation, SoftmaxRelaxation, TwoPathRelaxation
-from onepath.runs import seeds
-from onepath.runs.relaxed import Derivation, architecture_record, architecture_training
-from onepath.runs.resolving import resolve
 from onepath.record import StageRow
+from onepath.runs import seeds
+from onepath.runs.resolving import resolve
 from onepath.train import ArchitectureTraining, Guard
 
 FACTS = {"train": 1150, "validation": 287, "classes": 10, "input_shape": [1, 8, 8], "fitted_width": 0.2}

@@ -17,10 +17,10 @@ from onepath import runs
 from onepath.errors import ConfigurationError, UserError
 from onepath.estimate import ScoreEstimator
 from onepath.runs import scored, scoring_team
-from onepath.workers import processes
 from onepath.runs.scoring_team import ScoringTeam
 from onepath.runs.stages import run_stage
 from onepath.space import Architecture
+from onepath.workers import processes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,9 +52,7 @@ def test_scores_are_those_of_one_process(run: runs.Run) -> None:
     assert len(set(found)) > 3
 
 
-def test_a_process_that_is_ended_is_told_in_one_line(
-    run: runs.Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_is_ended_is_told_in_one_line(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*arguments: Any, **options: Any) -> Any:
         process = original(*arguments, **options)
         process.send_signal(signal.SIGKILL)

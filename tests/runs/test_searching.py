@@ -9,9 +9,9 @@ import pytest
 
 from onepath.estimate import Estimate
 from onepath.methods import Trial
+from onepath.record import TrialRow
 from onepath.runs import searching
 from onepath.runs.searching import Replay
-from onepath.record import TrialRow
 from onepath.space import Choice, SearchSpace
 
 SPACE = SearchSpace([Choice("size", [1, 2, 3])])

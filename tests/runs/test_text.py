@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from onepath.runs.relaxed import architecture_training
 
 from onepath import runs
 from onepath.data import TextTask
-from onepath.runs.config import make_config
-from onepath.runs.relaxed import architecture_training
-from onepath.runs.stages import run_stage
 from onepath.record import RunRecord
+from onepath.runs.config import make_config
+from onepath.runs.stages import run_stage
 
 LENGTH = 6
 

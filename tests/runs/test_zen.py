@@ -14,8 +14,8 @@ from run_processes import OPTIONS, Runner
 from onepath import runs
 from onepath.cli import main
 from onepath.errors import RunDirectoryError
-from onepath.runs.resolving import resolve
 from onepath.record import RunRecord
+from onepath.runs.resolving import resolve
 
 ZEN: dict[str, Any] = {
     **OPTIONS,
@@ -133,7 +133,7 @@ def test_degenerate_networks_are_stored_and_counted(tmp_path: Path, monkeypatch:
 
 
 def test_rank_says_that_there_is_no_supernet(tmp_path: Path) -> None:
-    from onepath.studies.ranking import RankOptions, rank_on_standalone
+    from onepath.studies.rank_run import RankOptions, rank_on_standalone
 
     with runs.Run(runs.make_config({**ZEN, "out": str(tmp_path / "run")})) as run:
         runs.run_stage(run, "train")

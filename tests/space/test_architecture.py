@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from space.tables import conditional_space
+from counting.tables import conditional_space
 
 from onepath.errors import SpaceError
 from onepath.space import Architecture, Choice, SearchSpace

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from space.tables import (
+from counting.tables import (
     conditional_space,
     conditional_table,
     pair_space,
@@ -13,7 +13,8 @@ from space.tables import (
     plain_table,
 )
 
-from onepath.space import Choice, CostTable, CostTerm, SearchSpace
+from onepath.counting import CostTable, CostTerm
+from onepath.space import Choice, SearchSpace
 from onepath.space.layers import (
     Layer,
     _layers_in,

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from onepath.space import CostTable, CostTerm, SearchSpace
+from onepath.counting import CostTable, CostTerm
+from onepath.space import SearchSpace
 from onepath.testing import SAMPLER_CHECKS, MakeSampler
 from onepath.testing.samplers import (
     check_every_option_is_trained,

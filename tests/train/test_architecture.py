@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from train.choice_networks import blocks_supernet
 
+from onepath.counting import CostTable, CostTerm
 from onepath.data import Task
 from onepath.errors import ConfigurationError
 from onepath.nn import ChoiceBlock, Supernet
@@ -23,7 +24,6 @@ from onepath.nn.relaxations import (
     SoftmaxRelaxation,
     TwoPathRelaxation,
 )
-from onepath.space import CostTable, CostTerm
 from onepath.train import (
     ArchitectureRecipe,
     ArchitectureTraining,

@@ -255,6 +255,7 @@ def test_a_checkpoint_of_another_form_is_refused(toys: Any) -> None:
     with pytest.raises(ConfigurationError, match="its reduction is None and 'sum' was asked for"):
         train_supernet(supernet, toys.NoiseTask(), **options)
 
+
 def test_the_order_of_the_paths_does_not_matter(toys: Any) -> None:
     """What makes it fair: one step for all of them. (Normalisation statistics do depend on the order.)"""
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from onepath.train import Recipe
 from onepath.errors import ConfigurationError
+from onepath.train import Recipe
 from onepath.train.optimizer import ActiveSGD, active_optimizer
 
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=0.1, weight_decay=0.05)
@@ -71,7 +71,10 @@ def test_adamw_is_that_of_torch_on_a_dense_network() -> None:
     ours, theirs = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
     theirs.load_state_dict(ours.state_dict())
     optimizer = active_optimizer(ours.named_parameters(), recipe)
-    groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
+    groups = [
+        {"params": [theirs.weight], "weight_decay": 0.1},
+        {"params": [theirs.bias], "weight_decay": 0.0},
+    ]
     reference = torch.optim.AdamW(groups, lr=0.01)
     for _ in range(5):
         inputs = torch.randn(4, 3)

@@ -5,9 +5,10 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from onepath.counting import CostTable, CostTerm
 from onepath.errors import ConfigurationError, InfeasibleError
 from onepath.randomness import generator
-from onepath.space import Choice, CostTable, CostTerm, SearchSpace
+from onepath.space import Choice, SearchSpace
 from onepath.train import ConstrainedSampler, UniformSampler
 
 SPACE = SearchSpace([Choice(f"block{i}", ["a", "b", "c", "d"]) for i in range(4)])

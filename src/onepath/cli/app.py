@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from onepath import __version__, most
+from onepath import most
 from onepath.cli import options as o
 from onepath.cli.output import compact, print_comparison, print_json, print_table, write
 from onepath.cli.rank import rank
 from onepath.cli.run import export, report, retrain, run, search, train
 from onepath.cli.run_options import RunCommand
 from onepath.cli.score import score
+from onepath.version import __version__
 
 app = typer.Typer(
     name="onepath",

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
+from onepath.signals import SIGNALS
+
 CONTINUED = ("run", "train", "search", "retrain", "export", "report", "rank", "score", "profile")
 """Commands that continue where they stopped."""
 
 # As in `onepath.train.interruption`, whose room would take seconds to load.
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -44,7 +45,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 previous = signal.getsignal(number)
                 if previous not in (signal.SIG_IGN, None):
                     self._previous[number] = previous

@@ -88,7 +88,7 @@ def rank(
     continues where it was stopped.
     """
     from onepath.cli.progress import make_progress
-    from onepath.studies.ranking import RankOptions
+    from onepath.studies.rank_run import RankOptions
     from onepath.studies.ranking_scores import rank_scores
 
     if score not in _SCORES:
@@ -170,7 +170,7 @@ def _rank_run(
 ) -> dict[str, Any]:
     from onepath.cli.progress import make_progress
     from onepath.runs import Run
-    from onepath.studies.ranking import rank_on_standalone, rank_on_table
+    from onepath.studies.rank_run import rank_on_standalone, rank_on_table
 
     space, device = named
     with Run(None, Path(run), progress=make_progress(), space=space, device=device) as opened:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from onepath.cost.architecture import Refuse, refuse_uncounted, shape_twin
 from onepath.cost.costs import Cost, cost_of
+from onepath.counting import CostTable, CostTerm
 from onepath.errors import SpaceError
 from onepath.nn import Supernet
-from onepath.space import CostTable, CostTerm, SearchSpace
+from onepath.space import SearchSpace
 
 MOST_OPTIONS_TOGETHER = 4096
 NUM_CHECKED = 8

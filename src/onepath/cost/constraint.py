@@ -12,9 +12,9 @@ import numpy.typing as npt
 from onepath.cost.additive_costs import sweep, table
 from onepath.cost.architecture import Refuse, refuse_uncounted, shape_twin
 from onepath.cost.costs import LAYERS, MACS, MEMORY, PARAMS, SIZE, Cost, cost_of
+from onepath.counting import CostTable
 from onepath.errors import SpaceError
 from onepath.nn import Supernet
-from onepath.space import CostTable
 
 Costs = Callable[[npt.NDArray[np.integer]], npt.NDArray[np.generic]]
 

@@ -1,5 +1,6 @@
 """How good an architecture is: with the supernet's weights, trained by itself, looked up, or scored untrained."""
 
+from onepath.estimate.benchmark_table import TableEstimator
 from onepath.estimate.estimator import (
     AnticipatingEstimator,
     BuildingEstimator,
@@ -23,7 +24,6 @@ from onepath.estimate.scores import (
 )
 from onepath.estimate.standalone import StandaloneEstimator
 from onepath.estimate.supernet import SupernetEstimator
-from onepath.estimate.table import TableEstimator
 
 __all__ = [
     "SCORES",

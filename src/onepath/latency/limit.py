@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onepath.cost.constraint import BoundConstraint, Constraint
+from onepath.counting import CostTable
 from onepath.errors import ConfigurationError
 from onepath.latency.catalogue import device as named_device
 from onepath.latency.device import Device
@@ -17,7 +18,7 @@ from onepath.latency.predictor.network_predictor import NetworkPredictor
 from onepath.latency.profiling import profile
 from onepath.latency.table import LatencyTable
 from onepath.nn import Supernet
-from onepath.space import CostTable, SearchSpace
+from onepath.space import SearchSpace
 from onepath.temporary import TemporaryFolder
 
 NAME = "max_latency_ms"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from onepath.counting import CostTable, CostTerm
 from onepath.errors import ConfigurationError
 from onepath.latency.checked_files import check_nodes, not_as_written, parse_json, read_text
 from onepath.latency.device import Device
@@ -20,7 +21,7 @@ from onepath.latency.parts import Term
 from onepath.latency.table_nodes import FORMAT, TableNode
 from onepath.nn import Supernet
 from onepath.record import atomic_write_json
-from onepath.space import CostTable, CostTerm, SearchSpace
+from onepath.space import SearchSpace
 
 _WHAT = "a latency table"
 _SETTINGS = ("batch", "threads", "precision", "processor")

@@ -5,16 +5,17 @@ from onepath.methods.darts import Darts, darts, darts_recipe
 from onepath.methods.differentiable import Derived, Differentiable, derive_within
 from onepath.methods.fairnas import Fairnas, fair_recipe, fairnas
 from onepath.methods.front import Front, front_of
+from onepath.methods.functions import function_of
 from onepath.methods.gdas import Gdas, gdas
 from onepath.methods.job import Job, Settings, Trained
 from onepath.methods.memory_job import MemoryJob
-from onepath.methods.method import Finish, Method, Search, function_of, make_method
+from onepath.methods.method import Finish, Method, make_method
 from onepath.methods.one_shot import OneShot, one_shot
 from onepath.methods.proxyless import Proxyless, proxyless, proxyless_recipe
 from onepath.methods.random_networks import RandomNetworks
 from onepath.methods.sampled import SampledMethod, SearchingMethod
 from onepath.methods.spos import Spos, spos
-from onepath.methods.supernet_search import Found, Trial, feasible_set, score, search_supernet
+from onepath.methods.supernet_search import Found, Search, Trial, feasible_set, score, search_supernet
 from onepath.methods.zen import Scored, Zen, zen
 
 __all__ = [

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 from onepath import option_types as types
 from onepath.methods.differentiable import Differentiable
-from onepath.methods.method import function_of
+from onepath.methods.functions import function_of
 from onepath.nn import Supernet
 from onepath.nn.relaxations import Relaxation, SoftmaxRelaxation
 from onepath.option_types import option

@@ -15,8 +15,8 @@ from torch import nn
 
 from onepath import option_types as types
 from onepath.errors import ConfigurationError, InfeasibleError
-from onepath.methods.method import Method, Search
-from onepath.methods.supernet_search import Found
+from onepath.methods.method import Method
+from onepath.methods.supernet_search import Found, Search
 from onepath.nn import Supernet
 from onepath.nn.relaxations import ExpectedCost, Relaxation, Rule, derive, option_scores
 from onepath.option_types import option
@@ -39,7 +39,6 @@ from onepath.train import (
 
 if TYPE_CHECKING:
     from onepath.methods.job import Job, Trained
-    from onepath.methods.memory_job import MemoryJob
 
 NUM_SAMPLES = 4096
 _PAPER_UPDATES = 19_500  # 50 epochs of 25,000 images in batches of 64
@@ -301,7 +300,7 @@ class Differentiable(Method):
         algorithm = Derivation(training.relaxation, job.search_seed, self.population - 1, self.rule)
         return Search(algorithm, job.inherited(trained), min(self.population, job.space.size))
 
-    def outcome(self, job: MemoryJob, trained: Trained, found: Found) -> Derived:  # noqa: ARG002
+    def outcome(self, job: Job, trained: Trained, found: Found) -> Derived:  # noqa: ARG002
         """With the signals of the search."""
         training = trained.before
         assert isinstance(training, ArchitectureTraining), "the last phase trains logits"

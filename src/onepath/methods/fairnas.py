@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from onepath.methods.method import function_of
+from onepath.methods.functions import function_of
 from onepath.methods.sampled import SampledMethod
 from onepath.option_types import option
 from onepath.train import Phase, Recipe, Reduction, StrictFairnessSampler, path_phases

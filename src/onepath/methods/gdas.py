@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from onepath.methods.darts import darts_recipe
 from onepath.methods.differentiable import Differentiable
-from onepath.methods.method import function_of
+from onepath.methods.functions import function_of
 from onepath.nn import Supernet
 from onepath.nn.relaxations import GumbelRelaxation, Relaxation
 from onepath.option_types import option

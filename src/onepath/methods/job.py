@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from onepath.counting import CostTable
     from onepath.estimate import Estimate, Estimator
-    from onepath.methods.method import Method, Search
-    from onepath.methods.supernet_search import Found
+    from onepath.methods.method import Method
+    from onepath.methods.supernet_search import Found, Search
     from onepath.search import FeasibleSet
     from onepath.search.feasible import Costs
     from onepath.space import Architecture, SearchSpace
@@ -209,6 +209,15 @@ class Job(ABC):
             seed=self.seed,
             precision=settings.precision,
         )
+
+    def finished(self, architecture: Architecture) -> nn.Module:
+        """The stand-alone network of an architecture, trained from scratch; in eval mode."""
+        seed = network_seed(self.seed, 0)
+        model = initial_network(self.supernet, architecture, "scratch", seed)
+        recipe = finishing_recipe(self.recipe(self.settings.retrain_epochs, retrain=True), "scratch")
+        num = self.settings.calibration_images
+        finish_network(model, self.task, recipe, seed=seed, device=self.device, calibration_images=num)
+        return model.eval()
 
     def prepare(self, method: Method) -> None:
         """Find now what would otherwise end the job after the training.

@@ -12,17 +12,7 @@ from pydantic import ValidationError
 from onepath.cost import Constraint, counter
 from onepath.data import Task
 from onepath.errors import ConfigurationError
-from onepath.methods.job import (
-    Job,
-    Settings,
-    Trained,
-    finish_network,
-    finishing_recipe,
-    initial_network,
-    judged,
-    network_seed,
-    standard_scorer,
-)
+from onepath.methods.job import Job, Settings, Trained, judged, standard_scorer
 from onepath.methods.supernet_search import Found, Trial, feasible_set, searched
 from onepath.nn import Supernet
 from onepath.option_types import one_line
@@ -30,10 +20,9 @@ from onepath.train import train_phases
 from onepath.train.checks import warn_unless_fresh
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from onepath.estimate import ScoreEstimator
-    from onepath.methods.method import Method, Search
+    from onepath.methods.method import Method
+    from onepath.methods.supernet_search import Search
     from onepath.search import FeasibleSet
     from onepath.search.feasible import Costs
     from onepath.space import Architecture
@@ -156,15 +145,6 @@ class MemoryJob(Job):
     def search(self, search: Search) -> Found:
         """In this process."""
         return searched(self.feasible, search, on_trial=self._on_trial, counter=self.counter)
-
-    def finished(self, architecture: Architecture) -> nn.Module:
-        """The stand-alone network of an architecture, trained from scratch; in eval mode."""
-        seed = network_seed(self.seed, 0)
-        model = initial_network(self.supernet, architecture, "scratch", seed)
-        recipe = finishing_recipe(self.recipe(self.settings.retrain_epochs, retrain=True), "scratch")
-        num = self.settings.calibration_images
-        finish_network(model, self.task, recipe, seed=seed, device=self.device, calibration_images=num)
-        return model.eval()
 
 
 def _copied(supernet: Supernet) -> dict[str, torch.Tensor]:

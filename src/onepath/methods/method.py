@@ -6,10 +6,8 @@ The same object stands behind a function such as `onepath.spos` and behind `onep
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -20,11 +18,8 @@ from onepath.most import EVALUATED
 from onepath.option_types import one_line, option
 
 if TYPE_CHECKING:
-    from onepath.estimate import Estimator
     from onepath.methods.job import Job, Trained
-    from onepath.methods.memory_job import MemoryJob
-    from onepath.methods.supernet_search import Found
-    from onepath.search import Algorithm
+    from onepath.methods.supernet_search import Found, Search
     from onepath.space import SearchSpace
     from onepath.train import Phase
 
@@ -34,24 +29,6 @@ epochs at a tenth of the rate; the supernet's alone, with recalibrated normalisa
 which the better one on the validation split is handed over."""
 
 _SMALL_DATA, _SMALL_BUDGET, _BUDGET = 10_000, (16, 5), (50, 20)
-
-
-@dataclass(frozen=True)
-class Search:
-    """How a method searches.
-
-    Attributes:
-        algorithm: proposes architectures, and observes their scores.
-        estimator: says how good a proposal is.
-        total: architectures that it evaluates at most.
-        ties: which of equally accurate architectures wins: the one of less "loss", or one on the "front" of accuracy and
-            costs.
-    """
-
-    algorithm: Algorithm
-    estimator: Estimator
-    total: int
-    ties: Literal["loss", "front"] = "loss"
 
 
 class Method(BaseModel, ABC):
@@ -143,8 +120,8 @@ class Method(BaseModel, ABC):
             trained: what `phases` made.
         """
 
-    def run(self, job: MemoryJob) -> Any:
-        """The whole method on a job in memory; what the function of its name returns.
+    def run(self, job: Job) -> Any:
+        """The whole method on a job; what the function of its name returns.
 
         Raises:
             ConfigurationError: the method cannot serve the space, or an option does not fit.
@@ -156,7 +133,7 @@ class Method(BaseModel, ABC):
         found = job.search(method.search(job, trained))
         return method.outcome(job, trained, found)
 
-    def outcome(self, job: MemoryJob, trained: Trained, found: Found) -> Any:  # noqa: ARG002
+    def outcome(self, job: Job, trained: Trained, found: Found) -> Any:  # noqa: ARG002
         """What the Python function returns of what was found."""
         return found
 
@@ -171,64 +148,3 @@ def make_method(kind: type[Method], options: Mapping[str, Any]) -> Method:
         return kind(**options)
     except ValidationError as error:
         raise ConfigurationError(one_line(error, kind.model_fields)) from error
-
-
-def function_of(kind: type[Method], returns: str) -> Callable[..., Any]:
-    """The Python function of a method; its signature and docstring are made from the fields.
-
-    Args:
-        kind: the method.
-        returns: one sentence on what comes back.
-    """
-    from onepath.methods.job import Settings
-    from onepath.methods.memory_job import MemoryJob
-
-    def function(supernet: Any, data: Any, *, constraints: Sequence[Any] = (), **given: Any) -> Any:
-        given = {kind.other_names.get(name, name): value for name, value in given.items()}
-        own = {name: value for name, value in given.items() if name not in MemoryJob.SETTINGS}
-        job = {name: value for name, value in given.items() if name in MemoryJob.SETTINGS}
-        return make_method(kind, own).run(MemoryJob(supernet, data, constraints=constraints, **job))
-
-    fields = {**kind.model_fields, **Settings.model_fields}
-    shown = {new: old for old, new in kind.other_names.items()}
-    options = dict.fromkeys(shown.get(name, name) for name in fields)
-    names = ["supernet", "data", "constraints", *options, *MemoryJob.HOOKS]
-    kinds = inspect.Parameter
-    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            kinds(
-                name,
-                kinds.POSITIONAL_OR_KEYWORD if name in ("supernet", "data") else kinds.KEYWORD_ONLY,
-                default=kinds.empty if name in ("supernet", "data") else _default(name, fields, kind),
-            )
-            for name in names
-        ]
-    )
-    function.__name__ = function.__qualname__ = kind.name.replace("-", "_")
-    function.__module__ = kind.__module__
-    arguments = "\n".join(
-        f"    {shown.get(name, name)}: {field.description}"
-        for name, field in fields.items()
-        if field.description
-    )
-    function.__doc__ = (
-        f"{(kind.__doc__ or '').strip()}\n\nArgs:\n"
-        "    supernet: Trained in place, where the method trains one.\n"
-        "    data: The training split trains, the validation split scores; the test split is not read.\n"
-        "    constraints: Hard limits on what is found, such as `MaxMacs`.\n"
-        f"{arguments}\n"
-        "    device: Where to train and score, a device of torch.\n"
-        "    checkpoint, on_point, on_update: See `train_supernet`.\n"
-        "    on_trial: Called after each evaluation.\n\n"
-        f"Returns:\n    {returns}\n"
-    )
-    return function
-
-
-def _default(name: str, fields: Mapping[str, Any], kind: type[Method]) -> Any:
-    if name == "constraints":
-        return ()
-    if name == "device":
-        return "cpu"
-    field = fields.get(kind.other_names.get(name, name))
-    return None if field is None else field.get_default(call_default_factory=True)

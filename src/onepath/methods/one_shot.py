@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from onepath import option_types as types
-from onepath.methods.method import function_of
+from onepath.methods.functions import function_of
 from onepath.methods.sampled import SampledMethod
 from onepath.option_types import option
 from onepath.train import PathDropoutSampler, Phase

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from onepath import option_types as types
 from onepath.methods.differentiable import Differentiable
-from onepath.methods.method import function_of
+from onepath.methods.functions import function_of
 from onepath.nn import Supernet
 from onepath.nn.relaxations import BinaryRelaxation, Relaxation, TwoPathRelaxation
 from onepath.option_types import option

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from onepath.estimate import StandaloneEstimator
-from onepath.methods.method import function_of
+from onepath.methods.functions import function_of
 from onepath.methods.sampled import SearchingMethod
 
 if TYPE_CHECKING:

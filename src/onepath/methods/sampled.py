@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator
 
 from onepath import option_types as types
-from onepath.methods.method import Method, Search
+from onepath.methods.method import Method
+from onepath.methods.supernet_search import Search
 from onepath.option_types import option
 from onepath.search import ALGORITHMS, Prefilter
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from onepath.errors import ConfigurationError
-from onepath.methods.method import function_of
+from onepath.methods.functions import function_of
 from onepath.methods.sampled import SampledMethod
 from onepath.option_types import option
 from onepath.train import ConstrainedSampler, Phase, UniformSampler, path_phases, widening_phases

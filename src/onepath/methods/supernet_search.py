@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -13,7 +13,6 @@ from onepath.cost import Constraint
 from onepath.data import Task
 from onepath.errors import ConfigurationError
 from onepath.estimate import AnticipatingEstimator, BuildingEstimator, Estimate, Estimator, SupernetEstimator
-from onepath.methods.method import Search
 from onepath.nn import Supernet
 from onepath.search import Algorithm, FeasibleSet, Limit, Proposal, run_search
 from onepath.space import Architecture
@@ -22,6 +21,24 @@ from onepath.verdict import COSTS, ordered
 
 if TYPE_CHECKING:
     from onepath.search.feasible import Costs
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a method searches.
+
+    Attributes:
+        algorithm: proposes architectures, and observes their scores.
+        estimator: says how good a proposal is.
+        total: architectures that it evaluates at most.
+        ties: which of equally accurate architectures wins: the one of less "loss", or one on the "front" of accuracy and
+            costs.
+    """
+
+    algorithm: Algorithm
+    estimator: Estimator
+    total: int
+    ties: Literal["loss", "front"] = "loss"
 
 
 @dataclass(frozen=True)

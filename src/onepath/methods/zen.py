@@ -18,7 +18,7 @@ from torch import nn
 from onepath import option_types as types
 from onepath.errors import ConfigurationError
 from onepath.estimate import score_definition
-from onepath.methods.method import function_of
+from onepath.methods.functions import function_of
 from onepath.methods.sampled import SearchingMethod
 from onepath.methods.supernet_search import Found
 from onepath.option_types import option
@@ -26,7 +26,6 @@ from onepath.option_types import option
 if TYPE_CHECKING:
     from onepath.estimate import Estimator
     from onepath.methods.job import Job, Trained
-    from onepath.methods.memory_job import MemoryJob
     from onepath.space import SearchSpace
     from onepath.train import Phase
 
@@ -87,7 +86,7 @@ class Zen(SearchingMethod):
         """The score of the stand-alone network with fresh weights."""
         return job.scorer(self.proxy, self.score_batch_size, total=min(self.num_planned, job.space.size))
 
-    def outcome(self, job: MemoryJob, trained: Trained, found: Found) -> Scored:  # noqa: ARG002
+    def outcome(self, job: Job, trained: Trained, found: Found) -> Scored:  # noqa: ARG002
         """The best one, trained."""
         num_degenerate = sum(trial.estimate.accuracy == -float("inf") for trial in found.trials)
         if num_degenerate == len(found.trials):

@@ -157,10 +157,11 @@ class Store(SqliteFile):
         """The values of a row as its fields have them."""
         if kind is StageRow:
             return self._with_record(row)
-        place = next((place for place, each in enumerate(fields(kind)) if each.name == "costs"), None)
-        if place is None:
-            return row
-        return (*row[:place], json.loads(row[place]), *row[place + 1 :])
+        names = [each.name for each in fields(kind)]
+        read = [
+            json.loads(value) if name == "costs" else value for name, value in zip(names, row, strict=True)
+        ]
+        return tuple(read)
 
     def _with_record(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """The row of a stage with its record read, and with `done` as a truth value."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from onepath.errors import RunDirectoryError
@@ -15,8 +15,7 @@ from onepath.verdict import loss_of, score_of
 if TYPE_CHECKING:
     from onepath.estimate import Estimator
     from onepath.methods import Search, Trial
-    from onepath.runs.opened import Run
-    from onepath.runs.workspace import StageClock
+    from onepath.runs.workspace import StageClock, Workspace
     from onepath.search import Proposal
     from onepath.space import Architecture
 
@@ -24,8 +23,11 @@ if TYPE_CHECKING:
 class Replay:
     """An estimator that answers from the stored trials first, and stores what it evaluates; for a `with`."""
 
-    def __init__(self, run: Run, clock: StageClock, stored: Sequence[TrialRow]) -> None:
-        self._run = run
+    def __init__(
+        self, run: Workspace, clock: StageClock, costs: Callable[[Architecture], dict[str, float]]
+    ) -> None:
+        self._run, self._costs_of = run, costs
+        stored = run.directory.store.trials()
         self._clock = clock
         self._stored = stored
         self._by_architecture = {trial.architecture: trial for trial in stored}
@@ -73,7 +75,7 @@ class Replay:
         if self._num < len(self._stored):
             raise self._mismatch()
         # Before the evaluation: the tables of costs take seconds, and a kill in them would lose what was evaluated.
-        self._costs = self._run.costs(architecture)
+        self._costs = self._costs_of(architecture)
         assert self._estimator is not None, "a search has begun"
         return self._estimator.estimate(asked)
 
@@ -125,7 +127,7 @@ class Replay:
         )
 
 
-def searched_by(run: Run) -> str:
+def searched_by(run: Workspace) -> str:
     """What the scores of the search are: the metric of the data, or the name of a score without training."""
     name: str = getattr(run.config.options, "proxy", None) or run.metric_name
     return name

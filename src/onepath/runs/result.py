@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onepath import __version__
 from onepath.cost import COSTS
 from onepath.display import Metric
 from onepath.errors import ConfigurationError, RunDirectoryError
@@ -25,6 +24,7 @@ from onepath.runs.limit_folders import winners
 from onepath.runs.opened import Run
 from onepath.runs.shown_result import costs_result, metric_result, result_html, result_text
 from onepath.verdict import ranking
+from onepath.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,19 +9,19 @@ from onepath.methods.job import RANDOM_BATCH
 from onepath.runs.scoring_team import ScoringTeam
 
 if TYPE_CHECKING:
-    from onepath.runs.opened import Run
+    from onepath.runs.definition import RunDefinition
 
 FEWEST_SCORED = 128
 """Networks for which a process is worth its start of some seconds."""
 
 
-def num_scoring(run: Run, name: str, num_left: int) -> int:
+def num_scoring(run: RunDefinition, name: str, num_left: int) -> int:
     """Processes that score: none for few networks, nor where each would have to load the data."""
     if score_definition(name).reads_data or len(run.input_shape) != 3 or not run.is_loadable:
         return 1
     return min(run.config.workers or 1, num_left // FEWEST_SCORED)
 
 
-def PooledScores(run: Run, name: str, num_examples: int | None, num_workers: int) -> ScoringTeam:
+def PooledScores(run: RunDefinition, name: str, num_examples: int | None, num_workers: int) -> ScoringTeam:
     shape = (min(num_examples or RANDOM_BATCH, run.facts["train"]), *run.input_shape)
     return ScoringTeam(run, name, shape, run.config.seed, num_workers)

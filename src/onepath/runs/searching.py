@@ -25,7 +25,7 @@ def search_stage(run: Run) -> None:
     is replayed from the stored trials and the stored measurements, without making any of them again.
     """
     method = run.config.options
-    with run.stage("search") as clock, Replay(run, clock, run.directory.store.trials()) as replay:
+    with run.stage("search") as clock, Replay(run, clock, run.costs) as replay:
         job = RunJob(run, clock)
         trained = job.trained(method)
 

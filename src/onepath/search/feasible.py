@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from onepath.counting import CostTable
 from onepath.errors import InfeasibleError
-from onepath.space import CostTable, SearchSpace
+from onepath.space import SearchSpace
 
 Matrix = npt.NDArray[Any]
 Costs = Callable[[Matrix], npt.NDArray[Any]]

@@ -56,9 +56,7 @@ class Architecture:
     @classmethod
     def from_json(cls, space: SearchSpace, text: str) -> Architecture:
         """The architecture that `to_json` wrote; SpaceError where the text does not fit the space."""
-        from onepath.space.parsing import parse_json
-
-        return parse_json(space, text)
+        return space.from_json(text)
 
     def __str__(self) -> str:
         return ",".join(map(str, self.indices))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,35 @@ import numpy.typing as npt
 from onepath.errors import SpaceError
 
 if TYPE_CHECKING:
-    from onepath.space.cost_table import CostTable
-    from onepath.space.search_space import SearchSpace
+    from onepath.space.choice import Choice
+    from onepath.space.conditions import Conditions
+
 
 Ints = npt.NDArray[np.int64]
+
+
+class Decided(Protocol):
+    """What the layers ask of a space."""
+
+    choices: tuple[Choice, ...]
+    names: tuple[str, ...]
+    conditions: Conditions
+
+    @property
+    def num_choices(self) -> int:
+        """Number of choices."""
+
+
+class Terms(Protocol):
+    """A cost that is a sum of terms over a few choices each; `CostTable` is one."""
+
+    def columns(self, space: Any) -> Sequence[tuple[int, ...]]:
+        """The columns of the choices of each term."""
+
+    @property
+    def term_ticks(self) -> Sequence[Ints]:
+        """The cost of every joint option of each term, in whole ticks."""
+
 
 _Term = tuple[tuple[int, ...], Ints]  # columns and ticks
 _Row = list[tuple[tuple[int, ...], int, int]]  # option indices, cost and following state of every edge
@@ -59,7 +84,7 @@ class Layer:
         return len(self.num_edges) == 1 and not self.following.any()
 
 
-def build_layers(space: SearchSpace, table: CostTable | None = None) -> list[Layer]:
+def build_layers(space: Decided, table: Terms | None = None) -> list[Layer]:
     """The layers of a space, for the terms of `table`.
 
     Choices are decided in an order that keeps few of them open at once, parents before children.
@@ -76,7 +101,7 @@ def build_layers(space: SearchSpace, table: CostTable | None = None) -> list[Lay
         return _layers_in(closing_order(space, terms), space, terms)
 
 
-def _layers_in(order: list[int], space: SearchSpace, terms: Sequence[_Term]) -> list[Layer]:
+def _layers_in(order: list[int], space: Decided, terms: Sequence[_Term]) -> list[Layer]:
     """The layers that decide the choices in this order; SpaceError where they have too many edges."""
     position = {column: step for step, column in enumerate(order)}
     completed: list[list[_Term]] = [[] for _ in order]
@@ -175,7 +200,7 @@ def _cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> in
     return 0 if min(indices) < 0 else int(ticks[indices])
 
 
-def decision_order(space: SearchSpace, terms: Sequence[_Term]) -> list[int]:
+def decision_order(space: Decided, terms: Sequence[_Term]) -> list[int]:
     """An order of the choices with parents before children and few joint options open at once.
 
     Groups of tied choices follow each other, the one that moves the cost most first, because the last layers
@@ -211,7 +236,7 @@ def decision_order(space: SearchSpace, terms: Sequence[_Term]) -> list[int]:
     return order
 
 
-def closing_order(space: SearchSpace, terms: Sequence[_Term]) -> list[int]:
+def closing_order(space: Decided, terms: Sequence[_Term]) -> list[int]:
     """An order of the choices, parents before children, that finishes one choice after the other.
 
     Next comes the choice that can be finished with the fewest joint options open: with it all choices are decided that

@@ -7,40 +7,54 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from onepath.errors import SpaceError, shown
-from onepath.space.architecture import Architecture
 
 if TYPE_CHECKING:
-    from onepath.space.search_space import SearchSpace
+    from onepath.space.notation import Notation
 
-Written = str | Mapping[str, Any] | Sequence[int] | np.ndarray[Any, Any] | os.PathLike[str] | Architecture
+
+class Readable(Protocol):
+    """What reading asks of a space."""
+
+    names: tuple[str, ...]
+    notation: Notation | None
+
+    @property
+    def num_choices(self) -> int:
+        """Number of choices."""
+
+    def architecture(self, options: Any) -> Any:
+        """The architecture of indices or of names and options."""
+
+    def format(self, architecture: Any) -> str:
+        """In the paper's own notation, where there is one."""
+
+
+Options = Mapping[str, Any] | Sequence[int]
+"""Names and options, or option indices in the order of the choices."""
 
 _INDICES = re.compile(r"[\[(]?\s*\d{1,9}(\s*[,\s]\s*\d{1,9})*\s*,?\s*[\])]?")
 _MOST_BYTES = 2**24  # of a file
 
 
-def parse_architecture(space: SearchSpace, written: Written) -> Architecture:
-    """See `SearchSpace.parse`."""
+def read_options(space: Readable, written: object) -> Options:
+    """What `SearchSpace.architecture` takes, of an architecture that is written in one of the ways of `parse`."""
     if isinstance(written, str):
         return _from_text(space, written.strip())
-    if isinstance(written, Architecture):
-        return written if written.space is space else space.architecture(written.options)
     if isinstance(written, os.PathLike):
         return _from_file(space, Path(written))
     if isinstance(written, Mapping):
         return _from_mapping(space, written)
     indices: object = written.tolist() if hasattr(written, "tolist") else written
     if isinstance(indices, Sequence) and not isinstance(indices, bytes | bytearray):
-        return space.architecture(indices)
+        return indices
     raise SpaceError(f"{_forms(space)}; got {type(written).__name__}; write one of these")
 
 
-def parse_json(space: SearchSpace, text: str) -> Architecture:
-    """The architecture of a JSON object, as `Architecture.to_json` or a run's `architecture.json` has it."""
+def read_json(space: Readable, text: str) -> Options:
+    """The options in a JSON object, as `Architecture.to_json` or a run's `architecture.json` has it."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -55,22 +69,22 @@ def parse_json(space: SearchSpace, text: str) -> Architecture:
     return _from_mapping(space, content)
 
 
-def _from_text(space: SearchSpace, text: str) -> Architecture:
+def _from_text(space: Readable, text: str) -> Options:
     if text.startswith("{"):
-        return parse_json(space, text)
+        return read_json(space, text)
     options = space.notation.parse(text) if space.notation is not None else None
     if options is not None:
-        return space.architecture(options)
+        return options
     are_separate = space.num_choices == 1 or not text.isdecimal()
     if are_separate and _INDICES.fullmatch(text):
-        return space.architecture([int(number) for number in re.findall(r"\d+", text)])
+        return [int(number) for number in re.findall(r"\d+", text)]
     if text.endswith(".json"):
         return _from_file(space, Path(text))
     advice = "write one of these" if are_separate else "separate indices by commas"
     raise SpaceError(f"{_forms(space)}; got {shown(text)}; {advice}")
 
 
-def _from_file(space: SearchSpace, path: Path) -> Architecture:
+def _from_file(space: Readable, path: Path) -> Options:
     """Of `architecture.json`, or of the run directory that holds it."""
     path = path / "architecture.json" if path.is_dir() else path
     try:
@@ -87,19 +101,19 @@ def _from_file(space: SearchSpace, path: Path) -> Architecture:
             f"a file of an architecture must be readable text; got {shown(str(path))} ({shown(str(error))}); give the "
             "path of an architecture.json"
         ) from error
-    return parse_json(space, text)
+    return read_json(space, text)
 
 
-def _from_mapping(space: SearchSpace, content: Mapping[str, Any]) -> Architecture:
+def _from_mapping(space: Readable, content: Mapping[str, Any]) -> Options:
     """Of name -> option, or of what a run writes, which has such a mapping in it."""
     for key in ("options", "architecture"):
         inner = content.get(key)
         if isinstance(inner, Mapping) and key not in space.names:
-            return space.architecture(inner)
-    return space.architecture(content)
+            return inner
+    return content
 
 
-def _forms(space: SearchSpace) -> str:
+def _forms(space: Readable) -> str:
     first = space.architecture([0] * space.num_choices)
     own = f", a text like {space.format(first)!r}" if space.notation is not None else ""
     return (

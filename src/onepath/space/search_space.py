@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import operator
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +18,46 @@ from onepath.errors import SpaceError, shown
 from onepath.space.architecture import Architecture
 from onepath.space.choice import Choice, Number, Option, nearest
 from onepath.space.conditions import Alternative, BoolMatrix, Conditions, Matrix
-from onepath.space.cost_table import CostTable, as_table
 from onepath.space.layers import build_layers, num_paths
 from onepath.space.notation import Connectedness, Notation, StandaloneForms
-from onepath.space.parsing import Written, parse_architecture
-from onepath.space.window import WindowSampler
+from onepath.space.parsing import read_json, read_options
 
-Costs = CostTable | Sequence[Sequence[Number]]
+Written = str | Mapping[str, Any] | Sequence[int] | npt.NDArray[Any] | os.PathLike[str] | Architecture
 
 _MOST_ENUMERATED = 5_000_000
 _MOST_SAMPLERS = 4
+
+
+class Sampler(Protocol):
+    """Counts and draws the architectures of a space by their costs; `onepath.counting.WindowSampler` is one."""
+
+    def count(self, low: float | None = None, high: float | None = None) -> int:
+        """Number of distinct architectures with `low <= cost <= high`."""
+
+    def sample(self, low: float | None, high: float | None, num: int, rng: np.random.Generator) -> Matrix:
+        """Uniform draws of them."""
+
+    def extremes(self) -> tuple[Number, Number]:
+        """Smallest and largest cost."""
+
+    def quantile(self, fraction: float) -> Number:
+        """The cost that this share of the space does not exceed."""
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """An additive cost; `onepath.counting.CostTable` is one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal costs."""
+
+    def sampler(self, space: SearchSpace) -> Sampler:
+        """Counting and exact sampling by this cost."""
+
+
+Costs = Countable | Sequence[Sequence[Number]] | npt.NDArray[Any]
+"""An additive cost, or a plain list of the costs of every choice's options, in the order of the space."""
 
 
 class SearchSpace:
@@ -68,7 +100,7 @@ class SearchSpace:
         self.num_options = np.array([choice.num_options for choice in self.choices])
         self.dtype = np.dtype(np.uint8 if self.num_options.max() <= 256 else np.int16)
         self._columns = {name: column for column, name in enumerate(self.names)}
-        self._samplers: dict[str, WindowSampler] = {}
+        self._samplers: dict[str, Sampler] = {}
 
     @property
     def num_choices(self) -> int:
@@ -263,7 +295,13 @@ class SearchSpace:
         Raises:
             SpaceError: it is none of these, or does not fit the space.
         """
-        return parse_architecture(self, written)
+        if isinstance(written, Architecture):
+            return written if written.space is self else self.architecture(written.options)
+        return self.architecture(read_options(self, written))
+
+    def from_json(self, text: str) -> Architecture:
+        """The architecture of a JSON object of names and options; see `Architecture.to_json`."""
+        return self.architecture(read_json(self, text))
 
     def format(self, architecture: Architecture) -> str:
         """The paper's notation where the space has one, else the indices; `parse` reads both."""
@@ -309,14 +347,17 @@ class SearchSpace:
 
     # Cost windows
 
-    def window_sampler(self, table: Costs) -> WindowSampler:
+    def window_sampler(self, table: Costs) -> Sampler:
         """Counting and exact sampling by this cost table; prepared once per table and kept."""
-        table = as_table(self, table)
-        if table.fingerprint not in self._samplers:
+        if not isinstance(table, Countable):
+            # By name: counting stands above this room, and a plain list alone asks for it here.
+            table = importlib.import_module("onepath.counting").CostTable.of(self, table)
+        key = table.fingerprint
+        if key not in self._samplers:
             if len(self._samplers) >= _MOST_SAMPLERS:
                 del self._samplers[next(iter(self._samplers))]
-            self._samplers[table.fingerprint] = WindowSampler(self, table)
-        return self._samplers[table.fingerprint]
+            self._samplers[key] = table.sampler(self)
+        return self._samplers[key]
 
     def count_within(self, table: Costs, low: float | None = None, high: float | None = None) -> int:
         """Number of distinct architectures with `low <= cost <= high`; see `WindowSampler.count`."""

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from onepath.counting import CostTable, CostTerm
 from onepath.errors import BindingError
 from onepath.nn import ChoiceBlock, ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
 from onepath.nn.copying import unfilled_copy
 from onepath.nn.selection import Selection
-from onepath.space import Choice, CostTable, CostTerm, Option
+from onepath.space import Choice, Option
 from onepath.spaces.bottleneck import reset_as_mobilenet
 from onepath.spaces.small_inputs import check_width, kept_strides
 from onepath.spaces.zen_blocks import (

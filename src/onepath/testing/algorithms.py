@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from onepath.counting import CostTable, CostTerm
 from onepath.errors import ConfigurationError, InfeasibleError
 from onepath.search import Algorithm, FeasibleSet, Limit
 from onepath.search.feasible import Matrix
-from onepath.space import Architecture, Choice, CostTable, CostTerm, SearchSpace
+from onepath.space import Architecture, Choice, SearchSpace
 
 MakeAlgorithm = Callable[[SearchSpace, int, int], Algorithm]
 History = list[tuple[list[Architecture], list[float]]]

@@ -7,7 +7,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+from onepath.signals import SIGNALS
+
 """What ends a process that is asked to end; Windows has no SIGHUP."""
 
 

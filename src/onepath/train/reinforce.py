@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from onepath.counting import CostTable
 from onepath.errors import ConfigurationError
 from onepath.nn import GatedPath
 from onepath.nn.relaxations import ExpectedCost, Relaxation
 from onepath.nn.relaxations.relaxation import one_path
-from onepath.space import CostTable
 
 Metric = Callable[[GatedPath], float]
 

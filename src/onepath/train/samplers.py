@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from onepath.counting.cost_table import edge
 from onepath.errors import ConfigurationError, InfeasibleError
-from onepath.space.cost_table import edge
 
 if TYPE_CHECKING:
+    from onepath.counting import CostTable
     from onepath.nn import Path
-    from onepath.space import Architecture, CostTable, SearchSpace
+    from onepath.space import Architecture, SearchSpace
 
 
 class Sampler(Protocol):
@@ -99,7 +100,7 @@ class ConstrainedSampler:
             if self._sampler.count(*window) == 0:
                 raise InfeasibleError(
                     f"every bin must hold an architecture, but none costs between {window[0]} and "
-                    f"{window[1]} {self._sampler.table.unit}. Move the window."
+                    f"{window[1]} {table.unit}. Move the window."
                 )
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from onepath.errors import UserError
+from onepath.signals import SIGNALS
 from onepath.workers.messages import decode
 
 _CHUNK_BYTES = 1 << 16
@@ -130,8 +131,6 @@ class WorkerProcess:
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
     """A process started inside never receives what a terminal or scheduler sends to all: this one tells it to stop."""
-    from onepath.train.interruption import SIGNALS
-
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

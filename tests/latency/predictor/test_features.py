@@ -9,10 +9,10 @@ import pytest
 from latency.predictor.pairs_of_a_law import deep_space, small_supernet
 
 import onepath as op
+from onepath.counting import CostTable, CostTerm
 from onepath.errors import DataError, SpaceError
 from onepath.latency.predictor import EncodedFeatures, supernet_features
-from onepath.latency.predictor.features import features_from_data
-from onepath.space import CostTable, CostTerm
+from onepath.latency.predictor.read_features import features_from_data
 
 
 @pytest.mark.parametrize("encoding", ["one_hot", "ordinal"])

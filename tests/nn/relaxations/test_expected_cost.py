@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from onepath.counting import CostTable, CostTerm, most_probable
 from onepath.errors import ConfigurationError, InfeasibleError
 from onepath.nn import ChoiceBlock, Supernet
 from onepath.nn.edge_sum import EdgeSum, edge_options
 from onepath.nn.relaxations import ExpectedCost, SoftmaxRelaxation, derive
-from onepath.space import Choice, CostTable, CostTerm, most_probable
+from onepath.space import Choice
 from onepath.train import CostLoss
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError
-from onepath.estimate.scores.definition import DegenerateNetworkError
+from onepath.estimate.scores.degenerate import DegenerateNetworkError
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from onepath.estimate.scores import (
     zen,
     zen_released,
 )
-from onepath.estimate.scores.definition import DegenerateNetworkError, Score, ScoreDefinition
+from onepath.estimate.scores.definition import Score, ScoreDefinition
+from onepath.estimate.scores.degenerate import DegenerateNetworkError
 from onepath.estimate.scores.probe import GIBIBYTE, Loss, Probe
 
 SCORES: Mapping[str, ScoreDefinition] = {

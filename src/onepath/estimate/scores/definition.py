@@ -12,10 +12,6 @@ if TYPE_CHECKING:
 Need = Literal["inputs", "labels", "random input", "ReLU"]
 
 
-class DegenerateNetworkError(Exception):
-    """A score cannot tell anything about this network; the text says why. Caught where scores are handed out."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Score:
     """What a score says about a network.

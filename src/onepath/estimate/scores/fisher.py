@@ -7,7 +7,8 @@ Source: Turner et al., "BlockSwap: Fisher-guided Block Substitution for Network 
 
 from __future__ import annotations
 
-from onepath.estimate.scores.definition import DegenerateNetworkError, ScoreDefinition
+from onepath.estimate.scores.definition import ScoreDefinition
+from onepath.estimate.scores.degenerate import DegenerateNetworkError
 from onepath.estimate.scores.probe import Probe
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from onepath.estimate.scores.definition import DegenerateNetworkError, ScoreDefinition
+from onepath.estimate.scores.definition import ScoreDefinition
+from onepath.estimate.scores.degenerate import DegenerateNetworkError
 from onepath.estimate.scores.per_sample import chunk_size, per_sample_gradients
 from onepath.estimate.scores.probe import Probe, weighted_layers
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 
 from onepath.estimate.scores.backward import check_depends, gradients_of, watched
-from onepath.estimate.scores.definition import DegenerateNetworkError, ScoreDefinition
+from onepath.estimate.scores.definition import ScoreDefinition
+from onepath.estimate.scores.degenerate import DegenerateNetworkError
 from onepath.estimate.scores.probe import Probe, weighted_layers
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from onepath.estimate.scores.definition import DegenerateNetworkError, ScoreDefinition
+from onepath.estimate.scores.definition import ScoreDefinition
+from onepath.estimate.scores.degenerate import DegenerateNetworkError
 from onepath.estimate.scores.probe import Probe
 
 _SMALL = 1e-5

@@ -5,7 +5,8 @@ Source: the baseline of the released code of "Zero-Cost Proxies for Lightweight 
 
 from __future__ import annotations
 
-from onepath.estimate.scores.definition import DegenerateNetworkError, ScoreDefinition
+from onepath.estimate.scores.definition import ScoreDefinition
+from onepath.estimate.scores.degenerate import DegenerateNetworkError
 from onepath.estimate.scores.probe import Probe, weighted_layers
 
 

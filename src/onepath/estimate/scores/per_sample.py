@@ -20,7 +20,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils.hooks import RemovableHandle
 
 from onepath.estimate.scores.backward import gradients_of, watched
-from onepath.estimate.scores.definition import DegenerateNetworkError
+from onepath.estimate.scores.degenerate import DegenerateNetworkError
 from onepath.estimate.scores.pooling import matrix_pooling
 from onepath.estimate.scores.probe import Loss, WeightedLayer, weighted_layers
 

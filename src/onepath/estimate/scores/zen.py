@@ -18,7 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from onepath.errors import ConfigurationError
-from onepath.estimate.scores.definition import DegenerateNetworkError, ScoreDefinition
+from onepath.estimate.scores.definition import ScoreDefinition
+from onepath.estimate.scores.degenerate import DegenerateNetworkError
 from onepath.estimate.scores.probe import Probe, weighted_layers
 from onepath.estimate.scores.tracing import NotBatchFirstError, Trace
 

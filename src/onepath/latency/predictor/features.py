@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from onepath.cost import table
-from onepath.errors import DataError, SpaceError, shown
-from onepath.latency.checked_files import Count, Node, Text, check_nodes
-from onepath.latency.device_errors import one_line
+from onepath.counting import CostTable, CostTerm
+from onepath.errors import SpaceError
+from onepath.latency.checked_files import Count, Node, Text
 from onepath.nn import Supernet
-from onepath.space import CostTable, CostTerm, SearchSpace
+from onepath.space import SearchSpace
 
 _LARGEST = 1e30
-_MOST_OPTIONS = 1_000_000
+MOST_OPTIONS = 1_000_000
 
 Encoding = Literal["one_hot", "ordinal"]
 Floats = npt.NDArray[np.float64]
@@ -158,33 +158,7 @@ def supernet_features(supernet: Supernet, input_shape: tuple[int, ...]) -> Encod
     return EncodedFeatures.of_space(supernet.space, "one_hot", costs)
 
 
-def features_from_data(data: Mapping[str, Any]) -> Features:
-    """The features that `Features.to_data` wrote.
-
-    Raises:
-        DataError: it is something else.
-    """
-    from onepath.latency.predictor.hat import HatFeatures
-
-    try:
-        if data["kind"] == HatFeatures.kind:
-            return HatFeatures()
-        if data["kind"] == EncodedFeatures.kind:
-            node = check_nodes(_EncodedNode, data)
-            costs = [CostTable.from_json(json.dumps(cost)) for cost in node.costs]
-            if sum(num for _, num in node.choices) > _MOST_OPTIONS:
-                raise ValueError(f"choices must have at most {_MOST_OPTIONS:,} options in all")
-            return EncodedFeatures(node.choices, node.encoding, costs)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataError(
-            f"features must be as onepath wrote them, but got {one_line(error)}; fit the predictor again"
-        ) from error
-    raise DataError(
-        f"features must be of kind encoded or hat, but got {shown(data['kind'])}; fit the predictor again"
-    )
-
-
-class _EncodedNode(Node):
+class EncodedNode(Node):
     """See `EncodedFeatures`."""
 
     encoding: Encoding

@@ -12,22 +12,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onepath.counting import CostTable
 from onepath.errors import ConfigurationError, DataError
 from onepath.latency.checked_files import check_file, check_nodes, not_as_written, parse_json
 from onepath.latency.device import Device
 from onepath.latency.device_errors import one_line
 from onepath.latency.keys import structure_digest
 from onepath.latency.predictor.comparison import bound_95_ms, errors
-from onepath.latency.predictor.features import Features, Floats, features_from_data
+from onepath.latency.predictor.features import Features, Floats
 from onepath.latency.predictor.mlp import Mlp, MlpRecipe
 from onepath.latency.predictor.nodes import FORMAT, PredictorNode
 from onepath.latency.predictor.pairs import LatencyPairs, space_title
+from onepath.latency.predictor.read_features import features_from_data
 from onepath.latency.predictor.ridge import Ridge
 from onepath.latency.predictor.trees import Trees
 from onepath.nn import Supernet
 from onepath.randomness import generator
 from onepath.record import atomic_write_bytes
-from onepath.space import CostTable, SearchSpace
+from onepath.space import SearchSpace
 
 MIN_PAIRS = 20
 _SAME_PREDICTION = 1e-3  # another machine rounds a perceptron's float32 otherwise

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from onepath.counting import CostTable, most_probable
 from onepath.errors import ConfigurationError
 from onepath.nn.relaxations.relaxation import Relaxation
-from onepath.space import Architecture, CostTable, most_probable
+from onepath.space import Architecture
 
 Rule = Literal["weights", "logits"]
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from onepath.counting import CostTable
 from onepath.errors import ConfigurationError
 from onepath.nn.relaxations.relaxation import Relaxation
-from onepath.space import CostTable, SearchSpace
+from onepath.space import SearchSpace
 
 _MOST_JOINT = 2**16
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from onepath.cost import MaxMacs
+from onepath.counting import CostTable, CostTerm, WindowSampler, most_probable
 from onepath.errors import ConfigurationError, SpaceError
 from onepath.search import FeasibleSet
 from onepath.search.feasible import Limit
-from onepath.space import Choice, CostTable, CostTerm, SearchSpace, WindowSampler, most_probable, round_to
+from onepath.space import Choice, SearchSpace, round_to
 from onepath.train import ConstrainedSampler
 
 SMALL = SearchSpace([Choice(f"c{i}", ["a", "b", "c"]) for i in range(4)])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from onepath.counting.best_first import Accepts, best_first
+from onepath.counting.cost_table import CostTable
 from onepath.errors import InfeasibleError, SpaceError
-from onepath.space.best_first import Accepts, best_first
-from onepath.space.cost_table import CostTable
 from onepath.space.layers import decision_order
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from onepath.space import Choice, CostTable, CostTerm, SearchSpace
+from onepath.counting import CostTable, CostTerm
+from onepath.space import Choice, SearchSpace
 
 
 def conditional_space() -> SearchSpace:

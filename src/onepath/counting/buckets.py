@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onepath.space.bounds import Level, coarser, level_before, list_level, widened
+from onepath.counting.bounds import Level, coarser, level_before, list_level, widened
+from onepath.counting.sums import PathList
 from onepath.space.layers import Layer, num_paths, suffix_extremes, write_options
-from onepath.space.sums import PathList
 
 MOST_LISTED = 2**20  # paths of the last layers
 WIDTHS_PER_WINDOW = 16  # buckets that a window spans at the list, as far as that takes

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from onepath.counting.buckets import Buckets
+from onepath.counting.cost_table import CostTable, edge
+from onepath.counting.halves import Halves
+from onepath.counting.merged import Merged
 from onepath.errors import InfeasibleError, SpaceError, shown
-from onepath.space.buckets import Buckets
 from onepath.space.choice import Number, plain_number
-from onepath.space.cost_table import CostTable, as_table, edge
-from onepath.space.halves import Halves
 from onepath.space.layers import Layer, build_layers, extremes, num_paths
-from onepath.space.merged import Merged
 
 if TYPE_CHECKING:
     from onepath.space.search_space import SearchSpace
@@ -57,7 +57,7 @@ class WindowSampler:
         method: Literal["merged", "halves", "buckets"] | None = None,
     ) -> None:
         self.space = space
-        self.table = as_table(space, table)
+        self.table = CostTable.of(space, table)
         layers, self._offset, self._step = _normalised(
             build_layers(space, self.table), self.table.constant_ticks
         )

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import onepath.estimate
-import onepath.studies.ranking
+import onepath.studies.rank_run
 from onepath.cli import main
 from onepath.errors import ConfigurationError, DataError, RunDirectoryError
 from onepath.estimate import Estimate
 from onepath.runs import Run, make_config, run_stage
 from onepath.runs.standalone import TrainedNetwork
-from onepath.studies.ranking import RankOptions, rank_on_standalone, rank_on_table
+from onepath.studies.rank_run import RankOptions, rank_on_standalone, rank_on_table
 
 SPACE = f"{Path(__file__).parents[1] / 'runs' / 'tiny_space.py'}:build"
 OPTIONS = {"space": SPACE, "epochs": 1, "retrain_epochs": 1, "num_baselines": 1, "workers": 1}
@@ -126,9 +126,9 @@ def test_networks_are_trained_once_and_the_baseline_counts(run: Run, monkeypatch
         trainings.append(network.architecture)
         return TrainedNetwork(0.5, [])
 
-    monkeypatch.setattr(onepath.studies.ranking, "train_network", train)
+    monkeypatch.setattr(onepath.studies.rank_run, "train_network", train)
     monkeypatch.setattr(
-        onepath.studies.ranking, "accuracy", lambda _, network, split: float(np.mean(eval_indices(network)))
+        onepath.studies.rank_run, "accuracy", lambda _, network, split: float(np.mean(eval_indices(network)))
     )
     allow = False
     with pytest.raises(KeyboardInterrupt):
@@ -151,8 +151,8 @@ def test_more_networks_continue_fewer(run: Run, monkeypatch: pytest.MonkeyPatch)
         trained.append((network.architecture, network.seed))
         return TrainedNetwork(0.5, [])
 
-    monkeypatch.setattr(onepath.studies.ranking, "train_network", train)
-    monkeypatch.setattr(onepath.studies.ranking, "accuracy", lambda _, network, split: network.seed / 2**31)
+    monkeypatch.setattr(onepath.studies.rank_run, "train_network", train)
+    monkeypatch.setattr(onepath.studies.rank_run, "accuracy", lambda _, network, split: network.seed / 2**31)
     few, many = (rank_on_standalone(run, num, FAST)["networks"] for num in (3, 7))
     assert len(trained) == len({name for name, _ in trained}) == 7
     assert [row["architecture"] for row in many[:3]] == [row["architecture"] for row in few]

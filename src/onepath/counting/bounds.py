@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onepath.counting.sums import Ints, SortedSums
 from onepath.space.layers import Layer
-from onepath.space.sums import Ints, SortedSums
 
 Floats = npt.NDArray[Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onepath.counting.sums import Ints, PathList
 from onepath.space.layers import Layer, num_paths
-from onepath.space.sums import Ints, PathList
 
 MOST_PATHS = 2**21  # per half; two lists of 2^21 take 64 MB
 

@@ -19,6 +19,7 @@ from onepath.space.choice import Number, nearest, plain_number
 from onepath.space.layers import build_layers, extremes
 
 if TYPE_CHECKING:
+    from onepath.counting.window import WindowSampler
     from onepath.space.architecture import Architecture
     from onepath.space.search_space import SearchSpace
 
@@ -96,6 +97,29 @@ class CostTable:
         object.__setattr__(self, "unit", unit)
         if self.is_integer and self._largest >= 2**_LARGEST_BITS:
             raise SpaceError(_too_large(self._largest))
+
+    @classmethod
+    def of(cls, space: SearchSpace, table: CostTable | Sequence[Sequence[Number]]) -> CostTable:
+        """A cost table, also from a plain list of costs per choice, in the order of the space.
+
+        Raises:
+            SpaceError: the list has another length than the space has choices.
+        """
+        if isinstance(table, CostTable):
+            return table
+        if len(table) != space.num_choices:
+            raise SpaceError(
+                f"a list of costs needs one entry per choice, {space.num_choices}; got {len(table)}; add the"
+                " missing ones"
+            )
+        terms = [CostTerm((name,), np.asarray(costs)) for name, costs in zip(space.names, table, strict=True)]
+        return cls(0, terms)
+
+    def sampler(self, space: SearchSpace) -> WindowSampler:
+        """Counting and exact sampling of the architectures of a space by this cost."""
+        from onepath.counting.window import WindowSampler
+
+        return WindowSampler(space, self)
 
     @cached_property
     def is_integer(self) -> bool:
@@ -243,17 +267,3 @@ def _from_objects(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _too_large(largest: Number) -> str:
     return f"sums of costs must stay below 2^48; got up to {shown(largest)}; count in a larger unit"
-
-
-def as_table(space: SearchSpace, table: CostTable | Sequence[Sequence[Number]]) -> CostTable:
-    """A cost table, also from a plain list of costs per choice, in the order of the space."""
-    if isinstance(table, CostTable):
-        return table
-    if len(table) != space.num_choices:
-        raise SpaceError(
-            f"a list of costs needs one entry per choice, {space.num_choices}; got {len(table)}; add the"
-            " missing ones"
-        )
-    return CostTable(
-        0, [CostTerm((name,), np.asarray(costs)) for name, costs in zip(space.names, table, strict=True)]
-    )

@@ -5,10 +5,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import chi2_contingency, chisquare
-from space.tables import (
+from counting.tables import (
     conditional_space,
     conditional_table,
     pair_space,
@@ -17,9 +14,13 @@ from space.tables import (
     plain_table,
     window_of,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chi2_contingency, chisquare
 
+from onepath.counting import CostTable, CostTerm, WindowSampler, bounds, buckets
 from onepath.errors import InfeasibleError, SpaceError
-from onepath.space import Choice, CostTable, CostTerm, SearchSpace, WindowSampler, bounds, buckets
+from onepath.space import Choice, SearchSpace
 
 METHODS = ("merged", "halves", "buckets")
 

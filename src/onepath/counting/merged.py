@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onepath.space.bounds import Level
+from onepath.counting.bounds import Level
+from onepath.counting.sums import Ints, SortedSums
 from onepath.space.layers import Layer, num_paths, write_options
-from onepath.space.sums import Ints, SortedSums
 
 MOST_SUMS = 2**16  # distinct sums per layer; keeps the tables in cache
 

@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 import pytest
-from space.tables import conditional_space, conditional_table, plain_space, plain_table
+from counting.tables import conditional_space, conditional_table, plain_space, plain_table
 
+from onepath.counting import CostTable, CostTerm
 from onepath.errors import SpaceError
-from onepath.space import CostTable, CostTerm
 
 
 def test_cost_is_the_constant_plus_active_terms() -> None:

@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from space.tables import conditional_space, conditional_table, plain_space
+from counting.tables import conditional_space, conditional_table, plain_space
 
+from onepath.counting import most_probable
+from onepath.counting.best_first import best_first
 from onepath.errors import InfeasibleError, SpaceError
-from onepath.space import most_probable
-from onepath.space.best_first import best_first
 
 
 def scored(seed: int, shift: float) -> tuple[list[np.ndarray], np.ndarray]:
@@ -48,7 +48,7 @@ def test_the_best_accepted_one_within_a_limit_equals_enumeration() -> None:
 
 
 def test_an_endless_search_ends_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onepath.space.best_first._MOST_LOOKED_AT", 100)
+    monkeypatch.setattr("onepath.counting.best_first._MOST_LOOKED_AT", 100)
     space = plain_space()
     scores = [np.zeros(choice.num_options) for choice in space.choices]
     with pytest.raises(SpaceError, match="may look at 100"):
