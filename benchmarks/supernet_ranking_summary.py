@@ -18,7 +18,7 @@ from onepath.nn import Supernet
 from onepath.randomness import generator
 from onepath.rank_correlation import kendall_tau, num_better, ordinal
 from onepath.record import EstimateStore, atomic_write_json, atomic_write_text
-from onepath.report.ranking import Study, ranking_page
+from onepath.report.study_pages import Study, ranking_page
 
 SPACE = "nasbench-macro"
 SHAPE = (3, 32, 32)

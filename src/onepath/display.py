@@ -38,7 +38,8 @@ class Metric:
     def of(cls, found: str | Mapping[str, Any] | None) -> Metric:
         """The metric as the facts of the data note it; a bare name is one from before its direction was noted."""
         if isinstance(found, Mapping):
-            return cls(found["name"], bool(found["higher_is_better"]), bool(found.get("is_share", False)))
+            is_share = bool(found.get("is_share", False)) and found["name"] not in _LOWER
+            return cls(found["name"], bool(found["higher_is_better"]), is_share)
         name = found or "accuracy"
         return cls(name, name not in _LOWER, name in _SHARES)
 

@@ -205,7 +205,7 @@ def _check_proxy(run: str | None, truth: str | None, standalone: int | None, spa
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    from onepath.report.ranking import heads, rows, verdicts
+    from onepath.report.study_pages import heads, rows, verdicts
 
     for note in found["notes"]:
         write(note)

@@ -36,9 +36,9 @@ from onepath.report.findings import (
 )
 from onepath.report.front import front_section
 from onepath.report.latency import latency_section, limit_ms, winner_latency
-from onepath.report.ranking import ranking_figures, ranking_sections, stored_studies
 from onepath.report.sentences import cautions, gain_of, limits_text, ranking_text, retraining_text, words
 from onepath.report.several_limits import limits_section
+from onepath.report.study_pages import ranking_figures, ranking_sections, stored_studies
 from onepath.report.template import scripts, template
 from onepath.report.usage import usage
 from onepath.verdict import cost_of, ranking

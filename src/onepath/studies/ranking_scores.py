@@ -67,7 +67,7 @@ def rank_scores(
     from onepath.cost import counter
     from onepath.cost.architecture import name_uncounted
     from onepath.estimate import TableEstimator, one_row_per_network
-    from onepath.report.ranking import ranking_page
+    from onepath.report.study_pages import ranking_page
 
     shape = tuple(int(size) for size in input_shape)
     inputs, targets = _batch(names, shape, data, batch_size, options.seed)

@@ -17,7 +17,7 @@ from onepath.runs.opened import Run
 
 if TYPE_CHECKING:
     from onepath.estimate import Networks
-    from onepath.report.ranking import Study
+    from onepath.report.study_pages import Study
 
 BASELINES = ("macs", "params")
 SCORES = ("accuracy", "loss")
@@ -82,7 +82,7 @@ def make_study(
 ) -> Study:
     """The evidence and the rows for the page; networks after the first `num_counted` are shown only."""
     from onepath.estimate import rank_evidence
-    from onepath.report.ranking import Study
+    from onepath.report.study_pages import Study
 
     if not len(networks):
         raise ConfigurationError(
@@ -123,7 +123,7 @@ def row_notes(networks: Networks, name: str) -> list[str]:
 def write_study(run: Run, kind: str, study: Study) -> dict[str, Any]:
     """Write the study into the run directory, its page and, where there is one, the report."""
     from onepath.report import write_report
-    from onepath.report.ranking import ranking_page
+    from onepath.report.study_pages import ranking_page
 
     path = run.directory.path
     content = run.directory.read_json(RANKING) or {}

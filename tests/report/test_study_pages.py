@@ -13,7 +13,7 @@ import yaml
 from onepath.estimate import rank_evidence
 from onepath.record import RunRecord
 from onepath.report.page import content, render
-from onepath.report.ranking import (
+from onepath.report.study_pages import (
     Study,
     heads,
     ranking_page,
