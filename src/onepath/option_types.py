@@ -124,7 +124,9 @@ def one_line(error: ValidationError, names: Iterable[str]) -> str:
         return text
     if isinstance(first["input"], Mapping | list | tuple | set):
         return f"{name} {text}; change it"  # what it holds may be nested without end
-    return f"{name} {text}, but got {shown(first['input'])}; change it"
+    given = first["input"]
+    is_number = isinstance(given, str) and re.fullmatch(r"-?\d{1,20}(\.\d{1,20})?", given) is not None
+    return f"{name} {text}, but got {given if is_number else shown(given)}; change it"
 
 
 def unknown_option(name: str, names: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from onepath.record import RunRecord
 ZEN: dict[str, Any] = {
     **OPTIONS,
     "method": "zen",
+    "epochs": None,
     "retrain_from": "scratch",
     "retrain_epochs": 1,
     "num_baselines": 1,

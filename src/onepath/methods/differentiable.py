@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -197,21 +198,25 @@ class Differentiable(Method):
                 f"epochs={filled.epochs}; lower warmup_epochs"
             )
         aims = job.aims()
-        if self.cost_loss is None:
-            joined: CostLossName = "reward" if self.by_reward else "add-linear"
-            filled = filled.filled(cost_loss=joined if self.costs_join and aims else "none")
-        elif self.cost_loss != "none" and not aims:
+        self.check_aims(aims)
+        joined: CostLossName = "reward" if self.by_reward else "add-linear"
+        return filled.filled(cost_loss=joined if self.costs_join and aims else "none")
+
+    def check_aims(self, aims: Mapping[str, float]) -> None:
+        """See `Method.check_aims`: a cost in the loss needs one to aim at, above 1 ms for its logarithm."""
+        if self.cost_loss in (None, "none"):
+            return
+        if not aims:
             raise ConfigurationError(
                 f"cost_loss {self.cost_loss!r} needs a cost to aim at, but no limit came whose costs add up; give max_macs, "
                 "or max_latency_ms with a latency table"
             )
-        unit, reference = next(iter(aims.items()), ("", 0.0))
-        if filled.cost_loss == "multiply-log" and unit == "ms" and reference <= 1:
+        reference = aims.get("ms", math.inf)
+        if self.cost_loss == "multiply-log" and reference <= 1:
             raise ConfigurationError(
                 f"cost_loss 'multiply-log' takes logarithms and needs a limit above 1 ms, but got {reference:g}; use "
                 "cost_loss add-linear"
             )
-        return filled
 
     def _with_length(self, job: Job) -> Self:
         return self.filled(epochs=self.weights_recipe(job, self.epochs).epochs)

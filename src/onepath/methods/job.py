@@ -113,6 +113,11 @@ class Job(ABC):
         return self.supernet.space
 
     @property
+    def space_name(self) -> str:
+        """What messages call the space."""
+        return type(self.supernet.module).__name__
+
+    @property
     def seed(self) -> int:
         """Of everything that is drawn."""
         return self.settings.seed
@@ -232,7 +237,7 @@ class Job(ABC):
             check_fresh(self.supernet)
         elif not self.supernet.shares_weights:
             raise ConfigurationError(
-                f"method {method.name} needs a space with a supernet, but this one has none; use method zen, or another "
+                f"method {method.name} needs a space with a supernet, but {self.space_name} has none; use method zen, or another "
                 "space"
             )
         method.check(self.space)

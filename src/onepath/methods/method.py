@@ -91,6 +91,16 @@ class Method(BaseModel, ABC):
             ConfigurationError: it cannot.
         """
 
+    def check_aims(self, aims: Mapping[str, float]) -> None:
+        """Refuse options that do not fit the limits, as soon as these are known.
+
+        Args:
+            aims: unit of a cost that adds up over the choices -> limit.
+
+        Raises:
+            ConfigurationError: they do not.
+        """
+
     def resolved(self, job: Job) -> Self:
         """The same method with the defaults that depend on the job filled in.
 

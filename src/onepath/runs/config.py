@@ -284,6 +284,10 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
         raise ConfigurationError(
             f"finish: method {kind.name} has no supernet to inherit from, but got {config.finish}; leave it out"
         )
+    aims = {f"{name.rpartition('_')[2]}": max(values) for name, values in config.limits.items()}
+    if (config.latency_table or "").endswith(".safetensors"):
+        aims.pop("ms", None)  # a predictor of whole networks, whose costs do not add up
+    method.check_aims(aims)
     names = ["data_root", "space", "latency_table"]
     # With a root, a bare word names a torchvision dataset even beside a folder called so, as `load_data` has it.
     names += [
@@ -300,15 +304,15 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
 
 
 def _check_known(common: Mapping[str, Any], kind: type[Method]) -> None:
-    for name, value in common.items():
+    for name in common:
         takers = [other.name for other in METHODS.values() if name in other.model_fields]
         if name in RunConfig.model_fields:
             continue
         if not takers:
             raise ConfigurationError(unknown_option(name, option_fields()))
         raise ConfigurationError(
-            f"{name} is an option of method {' or '.join(takers)}, but method is {kind.name} and {name} is "
-            f"{shown(value)}; leave {name} out, or give method {takers[0]}"
+            f"{name} is an option of method {' or '.join(takers)}, but method is {kind.name}; leave {name} out, or give "
+            f"method {takers[0]}"
         )
 
 

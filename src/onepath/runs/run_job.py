@@ -56,6 +56,11 @@ class RunJob(Job):
         return self._run.blank if self._supernet is None else self._supernet
 
     @property
+    def space_name(self) -> str:
+        """That of the configuration."""
+        return self._run.config.space
+
+    @property
     def search_seed(self) -> int:
         """That of the run in its first search."""
         return (
