@@ -30,8 +30,8 @@ from onepath.record import (
 )
 from onepath.record.rows import checked
 
-TRIAL = TrialRow(0, "2,1,0", 0, "random", 0.5, 0.25, 10, 5, 0.5)
-NETWORK = NetworkRow("winner", "scratch", "2,1,0", 3, 10, 20, 0.5, 0.75, 0.5, 1.0)
+TRIAL = TrialRow(0, "2,1,0", 0, "random", 0.5, 0.25, {"macs": 10, "params": 5}, 0.5)
+NETWORK = NetworkRow("winner", "scratch", "2,1,0", 3, {"macs": 10, "params": 20}, 0.5, 0.75, 0.5, 1.0)
 POINT = CurvePoint("supernet", 0, 10, 1.0, 2.0, 0.5, 0.1, 3.0)
 COLUMNS = {
     "trials": "number architecture generation origin accuracy loss macs params seconds",
@@ -48,7 +48,7 @@ def directory(path: Path) -> None:
     with RunDirectory(path, create=True) as made:
         made.begin({"seed": 0, "data": "digits"}, {"name": "digits"})
         made.store.add_trial(TRIAL)
-        made.store.add_trial(TrialRow(1, "0,0,0", 0, "random", 0.5, 0.25, 10, 5, 0.5))
+        made.store.add_trial(TrialRow(1, "0,0,0", 0, "random", 0.5, 0.25, {"macs": 10, "params": 5}, 0.5))
         made.store.put_network(NETWORK)
         made.store.add_point(POINT)
         made.store.put_stage(StageRow("search", 2.0, True, {"winner": "2,1,0"}))
@@ -215,7 +215,7 @@ from pathlib import Path
 from onepath.record import RunDirectory, TrialRow
 with RunDirectory(Path(sys.argv[1])) as directory:
     for number in range(2, 100_000):
-        directory.store.add_trial(TrialRow(number, str(number), 0, "random", 0.5, 0.5, 1, 1, 0.0))
+        directory.store.add_trial(TrialRow(number, str(number), 0, "random", 0.5, 0.5, {"macs": 1}, 0.0))
         if number == 3:
             print("at work", flush=True)
         time.sleep(0.002)  # faster than any evaluation
