@@ -145,7 +145,9 @@ def test_record_of_a_run(tmp_path: Path) -> None:
 
 def _fill(directory: RunDirectory) -> None:
     for number in range(10_000):
-        directory.store.add_trial(TrialRow(number, "x" * 5000 + str(number), 0, "random", 1, 1, {"macs": 1}, 0))
+        directory.store.add_trial(
+            TrialRow(number, "x" * 5000 + str(number), 0, "random", 1, 1, {"macs": 1}, 0)
+        )
 
 
 def test_a_full_file_system(tmp_path: Path) -> None:

@@ -231,7 +231,9 @@ def cost(
         return
     write(f"{compact(found['macs'])} MACs, {compact(found['params'])} parameters")
     write(f"{found['macs']:,} MACs, {found['params']:,} parameters")
-    write(f"{found['layers']:,} layers, {found['memory']:,} bytes of activations, {found['size']:,} bytes of weights")
+    write(
+        f"{found['layers']:,} layers, {found['memory']:,} bytes of activations, {found['size']:,} bytes of weights"
+    )
     if device is not None:
         noisy = ", too noisy to trust" if found["latency_is_noisy"] else ""
         threads = found["latency_device"]["threads"]

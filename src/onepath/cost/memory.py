@@ -12,7 +12,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from onepath.cost.count import run_once, run_without_data
 
-_NORMALISATIONS = ("native_batch_norm", "_native_batch_norm_legit_no_training", "batch_norm")
+# In aten, without the underscore of a variant in place; beside what torch tags as value by value.
+_VALUE_BY_VALUE = frozenset(
+    [
+        "native_batch_norm",
+        "_native_batch_norm_legit_no_training",
+        "batch_norm",
+        "gelu",
+        "hardswish",
+        "mish",
+        "log_sigmoid_forward",
+        "_prelu_kernel",
+        "threshold",
+    ]
+)
 
 
 def peak_memory_bytes(model: nn.Module, input_shape: tuple[int, ...]) -> int:
@@ -99,7 +112,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         output = func(*args, **(kwargs or {}))
         made = [self._kept.number(tensor) for tensor in _tensors(output)]
         name = str(getattr(func, "_schema", func).name).rpartition("::")[2]
-        in_place = torch.Tag.pointwise in getattr(func, "tags", ()) or name in _NORMALISATIONS
+        in_place = torch.Tag.pointwise in getattr(func, "tags", ()) or name in _VALUE_BY_VALUE
         self._operations.append(_Operation(read, [each for each in made if each not in read], in_place))
         return output
 
