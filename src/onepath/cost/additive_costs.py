@@ -60,7 +60,7 @@ def table(
     cost = cost_of(kind)
     if not cost.is_additive:
         raise SpaceError(
-            f"a cost table needs a cost that adds up over the layers, but {cost.name} does not. Count each architecture "
+        kind: a cost that adds up, or its name: "macs", "params", "layers" (convolutions and linear layers), "size".
             "instead"
         )
     twins = _Measured(supernet, input_shape, cost)
@@ -271,6 +271,6 @@ def _check(result: CostTable, twins: _Measured) -> None:
         direct = sum(twins.cost_by_choices(architecture.indices).values())
         if result.cost(architecture) != direct:
             raise SpaceError(
-                f"a cost table needs layers whose {twins.cost.name} depend on their own choices alone, but the table gives "
-                f"{result.cost(architecture)} and the count {direct} for {architecture}. Count each architecture"
+                f"a cost table needs layers whose {twins.cost.name} depend on their own choices alone, but the table "
+                f"gives {result.cost(architecture)} and the count {direct} for {architecture}. Count each architecture"
             )

@@ -39,8 +39,8 @@ def peak_memory_bytes(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     - Parameters and buffers are not counted, the network's own inputs are, from the start to their last use. What the
       network returns is alive to the end.
     - Views, and operations in place, share the memory of what they look at or write to: it is counted once.
-    - An operation value by value, and batch normalisation, writes over an input of the same size that nothing needs later,
-      as inference runtimes do.
+    - An operation value by value, and batch normalisation, writes over an input of the same size that nothing needs
+      later, as inference runtimes do.
     - A result that nothing reads takes no memory, such as the indices of a maximum pooling; nor does what an operation
       needs for itself, such as the patches of a convolution.
 

@@ -157,7 +157,7 @@ class Store(SqliteFile):
         """The values of a row as its fields have them."""
         if kind is StageRow:
             return self._with_record(row)
-        place = next((place for place, each in enumerate(fields(kind)) if each.name == "costs"), None)
+        place = next((index for index, each in enumerate(fields(kind)) if each.name == "costs"), None)
         if place is None:
             return row
         return (*row[:place], json.loads(row[place]), *row[place + 1 :])
