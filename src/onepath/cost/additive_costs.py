@@ -60,7 +60,8 @@ def table(
     cost = cost_of(kind)
     if not cost.is_additive:
         raise SpaceError(
-        kind: a cost that adds up, or its name: "macs", "params", "layers" (convolutions and linear layers), "size".
+            "a cost table needs a cost that adds up over the layers, but "
+            f"{cost.name} does not. Count each architecture "
             "instead"
         )
     twins = _Measured(supernet, input_shape, cost)

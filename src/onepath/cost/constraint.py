@@ -158,8 +158,8 @@ class MaxLayers(CostLimit):
 class MaxMemory(CostLimit):
     """At most this many bytes of activations alive at once in one inference, as in "256KiB".
 
-    `peak_memory_bytes` says what is alive when. It does not add up over choices: each architecture is counted by itself,
-    once, and legal ones are drawn by rejection.
+    `peak_memory_bytes` says what is alive when. It does not add up over choices: each architecture is counted by
+    itself, once, and legal ones are drawn by rejection.
     """
 
     def __init__(self, maximum: object) -> None:
