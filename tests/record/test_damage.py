@@ -34,8 +34,8 @@ TRIAL = TrialRow(0, "2,1,0", 0, "random", 0.5, 0.25, {"macs": 10, "params": 5}, 
 NETWORK = NetworkRow("winner", "scratch", "2,1,0", 3, {"macs": 10, "params": 20}, 0.5, 0.75, 0.5, 1.0)
 POINT = CurvePoint("supernet", 0, 10, 1.0, 2.0, 0.5, 0.1, 3.0)
 COLUMNS = {
-    "trials": "number architecture generation origin accuracy loss macs params seconds",
-    "networks": "role start architecture seed macs params inherited_validation retrained_validation retrained_test "
+    "trials": "number architecture generation origin accuracy loss costs seconds",
+    "networks": "role start architecture seed costs inherited_validation retrained_validation retrained_test "
     "seconds",
     "curves": "curve point update_number epoch loss metric learning_rate seconds",
     "stages": "stage seconds done record",
@@ -171,7 +171,7 @@ def test_an_old_store_gets_its_sums(run: Path) -> None:
         assert opened.facts() == {"name": "digits"}
         opened.store.put_network(NETWORK)
     assert len(RunRecord.load(run).trials) == 2
-    change(run, "UPDATE trials SET macs = 11")
+    change(run, 'UPDATE trials SET costs = \'{"macs": 11, "params": 5}\'')
     assert_damaged(run)
 
 

@@ -157,9 +157,10 @@ class Store(SqliteFile):
         """The values of a row as its fields have them."""
         if kind is StageRow:
             return self._with_record(row)
-        place = next((index for index, each in enumerate(fields(kind)) if each.name == "costs"), None)
-        if place is None:
+        names = [each.name for each in fields(kind)]
+        if "costs" not in names:
             return row
+        place = names.index("costs")
         return (*row[:place], json.loads(row[place]), *row[place + 1 :])
 
     def _with_record(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
