@@ -141,7 +141,7 @@ def test_without_sums_a_cell_has_its_type_at_least(run: Path, table: str, column
         "DELETE FROM stages",
         "DROP TABLE trials",
         "DROP TABLE stages",
-        "INSERT INTO trials VALUES (2, '1', 0, 'random', 1.0, 0.0, 1, 1, 0.0)",
+        "INSERT INTO trials VALUES (2, '1', 0, 'random', 1.0, 0.0, '{}', 0.0)",
         "UPDATE trials SET accuracy = accuracy + 1e-12",
         "UPDATE trials SET number = number + 10",
         "UPDATE stages SET done = 0",
