@@ -34,6 +34,14 @@ def test_mini_nas(tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx").stat().st_size > 0
 
 
+def test_new_cost() -> None:
+    out = run(EXAMPLES / "new_cost.py", "--epochs", 1, "--max-traffic", "60kB")
+    assert "best of" in out
+    assert int(out.split()[-3].replace(",", "")) <= 60_000
+    source = (EXAMPLES / "new_cost.py").read_text().split("# ---")[1]
+    assert len(source.strip().splitlines()[1:]) <= 20
+
+
 def test_own_data(tmp_path: Path) -> None:
     out = run(EXAMPLES / "own_data.py", "--epochs", 1, "--out", tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())

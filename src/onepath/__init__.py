@@ -12,7 +12,7 @@ from onepath.version import __version__
 
 if TYPE_CHECKING:
     from onepath import cost, errors, estimate, latency, spaces, train
-    from onepath.cost import Constraint, MaxLayers, MaxMacs, MaxParams
+    from onepath.cost import Constraint, MaxLayers, MaxMacs, MaxMemory, MaxParams, MaxSize
     from onepath.data import Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
     from onepath.latency import MaxLatency
@@ -72,7 +72,7 @@ _HOMES = {
     ),
     "search": ("NSGA2", "Evolution", "MutationEvolution", "RandomSearch", "RegularizedEvolution"),
     "data": ("Task", "load_data"),
-    "cost": ("Constraint", "MaxLayers", "MaxMacs", "MaxParams"),
+    "cost": ("Constraint", "MaxLayers", "MaxMacs", "MaxMemory", "MaxParams", "MaxSize"),
     "train": (
         "ConstrainedSampler",
         "PathDropoutSampler",
@@ -111,7 +111,9 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "MaxLatency",
     "MaxLayers",
     "MaxMacs",
+    "MaxMemory",
     "MaxParams",
+    "MaxSize",
     "MutationEvolution",
     "NSGA2",
     "PathDropoutSampler",

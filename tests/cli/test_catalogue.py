@@ -34,6 +34,17 @@ def test_cost_is_at_the_papers_setting(
     assert printed(capsys, "cost", space, "--architecture", architecture).splitlines()[1] == cost
 
 
+def test_cost_prints_every_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("cost", "nasbench-macro", "--architecture", "00000000")
+    found = json.loads(printed(capsys, *asked, "--json"))
+    assert set(cost.COSTS) <= set(found)
+    assert found["memory"] > 3 * 32 * 32 * 4
+    assert found["size"] > 4 * found["params"]  # statistics of normalisation, too
+    assert printed(capsys, *asked).splitlines()[2] == (
+        f"{found['layers']} layers, {found['memory']:,} bytes of activations, {found['size']:,} bytes of weights"
+    )
+
+
 def test_given_sizes_come_first(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ("--num-classes", "3", "--input-size", "16", "--in-channels", "1", "--width", "0.5")
     found = json.loads(

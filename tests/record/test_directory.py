@@ -125,8 +125,8 @@ def test_damaged_files_are_one_line(tmp_path: Path, name: str, content: str) -> 
 
 
 def test_record_of_a_run(tmp_path: Path) -> None:
-    trial = TrialRow(0, "1", 0, "random", 0.5, 0.7, 10, 20, 0.1)
-    network = NetworkRow("winner", "scratch", "1", 0, 10, 20, 0.5, 0.6, 0.7, 1.0)
+    trial = TrialRow(0, "1", 0, "random", 0.5, 0.7, {"macs": 10, "params": 20}, 0.1)
+    network = NetworkRow("winner", "scratch", "1", 0, {"macs": 10, "params": 20}, 0.5, 0.6, 0.7, 1.0)
     point = CurvePoint("supernet", 0, 5, 1.0, 2.0, 0.3, 0.1, 4.0)
     with RunDirectory(tmp_path, create=True) as directory:
         directory.write_config({"seed": 0})
@@ -145,7 +145,9 @@ def test_record_of_a_run(tmp_path: Path) -> None:
 
 def _fill(directory: RunDirectory) -> None:
     for number in range(10_000):
-        directory.store.add_trial(TrialRow(number, "x" * 5000 + str(number), 0, "random", 1, 1, 1, 1, 0))
+        directory.store.add_trial(
+            TrialRow(number, "x" * 5000 + str(number), 0, "random", 1, 1, {"macs": 1}, 0)
+        )
 
 
 def test_a_full_file_system(tmp_path: Path) -> None:

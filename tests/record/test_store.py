@@ -16,8 +16,8 @@ import pytest
 from onepath.errors import RunDirectoryError
 from onepath.record import CurvePoint, NetworkRow, StageRow, Store, TrialRow
 
-TRIAL = TrialRow(0, "2,1,0", 0, "random", 0.1 + 0.2, 1e-17, 10**12, 5, 0.5)
-NETWORK = NetworkRow("winner", "scratch", "2,1,0", 3, 10, 20, 0.5, 0.75, None, 1.0)
+TRIAL = TrialRow(0, "2,1,0", 0, "random", 0.1 + 0.2, 1e-17, {"macs": 10**12, "params": 5, "energy": 0.1}, 0.5)
+NETWORK = NetworkRow("winner", "scratch", "2,1,0", 3, {"macs": 10, "params": 20}, 0.5, 0.75, None, 1.0)
 POINT = CurvePoint("supernet", 0, 10, 1.0, 2.0, 0.5, 0.1, 3.0)
 
 
@@ -104,7 +104,7 @@ from onepath.record import Store, TrialRow
 with Store(Path(sys.argv[1])) as store:
     print(len(store.trials()), flush=True)
     for number in range(len(store.trials()), 100000):
-        store.add_trial(TrialRow(number, "a" * 200 + str(number), 0, "random", 0.5, 0.5, 1, 1, 0.1))
+        store.add_trial(TrialRow(number, "a" * 200 + str(number), 0, "random", 0.5, 0.5, {"macs": 1}, 0.1))
         print(number, flush=True)
 """
 

@@ -198,7 +198,7 @@ def cost(
     out: Annotated[str | None, typer.Option(help="The page of --compare (.html).")] = None,
     json: o.Json = False,
 ) -> None:
-    """MACs and parameters of one architecture; with --device its latency, too."""
+    """Every cost of one architecture: MACs, parameters, layers, bytes; with --device its latency, too."""
     from onepath.cli import latency
     from onepath.cli.catalogue import describe_architecture, network_sizes
 
@@ -232,6 +232,9 @@ def cost(
         return
     write(f"{compact(found['macs'])} MACs, {compact(found['params'])} parameters")
     write(f"{found['macs']:,} MACs, {found['params']:,} parameters")
+    write(
+        f"{found['layers']:,} layers, {found['memory']:,} bytes of activations, {found['size']:,} bytes of weights"
+    )
     if device is not None:
         noisy = ", too noisy to trust" if found["latency_is_noisy"] else ""
         threads = found["latency_device"]["threads"]

@@ -62,27 +62,28 @@ def network_sizes(
 def describe_architecture(
     space: str, architecture: str, *, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The cost of one architecture of a space, built with `network_sizes` and the space's own arguments.
+    """Every cost of `COSTS` of one architecture, by name, of a space built with `network_sizes` and its own arguments.
 
     "uncounted" is there only where operations without a counter run, see `ModuleCost`.
     """
     from onepath import cost, spaces
+    from onepath.cost.architecture import shape_twin
 
     supernet = spaces.build(space, **sizes, **arguments)
     input_shape = spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
     parsed = supernet.space.parse(architecture)
-    counted = cost.architecture_cost(supernet, parsed, input_shape)
+    model = shape_twin(supernet).extract(parsed, inherit=False)
+    counted = {name: each.count(model, input_shape) for name, each in cost.COSTS.items()}
     described: dict[str, Any] = {
         "space": space,
         "architecture": str(parsed),
         "options": parsed.options,
-        "macs": counted.macs,
-        "params": cost.params(supernet, parsed),
+        **{name: found.total for name, found in counted.items()},
         "num_classes": sizes["num_classes"],
         "input_shape": list(input_shape),
     }
-    if counted.uncounted:
-        described["uncounted"] = dict(counted.uncounted)
+    if uncounted := {name: path for found in counted.values() for name, path in found.uncounted.items()}:
+        described["uncounted"] = uncounted
     return described
 
 

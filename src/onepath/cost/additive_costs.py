@@ -61,7 +61,8 @@ def table(
     cost = cost_of(kind)
     if not cost.is_additive:
         raise SpaceError(
-            f"a cost table needs a cost that adds up over the layers, but {cost.name} does not. Count each architecture "
+            "a cost table needs a cost that adds up over the layers, but "
+            f"{cost.name} does not. Count each architecture "
             "instead"
         )
     twins = _Measured(supernet, input_shape, cost)
@@ -84,7 +85,7 @@ def _table(supernet: Supernet, input_shape: tuple[int, ...], twins: _Measured) -
         if joint > MOST_OPTIONS_TOGETHER:
             raise SpaceError(
                 f"a cost table needs layers that depend on at most {MOST_OPTIONS_TOGETHER} joint options, but a layer "
-                f"depends on {len(names)} choices with {joint}: {', '.join(names)}. Count each architecture instead."
+                f"depends on {len(names)} choices with {joint}: {', '.join(names)}. Count each architecture instead"
             )
     constant = twins.cost_by_choices((0,) * space.num_choices).get((), 0)
     terms = _terms(space, groups, twins)
@@ -272,6 +273,6 @@ def _check(result: CostTable, twins: _Measured) -> None:
         direct = sum(twins.cost_by_choices(architecture.indices).values())
         if result.cost(architecture) != direct:
             raise SpaceError(
-                f"a cost table needs layers whose {twins.cost.name} depend on their own choices alone, but the table gives "
-                f"{result.cost(architecture)} and the count {direct} for {architecture}. Count each architecture."
+                f"a cost table needs layers whose {twins.cost.name} depend on their own choices alone, but the table "
+                f"gives {result.cost(architecture)} and the count {direct} for {architecture}. Count each architecture"
             )

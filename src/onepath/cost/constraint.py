@@ -156,14 +156,18 @@ class MaxLayers(CostLimit):
 
 
 class MaxMemory(CostLimit):
-    """At most this many bytes of activations alive at once in one inference, as in "256KiB"; see `peak_memory_bytes`."""
+    """At most this many bytes of activations alive at once in one inference, as in "256KiB".
+
+    `peak_memory_bytes` says what is alive when. It does not add up over choices: each architecture is counted by
+    itself, once, and legal ones are drawn by rejection.
+    """
 
     def __init__(self, maximum: object) -> None:
         super().__init__(MEMORY, maximum)
 
 
 class MaxSize(CostLimit):
-    """At most this many bytes of weights and buffers as stored, as in "1MB"."""
+    """At most this many bytes of weights and buffers as stored, as in "1MB"; a tensor that layers share counts once."""
 
     def __init__(self, maximum: object) -> None:
         super().__init__(SIZE, maximum)

@@ -77,7 +77,7 @@ class Cost:
             ) from error
         plain = types.plain(number)
         if plain is None or not plain > 0:
-            raise ConfigurationError(f"max_{self.name} > 0 must hold, but got {shown(maximum)}. Raise it.")
+            raise ConfigurationError(f"max_{self.name} > 0 must hold, but got {shown(maximum)}; raise it")
         return plain
 
     @property

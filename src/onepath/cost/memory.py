@@ -12,20 +12,44 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from onepath.cost.count import run_once, run_without_data
 
-_NORMALISATIONS = ("native_batch_norm", "_native_batch_norm_legit_no_training", "batch_norm")
+# In aten, without the underscore of a variant in place; beside what torch tags as value by value.
+_VALUE_BY_VALUE = frozenset(
+    [
+        "native_batch_norm",
+        "_native_batch_norm_legit_no_training",
+        "batch_norm",
+        "gelu",
+        "hardswish",
+        "mish",
+        "log_sigmoid_forward",
+        "_prelu_kernel",
+        "threshold",
+    ]
+)
 
 
 def peak_memory_bytes(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """The most bytes of activations that are alive at once in one inference of one example.
 
-    At every operation its inputs, its outputs and all that a later operation still needs are alive; weights and buffers
-    are not counted. Operations run in the order in which `forward` calls them. Views share the memory that they look at. An
-    operation value by value, and normalisation in evaluation, writes over an input of the same size that nothing needs
-    later, as inference runtimes do.
+    At every operation its inputs, its outputs and all that a later operation still needs are alive; the largest sum of
+    their bytes is the peak. The rule in full:
+
+    - Operations run in the order in which `forward` calls them, in evaluation mode, for a batch of one example. Numbers
+      have the type that the network computes them in: float32 unless the network says otherwise.
+    - Parameters and buffers are not counted, the network's own inputs are, from the start to their last use. What the
+      network returns is alive to the end.
+    - Views, and operations in place, share the memory of what they look at or write to: it is counted once.
+    - An operation value by value, and batch normalisation, writes over an input of the same size that nothing needs
+      later, as inference runtimes do.
+    - A result that nothing reads takes no memory, such as the indices of a maximum pooling; nor does what an operation
+      needs for itself, such as the patches of a convolution.
 
     Args:
         model: not changed.
         input_shape: of one example, without the batch.
+
+    Returns:
+        A whole number of bytes.
 
     Raises:
         ShapeError: the network rejects the shape.
@@ -66,7 +90,7 @@ class _Kept:
         if key not in self.numbers:
             self.numbers[key] = len(self.storages)
             self.storages.append(storage)
-            self.sizes.append(tensor.numel() * tensor.element_size())
+            self.sizes.append(storage.nbytes())
         return self.numbers[key]
 
 
@@ -88,7 +112,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         output = func(*args, **(kwargs or {}))
         made = [self._kept.number(tensor) for tensor in _tensors(output)]
         name = str(getattr(func, "_schema", func).name).rpartition("::")[2]
-        in_place = torch.Tag.pointwise in getattr(func, "tags", ()) or name in _NORMALISATIONS
+        in_place = torch.Tag.pointwise in getattr(func, "tags", ()) or name in _VALUE_BY_VALUE
         self._operations.append(_Operation(read, [each for each in made if each not in read], in_place))
         return output
 
@@ -100,17 +124,18 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The largest sum of what is alive at an operation."""
         last = {each: step for step, operation in enumerate(self._operations) for each in operation.reads}
         place: dict[int, int] = {}  # storage -> the one whose memory it has taken over
-        alive: dict[int, int] = {}  # memory -> step after which it is free
+        made = {each for operation in self._operations for each in operation.makes}
+        given = last.keys() - made - self._weights
+        place.update((each, each) for each in given)
+        alive = {each: last[each] for each in given}  # memory -> step after which it is free
         peak = 0
         for step, operation in enumerate(self._operations):
-            for each in operation.reads:
-                if each not in self._weights:
-                    alive.setdefault(place.setdefault(each, each), last[each])
             for each in operation.makes:
-                until = max(last.get(each, step), step)
+                if each not in last:
+                    continue
                 taken = self._taken(operation, each, place, last, step) if operation.may_overwrite else None
                 place[each] = each if taken is None else place[taken]
-                alive[place[each]] = until
+                alive[place[each]] = last[each]
             peak = max(peak, sum(self._kept.sizes[memory] for memory in alive))
             alive = {memory: until for memory, until in alive.items() if until > step}
         return peak

@@ -24,8 +24,8 @@ class TrialRow:
         architecture: compact string, `Architecture.__str__`; unique.
         generation: of the search algorithm, from 0.
         origin: "random", "mutation" or "crossover".
-        accuracy: the task's score on the validation split with inherited weights, higher is better; in a run that searches
-            by a score, the score. None where it was not finite.
+        accuracy: the task's score on the validation split with inherited weights, higher is better; in a run that
+            searches by a score, the score. None where it was not finite.
         loss: inherited validation loss, lower is better; None where it was not finite.
         costs: name -> cost of the stand-alone network, such as "macs".
         seconds: time of the evaluation.
