@@ -53,7 +53,7 @@ def plain(
         correct, loss, num = 0.0, 0.0, 0
         for batch in task.batches("validation", BATCH_SIZE):
             outputs = model(batch.inputs.contiguous())
-            correct += task.tally(outputs, batch.targets)[0]
+            correct += float(task.tally(outputs, batch.targets)[0])
             loss += task.loss(outputs, batch.targets).item() * len(batch.targets)
             num += len(batch.targets)
     return Estimate(correct / num, loss / num, time.perf_counter() - started, num), recalibration

@@ -125,7 +125,7 @@ def test_the_loss_gives_the_right_word() -> None:
     task = cycle_task(length=4)
     batch = next(iter(task.batches("test", 8)))
     outputs = torch.nn.functional.one_hot((batch.inputs + 1) % 5, 5) * 50.0
-    assert task.metric(*task.tally(outputs, batch.targets)) == pytest.approx(1)
+    assert task.metric(task.tally(outputs, batch.targets)) == pytest.approx(1)
 
 
 def test_fingerprints_tell_texts_apart() -> None:

@@ -37,9 +37,9 @@ def test_images_and_a_space_of_text(
 @pytest.mark.parametrize(("shape", "space"), [((35,), "darts-rnn"), ((3, 32, 32), "darts")])
 def test_the_right_kind_passes(shape: tuple[int, ...], space: str) -> None:
     supernet = spaces.build(space, 10, **({"input_size": 32} if space == "darts" else {}))
-    check_reads(supernet, shape, space)
+    check_reads(supernet, len(shape) == 1, space)
     with pytest.raises(ConfigurationError, match="must read the kind of data"):
-        check_reads(supernet, (35,) if space == "darts" else (3, 32, 32), space)
+        check_reads(supernet, len(shape) > 1, space)
 
 
 @pytest.mark.parametrize("name", ["", " "])

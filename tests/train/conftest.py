@@ -53,11 +53,11 @@ class NoiseTask:
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         return functional.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
 
-    def tally(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
-        return float((outputs.argmax(1) == targets).sum()), len(targets)
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.tensor([float((outputs.argmax(1) == targets).sum()), len(targets)])
 
-    def metric(self, total: float, count: int) -> float:
-        return total / count
+    def metric(self, tally: Tensor) -> float:
+        return float(tally[0] / tally[1])
 
 
 def _candidate(channels: int, kernel_size: int) -> nn.Sequential:

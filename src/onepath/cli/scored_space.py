@@ -58,11 +58,11 @@ def open_scored_space(
     from onepath import spaces
     from onepath.cli.catalogue import network_sizes
     from onepath.data import load_data
-    from onepath.runs.definition import check_reads, check_takes_sequences
+    from onepath.runs.definition import check_reads, check_takes
 
     task = None if data is None else load_data(data, root=data_root, input_size=input_size)
     if task is not None:
-        check_takes_sequences(task.input_shape, space)
+        check_takes(task.input_shape, task.reads_words, space)
         num_classes = num_classes or task.num_classes
         channels, *pixels = task.input_shape
         in_channels, input_size = (channels, min(pixels)) if pixels else (in_channels, channels)
@@ -70,7 +70,7 @@ def open_scored_space(
     arguments = o.space_arguments(space_argument)
     supernet = spaces.build(space, **sizes, **arguments)
     if task is not None:
-        check_reads(supernet, task.input_shape, space)
+        check_reads(supernet, task.reads_words, space)
     shape = (
         spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
         if task is None

@@ -17,6 +17,7 @@ from onepath.cost.shape_only import same_shape, shape_only
 from onepath.errors import ShapeError
 from onepath.nn.copying import whole_copy
 from onepath.nn.inputs import blank_inputs
+from onepath.tree import call
 
 Ran = TypeVar("Ran")
 
@@ -173,7 +174,7 @@ def run_once(
         with torch.no_grad():
             inputs = blank_inputs(model, input_shape, device=device)
             with mode:
-                return model(inputs)
+                return call(model, inputs)
     finally:
         for module, training in was_training.items():
             module.training = training

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from onepath.data.augment import Fit, Normaliser, Pixels
 from onepath.data.layout import Axis, Kind
+from onepath.data.metrics import METRICS
 from onepath.data.pixels import ImageStore, Request
 from onepath.data.preprocessing import Preprocessing
 from onepath.data.task import Batch, Split, Task
@@ -66,6 +67,7 @@ class ImageTask(Task):
 
     metric_name = "accuracy"
     higher_is_better = True
+    metric_is_share = True
 
     def __init__(
         self,
@@ -186,17 +188,18 @@ class ImageTask(Task):
         """Mean cross-entropy of (B, classes) scores against (B,) labels."""
         return functional.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
 
-    def tally(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
-        """Number of correct predictions and number of examples; a tie goes to the lower class."""
-        return float((outputs.argmax(dim=1) == targets).sum()), len(targets)
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """(2,): number of correct predictions and number of examples; a tie goes to the lower class."""
+        return METRICS["accuracy"].tally(outputs, targets)
 
-    def metric(self, total: float, count: int) -> float:
+    def metric(self, tally: Tensor) -> float:
         """Accuracy in [0, 1]."""
-        return total / count
+        return METRICS["accuracy"].value(tally)
 
     def test_images(self, num: int) -> Tensor:
         """The first `num` normalised test images, or all if there are fewer: (B, *input_shape)."""
-        return next(iter(self.batches("test", num))).inputs
+        images: Tensor = next(iter(self.batches("test", num))).inputs
+        return images
 
     @property
     def preprocessing(self) -> Preprocessing:

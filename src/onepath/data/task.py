@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
@@ -15,15 +15,15 @@ Split = Literal["train", "validation", "test"]
 
 
 class Batch(NamedTuple):
-    """One batch on the CPU.
+    """One batch on the CPU: inputs and targets, each a tensor or a tree of tensors with the examples first.
 
     For images: `inputs` float32 (B, C, H, W), normalised, with channels_last strides when C > 1; `targets`
     int64 (B,). For sequences: `inputs` float32 (B, C, T), normalised. For text: `inputs` and `targets` int64 (B, T),
     words of B streams and those one later.
     """
 
-    inputs: Tensor
-    targets: Tensor
+    inputs: Any
+    targets: Any
 
 
 class Task(ABC):
@@ -39,7 +39,9 @@ class Task(ABC):
         num_classes: length of the last dimension of the network's output; for text the size of the vocabulary.
         class_names: one name per class, in the order of the outputs.
         metric_name: what `metric` computes, for example "accuracy".
+        metric_is_share: whether the metric is a share, which may be written in percent.
         higher_is_better: direction of the metric.
+        reads_words: whether inputs are words of a text.
         fingerprint: hexadecimal digest of the content and of the split; another digest means other data.
         notes: remarks on how the data were read, one sentence each.
         recipe_settings: fields of a `Recipe` that this kind of data needs otherwise than images do.
@@ -53,6 +55,8 @@ class Task(ABC):
     class_names: tuple[str, ...]
     metric_name: str
     higher_is_better: bool
+    metric_is_share: bool = False
+    reads_words: bool = False
     fingerprint: str
     notes: tuple[str, ...]
     recipe_settings: Mapping[str, Any] = {}
@@ -138,7 +142,7 @@ class Task(ABC):
                 given += 1
             skipped = 0
 
-    def example_inputs(self, split: Split, num: int) -> Tensor:
+    def example_inputs(self, split: Split, num: int) -> Any:
         """Up to `num` inputs of a split, each of `input_shape`: the first ones in its order."""
         return next(iter(self.batches(split, num))).inputs
 
@@ -147,25 +151,79 @@ class Task(ABC):
         """What turns a raw example into an input of the network; None where the task does not say."""
         return None
 
-    def raw_inputs(self, split: Split, num: int) -> Tensor:
+    def raw_inputs(self, split: Split, num: int) -> Any:
         """The examples of `example_inputs` as the data had them, before `preprocessing`; here the same."""
         return self.example_inputs(split, num)
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    def loss(self, outputs: Any, targets: Any, label_smoothing: float = 0.0) -> Tensor:
         """Mean loss of a batch, a scalar that can be differentiated."""
 
     @abstractmethod
-    def tally(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
-        """A batch's share of the metric: a total and a count, both additive over batches."""
+    def tally(self, outputs: Any, targets: Any) -> Tensor:
+        """A batch's share of the metric: a tensor that adds up over batches, such as counts or a confusion matrix."""
 
     @abstractmethod
-    def metric(self, total: float, count: int) -> float:
-        """The metric from the sums of what `tally` gave."""
+    def metric(self, tally: Tensor) -> float:
+        """The metric from the sum of what `tally` gave."""
 
     def score(self, metric: float) -> float:
-        """What searches and comparisons maximise: higher is better, in [0, 1]; the metric itself by default.
+        """What searches and comparisons maximise: the metric, or of one that counts down its negative."""
+        return metric if self.higher_is_better else -metric
 
-        A task of which less is better says here how the two are connected.
+    @classmethod
+    def from_datasets(
+        cls,
+        train: Any,
+        validation: Any = None,
+        test: Any = None,
+        *,
+        loss: Any = "cross-entropy",
+        metric: Any = None,
+        num_outputs: int | None = None,
+        class_names: Sequence[str] = (),
+        name: str = "dataset",
+        seed: int = 0,
+        preprocessing: Preprocessing | None = None,
+    ) -> Task:
+        """A task of any torch datasets: regression, several labels, segmentation, sequences.
+
+        Args:
+            train: a map-style dataset; an item is a pair of inputs and targets, each a tensor or a tuple, list or
+                dictionary of tensors. A network is called with a tensor, with the parts of a tuple or list one after
+                another, or with those of a dictionary by name.
+            validation: likewise; None holds out a fifth of the training examples, at most 5,000, with the shares of the
+                classes where targets are classes; `notes` say so.
+            test: likewise. It is read for the final evaluation alone.
+            loss: "cross-entropy", "mse", "l1", "huber", "bce" (several labels), or a function of outputs and targets
+                that returns a mean.
+            metric: a name of `onepath.data.METRICS`, a `Metric`, or one of torchmetrics whose states sum up; None takes
+                accuracy, rmse, mae, rmse or multilabel-f1 by the loss.
+            num_outputs: numbers that a network returns for each example, or each place of it; None counts classes, or
+                the numbers of a target.
+            class_names: of the outputs, for files and reports.
+            name: for records.
+            seed: of the splits.
+            preprocessing: what turns a raw example into an input, for exported files.
+
+        Raises:
+            ConfigurationError: there is no such loss or metric.
+            DataError: a dataset is empty, has no length, or its items cannot be put into batches.
+
+        Example:
+            ``op.Task.from_datasets(TensorDataset(x, y), loss="mse", metric="rmse")``
         """
-        return metric
+        from onepath.data.dataset_task import make_task
+
+        return make_task(
+            train,
+            validation,
+            test,
+            loss=loss,
+            metric=metric,
+            num_outputs=num_outputs,
+            class_names=class_names,
+            name=name,
+            seed=seed,
+            preprocessing=preprocessing,
+        )

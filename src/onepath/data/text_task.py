@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from onepath.data.metrics import METRICS
 from onepath.data.preprocessing import Preprocessing
 from onepath.data.task import Batch, Split, Task
 from onepath.errors import DataError
@@ -57,6 +57,7 @@ class TextTask(Task):
 
     metric_name = "perplexity"
     higher_is_better = False
+    reads_words = True
     recipe_settings: Mapping[str, Any] = {
         "learning_rate": 20.0,
         "momentum": 0.0,
@@ -179,15 +180,13 @@ class TextTask(Task):
             outputs.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing
         )
 
-    def tally(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
-        """Summed cross-entropy in nats, and the number of words."""
-        total = functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="sum")
-        return float(total.detach()), targets.numel()
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """(2,): summed cross-entropy in nats, and the number of words."""
+        return METRICS["perplexity"].tally(outputs, targets)
 
-    def metric(self, total: float, count: int) -> float:
+    def metric(self, tally: Tensor) -> float:
         """Perplexity: `exp(total / count)`, 1 or more, lower is better; infinite where it is not a number."""
-        mean = total / count
-        return math.exp(mean) if mean < math.log(np.finfo(np.float64).max) else math.inf
+        return METRICS["perplexity"].value(tally)
 
     def score(self, metric: float) -> float:
         """1 / perplexity."""

@@ -6,14 +6,16 @@ import itertools
 from collections import Counter
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import fuse_conv_bn_weights
+
+from onepath.tree import Tree, call, first_tensor
 
 _CHECK_TOLERANCE = 1e-3  # relative to the largest output; a fold that is wrong is off by far more
 
 
 @torch.no_grad()
-def fold_batchnorm(model: nn.Module, example: Tensor) -> int:
+def fold_batchnorm(model: nn.Module, example: Tree) -> int:
     """Fold every `BatchNorm2d` that directly follows a `Conv2d` in an `nn.Sequential` into it, in place.
 
     The outputs on `example` before and after are compared; should they differ, because the model uses the parts of a
@@ -29,11 +31,11 @@ def fold_batchnorm(model: nn.Module, example: Tensor) -> int:
     pairs = _foldable(model)
     if not pairs:
         return 0
-    expected = model(example)
+    expected = first_tensor(call(model, example))
     for sequence, i, conv, norm in pairs:
         sequence[i], sequence[i + 1] = _folded(conv, norm), nn.Identity()
     tolerance = _CHECK_TOLERANCE * float(expected.abs().max())
-    if torch.allclose(model(example), expected, rtol=0.0, atol=tolerance, equal_nan=True):
+    if torch.allclose(first_tensor(call(model, example)), expected, rtol=0.0, atol=tolerance, equal_nan=True):
         return len(pairs)
     for sequence, i, conv, norm in pairs:
         sequence[i], sequence[i + 1] = conv, norm

@@ -14,6 +14,7 @@ from onepath.nn.carried import carrying
 from onepath.nn.layout import lay_channels_last
 from onepath.train.evaluation import autocast, evaluation_mode
 from onepath.train.recipe import Precision
+from onepath.tree import Tree, call, is_image_shape, num_examples, num_values, to_device
 
 if TYPE_CHECKING:
     from onepath.data import Task
@@ -60,7 +61,7 @@ class _Pooled:
 
 @torch.no_grad()
 def recalibrate_batchnorm(
-    model: nn.Module, batches: Iterable[Tensor], *, forward: Callable[[Tensor], Any] | None = None
+    model: nn.Module, batches: Iterable[Tree], *, forward: Callable[[Tree], Any] | None = None
 ) -> None:
     """Replace the running statistics of every batch normalisation by those of the given data, in place.
 
@@ -86,7 +87,7 @@ def recalibrate_batchnorm(
     pooled = [_Pooled(layer) for layer in layers]
     momenta = [layer.momentum for layer in layers]
     hooks = [p.layer.register_forward_hook(p.take_call) for p in pooled]
-    forward = model if forward is None else forward
+    forward = (lambda inputs: call(model, inputs)) if forward is None else forward
     try:
         with evaluation_mode(model), carrying(model) as advance:
             for layer in layers:
@@ -132,11 +133,18 @@ def recalibrate_on_task(
     """
     place = torch.device(device)
     model.to(place)
-    if len(task.input_shape) == 3:
+    if is_image_shape(task.input_shape):
         lay_channels_last(model)
     num = min(num_images, task.num_examples("train"))
-    size = min(num, max(2, _CALIBRATION_PIXELS // math.prod(task.input_shape[1:])))
+    size = min(num, max(2, _CALIBRATION_PIXELS // _pixels(task.input_shape)))
     batches = task.calibration_batches(size, num_examples=num, seed=seed)
     with autocast(place, precision):
         # A normalisation over one value per channel, as one image has on a 1x1 map, is an error.
-        recalibrate_batchnorm(model, (inputs.to(place) for inputs, _ in batches if len(inputs) > 1))
+        recalibrate_batchnorm(
+            model, (to_device(inputs, place) for inputs, _ in batches if num_examples(inputs) > 1)
+        )
+
+
+def _pixels(shape: tuple[int, ...]) -> int:
+    """Places of an image, or numbers of another example."""
+    return max(1, math.prod(shape[1:]) if is_image_shape(shape) else num_values(shape))

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from onepath.errors import ConfigurationError
 from onepath.estimate.estimator import Estimate, architecture_of
@@ -18,6 +17,8 @@ from onepath.nn.layout import lay_channels_last
 from onepath.train.evaluation import autocast, evaluation_mode, score_batches
 from onepath.train.memory import keep_freed_memory
 from onepath.train.recipe import Precision
+from onepath.tree import Tree, is_image_shape, map_tensors, num_values, to_device
+from onepath.tree import num_examples as num_in
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +32,7 @@ _MOST_KEPT_BYTES = 1 << 30  # splits larger than this are read anew for every ca
 _LEAST_FOLDED = 1000  # scoring fewer images takes less time than folding saves
 _NUM_EXAMPLE = 4  # images to check a fold with
 
-Pairs = list[tuple[Tensor, Tensor]]
+Pairs = list[tuple[Tree, Tree]]
 
 
 class SupernetEstimator:
@@ -74,7 +75,8 @@ class SupernetEstimator:
         precision: Precision = "float32",
     ) -> None:
         if batch_size is None:
-            num_pixels = max(1, math.prod(task.input_shape[1:]))
+            shape = task.input_shape
+            num_pixels = max(1, math.prod(shape[1:]) if is_image_shape(shape) else num_values(shape))
             batch_size = min(500, max(125, 125 * 1024 // num_pixels))
         if calibration_images < 2 or batch_size < 2:
             raise ConfigurationError(
@@ -96,7 +98,7 @@ class SupernetEstimator:
         self._validation = _Subset(
             task, "validation", num_validation, batch_size, seed=seed, device=self._device
         )
-        self._fold_example: Tensor | None = None
+        self._fold_example: Tree | None = None
         self._estimates: dict[Architecture, Estimate] = {}
 
     def estimate(self, asked: Proposal | Architecture) -> Estimate:
@@ -128,7 +130,7 @@ class SupernetEstimator:
 
     def _extracted(self, architecture: Architecture) -> nn.Module:
         model: nn.Module = self._supernet.extract(architecture).to(self._device)
-        if len(self._task.input_shape) == 3:
+        if is_image_shape(self._task.input_shape):
             lay_channels_last(model)
         return model
 
@@ -137,7 +139,7 @@ class SupernetEstimator:
             batches = self._calibration.batches(keep=keep)
             with autocast(self._device, self._precision):
                 # A normalisation over one value per channel, as one image has on a 1x1 map, is an error.
-                recalibrate_batchnorm(model, (inputs for inputs, _ in batches if len(inputs) > 1))
+                recalibrate_batchnorm(model, (inputs for inputs, _ in batches if num_in(inputs) > 1))
 
     def _evaluate(self, architecture: Architecture) -> Estimate:
         started = time.perf_counter()
@@ -155,9 +157,10 @@ class SupernetEstimator:
         loss = loss if math.isfinite(loss) else math.inf
         return Estimate(self._task.score(metric), loss, time.perf_counter() - started, num)
 
-    def _example(self) -> Tensor:
+    def _example(self) -> Tree:
         if self._fold_example is None:
-            self._fold_example = next(iter(self._validation.batches()))[0][:_NUM_EXAMPLE].clone()
+            inputs = next(iter(self._validation.batches()))[0]
+            self._fold_example = map_tensors(lambda tensor: tensor[:_NUM_EXAMPLE].clone(), inputs)
         return self._fold_example
 
 
@@ -173,13 +176,13 @@ class _Subset:
         self.num_examples = num_examples
         self._seed = seed
         self._device = device
-        self._is_small = num_examples * math.prod(task.input_shape) * 4 <= _MOST_KEPT_BYTES
+        self._is_small = num_examples * num_values(task.input_shape) * 4 <= _MOST_KEPT_BYTES
         self._kept: Pairs | None = None
 
     def release(self) -> None:
         self._kept = None
 
-    def batches(self, *, keep: bool = True) -> Iterable[tuple[Tensor, Tensor]]:
+    def batches(self, *, keep: bool = True) -> Iterable[tuple[Tree, Tree]]:
         if self._kept is not None:
             return self._kept
         size, num, seed = self._batch_size, self.num_examples, self._seed
@@ -188,7 +191,9 @@ class _Subset:
             if self._split == "train"
             else self._task.batches(self._split, size, num_examples=num, seed=seed)
         )
-        batches = ((inputs.to(self._device), targets.to(self._device)) for inputs, targets in given)
+        batches = (
+            (to_device(inputs, self._device), to_device(targets, self._device)) for inputs, targets in given
+        )
         if not (keep and self._is_small):
             return batches
         self._kept = list(batches)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 def input_dtype(model: nn.Module) -> torch.dtype:
@@ -20,7 +21,12 @@ def input_dtype(model: nn.Module) -> torch.dtype:
 
 
 def blank_inputs(
-    model: nn.Module, input_shape: Sequence[int], batch: int = 1, device: str | torch.device = "cpu"
-) -> Tensor:
-    """Zeros (batch, *input_shape) as a network takes them: floats, or indices such as words."""
+    model: nn.Module, input_shape: Sequence[Any], batch: int = 1, device: str | torch.device = "cpu"
+) -> Any:
+    """Zeros (batch, *input_shape) as a network takes them: floats, or indices such as words.
+
+    Several inputs, whose shape is a tuple of shapes, are a tuple.
+    """
+    if not all(isinstance(size, int) for size in input_shape):
+        return tuple(blank_inputs(model, shape, batch, device) for shape in input_shape)
     return torch.zeros((batch, *input_shape), dtype=input_dtype(model), device=device)

@@ -27,6 +27,7 @@ from onepath.nn.failures import described, explained, place_of
 from onepath.nn.selection import has_choices
 from onepath.nn.supernet import Supernet, bound_selection
 from onepath.space import Choice, Option
+from onepath.tree import Tree, call
 
 _NUM_FULL = (
     4  # passes of all candidates under other sizes, so that sizes that must agree meet different options
@@ -34,7 +35,7 @@ _NUM_FULL = (
 _MOST_OPTIONS = 32
 
 
-def dry_passes(supernet: Supernet, inputs: Tensor, *, adds: bool) -> Iterator[Any]:
+def dry_passes(supernet: Supernet, inputs: Tree, *, adds: bool) -> Iterator[Any]:
     """Run every candidate and every option of a copy of a supernet that may be thrown away.
 
     Args:
@@ -122,12 +123,12 @@ class _Watch:
         """The choices whose options take passes of their own."""
         return [choice for choice in self.first if choice not in self.tried and choice.num_options > 1]
 
-    def run(self, inputs: Tensor, options: dict[Choice, Option]) -> Any:
+    def run(self, inputs: Tree, options: dict[Choice, Option]) -> Any:
         """One pass; what no module runs by itself takes the options given, or its first."""
         self.options.clear()
         self.options.update({**self.first, **options})
         try:
-            return self.root(inputs)
+            return call(self.root, inputs)
         except UserError:
             raise
         except Exception as error:

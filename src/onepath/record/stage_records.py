@@ -179,8 +179,9 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
     "data": {
         "name": _text,
         **dict.fromkeys(("train", "validation", "test", "classes"), _whole(1)),
-        "input_shape": _each(_whole(1), 1),
-        "class_names": _each(_text, 1),
+        "input_shape": _each(_of(int, list), 1),
+        "is_text": _flag,
+        "class_names": _each(_text),
         "fingerprint": _text,
         "notes": _each(_text),
         "metric": _of(str, dict),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from onepath.train import Recipe
 
 SUPERNET, INITIAL = "supernet", "initial"
+TABULAR = ("mlp",)
+"""The ready-made spaces for tables."""
 READING = ("input_size", "fit", "channels", "kind", "seed")
 """Options that say how data are read."""
 
@@ -164,7 +166,7 @@ class RunDefinition:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one example."""
-        return tuple((self.facts or describe(self.task))["input_shape"])
+        return plain_shape((self.facts or describe(self.task))["input_shape"])
 
     def finishing_recipe(self, start: str) -> Recipe | None:
         """The recipe of a stand-alone training from a start; None where nothing is trained."""
@@ -192,6 +194,11 @@ class RunDefinition:
         return model.eval()
 
 
+def plain_shape(shape: Sequence[Any]) -> tuple[Any, ...]:
+    """A shape, or a tuple of shapes, as it was before it was written as JSON."""
+    return tuple(part if isinstance(part, int) else plain_shape(part) for part in shape)
+
+
 def describe(task: Task) -> dict[str, Any]:
     """What the results say about the data, and how to recognise them."""
     return {
@@ -202,12 +209,13 @@ def describe(task: Task) -> dict[str, Any]:
         "classes": task.num_classes,
         "input_shape": list(task.input_shape),
         "class_names": list(task.class_names),
+        "is_text": task.reads_words,
         "fingerprint": task.fingerprint,
         "notes": list(task.notes),
         "metric": {
             "name": task.metric_name,
             "higher_is_better": task.higher_is_better,
-            "is_share": getattr(task, "metric_is_share", True),
+            "is_share": task.metric_is_share,
         },
     }
 
@@ -216,9 +224,9 @@ def build_named(config: RunConfig, facts: Mapping[str, Any], seed: int | None = 
     """The supernet of a configuration for the data, with its initial weights: the same at every call."""
     from onepath import spaces
 
-    check_takes_sequences(facts["input_shape"], config.space)
+    check_takes(facts["input_shape"], facts["is_text"], config.space)
     supernet = spaces.build(config.space, **_arguments(config, facts, seed))
-    check_reads(supernet, facts["input_shape"], config.space)
+    check_reads(supernet, facts["is_text"], config.space)
     return supernet
 
 
@@ -244,12 +252,13 @@ def build_given(
             "a space must be a name, path/to/file.py:function, a function that returns a module, a module or a supernet, "
             f"but got {type(space).__name__}; give one of these"
         )
-    check_reads(supernet, facts["input_shape"], config.space)
+    check_reads(supernet, facts["is_text"], config.space)
     return supernet
 
 
 def _arguments(config: RunConfig, facts: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
-    channels, *size = facts["input_shape"]
+    shape = facts["input_shape"]
+    channels, *size = shape if all(isinstance(each, int) for each in shape) else shape[0]
     return {
         "num_classes": facts["classes"],
         "input_size": min(size, default=None),
@@ -260,25 +269,34 @@ def _arguments(config: RunConfig, facts: Mapping[str, Any], seed: int | None) ->
     }
 
 
-def check_takes_sequences(input_shape: Sequence[int], space: str) -> None:
-    """Refuse sequences for the ready-made spaces, which read images, text or tables.
+def check_takes(input_shape: Sequence[Any], is_text: bool, space: str) -> None:
+    """Refuse sequences and tables for the ready-made spaces that read images or text.
 
     Raises:
-        ConfigurationError: the data are sequences, (C, T), and the space is a ready-made one.
+        ConfigurationError: the space is a ready-made one of another kind of data.
     """
     from onepath import spaces
 
-    if len(input_shape) == 2 and space in spaces.names():
+    if space not in spaces.names() or is_text:
+        return
+    is_table = len(input_shape) == 1
+    if len(input_shape) == 2:
         channels, length = input_shape
         raise ConfigurationError(
             f"sequences need a space of your own, with layers such as nn.Conv1d, but the data are sequences of "
             f"{channels} channels and {length} steps and the space is {space}; give path/to/file.py:function, or "
             f"kind='images' if they are images"
         )
+    if is_table != (space in TABULAR):
+        came = "a table" if is_table else "images"
+        raise ConfigurationError(
+            f"a space must read the kind of data that came, but the data are {came} and the space is {space}; give space "
+            f"{TABULAR[0] if is_table else 'shufflenet'}, or one of your own"
+        )
 
 
-def check_reads(supernet: Supernet, input_shape: Sequence[int], space: str) -> None:
-    """Refuse images for a space of language models, and text for one of networks that read images.
+def check_reads(supernet: Supernet, is_text: bool, space: str) -> None:
+    """Refuse numbers for a space of language models, and text for one of networks that read numbers.
 
     Raises:
         ConfigurationError: the space reads the other kind of data.
@@ -286,7 +304,7 @@ def check_reads(supernet: Supernet, input_shape: Sequence[int], space: str) -> N
     from onepath.nn.inputs import input_dtype
 
     kinds = ("text", "images")
-    wanted, came = kinds[input_dtype(supernet).is_floating_point], kinds[len(input_shape) > 1]
+    wanted, came = kinds[input_dtype(supernet).is_floating_point], kinds[not is_text]
     if wanted != came:
         raise ConfigurationError(
             f"a space must read the kind of data that came, but {space} reads {wanted} and the data are {came}; give "

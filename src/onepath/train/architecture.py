@@ -22,6 +22,7 @@ from onepath.train.cost_loss import CostLoss
 from onepath.train.evaluation import autocast
 from onepath.train.phases import Phase
 from onepath.train.recipe import Recipe
+from onepath.tree import Tree, float_outputs, to_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,13 +89,13 @@ class ArchitectureTraining:
         self.kept_epoch: int | None = None
         self._trained: dict[int, list[Tensor]] = {}  # epoch -> logits after it, of epochs that trained them
         self._losses: list[Tensor] = []
-        self._batches: Iterator[tuple[Tensor, Tensor]] | None = None
+        self._batches: Iterator[tuple[Tree, Tree]] | None = None
 
     def to(self, device: torch.device) -> None:
         """See `BeforeUpdate.to`."""
         self.relaxation.to(device)
 
-    def step(self, training: Training, inputs: Tensor, targets: Tensor, rate: float) -> None:
+    def step(self, training: Training, inputs: Tree, targets: Tree, rate: float) -> None:
         """One step of the logits, where one is due; signals and guard where an epoch is over."""
         update, per_epoch = training.update, training.updates_per_epoch
         if update % per_epoch == 0 and update > 0:
@@ -158,8 +159,8 @@ class ArchitectureTraining:
     def _gradients(
         self,
         training: Training,
-        train: tuple[Tensor, Tensor],
-        validation: tuple[Tensor, Tensor],
+        train: tuple[Tree, Tree],
+        validation: tuple[Tree, Tree],
         rate: float,
         progress: float,
     ) -> list[Tensor]:
@@ -197,21 +198,21 @@ class ArchitectureTraining:
         rng = generator(self.seed, "architecture paths", update)
         return self.relaxation.architecture_path(rng, progress)
 
-    def _outputs(self, training: Training, inputs: Tensor, path: GatedPath) -> Tensor:
+    def _outputs(self, training: Training, inputs: Tree, path: GatedPath) -> Tree:
         """Of one pass, in float32."""
         training.seed_torch()  # dropout is the same in every pass of a step
         with autocast(training.device, training.recipe.precision):
             outputs = training.forward(inputs, path)
-        return outputs.float()
+        return float_outputs(outputs)
 
     @torch.no_grad()
-    def _metric(self, training: Training, batch: tuple[Tensor, Tensor], path: GatedPath) -> float:
+    def _metric(self, training: Training, batch: tuple[Tree, Tree], path: GatedPath) -> float:
         with autocast(training.device, training.recipe.precision):
             outputs = training.forward(batch[0], path)
         task = training.task
-        return task.score(task.metric(*task.tally(outputs.float(), batch[1])))
+        return task.score(task.metric(task.tally(float_outputs(outputs), batch[1])))
 
-    def _validation_batch(self, training: Training, number: int) -> tuple[Tensor, Tensor]:
+    def _validation_batch(self, training: Training, number: int) -> tuple[Tree, Tree]:
         if self._batches is None:
             left = (training.num_updates - training.update) // self.recipe.every + 1
             self._batches = iter(
@@ -220,7 +221,7 @@ class ArchitectureTraining:
                 )
             )
         inputs, targets = next(self._batches)
-        return inputs.to(training.device), targets.to(training.device)
+        return to_device(inputs, training.device), to_device(targets, training.device)
 
     def _eigenvalue(self, training: Training, epoch: int) -> float:
         batch = next(
@@ -230,7 +231,7 @@ class ArchitectureTraining:
                 )
             )
         )
-        inputs, targets = (tensor.to(training.device) for tensor in batch)
+        inputs, targets = to_device(batch[0], training.device), to_device(batch[1], training.device)
         rng = generator(self.seed, "power iteration", epoch)
         start = torch.from_numpy(rng.normal(size=sum(p.numel() for p in self.logits))).to(self.logits[0])
         update = training.update - 1

@@ -23,6 +23,7 @@ from onepath.nn.fresh import needs_a_look
 from onepath.nn.inputs import blank_inputs
 from onepath.nn.shapes import dry_passes
 from onepath.nn.supernet import Supernet
+from onepath.tree import call, float_outputs, map_tensors, num_examples
 
 if TYPE_CHECKING:
     from onepath.data import Task
@@ -54,7 +55,7 @@ def check_supernet(supernet: Supernet, task: Task, *, adds: bool = False, batch:
     if key in done or not isinstance(supernet, Supernet):  # another module that takes a path
         return
     if supernet.shares_weights:
-        _check_arguments(supernet.module)
+        _check_arguments(supernet.module, task)
         with _without_trace(supernet):
             inputs = _examples(supernet, task, batch)
             for output in dry_passes(supernet.copied(), inputs, adds=adds):
@@ -73,14 +74,14 @@ def check_model(model: nn.Module, task: Task, *, batch: int = 2) -> None:
         ShapeError: a module does not accept what comes to it, or the network returns something else than the task
             needs.
     """
-    _check_arguments(model)
+    _check_arguments(model, task)
     with _without_trace(model):
         copy = whole_copy(model, lambda tensor: tensor.detach().clone(), apart=True).train()
         inputs = _examples(model, task, batch)
         for state in carried_states(copy):
             state.forget()
         try:
-            output = copy(inputs)
+            output = call(copy, inputs)
         except UserError:
             raise
         except Exception as error:
@@ -122,14 +123,16 @@ def check_fresh(supernet: Supernet) -> None:
         left -= reached or left
 
 
-def _check_arguments(module: nn.Module) -> None:
-    """That `forward` can be called with one input, which is what a task gives."""
+def _check_arguments(module: nn.Module, task: Task) -> None:
+    """That `forward` can be called with what a task gives: one input, or several as it has them."""
     try:
         signature = inspect.signature(module.forward)
     except (TypeError, ValueError):  # not told, as of a compiled function
         return
+    several = not all(isinstance(size, int) for size in task.input_shape)
     try:
-        signature.bind(None)
+        if not several:
+            signature.bind(None)
     except TypeError:
         names = ", ".join(signature.parameters)
         raise BindingError(
@@ -138,10 +141,13 @@ def _check_arguments(module: nn.Module) -> None:
         ) from None
 
 
-def _check_output(output: Any, task: Task, inputs: Tensor) -> None:
-    """That the output is one row of numbers per example, or per word."""
-    from onepath.data import ImageTask, TextTask
+def _check_output(output: Any, task: Task, inputs: Any) -> None:
+    """That the output is one row of numbers per example, or per word; or what the loss of a task of datasets takes."""
+    from onepath.data import DatasetTask, ImageTask, TextTask
 
+    if isinstance(task, DatasetTask):
+        _check_loss(output, task, inputs)
+        return
     num = getattr(task, "num_classes", None)
     if not isinstance(output, Tensor):
         raise ShapeError(
@@ -161,11 +167,30 @@ def _check_output(output: Any, task: Task, inputs: Tensor) -> None:
         )
 
 
-def _examples(model: nn.Module, task: Task, batch: int) -> Tensor:
+def _check_loss(output: Any, task: Task, inputs: Any) -> None:
+    """That loss and metric take the output: both are computed once, on training examples."""
+    num = num_examples(inputs)
+    targets = next(iter(task.batches("train", num))).targets
+    try:
+        outputs = map_tensors(lambda tensor: tensor.cpu(), float_outputs(output))
+        loss = task.loss(outputs, targets)
+        task.tally(outputs, targets)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise ShapeError(
+            f"loss and metric must take what the network returns, but for an input of {described(inputs)} it returns "
+            f"{described(output)} against targets of {described(targets)}, and they raised: {str(error).splitlines()[0]}; "
+            "change its last layer, or the loss"
+        ) from error
+    if not isinstance(loss, Tensor) or loss.dim() != 0:
+        raise ShapeError(f"a loss must return one number, but returns {described(loss)}; take its mean")
+
+
+def _examples(model: nn.Module, task: Task, batch: int) -> Any:
     """Training examples on the network's device; zeros of a task that has no examples to show."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     if hasattr(task, "example_inputs"):
-        return task.example_inputs("train", batch)[:batch].to(device)
+        given = task.example_inputs("train", batch)
+        return map_tensors(lambda tensor: tensor[:batch].to(device), given)
     return blank_inputs(model, task.input_shape, batch, device)
 
 

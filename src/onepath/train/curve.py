@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from onepath.errors import ConfigurationError
+from onepath.tree import Tree, tensors
 
 if TYPE_CHECKING:
     from onepath.data import Task
@@ -44,16 +45,20 @@ class Tally:
     def __init__(self, task: Task, read_every: int) -> None:
         self._task = task
         self._read_every = read_every
-        self._pending: list[tuple[int, Tensor, Tensor, Tensor]] = []
-        self.sums = [0.0, 0.0, 0.0, 0.0]  # of losses, of passes, of the metric's total, of its count
+        self._pending: list[tuple[int, Tensor, Tree, Tree]] = []
+        self.sums = [0.0, 0.0]  # of losses, of passes
+        self.tally: Tensor | None = None  # the metric's, added up
 
-    def add(self, update: int, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
+    def add(self, update: int, loss: Tensor, outputs: Tree, targets: Tree) -> None:
         """Note the results of one pass of update `update`."""
         self._pending.append((update, loss, outputs, targets))
 
     def read_if_due(self) -> None:
         """Read once enough updates are pending, or large outputs."""
-        is_full = sum(outputs.numel() for _, _, outputs, _ in self._pending) > _MOST_PENDING_NUMBERS
+        is_full = (
+            sum(each.numel() for _, _, outputs, _ in self._pending for each in tensors(outputs))
+            > _MOST_PENDING_NUMBERS
+        )
         if is_full or self._pending[-1][0] + 1 - self._pending[0][0] >= self._read_every:
             self.read()
 
@@ -67,12 +72,14 @@ class Tally:
                     f"the training loss must be finite, but got {value} at update {update}. "
                     "Lower the learning rate."
                 )
-            total, count = self._task.tally(outputs, targets)
-            for index, amount in enumerate((value, 1.0, total, count)):
-                self.sums[index] += amount
+            part = self._task.tally(outputs, targets)
+            self.tally = part if self.tally is None else self.tally + part
+            self.sums = [self.sums[0] + value, self.sums[1] + 1]
 
     def take_means(self) -> tuple[float, float]:
         """Mean loss and metric since the last call."""
         self.read()
-        (losses, passes, total, count), self.sums = self.sums, [0.0, 0.0, 0.0, 0.0]
-        return losses / passes, self._task.metric(total, int(count))
+        (losses, passes), self.sums = self.sums, [0.0, 0.0]
+        assert self.tally is not None, "a pass was noted"
+        tally, self.tally = self.tally, None
+        return losses / passes, self._task.metric(tally)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from onepath.nn.carried import carrying
 from onepath.train.memory import keep_freed_memory
 from onepath.train.recipe import Precision
+from onepath.tree import call, first_tensor, float_outputs, to_device
 
 if TYPE_CHECKING:
     from onepath.data import Split, Task
@@ -46,7 +48,7 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def score_batches(
-    model: Callable[[Tensor], Tensor],
+    model: Callable[..., Any],
     task: Task,
     batches: Iterable[tuple[Any, Any]],
     *,
@@ -54,21 +56,25 @@ def score_batches(
     precision: Precision,
 ) -> Evaluation:
     """As `evaluate`, of the batches given, by the model in whatever mode it is; a state is carried over batches."""
-    total, count, num = 0.0, 0, 0
+    tally: Tensor | None = None
+    num = 0
     loss = torch.zeros((), dtype=torch.float64, device=device)
     with torch.inference_mode(), autocast(device, precision), carrying(model) as advance:
         for batch in batches:
-            inputs, targets = (tensor.to(device, non_blocking=True) for tensor in batch)
-            outputs = model(inputs).float()
-            loss += task.loss(outputs, targets).double() * targets.numel()
-            batch_total, batch_count = task.tally(outputs, targets)
-            total, count, num = total + batch_total, count + batch_count, num + targets.numel()
+            inputs, targets = to_device(batch[0], device), to_device(batch[1], device)
+            outputs = float_outputs(call(model, inputs))
+            num_targets = first_tensor(targets).numel()
+            loss += task.loss(outputs, targets).double() * num_targets
+            part = task.tally(outputs, targets)
+            tally = part if tally is None else tally + part
+            num += num_targets
             advance()
-    return Evaluation(task.metric(total, count), loss.item() / max(num, 1), num)
+    metric = math.nan if tally is None else task.metric(tally)
+    return Evaluation(metric, loss.item() / max(num, 1), num)
 
 
 def evaluate(
-    model: Callable[[Tensor], Tensor],
+    model: Callable[..., Any],
     task: Task,
     split: Split,
     *,

@@ -16,6 +16,7 @@ from onepath.train.phases import path_phases, train_phases
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import Reduction
 from onepath.train.training import Checkpoint, OnPoint, OnUpdate, Training
+from onepath.tree import call
 
 if TYPE_CHECKING:
     from onepath.data import Task
@@ -129,7 +130,7 @@ def train_model(
     check_model(model, task)
     return Training(
         model,
-        lambda inputs, _: model(inputs),
+        lambda inputs, _: call(model, inputs),
         task,
         paths=lambda _: (None,),
         recipe=Recipe.for_task(task, retrain=True) if recipe is None else recipe,

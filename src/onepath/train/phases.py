@@ -18,6 +18,7 @@ from onepath.train.curve import TrainingPoint
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import Reduction
 from onepath.train.training import BeforeUpdate, Checkpoint, Objective, OnPoint, OnUpdate, Training
+from onepath.tree import call
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,7 +205,7 @@ def _train(
     done = 0 if earlier is None else earlier.update
     training = Training(
         supernet,
-        supernet,
+        lambda inputs, path: call(supernet, inputs, path=path),
         task,
         paths=paths,
         recipe=recipe,

@@ -26,6 +26,7 @@ from onepath.train.optimizer import active_optimizer
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import GradientCounter, Reduction
 from onepath.train.threads import worthwhile_threads
+from onepath.tree import Tree, detached, float_outputs, is_image_shape, to_device
 
 if TYPE_CHECKING:
     from onepath.data import Task
@@ -63,7 +64,7 @@ class BeforeUpdate(Protocol):
         """Move what is trained to a device."""
         ...
 
-    def step(self, training: Training, inputs: Tensor, targets: Tensor, rate: float) -> None:
+    def step(self, training: Training, inputs: Tree, targets: Tree, rate: float) -> None:
         """Called with the update's batch, on the device, and the rate that the weights will move by."""
         ...
 
@@ -107,7 +108,7 @@ class Training:
     def __init__(
         self,
         module: nn.Module,
-        forward: Callable[[Tensor, Any], Tensor],
+        forward: Callable[[Any, Any], Any],
         task: Task,
         *,
         paths: Callable[[int], Sequence[Any]],
@@ -121,7 +122,7 @@ class Training:
         names: Sequence[tuple[str, float]] = (),
     ) -> None:
         self.module = module.to(device)
-        if len(task.input_shape) == 3:
+        if is_image_shape(task.input_shape):
             lay_channels_last(module)
         self.forward = forward
         self.task = task
@@ -201,7 +202,7 @@ class Training:
 
     def _threads(self) -> contextlib.AbstractContextManager[None]:
         """One thread where the images of a batch are small; what is worth it is known of images alone."""
-        if len(self.task.input_shape) != 3:
+        if not is_image_shape(self.task.input_shape):
             return contextlib.nullcontext()
         return worthwhile_threads(self.recipe.batch_size * math.prod(self.task.input_shape[1:]))
 
@@ -234,7 +235,7 @@ class Training:
             if is_last:
                 return
 
-    def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterable[tuple[Tree, Tree]]:
         num_updates = self.num_updates - self.update
         if num_updates == 0:
             return ()
@@ -242,15 +243,14 @@ class Training:
             self.recipe.batch_size, seed=self.seed, first_update=self.update, num_updates=num_updates
         )
 
-    def _step(self, inputs: Tensor, targets: Tensor, rate: float) -> None:
+    def _step(self, inputs: Tree, targets: Tree, rate: float) -> None:
         """One update. No graph outlives it, and only one path's graph lives at a time."""
         self.is_inside_update = True
         self.seed_torch()
         if self.update % self.updates_per_epoch == 0:
             for state in self.states:
                 state.forget()
-        inputs = inputs.to(self.device, non_blocking=True)
-        targets = targets.to(self.device, non_blocking=True)
+        inputs, targets = to_device(inputs, self.device), to_device(targets, self.device)
         for module in self.followers:
             module.set_progress(self.update // self.updates_per_epoch / self.recipe.epochs)
         if self.before is not None:
@@ -263,10 +263,10 @@ class Training:
             if objective is None:
                 loss, auxiliary = self.losses(outputs, targets)
             else:
-                loss, auxiliary = objective([*earlier, outputs.float()], targets, self.task), 0.0
-                earlier.append(outputs.detach().float())
+                loss, auxiliary = objective([*earlier, float_outputs(outputs)], targets, self.task), 0.0
+                earlier.append(float_outputs(detached(outputs)))
             (loss + auxiliary).backward()  # type: ignore[no-untyped-call]
-            self.tally.add(self.update, loss.detach(), outputs.detach(), targets)
+            self.tally.add(self.update, loss.detach(), detached(outputs), targets)
             del outputs, loss
         self.tally.read_if_due()
         if self.gradients is not None:
@@ -277,15 +277,15 @@ class Training:
         self.update += 1
         self.is_inside_update = False
 
-    def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | float]:
+    def losses(self, outputs: Tree, targets: Tree) -> tuple[Tensor, Tensor | float]:
         """What a pass is trained by: the loss, and the weighted one of a network's second classifier or 0."""
         smoothing = self.recipe.label_smoothing
-        loss = self.task.loss(outputs.float(), targets, smoothing)
+        loss = self.task.loss(float_outputs(outputs), targets, smoothing)
         auxiliary = getattr(self.module, "auxiliary_outputs", None)
         if auxiliary is None:
             return loss, 0.0
         weight: float = self.module.auxiliary_weight  # type: ignore[assignment]
-        return loss, weight * self.task.loss(auxiliary.float(), targets, smoothing)
+        return loss, weight * self.task.loss(float_outputs(auxiliary), targets, smoothing)
 
     def seed_torch(self) -> None:
         """Make what torch draws in this update, such as dropout, depend on the seed and the update alone."""
@@ -333,6 +333,7 @@ class Training:
             "model": dict(self.module.state_dict()),
             "momentum": self.optimizer.state_dict(),
             "sums": list(self.tally.sums),
+            "tally": self.tally.tally,
             "counts": self.counts.state_dict(),
             "before": None if self.before is None else self.before.state_dict(),
             "carried": [state.first for state in self.states],
@@ -363,6 +364,6 @@ class Training:
             raise ValueError(f"update {shown(state['update'])} of {self.num_updates}")
         self.update = state["update"]
         self.seconds = float(state["seconds"])
-        self.tally.sums = list(state["sums"])
+        self.tally.sums, self.tally.tally = list(state["sums"]), state["tally"]
         self.counts.load_state_dict(state.get("counts", {}))
         self.curve = [TrainingPoint(*point) for point in state["curve"]]
