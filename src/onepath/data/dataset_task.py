@@ -133,6 +133,14 @@ class DatasetTask(Task):
         """See `Task.preprocessing`."""
         return self._preprocessing
 
+    def raw_inputs(self, split: Split, num: int) -> Any:
+        """See `Task.raw_inputs`: what the preprocessing makes the inputs of."""
+        inputs = self.example_inputs(split, num)
+        known = self._preprocessing
+        if known is None or not isinstance(inputs, Tensor):
+            return inputs
+        return (inputs * torch.tensor(known.std) + torch.tensor(known.mean)) * known.full_scale
+
     def loss(self, outputs: Any, targets: Any, label_smoothing: float = 0.0) -> Tensor:
         """The loss that was given; only cross-entropy takes a smoothing."""
         if self._loss is _cross_entropy:

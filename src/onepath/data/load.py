@@ -18,12 +18,12 @@ from onepath.data.folder import check_unseen, read_folder, read_folder_test
 from onepath.data.image_task import ImageTask, Part
 from onepath.data.labels import common_classes, numbering_note
 from onepath.data.layout import Axis, Kind
+from onepath.data.objects import read_listed_images, task_of
 from onepath.data.parquet import read_parquet
 from onepath.data.splits import check_counts, check_fraction, num_test, num_validation, stratified_split
 from onepath.data.stores import MAX_INPUT_SIZE, make_stores
-from onepath.data.task import Split
+from onepath.data.task import Split, Task
 from onepath.data.text import is_text_folder, read_text
-from onepath.data.text_task import TextTask
 from onepath.data.torchvision_sets import (
     check_outside,
     find_dataset,
@@ -33,6 +33,7 @@ from onepath.data.torchvision_sets import (
 from onepath.errors import DataError, plain, shown
 
 MAX_WORKERS = 256
+KINDS = ("images", "sequence", "classification", "regression", "multi-label", "segmentation")
 
 
 @within_memory()
@@ -45,14 +46,15 @@ def load_data(
     input_size: int | Size | None = None,
     fit: Fit = "crop",
     channels: Axis | None = None,
-    kind: Kind | None = None,
+    kind: str | None = None,
+    target: str | None = None,
     seed: int = 0,
     augment: bool = True,
     flip: bool | None = None,
     in_memory: bool | None = None,
     num_workers: int | None = None,
-) -> ImageTask | TextTask:
-    """Read labelled images or sequences and split them into training, validation and test data; or read a split text.
+) -> Task:
+    """Read data and split them into training, validation and test data: images, sequences, text, tables, datasets.
 
     Args:
         source: "digits" (comes with scikit-learn), the name of a torchvision classification dataset ("cifar10", needs
@@ -60,7 +62,9 @@ def load_data(
             folders beside them), an .npz with x_train, y_train and perhaps x_test, y_test, a .parquet with `image` and
             `label`, or a tuple of arrays (x, y). Or a folder of text with `train.txt`, `valid.txt` and `test.txt`, see
             `onepath.data.text.read_text`; for it `test`, `validation_fraction` and `input_size` must not be given, and
-            the other options do nothing.
+            the other options do nothing. Or a .csv with columns `path` and `label`, a table as a .csv or a data frame
+            with `target`, a torch Dataset, a pair of training and test Dataset, a DataLoader, or a task; see
+            `onepath.data.objects.task_of`.
         test: the test set, in any of these forms; it replaces one that `source` may have. Without any, a stratified
             20 % of the data, rounded up, are held out.
         root: folder of torchvision's dataset files, which are downloaded if they are not there.
@@ -71,7 +75,9 @@ def load_data(
         fit: what becomes of images of another aspect ratio: "crop" covers the size and cuts the sides off (`notes` say
             how much), "pad" keeps all of the image and adds black.
         channels: whether arrays have their channels "first" or "last"; None: guess, see below.
-        kind: whether arrays hold "images" or are each a "sequence"; None: guess, see below.
+        kind: whether arrays hold "images" or are each a "sequence"; or what targets are, "classification",
+            "regression", "multi-label" or "segmentation"; None: guess, see below.
+        target: the column of a table that is predicted; None takes "label" or "target".
         seed: seed of the splits, which are the only random thing here.
         augment: whether training images are randomly shifted or cropped, and mirrored.
         flip: whether they are mirrored left to right; None: unless names say that they show characters, or they are
@@ -101,12 +107,16 @@ def load_data(
     for name, value, choices in (
         ("fit", fit, ("crop", "pad")),
         ("channels", channels, ("first", "last", None)),
-        ("kind", kind, ("images", "sequence", None)),
+        ("kind", kind, (*KINDS, None)),
     ):
         if value not in choices:
             raise DataError(
                 f"{name} must be {' or '.join(choice for choice in choices if choice)}, but got {shown(value)}"
             )
+    made = task_of(source, test, target=target, kind=kind, seed=seed)
+    if made is not None:
+        return made
+    layout: Kind | None = "images" if kind == "images" else "sequence" if kind == "sequence" else None
     check_whole("num_workers", num_workers, 0, MAX_WORKERS, "0 decodes without threads")
     if isinstance(source, str | os.PathLike) and source != "digits" and _is_text(source):
         given = {"test": test, "validation_fraction": validation_fraction, "input_size": input_size}
@@ -116,7 +126,7 @@ def load_data(
                 f"a folder of text is used as it is split, but got {', '.join(wrong)} for {plain(source)}; leave it out"
             )
         return read_text(Path(source))
-    found = _read(source, root, channels, kind)
+    found = _read(source, root, channels, layout)
     if test is not None:
         found = replace(found, test=_read_test(test, root, channels, found.train.kind))
         assert found.test is not None, "it was read"
@@ -237,6 +247,8 @@ def _read(source: Any, root: str | Path | None, channels: Axis | None, kind: Kin
         return read_folder(path)
     if path.suffix.lower() == ".npz":
         return read_npz(path, channels=channels, kind=kind)
+    if path.suffix.lower() == ".csv" and (listed := read_listed_images(path)) is not None:
+        return listed
     return read_parquet(path)
 
 
@@ -252,6 +264,8 @@ def _read_test(source: Any, root: str | Path | None, channels: Axis | None, kind
         return read_folder_test(path)
     if path.suffix.lower() == ".npz":
         return read_npz_test(path, channels=channels, kind=kind)
+    if path.suffix.lower() == ".csv" and (listed := read_listed_images(path)) is not None:
+        return listed.train
     return read_parquet(path).train
 
 
@@ -271,7 +285,7 @@ def _resolve(source: Any, root: str | Path | None) -> tuple[type | None, Path]:
         dataset = find_dataset(source)
         if dataset is not None:
             return dataset, path
-    is_known_file = path.suffix.lower() in (".npz", ".parquet")
+    is_known_file = path.suffix.lower() in (".npz", ".parquet", ".csv")
     if name.strip() and status is not None:
         _check_kind(path, status, is_known_file)
         return None, path
@@ -287,12 +301,10 @@ def _what_came(source: object) -> str:
     """An object that is no data, by the names of its classes, and what to do with it."""
     bases = {base.__name__ for base in type(source).__mro__}
     name = shown(type(source).__name__)[1:-1]
-    if "DataLoader" in bases:
-        return "a DataLoader, which is not read yet; gather its batches into arrays and give (x, y)"
-    if "Dataset" in bases or (hasattr(source, "__getitem__") and "Dataset" in name):
-        return f"a dataset ({name}), which is not read yet; gather its examples into arrays and give (x, y)"
-    if bases & {"DataFrame", "LazyFrame", "Table"}:
-        return f"a table ({name}), which is not read yet; give its columns as arrays, (x, y)"
+    if "Dataset" in bases or "Dataset" in name:
+        return f"a dataset ({name}) that is none of torch.utils.data; give a torch Dataset, or arrays (x, y)"
+    if bases & {"LazyFrame", "Table"}:
+        return f"a table ({name}); give a data frame, or its columns as arrays (x, y)"
     if bases & {"ndarray", "Tensor", "Series", "list"}:
         return f"{name} without labels; give a tuple (x, y) of arrays"
     if isinstance(source, tuple):
@@ -315,11 +327,11 @@ def _check_kind(path: Path, status: os.stat_result, is_known_file: bool) -> None
     elif kind:
         raise DataError(f"a data file must be a regular file, but {plain(path)} is {kind}; give a file")
     elif not is_known_file:
-        raise DataError(f"a data file must be .npz or .parquet, but got {plain(path)}; {_FORMS}")
+        raise DataError(f"a data file must be .npz, .parquet or .csv, but got {plain(path)}; {_FORMS}")
 
 
 _FORMS = (
     "understood are digits, a torchvision dataset such as cifar10 or mnist, a folder of class folders, an .npz with "
-    "x_train and y_train, a .parquet with image and label, and a folder of text with train.txt, valid.txt and "
+    "x_train and y_train, a .parquet with image and label, a .csv, a torch Dataset, a data frame, and a folder of text with train.txt, valid.txt and "
     "test.txt"
 )

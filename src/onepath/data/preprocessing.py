@@ -188,6 +188,9 @@ class Preprocessing:
         bounds = "" if self.raw_range is None else f" {self.raw_range[0]:g} ... {self.raw_range[1]:g}"
         array = self._scaled('numpy.load("inputs.npy")', normalisation)
         lines.append(f"x = {array}  # raw values{bounds}, shape ({shape})")
+        if len(self.class_names) == 1:  # a number and no class
+            lines.append(f"print({scores})")
+            return "\n".join(lines)
         lines.append(f'print([notes["class_names"][index] for index in {scores}.argmax(1)])')
         return "\n".join(lines)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SUPERNET, INITIAL = "supernet", "initial"
 TABULAR = ("mlp",)
 """The ready-made spaces for tables."""
-READING = ("input_size", "fit", "channels", "kind", "seed")
+READING = ("input_size", "fit", "channels", "kind", "target", "seed")
 """Options that say how data are read."""
 
 

@@ -17,6 +17,7 @@ from onepath.own_code import blaming_own_code, load_own
 from onepath.spaces.arguments import check_arguments
 from onepath.spaces.darts import Darts
 from onepath.spaces.darts_rnn import darts_rnn
+from onepath.spaces.mlp import Mlp
 from onepath.spaces.mobilenet import mobilenet
 from onepath.spaces.nasbench201 import NasBench201
 from onepath.spaces.nasbench_macro import NasBenchMacro
@@ -37,6 +38,7 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "proxylessnas": proxylessnas,
     "darts-rnn": darts_rnn,
     "zennas": ZenNas,
+    "mlp": Mlp,
 }
 
 PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
@@ -49,6 +51,7 @@ PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
     "proxylessnas": (1000, 224),
     "darts-rnn": (10_000, 35),
     "zennas": (10, 32),
+    "mlp": (1, 1),
 }
 
 
@@ -72,9 +75,13 @@ def has_supernet(name: str) -> bool:
 
 
 def example_shape(supernet: Supernet, input_size: int, in_channels: int) -> tuple[int, ...]:
-    """Shape of one example for a space: (in_channels, input_size, input_size) of an image, (input_size,) of a text."""
+    """Shape of one example for a space: (in_channels, input_size, input_size) of an image, (input_size,) of a text,
+    (in_channels,) of a row of a table.
+    """
     if not input_dtype(supernet).is_floating_point:
         return (input_size,)
+    if getattr(supernet.module, "reads_tables", False):
+        return (in_channels,)
     return (in_channels, input_size, input_size)
 
 
