@@ -193,15 +193,20 @@ class _Examples:
         return Batch(*(map_tensors(lambda tensor: tensor[chosen], part) for part in self._kept))
 
     def _read(self, indices: _Indices) -> Batch:
-        try:
-            items = [self._dataset[int(index)] for index in indices]
-            inputs, targets = default_collate(items)
-        except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
-            raise DataError(
-                "a dataset must give pairs of inputs and targets that can be put into batches, but it raised "
-                f"{type(error).__name__}: {shown(str(error))}; give (inputs, targets) of equal shapes for each index"
-            ) from error
+        inputs, targets = _collated(self._dataset, indices)
         return Batch(_plain(inputs), _plain(targets))
+
+
+def _collated(dataset: Any, indices: _Indices) -> tuple[Tree, Tree]:
+    """Inputs and targets at these places, put into one batch."""
+    try:
+        inputs, targets = default_collate([dataset[int(index)] for index in indices])
+    except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
+        raise DataError(
+            "a dataset must give pairs of inputs and targets that can be put into batches, but it raised "
+            f"{type(error).__name__}: {shown(str(error))}; give (inputs, targets) of equal shapes for each index"
+        ) from error
+    return inputs, targets
 
 
 def _plain(tree: Tree) -> Tree:
@@ -275,7 +280,7 @@ def _checked(dataset: Any, split: str) -> Any:
 
 
 def _targets(dataset: Any, places: _Indices) -> Tree:
-    return default_collate([dataset[int(place)][1] for place in places])
+    return _collated(dataset, places)[1]
 
 
 def _held_out(
