@@ -221,7 +221,7 @@ def _confirm_code(options: Mapping[str, Any], given: Mapping[str, Any], path: st
     Raises:
         ConfigurationError: the file alone names some.
     """
-    for name in ("space", "device"):
+    for name in ("space", "device", "method"):
         if is_own(options.get(name)) and given.get(name) is None:
             raise unnamed_code(Path(path), name, options[name])
 

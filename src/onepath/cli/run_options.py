@@ -19,12 +19,15 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from onepath.cli import options as o
+from onepath.option_types import GROUPS
+from onepath.own_code import is_own
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _COMMON_OF_METHODS = ("epochs", "population", "generations")
 _META = "onepath.run_options"
+_OF_COMMAND = ("config", "fresh", "json", "help")
 _OF_METHODS = " of the method"
 _SINGULAR = {"space_arguments": "space_argument"}
 _NUMBERS: dict[Any, str] = {int: "INTEGER", float: "FLOAT", str: "TEXT"}
@@ -35,13 +38,13 @@ class RunCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As of any command, with the options made at first use, and those of other methods hidden from its help."""
-        from onepath.methods import METHODS
+        from onepath.methods import METHODS, find_method
 
-        if not any(parameter.name == "data" for parameter in self.params):
-            self.params = [*_made_options(), *self.params]
         names = [after for before, after in itertools.pairwise(args) if before == "--method"]
         names += [word.partition("=")[2] for word in args if word.startswith("--method=")]
-        kind = METHODS.get(names[0] if names else "")
+        kind = find_method(names[0]) if names and (names[0] in METHODS or is_own(names[0])) else None
+        own = [parameter for parameter in self.params if parameter.name in _OF_COMMAND]
+        self.params = [*_made_options(kind), *own]
         shown = {*_COMMON_OF_METHODS, *(() if kind is None else kind.model_fields)}
         for parameter in self.params:
             if (getattr(parameter, "rich_help_panel", None) or "").endswith(_OF_METHODS):
@@ -55,18 +58,18 @@ class RunCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """As of any command, which finds the options of the run in `ctx.meta`: its function does not declare them."""
-        own = {"config", "fresh", "json"}
-        ctx.meta[_META] = {name: ctx.params.pop(name) for name in list(ctx.params) if name not in own}
+        ctx.meta[_META] = {name: ctx.params.pop(name) for name in list(ctx.params) if name not in _OF_COMMAND}
         return super().invoke(ctx)
 
 
-def _made_options() -> list[Any]:
+def _made_options(kind: Any) -> list[Any]:
     """The options as Typer makes them of a function's signature."""
     from onepath.runs.config import RunConfig, option_fields
 
     parameters, former = [], typer.Option("--retrain-from", hidden=True)
     annotations: dict[str, Any] = {"retrain_from": Annotated[str | None, former]}
-    for name, field in option_fields().items():
+    fields = {**option_fields(), **({} if kind is None else kind.model_fields)}
+    for name, field in sorted(fields.items(), key=_place):
         extra: dict[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         if not extra.get("python_only"):
             is_own = name not in RunConfig.model_fields
@@ -83,6 +86,16 @@ def _made_options() -> list[Any]:
     made = typer.Typer(add_completion=False)
     made.command()(options)
     return list(get_command(made).params)
+
+
+def _place(item: tuple[str, Any]) -> int:
+    """Where an option stands in the help: by its group."""
+    extra = item[1].json_schema_extra
+    return (
+        GROUPS.index(extra["group"])
+        if isinstance(extra, dict) and extra.get("group") in GROUPS
+        else len(GROUPS)
+    )
 
 
 def _made(name: str, field: FieldInfo, extra: dict[str, Any], is_own: bool) -> Any:

@@ -1,6 +1,6 @@
 """One file per paper: a class that says what is trained, how it is searched, and how the winner is finished."""
 
-from onepath.methods.catalogue import METHODS
+from onepath.methods.catalogue import METHODS, find_method
 from onepath.methods.darts import Darts, darts, darts_recipe
 from onepath.methods.differentiable import Derived, Differentiable, derive_within
 from onepath.methods.fairnas import Fairnas, fair_recipe, fairnas
@@ -49,6 +49,7 @@ __all__ = [
     "fair_recipe",
     "fairnas",
     "feasible_set",
+    "find_method",
     "front_of",
     "function_of",
     "gdas",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from onepath.errors import ConfigurationError, shown
 from onepath.methods.darts import Darts
 from onepath.methods.fairnas import Fairnas
 from onepath.methods.gdas import Gdas
@@ -13,7 +14,41 @@ from onepath.methods.proxyless import Proxyless
 from onepath.methods.random_networks import RandomNetworks
 from onepath.methods.spos import Spos
 from onepath.methods.zen import Zen
+from onepath.own_code import is_own, load_own
+
+GIVEN_IN_PYTHON = "python:"
 
 METHODS: Mapping[str, type[Method]] = {
     kind.name: kind for kind in (Spos, Fairnas, OneShot, Darts, Gdas, Proxyless, Zen, RandomNetworks)
 }
+
+
+def find_method(given: object) -> type[Method]:
+    """The class of a method: by its name, as path/to/file.py:Class of the user's own, or as it is.
+
+    A file is run as Python code: it is the user's own program.
+
+    Raises:
+        ConfigurationError: there is no such method; or it was given in Python and must be given again.
+    """
+    if isinstance(given, type) and issubclass(given, Method):
+        return given
+    text = str(given)
+    if text in METHODS:
+        return METHODS[text]
+    if text.startswith(GIVEN_IN_PYTHON):
+        raise ConfigurationError(
+            f"a method given in Python must be given again to continue, but only {shown(text)} came; call onepath.run with "
+            "the same method"
+        )
+    if not is_own(text):
+        raise ConfigurationError(
+            f"method must be one of {', '.join(METHODS)}, or path/to/file.py:Class, but got {shown(text)}; change it"
+        )
+    path, name, kind = load_own(text, what="method", known=METHODS, forms="path/to/file.py:Class")
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise ConfigurationError(
+            f"{path} must define the class of a method, but {name!r} is no subclass of onepath.methods.Method; check the "
+            "name"
+        )
+    return kind

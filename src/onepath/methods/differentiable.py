@@ -7,7 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -333,15 +333,6 @@ class Derivation(SearchAlgorithm):
     def __init__(self, relaxation: Relaxation, seed: int, num_random: int, rule: Rule = "weights") -> None:
         super().__init__(relaxation.space, seed)
         self._relaxation, self._num_random, self._rule = relaxation, num_random, rule
-
-    @classmethod
-    def for_budget(cls, *_: Any, **__: Any) -> NoReturn:
-        """Refused: it derives from a relaxation.
-
-        Raises:
-            ConfigurationError: always.
-        """
-        raise ConfigurationError("a derivation needs a trained relaxation; use a differentiable method")
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:  # noqa: ARG002
         """The derived one, then the random ones, then none."""

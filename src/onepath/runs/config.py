@@ -11,11 +11,12 @@ from pydantic import PrivateAttr, ValidationError, create_model, model_validator
 
 from onepath import option_types as types
 from onepath.cost import COSTS
-from onepath.errors import ConfigurationError, shown
-from onepath.methods import METHODS, Finish, Method, Settings, make_method
+from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.methods import METHODS, Finish, Method, Settings, find_method, make_method
+from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.option_types import one_line, option, unknown_option
+from onepath.own_code import is_own, unnamed_code
 
-GIVEN_IN_PYTHON = "python:"
 _PATHS = ("data", "test_data", "data_root", "latency_table")
 _FORMER_NAMES = {"retrain_from": "finish"}
 _LIMIT_NAMES = tuple(f"max_{name}" for name in COSTS)
@@ -228,11 +229,19 @@ class RunConfig(_WithCosts):
         copy._options = method
         return copy
 
+    def at(self, limits: Mapping[str, float], out: Path) -> RunConfig:
+        """The configuration of the run under these limits alone, in a directory of its own."""
+        names = (*_LIMIT_NAMES, "max_latency_ms")
+        single = {name: (limits[name],) if name in limits else None for name in names}
+        copy = self.model_copy(update={**single, "out": str(out)})
+        copy._given = frozenset()
+        return copy
+
     def directory(self) -> Path:
         """The run directory: `out`, or `runs/<data>-<space>-<method>`."""
         if self.out is not None:
             return Path(self.out).expanduser()
-        return Path("runs") / f"{_label(self.data)}-{_label(self.space)}-{self.method}"
+        return Path("runs") / f"{_label(self.data)}-{_label(self.space)}-{_label(self.method)}"
 
 
 def python_only(method: Method) -> set[str]:
@@ -254,11 +263,12 @@ def option_fields(method: str | None = None) -> dict[str, Any]:
     return fields
 
 
-def make_config(options: Mapping[str, Any]) -> RunConfig:
+def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) -> RunConfig:
     """Check options; paths of files become absolute, so that a run can be continued from any directory.
 
     Args:
         options: option name -> value; what is left out or None takes its default.
+        kind: the class of the method, where the caller has it; None finds it, which runs a file of the user's own.
 
     Raises:
         ConfigurationError: an option does not exist, is out of its range, or does not fit the others.
@@ -267,11 +277,9 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
     for old, new in _FORMER_NAMES.items():
         if old in given and given.setdefault(new, given[old]) != given.pop(old):
             raise ConfigurationError(f"{old} is the former name of {new}, but both came; leave {old} out")
-    kind = METHODS.get(str(given.get("method", "spos")))
-    if kind is None:
-        raise ConfigurationError(
-            f"method must be one of {', '.join(METHODS)}, but got {shown(given['method'])}; change it"
-        )
+    kind = find_method(given.get("method", "spos")) if kind is None else kind
+    if isinstance(given.get("method"), type):
+        given["method"] = kind.name if METHODS.get(kind.name) is kind else GIVEN_IN_PYTHON + kind.name
     own = {name: value for name, value in given.items() if name in kind.model_fields}
     common = {name: value for name, value in given.items() if name not in own}
     _check_known(common, kind)
@@ -288,7 +296,7 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
     if (config.latency_table or "").endswith(".safetensors"):
         aims.pop("ms", None)  # a predictor of whole networks, whose costs do not add up
     method.check_aims(aims)
-    names = ["data_root", "space", "latency_table"]
+    names = ["data_root", "space", "latency_table", "method"]
     # With a root, a bare word names a torchvision dataset even beside a folder called so, as `load_data` has it.
     names += [
         name for name in ("data", "test_data") if config.data_root is None or _is_path(getattr(config, name))
@@ -316,9 +324,29 @@ def _check_known(common: Mapping[str, Any], kind: type[Method]) -> None:
         )
 
 
-def stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as a run directory has them; those that an older onepath stored as null say nothing."""
-    return {name: value for name, value in stored.items() if value is not None}
+def read_stored(stored: Mapping[str, Any], path: Path, kind: type[Method] | None = None) -> RunConfig:
+    """The configuration of a run directory; of options that an older onepath stored as null nothing is said.
+
+    Args:
+        stored: as the directory has it.
+        path: the directory, for messages.
+        kind: the class of the method that the caller has named. A directory chooses no code: one of the user's own is
+            taken from here alone.
+
+    Raises:
+        ConfigurationError: the method is the user's own, and the caller has not named it.
+        RunDirectoryError: it is no configuration of this onepath.
+    """
+    method = str(stored.get("method", ""))
+    if is_own(method) and kind is None:
+        raise unnamed_code(path, "method", method)
+    options = {name: value for name, value in stored.items() if value is not None}
+    try:
+        return make_config(options, kind if method not in METHODS else None)
+    except ConfigurationError as error:
+        if method.startswith(GIVEN_IN_PYTHON):
+            raise
+        raise RunDirectoryError(f"{path} must hold a configuration of this onepath, but {error}") from error
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

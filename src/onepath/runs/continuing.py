@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.methods import find_method
 from onepath.own_code import is_own
 from onepath.record.directory import CONFIG, read_config
 from onepath.runs.code import CODE, confirmed
-from onepath.runs.config import RunConfig, differences, make_config, stored_options
+from onepath.runs.config import RunConfig, differences, make_config, read_stored
 
 
 def continued_config(given: Mapping[str, Any]) -> RunConfig:
@@ -29,15 +30,12 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
     path = Path(given.get("out") or "").expanduser()
     if given.get("out") is None or not os.path.isfile(path / CONFIG):  # false for what is no path
         return make_config(given)
-    stored = stored_options(read_config(path) or {})
-    try:
-        began = make_config(stored)
-    except ConfigurationError as error:
-        raise RunDirectoryError(f"{path} must hold a configuration of this onepath, but {error}") from error
+    kind = None if given.get("method") is None else find_method(given["method"])
+    began = read_stored(read_config(path) or {}, path, kind)
     if any(name not in given and is_own(getattr(began, name)) for name in CODE):
         confirmed(began, path, given.get("space"), given.get("device"))
     try:
-        return make_config({**began.as_dict(), **given})
+        return make_config({**began.as_dict(), **given}, kind)
     except ConfigurationError as error:
         # What is wrong by itself is said so.
         asked = make_config(given).as_dict()

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.record import load_tensors
 from onepath.record.directory import weights_path
 from onepath.record.stage_records import Recorded
 from onepath.runs.code import confirmed
-from onepath.runs.config import GIVEN_IN_PYTHON, RunConfig
+from onepath.runs.config import RunConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,8 +79,9 @@ class RunDefinition:
 
     @property
     def is_loadable(self) -> bool:
-        """Whether another process can load the data and build the space by their names in the configuration."""
-        return self.objects.data is None and self.objects.space is None
+        """Whether another process can load the data, the space and the method by their names in the configuration."""
+        has_objects = self.objects.data is not None or self.objects.space is not None
+        return not has_objects and not self.config.method.startswith(GIVEN_IN_PYTHON)
 
     @cached_property
     def task(self) -> Task:

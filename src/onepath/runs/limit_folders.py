@@ -104,7 +104,7 @@ def open_folder(run: Run, limits: Mapping[str, float]) -> Run:
     _make(run, limits)
     objects = run.objects if run.is_loadable else dataclasses.replace(run.objects, data=run.task)
     other = Run(
-        None,
+        run.config.at(limits, folder(run, limits)),
         folder(run, limits),
         given=objects,
         space=run.config.space,
@@ -124,9 +124,7 @@ def _make(run: Run, limits: Mapping[str, float]) -> None:
     path = folder(run, limits)
     with RunDirectory(path, create=True) as directory:
         if directory.read_config() is None:
-            single = {name: limits.get(name) for name in {**run.config.limits, **limits}}
-            config = {**run.config.as_dict(), **single, "out": str(path)}
-            directory.write_config(make_config(config).as_dict())
+            directory.write_config(run.config.at(limits, path).as_dict())
         store, made = directory.store, f"{path.name}/{CONFIG}"
         if store.stage("train").done:
             return

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from onepath.errors import ConfigurationError, RunDirectoryError, UserError
+from onepath.errors import RunDirectoryError, UserError
 from onepath.own_code import blaming_own_code
 from onepath.randomness import generator
 from onepath.record import RunDirectory
 from onepath.record.directory import LATENCY_TABLE
 from onepath.runs.code import CODE, check_sources, confirmed, same_code, sources
-from onepath.runs.config import RunConfig, differences, make_config, stored_options
+from onepath.runs.config import RunConfig, differences, read_stored
 from onepath.runs.definition import INITIAL, Given, describe
 from onepath.runs.latencies import Latencies
 from onepath.runs.progress import Progress, SilentProgress
@@ -83,7 +83,7 @@ class Run(Workspace):
             stored = None if fresh else self.directory.read_config()
             facts = self.directory.facts() if stored is not None else {}
             if stored is not None:
-                began = _stored_config(path, stored)
+                began = read_stored(stored, path, None if config is None else type(config.options))
                 if config is not None:
                     config = _continued(config, began, path, facts)
                 else:
@@ -267,13 +267,6 @@ class Run(Workspace):
             if name not in found:
                 found[name] = counter(self.blank, self.input_shape, name, on_uncounted=say)[0]
         return found
-
-
-def _stored_config(path: Path, stored: Mapping[str, Any]) -> RunConfig:
-    try:
-        return make_config(stored_options(stored))
-    except ConfigurationError as error:
-        raise RunDirectoryError(f"{path} must hold a configuration of this onepath, but {error}") from error
 
 
 def _continued(config: RunConfig, began: RunConfig, path: Path, facts: Mapping[str, Any]) -> RunConfig:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
-from onepath.methods import METHODS
+from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.methods.sampled import parse_prefilter
-from onepath.runs.config import GIVEN_IN_PYTHON, RunConfig
+from onepath.runs.config import RunConfig
 from onepath.runs.definition import RunDefinition, describe
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
         from onepath import latency
 
         latency.device(config.device, threads=config.device_threads)
-    if (config.workers or 1) > 1 and is_in_python and METHODS[config.method].trains_supernet:
+    if (config.workers or 1) > 1 and is_in_python and config.options.trains_supernet:
         raise ConfigurationError(
             f"workers > 1 needs data and a space that a process can load by name, but workers={config.workers} came with "
             "one given in Python; leave workers out, or give a file"
@@ -75,7 +75,7 @@ def _num_workers(config: RunConfig) -> int:
         return config.workers
     if config.train_on != "cpu" or config.space.startswith(GIVEN_IN_PYTHON):
         return 1
-    if METHODS[config.method].searched_by == "score":
+    if config.options.searched_by == "score":
         return min(usable_cores(), _MOST_SCORING)  # thousands of networks are scored, without the data
     if config.data.startswith(GIVEN_IN_PYTHON):
         return 1

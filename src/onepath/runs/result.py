@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from onepath.cost import COSTS
 from onepath.display import Metric
 from onepath.errors import ConfigurationError, RunDirectoryError
-from onepath.methods import METHODS
+from onepath.methods import Method
 from onepath.record import NetworkRow, RunRecord, TrialRow, load_tensors
 from onepath.record.atomic import damaged_error
 from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
 from onepath.record.stage_records import reading_records
 from onepath.runs.code import check_sources, confirmed
-from onepath.runs.config import make_config, stored_options
+from onepath.runs.config import read_stored
 from onepath.runs.definition import RunDefinition
 from onepath.runs.fronts import front_result
 from onepath.runs.latencies import MEASURED
@@ -53,11 +53,13 @@ class Result:
         result: the content of `result.json`; empty before the run has finished.
         space: path/to/file.py:function of a run in a space of the user's own, which the run directory may confirm, but
             not choose.
+        method: the class of a run of a method of the user's own, likewise.
     """
 
     path: Path
     result: dict[str, Any]
     space: str | None = None
+    method: type[Method] | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -131,7 +133,7 @@ class Result:
             ConfigurationError: the method trains none.
             RunDirectoryError: its training has not ended.
         """
-        if not METHODS[self.config["method"]].trains_supernet:
+        if not self._materials.config.options.trains_supernet:
             raise ConfigurationError(
                 f"a supernet needs a method that trains one, but {self.path} is of method {self.config['method']}; "
                 "take model()"
@@ -149,12 +151,7 @@ class Result:
         facts, record = self._stage("data", "a network"), self._record
         if not facts:
             raise damaged_error(self.path / TRIALS)
-        try:
-            config = make_config(stored_options(record.config))
-        except ConfigurationError as error:
-            raise RunDirectoryError(
-                f"{self.path} must hold a configuration of this onepath, but {error}"
-            ) from error
+        config = read_stored(record.config, self.path, self.method)
         config = confirmed(config, self.path, self.space, config.device, facts)
         check_sources(config, facts)
         return RunDefinition(self.path, config, facts, digests=record.digests)

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from onepath.errors import ConfigurationError
+from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.record.directory import RESULT
-from onepath.runs.config import GIVEN_IN_PYTHON, make_config, option_fields
+from onepath.runs.config import make_config, option_fields
 from onepath.runs.continuing import continued_config
 from onepath.runs.definition import READING, Given
 from onepath.runs.opened import Run
@@ -69,6 +71,11 @@ def run(
         data = GIVEN_IN_PYTHON + str(getattr(data, "name", "arrays"))
     if objects.space is not None:
         space = GIVEN_IN_PYTHON + _name_of(space)
+    if options.get("method") is not None and not isinstance(options["method"], type | str):
+        raise ConfigurationError(
+            f"method must be a name, path/to/file.py:Class or a subclass of Method, but got "
+            f"{type(options['method']).__name__}; give one of these"
+        )
     named = {"data": data, "test_data": test_data, "space": space, "out": out}
     given |= {name: str(value) for name, value in named.items() if value is not None}
     config = make_config(given) if fresh else continued_config(given)
@@ -106,4 +113,4 @@ def finish(opened: Run) -> Result:
     run_all(opened)
     result = opened.directory.read_json(RESULT)
     assert result is not None, "the stage report writes it"
-    return Result(opened.directory.path, result, opened.config.space)
+    return Result(opened.directory.path, result, opened.config.space, type(opened.config.options))

@@ -97,7 +97,6 @@ class SearchAlgorithm(ABC):
         """Take the scores of what was proposed, in its order; see `rank` for how scores compare."""
 
     @classmethod
-    @abstractmethod
     def for_budget(
         cls,
         space: SearchSpace,
@@ -117,7 +116,13 @@ class SearchAlgorithm(ABC):
             generations: after the first.
             num: architectures evaluated at most; `population * (generations + 1)` by default.
             costs: further objectives, lower is better, for an algorithm that takes some.
+
+        Raises:
+            ConfigurationError: the algorithm has no budget of this kind.
         """
+        raise ConfigurationError(
+            f"{cls.name} has no number of generations; make the algorithm yourself, with the arguments that it takes"
+        )
 
     @property
     def generation(self) -> int:
