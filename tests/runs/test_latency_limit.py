@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from onepath.runs.relaxed import architecture_training
+
 from run_processes import OPTIONS, TINY, Runner, without_times
 
 from onepath import runs

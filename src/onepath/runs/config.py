@@ -307,7 +307,11 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
             **{name: absolute(getattr(config, name)) for name in names},
         }
     )
-    config._options, config._given = method, frozenset(given)
+    # A limit that was explicitly left out is an answer; of other options none stands for a default.
+    config._options, config._given = (
+        method,
+        frozenset({*given, *(set(options) & {*_LIMIT_NAMES, "max_latency_ms"})}),
+    )
     return config
 
 
@@ -395,4 +399,6 @@ def written(value: object) -> str:
     """A value of an option as its user writes it."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
+    if isinstance(value, float):
+        return f"{value:g}"
     return "none" if value is None else str(value)

@@ -282,6 +282,9 @@ def _continued(config: RunConfig, began: RunConfig, path: Path, facts: Mapping[s
         for name in CODE
         if stored.get(name) and asked.get(name) and same_code(name, stored[name], asked[name], facts)
     }
+    for name, split in (("calibration_images", "train"), ("validation_images", "validation")):
+        if name in asked and split in facts:
+            asked[name] = min(asked[name], max(facts[split], stored[name] or 0))  # there are no more
     changed = differences({name: {**stored, **moved}.get(name) for name in asked}, asked)
     if changed:
         raise RunDirectoryError(

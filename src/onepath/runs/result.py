@@ -133,7 +133,7 @@ class Result:
             ConfigurationError: the method trains none.
             RunDirectoryError: its training has not ended.
         """
-        if not self._materials.config.options.trains_supernet:
+        if not read_stored(self.config, self.path, self.method).options.trains_supernet:
             raise ConfigurationError(
                 f"a supernet needs a method that trains one, but {self.path} is of method {self.config['method']}; "
                 "take model()"
