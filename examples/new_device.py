@@ -1,7 +1,7 @@
 """A device of your own, and a limit in its milliseconds: a simulated processor that multiplies slowly.
 
 Run it with `python examples/new_device.py`; it takes some seconds. In a run the same class is
-`onepath run --device examples/new_device.py:SmallProcessor --max-latency-ms 40`.
+`onepath run --device examples/new_device.py:SmallProcessor --max-latency-ms 1200`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from mini_nas import Net, bars
 
 import onepath as op
 from onepath.latency import Device, Network, Schedule, confirm
@@ -51,6 +50,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--max-latency-ms", type=float, default=40.0)
     options = parser.parse_args()
+
+    # Here, since a command that is given this file loads it without its folder.
+    from mini_nas import Net, bars
 
     data = op.load_data(bars(1200, seed=0), test=bars(300, seed=1), flip=False)
     torch.manual_seed(0)
