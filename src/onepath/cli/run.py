@@ -11,6 +11,7 @@ import typer
 from onepath.cli import options as o
 from onepath.cli.output import print_json, print_result, write
 from onepath.cli.run_options import takes_run_options
+from onepath.errors import ConfigurationError
 from onepath.temporary import remove_abandoned
 
 if TYPE_CHECKING:
@@ -51,8 +52,13 @@ Limit = Annotated[
 ]
 
 
+Directory = Annotated[str | None, typer.Argument(metavar="DIR", help="The run directory.")]
+Out = Annotated[str | None, typer.Option(help="The run directory, as with the other stages.")]
+
+
 def search(
-    out: o.RunDirectoryPath,
+    directory: Directory = None,
+    out: Out = None,
     max_macs: o.MaxMacs = None,
     max_params: o.MaxParams = None,
     max_latency_ms: o.MaxLatencyMs = None,
@@ -65,14 +71,20 @@ def search(
     from onepath import runs
     from onepath.cli.progress import make_progress
 
+    if (directory is None) == (out is None):
+        count = "neither" if out is None else "both"
+        raise ConfigurationError(
+            f"search needs one run directory, DIR or --out DIR, but got {count}; give the one you want"
+        )
+    path = str(directory if out is None else out)
     given = {"max_macs": max_macs, "max_params": max_params, "max_latency_ms": max_latency_ms}
     limits = {name: value for name, value in given.items() if value is not None}
     limits |= {name: str(value) for name, value in o.pairs(limit or (), "--limit").items()}
     if not limits:
-        _stage("search", out, json, named=(space, device))
+        _stage("search", path, json, named=(space, device))
         return
-    runs.search(out, limits=limits, space=space, device=device, progress=make_progress())
-    result = runs.load_run(out)
+    runs.search(path, limits=limits, space=space, device=device, progress=make_progress())
+    result = runs.load_run(path)
     if json:
         print_json(result.result)
     else:
