@@ -67,7 +67,7 @@ def search(
     device: o.OwnDevice = None,
     json: o.Json = False,
 ) -> None:
-    """Search a run's trained supernet under its limits; or ask it again under others, finished in a folder of its own."""
+    """Search a run's trained supernet under its limits, or under others, which are finished in a folder of their own."""
     from onepath import runs
     from onepath.cli.progress import make_progress
 
