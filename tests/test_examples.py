@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import onepath
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EXTENDING = Path(__file__).parents[1] / "docs" / "extending.md"
 SMALL = ("--epochs", 1, "--retrain-epochs", 1, "--num-baselines", 0, "--population", 4, "--generations", 1)
 
 
-def run(*arguments: object) -> str:
+def run(*arguments: object, status: int = 0) -> str:
     # Two threads waste more than they give on networks this small when something else computes too.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ONEPATH_CACHE": ""}
     done = subprocess.run(
@@ -26,8 +28,8 @@ def run(*arguments: object) -> str:
         check=False,
         env=environment,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
 
 
 def test_mini_nas(tmp_path: Path) -> None:
@@ -57,6 +59,16 @@ def test_new_method_on_the_command_line(tmp_path: Path) -> None:
     assert result["method"] == method
     assert result["search"]["evaluated"] == 8
     assert "Paths that every update trains" in run(*command[:5], "--help")
+    # The directory alone chooses no code; named again, the run goes on, is asked again, and is read.
+    again = ("-m", "onepath.cli", "retrain", "--out", tmp_path / "run")
+    assert f"add --method {method}" in run(*again, status=2)
+    assert "retrain is done" in run(*again, "--method", method)
+    assert "report is done" in run("-m", "onepath.cli", "report", "--out", tmp_path / "run")
+    other = ("-m", "onepath.cli", "search", tmp_path / "run", "--max-params", "200k", "--method", method)
+    assert json.loads(run(*other, "--json"))["winners"][-1]["limits"] == {"max_params": 200_000}
+    found = onepath.load_run(tmp_path / "run", method=method)
+    assert found.supernet().space.num_choices == 8
+    assert found.model() is not None
 
 
 def test_new_search_algorithm() -> None:

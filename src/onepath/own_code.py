@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from onepath.errors import ConfigurationError, UserError, shown
+from onepath.errors import ConfigurationError, UnnamedCodeError, UserError, shown
 
 COMMAND = "exec:"
 _MODULE = "onepath_user_"
@@ -75,7 +75,7 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
 
 
 def is_own(text: object) -> bool:
-    """Whether a space or a device names code of the user's own: `path/to/file.py:name` or `exec:command`."""
+    """Whether a space, a device or a method names code of the user's own: `path/to/file.py:name` or `exec:command`."""
     return isinstance(text, str) and (text.startswith(COMMAND) or text.rpartition(":")[0].endswith(".py"))
 
 
@@ -145,10 +145,10 @@ def _modules(folder: Path, names: list[str]) -> list[Path]:
     return found
 
 
-def unnamed_code(path: Path, name: str, code: str) -> ConfigurationError:
-    """The one line where a file names a space or a device of the user's own, which only whoever runs it may choose."""
+def unnamed_code(path: Path, name: str, code: str) -> UnnamedCodeError:
+    """The one line where a file names code of the user's own, which only whoever runs it may choose."""
     again = shlex.quote(code) if code.isprintable() else shown(code, _LONGEST)
-    return ConfigurationError(
+    return UnnamedCodeError(
         f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
         f"--{name} {again} (in Python {name}=...)"
     )

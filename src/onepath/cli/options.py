@@ -117,6 +117,9 @@ OwnDevice = Annotated[
     str | None,
     typer.Option("--device", help="The run's own exec:command or path/to/file.py:Class, again."),
 ]
+OwnMethod = Annotated[
+    str | None, typer.Option("--method", help="The run's own path/to/file.py:Class, again.")
+]
 RunDirectoryPath = Annotated[str, typer.Option("--out", help="The run directory.")]
 
 

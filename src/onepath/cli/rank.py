@@ -52,6 +52,7 @@ def rank(
         str | None, typer.Option(help="With --proxy: the space of the table; else the run's own, again.")
     ] = None,
     device: o.OwnDevice = None,
+    method: o.OwnMethod = None,
     data: Annotated[str | None, typer.Option(help="With --proxy: where the batch comes from.")] = None,
     data_root: o.DataRoot = None,
     num_classes: o.NumClasses = None,
@@ -153,7 +154,7 @@ def rank(
             "--space-argument": space_argument,
         }
         _check_run(run, truth, standalone, others)
-        found = _rank_run(str(run), (space, device), truth, standalone, options, columns)
+        found = _rank_run(str(run), (space, device, method), truth, standalone, options, columns)
     if json:
         print_json(found)
     else:
@@ -162,7 +163,7 @@ def rank(
 
 def _rank_run(
     run: str,
-    named: tuple[str | None, str | None],
+    named: tuple[str | None, str | None, str | None],
     truth: str | None,
     standalone: int | None,
     options: Any,
@@ -172,8 +173,9 @@ def _rank_run(
     from onepath.runs import Run
     from onepath.studies.rank_run import rank_on_standalone, rank_on_table
 
-    space, device = named
-    with Run(None, Path(run), progress=make_progress(), space=space, device=device) as opened:
+    space, device, method = named
+    progress = make_progress()
+    with Run(None, Path(run), progress=progress, space=space, device=device, method=method) as opened:
         if standalone is not None:
             return rank_on_standalone(opened, standalone, options)
         return rank_on_table(opened, Path(str(truth)), options, **columns)

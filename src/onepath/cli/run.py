@@ -12,6 +12,7 @@ from onepath.cli import options as o
 from onepath.cli.output import print_json, print_result, write
 from onepath.cli.run_options import takes_run_options
 from onepath.errors import ConfigurationError
+from onepath.own_code import is_own
 from onepath.temporary import remove_abandoned
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def run(given: dict[str, Any]) -> None:
 def train(given: dict[str, Any]) -> None:
     """Begin a run and train its supernet; with --out alone, continue the run there."""
     if continues(given):
-        _stage("train", given["out"], given["json"], named=(given["space"], given["device"]))
+        _stage("train", given["out"], given["json"], named=(given["space"], given["device"], given["method"]))
     else:
         _stage("train", given["out"], given["json"], _config(given), given["fresh"])
 
@@ -65,9 +66,10 @@ def search(
     limit: Limit = None,
     space: o.OwnSpace = None,
     device: o.OwnDevice = None,
+    method: o.OwnMethod = None,
     json: o.Json = False,
 ) -> None:
-    """Search a run's trained supernet under its limits, or under others, which are finished in a folder of their own."""
+    """Search a run's trained supernet under its limits, or under others in folders of their own."""
     from onepath import runs
     from onepath.cli.progress import make_progress
 
@@ -81,9 +83,9 @@ def search(
     limits = {name: value for name, value in given.items() if value is not None}
     limits |= {name: str(value) for name, value in o.pairs(limit or (), "--limit").items()}
     if not limits:
-        _stage("search", path, json, named=(space, device))
+        _stage("search", path, json, named=(space, device, method))
         return
-    runs.search(path, limits=limits, space=space, device=device, progress=make_progress())
+    runs.search(path, limits=limits, space=space, device=device, method=method, progress=make_progress())
     result = runs.load_run(path)
     if json:
         print_json(result.result)
@@ -92,17 +94,25 @@ def search(
 
 
 def retrain(
-    out: o.RunDirectoryPath, space: o.OwnSpace = None, device: o.OwnDevice = None, json: o.Json = False
+    out: o.RunDirectoryPath,
+    space: o.OwnSpace = None,
+    device: o.OwnDevice = None,
+    method: o.OwnMethod = None,
+    json: o.Json = False,
 ) -> None:
     """Retrain a run's winner and its random baseline, and test them."""
-    _stage("retrain", out, json, named=(space, device))
+    _stage("retrain", out, json, named=(space, device, method))
 
 
 def export(
-    out: o.RunDirectoryPath, space: o.OwnSpace = None, device: o.OwnDevice = None, json: o.Json = False
+    out: o.RunDirectoryPath,
+    space: o.OwnSpace = None,
+    device: o.OwnDevice = None,
+    method: o.OwnMethod = None,
+    json: o.Json = False,
 ) -> None:
     """Write a run's ONNX, torch.export and safetensors files, and compare them."""
-    _stage("export", out, json, named=(space, device))
+    _stage("export", out, json, named=(space, device, method))
 
 
 def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
@@ -118,7 +128,8 @@ def continues(given: Mapping[str, Any]) -> bool:
     from onepath.record.directory import CONFIG
 
     asked = {name for name, value in given.items() if value is not None and name not in ("fresh", "json")}
-    if given["fresh"] or "out" not in asked or not asked <= {"out", "space", "device"}:
+    code = {"space", "device", *(("method",) if is_own(given.get("method")) else ())}
+    if given["fresh"] or "out" not in asked or not asked <= {"out", *code}:
         return False
     return asked == {"out"} or (Path(given["out"]).expanduser() / CONFIG).is_file()
 
@@ -138,14 +149,17 @@ def _stage(
     json: bool,
     config: Any = None,
     fresh: bool = False,
-    named: tuple[str | None, str | None] = (None, None),
+    named: tuple[str | None, str | None, str | None] = (None, None, None),
 ) -> None:
     from onepath.cli.progress import make_progress
     from onepath.runs import Run, run_stage
 
     path = None if config is not None else Path(str(out))
-    space, device = named
-    with Run(config, path, fresh=fresh, progress=make_progress(), space=space, device=device) as opened:
+    space, device, method = named
+    progress = make_progress()
+    with Run(
+        config, path, fresh=fresh, progress=progress, space=space, device=device, method=method
+    ) as opened:
         run_stage(opened, stage)
         directory = opened.directory.path
         row = opened.directory.store.stage(stage)
