@@ -25,7 +25,7 @@ def test_mistakes(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("raise ValueError('no')\n")
     for text, message in (
-        ("shuflenet", "a space must be one of shufflenet, or path.*Did you mean shufflenet"),
+        ("shuflenet", "a space must be one of shufflenet, or path.*did you mean shufflenet"),
         (f"{tmp_path}/other.py:build", "the file of a space must exist"),
         (f"{path}:build", "the file of a space must run, but .* raised ValueError: no"),
     ):

@@ -50,12 +50,12 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
     path, separator, name = text.rpartition(":")
     if not separator or not path.endswith(".py"):
         near = difflib.get_close_matches(text, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigurationError(
-            f"a {what} must be one of {', '.join(known)}, or {forms}, but got {text!r}.{hint}"
+            f"a {what} must be one of {', '.join(known)}, or {forms}, but got {text!r}{hint}"
         )
     if not Path(path).is_file():
-        raise ConfigurationError(f"the file of a {what} must exist, but {path!r} does not. Check the path.")
+        raise ConfigurationError(f"the file of a {what} must exist, but {path!r} does not; check the path")
     module_name = f"{_MODULE}{what}_{Path(path).stem}"
     specification = importlib.util.spec_from_file_location(module_name, path)
     assert specification is not None
@@ -69,7 +69,7 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
         raise
     except BaseException as error:
         raise ConfigurationError(
-            f"the file of a {what} must run, but {path} {_raised(error)}. Fix the file."
+            f"the file of a {what} must run, but {path} {_raised(error)}; fix the file"
         ) from error
     return OwnCode(path, name, getattr(module, name, None))
 
@@ -183,7 +183,7 @@ def blaming_own_code() -> Iterator[None]:
             raise
         where = "something in it" if place is None else place
         raise ConfigurationError(
-            f"your own code must run to its end, but {where} {_raised(error)}. Fix it."
+            f"your own code must run to its end, but {where} {_raised(error)}; fix it"
         ) from error
 
 

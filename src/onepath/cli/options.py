@@ -124,7 +124,7 @@ RunDirectoryPath = Annotated[str, typer.Option("--out", help="The run directory.
 
 
 def check_cost(architecture: str | None, compare: int | None, device: str | None) -> None:
-    """Nothing, where the options of `onepath cost` fit each other.
+    """Raise unless the options of `onepath cost` fit each other.
 
     Raises:
         ConfigurationError: they do not.

@@ -24,7 +24,7 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
         given: option name -> value; only what was given.
 
     Raises:
-        ConfigurationError: an option is wrong, or the directory names code of one's own that was not given again.
+        ConfigurationError: an option is wrong, or the directory names code of the user's own that was not given again.
         RunDirectoryError: what is given does not fit the run in the directory.
     """
     path = Path(given.get("out") or "").expanduser()

@@ -44,7 +44,7 @@ class Run(Workspace):
         fresh: delete an old run in the directory first.
         progress: where to tell.
         checkpoint_seconds: time between two saves of an unfinished training.
-        space: without `config`: the own space that the directory's configuration may confirm, see `confirmed`.
+        space: without `config`: the user's own space that the directory's configuration may confirm, see `confirmed`.
         device: likewise.
         method: likewise, path/to/file.py:Class; or the class, of a run that began with one given in Python.
         reads_only: without `config`: the run is read alone, for which none of the user's own code is run.

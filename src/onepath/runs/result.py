@@ -177,9 +177,9 @@ def load_run(
 
     Args:
         path: the run directory; for a further limit on latency the folder `limit-...` in it.
-        space: where the run's space is a function of one's own, `path/to/file.py:function` again: a directory may not
+        space: where the run's space is a function of your own, `path/to/file.py:function` again: a directory may not
             choose what code is run. Needed for networks and architectures alone.
-        method: where the run's method is a class of one's own, path/to/file.py:Class or the class again, likewise.
+        method: where the run's method is a class of your own, path/to/file.py:Class or the class again, likewise.
 
     Raises:
         RunDirectoryError: no run has begun in `path`, or a file of it is damaged.

@@ -62,7 +62,7 @@ class ExpectedCost:
         """The expected cost in the table's unit, a float32 scalar.
 
         Args:
-            probabilities: relaxed choice -> (candidates,), instead of the relaxation's own; 1 for one candidate is what
+            probabilities: differentiable choice -> (candidates,), instead of the relaxation's own; 1 for one candidate is what
                 that architecture costs, or what its edges cost on average.
         """
         space = self.relaxation.space
