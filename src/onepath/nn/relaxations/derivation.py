@@ -41,7 +41,7 @@ def derive(
 
 
 def option_scores(relaxation: Relaxation, rule: Rule) -> dict[str, list[float]]:
-    """Differentiable choice -> a score per option, higher is better; `derive` takes the highest sum over active choices.
+    """Differentiable choice -> a score per option, higher is better; `derive` takes the highest sum over active ones.
 
     Raises:
         ConfigurationError: another rule.

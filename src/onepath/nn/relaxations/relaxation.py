@@ -44,8 +44,8 @@ class Relaxation(nn.Module, ABC):
         names: the differentiable choices, in the order of the space.
         candidates: per differentiable choice, what its logits mean.
         num_options: per differentiable choice, the number of its options: without the block's `none`.
-        skips: per differentiable choice, the options that hand their input on: identities, and skip connections by name; what
-            collapse is counted by, and what skip dropout drops.
+        skips: per differentiable choice, the options that hand their input on: identities, and skip connections
+            by name; what collapse is counted by, and what skip dropout drops.
         logits: one parameter per differentiable choice, shape (candidates,), float32.
 
     Raises:
