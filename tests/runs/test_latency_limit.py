@@ -523,7 +523,7 @@ def test_a_device_without_a_limit_is_where_the_winner_is_measured(
             ["--max-latency-ms", "1;2", "--device", "torch-cpu"],
             "must be milliseconds, or several with commas",
         ),
-        (["--max-latency-ms", "1", "--device", "torch-cpx"], "Did you mean torch-cpu?"),
+        (["--max-latency-ms", "1", "--device", "torch-cpx"], "did you mean torch-cpu?"),
         (["--device", "torch-cuda"], "the device must be usable on this machine"),
         (["--max-latency-ms", "1", "--latency-table", "absent.json"], "there is no such file"),
         (["--latency-table", "absent.json"], "latency_table is for a limit on latency"),

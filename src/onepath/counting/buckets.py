@@ -27,8 +27,8 @@ from onepath.space.layers import Layer, num_paths, suffix_extremes, write_option
 MOST_LISTED = 2**20  # paths of the last layers
 WIDTHS_PER_WINDOW = 16  # buckets that a window spans at the list, as far as that takes
 FEWEST_BUCKETS = 2**18  # at least and
-MOST_BUCKETS = 2**22  # at most so many at the list, over all states, and
-MOST_BUCKETS_BEFORE = 2**23  # so many at any layer before
+MOST_BUCKETS = 2**22  # at most this many at the list, over all states, and
+MOST_BUCKETS_BEFORE = 2**23  # this many at any layer before
 
 _CHUNK = 2**12
 _NUM_ESTIMATE = 10_000

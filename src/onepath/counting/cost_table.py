@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Matrix = npt.NDArray[Any]
 Ticks = npt.NDArray[np.int64]
 
-_LARGEST_BITS = 48  # sums of so many bits are exact in int64 and in float64
+_LARGEST_BITS = 48  # sums of this many bits are exact in int64 and in float64
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,7 +72,7 @@ def most_probable(
             return architecture
     raise InfeasibleError(
         "some architecture within the limit must be accepted, but none is: a cell whose output depends on its input, "
-        "for one. Raise the limit."
+        "for one; raise the limit"
     )
 
 
@@ -116,8 +116,8 @@ def _most_probable(
         states = {key: _best(parts, bounded=limit is not None) for key, parts in following.items()}
         if sum(len(labels.costs) for labels in states.values()) > _MOST_LABELS:
             raise SpaceError(
-                f"the search for the best architecture may keep {_MOST_LABELS} partial ones, but needs more. "
-                "Use a cost table with coarser numbers."
+                f"the search for the best architecture may keep {_MOST_LABELS} partial ones, but needs more; "
+                "use a cost table with coarser numbers"
             )
         is_open = still_open
     labels = states[()]
@@ -127,7 +127,7 @@ def _most_probable(
         least = table.in_unit(int(labels.costs.min()) + table.constant_ticks)
         raise InfeasibleError(
             f"the limit must leave an architecture, but the least costly one has {least} {table.unit} and the limit "
-            f"is {maximum}. Raise it."
+            f"is {maximum}; raise it"
         )
     winner = int(np.flatnonzero(within)[-1])  # costs and scores rise together
     return space.architecture([max(index, 0) for index in labels.rows[winner].tolist()])

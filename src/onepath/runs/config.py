@@ -56,7 +56,7 @@ class RunConfig(_WithCosts):
         "Labelled data: digits, a torchvision dataset, a folder of class folders, an .npz, a .parquet or a .csv.",
         group="Data",
     )
-    test_data: types.Text | None = option(None, "The test set, where it is not in the data.", group="Data")
+    test_data: types.Text | None = option(None, "Test set, where it is not in the data.", group="Data")
     data_root: types.Text | None = option(None, "Folder where torchvision keeps its downloads.", group="Data")
     target: types.Text | None = option(
         None, "Column of a table that is to be predicted; default: label.", group="Data"
@@ -137,7 +137,7 @@ class RunConfig(_WithCosts):
     )
     train_on: Literal["cpu", "cuda"] = option("cpu", "Where networks are trained: cpu or cuda.")
     out: types.Text | None = option(
-        None, "The run directory; default: runs/<data>-<space>-<method>.", group="Run"
+        None, "Run directory; default: runs/<data>-<space>-<method>.", group="Run"
     )
 
     _options: Method = PrivateAttr()

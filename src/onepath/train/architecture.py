@@ -111,8 +111,8 @@ class ArchitectureTraining:
             gradients = self._gradients(training, (inputs, targets), batch, rate, progress)
         if not torch.cat([gradient.flatten() for gradient in gradients]).isfinite().all():
             raise ConfigurationError(
-                f"gradients of the architecture parameters must be finite, but some are not at update {update}. Lower "
-                "the learning rate."
+                f"gradients of the architecture parameters must be finite, but some are not at update {update}; lower "
+                "the learning rate"
             )
         before = [p.detach().clone() for p in self.logits]
         for parameter, gradient in zip(self.logits, gradients, strict=True):
@@ -376,8 +376,8 @@ def differentiable_phases(training: ArchitectureTraining, recipe: Recipe) -> lis
     num_warmup = training.recipe.warmup_epochs
     if num_warmup >= recipe.epochs:
         raise ConfigurationError(
-            f"`warmup_epochs < epochs` must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}. "
-            "Lower warmup_epochs."
+            f"`warmup_epochs < epochs` must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}; "
+            "lower warmup_epochs"
         )
     phases = []
     if num_warmup:

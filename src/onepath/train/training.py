@@ -196,7 +196,7 @@ class Training:
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise ConfigurationError(
                 "a checkpoint must hold what its training keeps, but this one lacks some of it or holds other things "
-                f"({type(error).__name__}: {shown(error)}). Remove the checkpoint."
+                f"({type(error).__name__}: {shown(error)}); remove the checkpoint"
             ) from error
         return state
 
@@ -319,8 +319,8 @@ class Training:
         self.tally.read()
         if not all(torch.isfinite(p).all() for p in self.module.parameters()):
             raise ConfigurationError(
-                f"weights must be finite, but some are not after update {self.update - 1}. "
-                "Lower the learning rate."
+                f"weights must be finite, but some are not after update {self.update - 1}; "
+                "lower the learning rate"
             )
         checkpoint.save(self.state())
 
@@ -347,8 +347,8 @@ class Training:
             if saved.get(name) != value:
                 raise ConfigurationError(
                     f"a checkpoint continues the training it was saved by, but its {name} is "
-                    f"{saved.get(name)!r} and {value!r} was asked for. Use the saved setting or remove the "
-                    "checkpoint."
+                    f"{saved.get(name)!r} and {value!r} was asked for; use the saved setting or remove the "
+                    "checkpoint"
                 )
         try:
             self.module.load_state_dict(state["model"])
@@ -356,7 +356,7 @@ class Training:
         except (RuntimeError, KeyError) as error:
             raise ConfigurationError(
                 "a checkpoint continues the network it was saved from, but its tensors are not this "
-                "network's. Remove the checkpoint."
+                "network's; remove the checkpoint"
             ) from error
         if self.before is not None:
             self.before.load_state_dict(state["before"])

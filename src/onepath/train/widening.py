@@ -44,11 +44,11 @@ class WideningSampler:
     def __init__(self, space: SearchSpace, num_updates: int, *, begin: float = 0.5, end: float = 0.8) -> None:
         if not 0 <= begin <= end <= 1:
             raise ConfigurationError(
-                f"`0 <= begin <= end <= 1` must hold, but got begin={begin} and end={end}. Put them in order."
+                f"`0 <= begin <= end <= 1` must hold, but got begin={begin} and end={end}; put them in order"
             )
         if num_updates < 1:
             raise ConfigurationError(
-                f"`num_updates` must be at least 1, but got {num_updates}. Train longer."
+                f"`num_updates` must be at least 1, but got {num_updates}; train longer"
             )
         self.space = space
         self._num_updates = num_updates
