@@ -63,6 +63,9 @@ CIRCLES: dict[frozenset[str], str] = {
         {"counting/cost_table.py", "counting/window.py"}
     ): "a table gives its sampler, so that a space needs neither",
     frozenset(
+        {"train/phase.py", "train/training.py"}
+    ): "what happens before an update of a phase works on the training",
+    frozenset(
         {"runs/opened.py", "runs/run_job.py"}
     ): "a run checks its options by the job that later works on it",
 }

@@ -31,6 +31,7 @@ from onepath.train import (
     Guard,
     Recipe,
     Reinforce,
+    differentiable_phases,
 )
 from onepath.train.loop import train_differentiable
 from onepath.train.training import Training
@@ -80,16 +81,8 @@ def test_a_step_leaves_weights_and_statistics_alone_to_the_bit(
     supernet = blocks_supernet((3, 2))
     architecture = ArchitectureTraining(supernet, kind(supernet), ArchitectureRecipe(order=order), seed=0)
     task = searchable(toys)
-    training = Training(
-        supernet,
-        supernet,
-        task,
-        paths=lambda t: architecture.paths(t, 12, 4),
-        recipe=RECIPE,
-        seed=0,
-        device=torch.device("cpu"),
-        before=architecture,
-    )
+    phases = differentiable_phases(architecture, RECIPE)
+    training = Training(supernet, supernet, task, phases, seed=0, device=torch.device("cpu"))
     supernet.train()
     inputs, targets = next(iter(task.train_batches(24, seed=0, num_updates=1)))
     before = copy.deepcopy(supernet.state_dict())
@@ -114,8 +107,7 @@ def test_exact_and_finite_difference_agree_on_a_network(toys: Any) -> None:
             supernet,
             lambda x, p, supernet=supernet: supernet(x, p),
             task,
-            paths=lambda _: (),
-            recipe=RECIPE,
+            differentiable_phases(architecture, RECIPE),
             seed=0,
             device=torch.device("cpu"),
         )
