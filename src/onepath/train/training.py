@@ -319,25 +319,22 @@ class Training:
             on_point(self.curve[-1])
 
     def _settings(self) -> dict[str, Any]:
-        """What a checkpoint must agree on; of each phase after the first, what differs from the one before it."""
+        """What a checkpoint must agree on, of the training and of each of its phases."""
         phases = [phase for stretch in self.stretches for phase in stretch]
         found: dict[str, Any] = {
             "seed": self.seed,
             "data": self.task.fingerprint,
             "phases": [[phase.name, phase.until] for phase in phases],
         }
-        last: dict[str, Any] = {}
-        for phase in phases:
-            values = {
+        for number, phase in enumerate(phases, 1):
+            own = {
                 **dataclasses.asdict(phase.recipe),
                 "num_updates": num_updates(self.task, phase.recipe),
                 "reduction": phase.reduction,
                 **({} if phase.before is None else phase.before.settings()),
             }
-            since = f" from phase {phase.name!r} on" if last else ""
-            changed = [name for name in {**last, **values} if last.get(name) != values.get(name)]
-            found |= {f"{name}{since}": values.get(name) for name in changed}
-            last = values
+            of = "" if number == 1 else f" of phase {number} ({phase.name!r})"
+            found |= {f"{name}{of}": value for name, value in own.items()}
         return found
 
     def save(self, checkpoint: Checkpoint) -> None:
