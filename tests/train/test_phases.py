@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -304,23 +304,40 @@ def test_a_start_without_an_update_gives_no_weights_away(toys: Any) -> None:
 
 
 def test_gradients_are_joined_as_each_phase_says(toys: Any) -> None:
-    """The mean of the same path twice is that path; the sum is not."""
+    """The mean of the same path twice is that path, in whichever phase; the sum is not."""
 
-    def parameters(paths: Callable[[Any], Sequence[Any]], reductions: tuple[Any, Any]) -> list[Tensor]:
+    def parameters(*parts: tuple[int, Any]) -> list[Tensor]:
+        """After phases of the same path so many times, joined so."""
         supernet = blocks_supernet((3, 2))
         path = widest_path(supernet)
-        both = [
-            Phase("once", RECIPE, OnePath(path), until=0.5, reduction=reductions[0]),
-            Phase("then", RECIPE, toys.ListSampler(paths(path)), reduction=reductions[1]),
+        phases = [
+            Phase(
+                str(index), RECIPE, toys.ListSampler([path] * num), until=(index + 1) / 2, reduction=reduction
+            )
+            for index, (num, reduction) in enumerate(parts)
         ]
-        train_phases(supernet, toys.NoiseTask(), both)
+        train_phases(supernet, toys.NoiseTask(), phases)
         return [p.detach() for p in supernet.parameters()]
 
-    once = parameters(lambda path: [path], ("sum", "sum"))
-    mean = parameters(lambda path: [path, path], ("sum", "mean"))
-    total = parameters(lambda path: [path, path], ("mean", "sum"))
-    assert all(torch.equal(a, b) for a, b in zip(once, mean, strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(once, total, strict=True))
+    def is_equal(first: list[Tensor], second: list[Tensor]) -> bool:
+        return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+    once = parameters((1, "sum"), (1, "sum"))
+    assert is_equal(once, parameters((1, "sum"), (2, "mean")))
+    assert is_equal(once, parameters((2, "mean"), (1, "sum")))
+    assert not is_equal(once, parameters((1, "mean"), (2, "sum")))
+    assert not is_equal(once, parameters((2, "sum"), (1, "mean")))
+
+
+def test_a_later_recipe_begins_anew(toys: Any) -> None:
+    """Its part is a training of its own, with its optimizer and no state from before, on batches in another order."""
+    ours, theirs, task = blocks_supernet((3, 2)), blocks_supernet((3, 2)), toys.NoiseTask()
+    sampler = OnePath(widest_path(ours))
+    train_phases(ours, task, [Phase("a", RECIPE, sampler), Phase("b", LATER, sampler)], seed=3)
+    train_phases(theirs, task, [Phase("a", RECIPE, sampler)], seed=3)
+    order = int(generator(3, "stretch", 1).integers(2**31))
+    train_phases(theirs, task, [Phase("b", LATER, sampler)], seed=order)
+    assert_equal(ours, theirs)
 
 
 def distilled(outputs: Sequence[Tensor], targets: Tensor, task: Any) -> Tensor:
