@@ -63,6 +63,15 @@ CIRCLES: dict[frozenset[str], str] = {
         {"counting/cost_table.py", "counting/window.py"}
     ): "a table gives its sampler, so that a space needs neither",
     frozenset(
+        {"train/phase.py", "train/training.py"}
+    ): "what happens before an update of a phase works on the training",
+    frozenset(
+        {"data/dataset_task.py", "data/task.py"}
+    ): "a task is made of datasets by its own class method",
+    frozenset(
+        {"latency/device.py", "latency/device_errors.py"}
+    ): "what a device answers is checked with the types that it answers with",
+    frozenset(
         {"runs/opened.py", "runs/run_job.py"}
     ): "a run checks its options by the job that later works on it",
 }

@@ -54,8 +54,8 @@ class Spos(SampledMethod):
         recipe = job.recipe(self.epochs)
         has_sizes = any(choice.is_ordered and len(choice.options) > 1 for choice in job.space.choices)
         if self.sampler == "widening" or (self.sampler is None and has_sizes):
-            return widening_phases(job.supernet, recipe)
-        return path_phases(job.supernet, recipe, self._sampler(job))
+            return widening_phases(job.supernet, job.task, recipe)
+        return path_phases(job.supernet, job.task, recipe, self._sampler(job))
 
     def _sampler(self, job: Job) -> Sampler:
         if self.sampler != "constrained":
