@@ -101,7 +101,7 @@ def test_another_configuration_names_the_differences(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
-    assert "max_params: none -> 1000000; seed: 0 -> 1" in captured.err
+    assert "seed: 0 -> 1; max_params: none -> 1000000" in captured.err
     assert main(["train", "--out", str(out), "--seed", "1"]) == 2
 
 

@@ -8,8 +8,8 @@ from torch import nn
 import onepath as op
 from onepath.errors import InfeasibleError
 from onepath.estimate import Estimate
-from onepath.search import Proposal
 from onepath.methods import feasible_set, score
+from onepath.search import Proposal
 
 
 class Net(nn.Module):

@@ -164,11 +164,15 @@ def test_an_emptied_or_lost_store_is_no_new_run(run: Path) -> None:
         opened.facts()
 
 
-def test_a_store_without_sums_is_read_and_not_written(run: Path) -> None:
+def test_a_store_without_sums_gets_them(run: Path) -> None:
     change(run, "DROP TABLE digests")
     assert RunRecord.load(run).trials[0] == TRIAL  # a reader changes nothing
-    with Store(run / "trials.sqlite") as store, pytest.raises(RunDirectoryError, match="digests"):
-        store.put_network(NETWORK)
+    with RunDirectory(run) as opened:
+        assert opened.facts() == {"name": "digits"}
+        opened.store.put_network(NETWORK)
+    assert len(RunRecord.load(run).trials) == 2
+    change(run, "UPDATE trials SET costs = '{\"macs\": 11}'")
+    assert_damaged(run)
 
 
 def test_an_edited_configuration(run: Path) -> None:

@@ -22,7 +22,7 @@ import onepath
 from onepath import runs
 from onepath.errors import UserError
 from onepath.record import atomic
-from onepath.report import page
+from onepath.report import template
 from onepath.runs import reporting
 
 STAGES = ("data", "train", "search", "retrain", "export")
@@ -41,7 +41,7 @@ def old(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without five megabytes of plotly.js, and without waiting for the disk."""
-    monkeypatch.setattr(page, "plotly_script", lambda: "")
+    monkeypatch.setattr(template, "plotly_script", lambda: "")
     monkeypatch.setattr(atomic.os, "fsync", lambda _: None)
     monkeypatch.setattr(reporting, "write_events", lambda _: None)
 

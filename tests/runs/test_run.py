@@ -222,7 +222,7 @@ def test_a_run_goes_on_with_the_workers_it_began_with(finished: Path, tmp_path: 
     ("changed", "message"),
     [
         ({"max_macs": "26k"}, r"max_macs: 25000 -> 26000"),
-        ({"max_macs": None, "seed": 3}, r"max_macs: 25000 -> none; seed: 0 -> 3"),
+        ({"max_macs": None, "seed": 3}, r"seed: 0 -> 3; max_macs: 25000 -> none"),
         ({"space_arguments": {"channels": 4}}, r"space_arguments: \{\} -> \{'channels': 4\}"),
     ],
 )
@@ -460,7 +460,7 @@ def test_a_space_with_sizes_is_trained_from_the_largest_down(tmp_path: Path) -> 
     )
     with runs.Run(config) as run:
         phases = run.config.options.phases(RunJob(run))
-        assert [phase.name for phase in phases[:2]] == ["one path", "supernet"]
+        assert [phase.name for phase in phases[:2]] == ["one path", "sizes 1 of 5"]
         assert all(isinstance(phase.sampler, OpenSizes) for phase in phases[1:])
         assert phases[-1].until == 1.0
     with runs.Run(runs.make_config({**OPTIONS, "out": str(tmp_path / "b")})) as run:

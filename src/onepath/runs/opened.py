@@ -294,8 +294,9 @@ def _continued(config: RunConfig, began: RunConfig, path: Path, facts: Mapping[s
         if stored.get(name) and asked.get(name) and same_code(name, stored[name], asked[name], facts)
     }
     for name, split in (("calibration_images", "train"), ("validation_images", "validation")):
-        if name in asked and split in facts:
-            asked[name] = min(asked[name], max(facts[split], stored[name] or 0))  # there are no more
+        if asked.get(name) is not None and split in facts:  # there are no more, and None asks for all
+            asked[name] = min(asked[name], facts[split])
+            stored[name] = min(stored[name] or facts[split], facts[split])
     changed = differences({name: {**stored, **moved}.get(name) for name in asked}, asked)
     if changed:
         raise RunDirectoryError(

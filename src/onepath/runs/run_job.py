@@ -97,7 +97,7 @@ class RunJob(Job):
 
     def scorer(self, name: str, num_examples: int | None = None, *, total: int = 0) -> Estimator:
         """By several processes where that is worth their start, with the same scores."""
-        from onepath.runs.scoring import pooled_scores, num_scoring
+        from onepath.runs.scoring import num_scoring, pooled_scores
 
         num_left = total - len(self._run.directory.store.trials())
         num_workers = num_scoring(self._run, name, num_left)
