@@ -6,8 +6,8 @@ NNI lives in a virtual environment of its own, see `nni_supernet_step.py`; `--si
 step is a step of the logits on a validation batch and one of the weights on a training batch, of the search network
 with 16 channels and 8 cells on images of 32x32. NNI's is its `DARTS` strategy, which is of first order, on its own
 `DARTS(width=16, num_cells=8, dataset="cifar")`: the same operations on the same edges, with learned scale and shift of
-normalisation, timed between Lightning's first and last callback for a batch; onepath's is `train_differentiable`, batches
-included. Batch size, optimizers, clipping and number of threads are the same.
+normalisation, timed between Lightning's first and last callback for a batch; onepath's is `train_differentiable`,
+batches included. Batch size, optimizers, clipping and number of threads are the same.
 
 Every side has a process of its own. They make their steps in turn, with all others waiting; ratios are taken round by
 round. Peak memory is the peak of a process's resident memory; what it had before the first step, mostly libraries, is

@@ -65,9 +65,7 @@ CIRCLES: dict[frozenset[str], str] = {
     frozenset(
         {"train/phase.py", "train/training.py"}
     ): "what happens before an update of a phase works on the training",
-    frozenset(
-        {"data/dataset_task.py", "data/task.py"}
-    ): "a task is made of datasets by its own class method",
+    frozenset({"data/dataset_task.py", "data/task.py"}): "a task is made of datasets by its own class method",
     frozenset(
         {"latency/device.py", "latency/device_errors.py"}
     ): "what a device answers is checked with the types that it answers with",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from onepath.version import __version__
+from onepath.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from onepath import cost, errors, estimate, latency, spaces, train

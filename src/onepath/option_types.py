@@ -1,7 +1,7 @@
 """Options as fields: each is stated once, with its type, default, help text and place in the help.
 
-The command line, the configuration file and the Python signatures are made from these fields. Every number has a largest
-value, every text is one.
+The command line, the configuration file and the Python signatures are made from these fields. Every number has a
+largest value, every text is one.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ SHAPE = (3, 16, 16)
 FEWER = {"darts": {"cells": 3}}  # as many terms as with more cells, in less time
 SUPERNETS = {
     **{
-        name: spaces.build(name, num_classes=5, input_size=16, in_channels=3, width=0.25, **FEWER.get(name, {}))
+        name: spaces.build(
+            name, num_classes=5, input_size=16, in_channels=3, width=0.25, **FEWER.get(name, {})
+        )
         for name in spaces.names()
     },
     "every-choice": Supernet(EveryChoice()),

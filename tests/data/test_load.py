@@ -24,7 +24,10 @@ X, Y = np.zeros((30, 8, 8), np.uint8), np.arange(30) % 3
         ("folder/of/images", "the data must exist, but folder/of/images does not; check the path"),
         ("data.npz", "the data must exist, but data.npz does not"),
         (Path("data.parquet"), "the data must exist, but data.parquet does not"),
-        ("text.csv", r"a \.csv must have a line of different names and rows below it, but text\.csv has names"),
+        (
+            "text.csv",
+            r"a \.csv must have a line of different names and rows below it, but text\.csv has names",
+        ),
         ("notes.doc", r"a data file must be .*, but got notes\.doc"),
         (7, "data must be a name, a path or a tuple .x, y., but got int"),
         ((X, Y, X, Y), "but got tuple"),

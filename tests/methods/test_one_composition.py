@@ -1,4 +1,4 @@
-"""A method is one composition: in memory and in a run directory the same settings give the same network, bit for bit."""
+"""A method is one composition: in memory and in a run directory equal settings give the same network, bit for bit."""
 
 from __future__ import annotations
 

@@ -118,7 +118,8 @@ def test_what_was_drawn_for_comparison_becomes_the_derived_one(tmp_path: Path) -
     with runs.Run(runs.make_config(given)) as run:
         space = run.blank.space
         rows = [
-            TrialRow(n, text, 0, "random", 0.5, 1.0, {"macs": 10, "params": 10}, 0.1) for n, text in enumerate(("0,0,1", "0,1,0"))
+            TrialRow(n, text, 0, "random", 0.5, 1.0, {"macs": 10, "params": 10}, 0.1)
+            for n, text in enumerate(("0,0,1", "0,1,0"))
         ]
         for row in rows:
             run.directory.store.add_trial(row)
@@ -131,7 +132,7 @@ def test_what_was_drawn_for_comparison_becomes_the_derived_one(tmp_path: Path) -
 
 
 def test_spaces_with_sizes_are_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="needs choices between candidates, but .* is a size"):
+    with pytest.raises(ConfigurationError, match=r"needs choices between candidates, but .* is a size"):
         op.run(
             "digits",
             space="shufflenet-channels",

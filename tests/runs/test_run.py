@@ -31,7 +31,15 @@ KEYS = {
     "method": None,
     "seed": None,
     "data": {"name", "train", "validation", "test", "classes", "input_shape", "metric"},
-    "constraints": {"max_macs", "max_params", "max_layers", "max_memory", "max_size", "max_latency_ms", "device"},
+    "constraints": {
+        "max_macs",
+        "max_params",
+        "max_layers",
+        "max_memory",
+        "max_size",
+        "max_latency_ms",
+        "device",
+    },
     "space_size": None,
     "architecture": {"blocks.0", "blocks.1", "blocks.2"},
     "cost": {"macs", "params", "latency_ms", "latency_device", "latency_threads"}
@@ -352,6 +360,7 @@ def test_stages_one_by_one(runner: Runner, finished: Path, tmp_path: Path) -> No
 
 def test_the_constrained_sampler_keeps_the_limit(tmp_path: Path) -> None:
     from onepath.randomness import generator
+
     config = runs.make_config({**OPTIONS, "sampler": "constrained", "max_macs": "18k", "out": str(tmp_path)})
     with runs.Run(config) as run:
         sampler = run.config.options.phases(RunJob(run))[-1].sampler

@@ -76,9 +76,7 @@ def test_nothing_stands_between_an_evaluation_and_its_storage() -> None:
 
 
 @pytest.mark.parametrize(("moment", "num_lost"), [("cost", 0), ("evaluate", 1), ("store", 0), ("clock", 0)])
-def test_a_kill_at_any_moment_costs_at_most_the_evaluation_at_work(
-    moment: str, num_lost: int
-) -> None:
+def test_a_kill_at_any_moment_costs_at_most_the_evaluation_at_work(moment: str, num_lost: int) -> None:
     first = Log(moment)
     with pytest.raises(Killed):
         evaluated(first)

@@ -86,7 +86,10 @@ def test_logits_are_trained_as_for_text(trained: tuple[Path, TextTask], tmp_path
     }
     with runs.Run(make_config(options), given=Given(data=trained[1])) as run:
         job = RunJob(run)
-        recipe, scale = run.config.options.phases(job)[-1].before.recipe, 19_500 / job.num_updates(job.recipe(400))
+        recipe, scale = (
+            run.config.options.phases(job)[-1].before.recipe,
+            19_500 / job.num_updates(job.recipe(400)),
+        )
     # The look ahead is clipped as the updates of the weights are.
     assert (recipe.clip_norm, recipe.weight_decay) == (0.25, 1e-3)
     assert 1 < scale < 0.05 / 3e-3

@@ -117,7 +117,9 @@ def test_networks_are_trained_once_and_the_baseline_counts(run: Run, monkeypatch
     from onepath.record import NetworkRow
 
     for role, name in zip(("winner", "baseline-0"), names, strict=True):
-        run.directory.store.put_network(NetworkRow(role, "scratch", name, 0, {"macs": 1, "params": 1}, 0.5, 0.5, 0.75, 1.0))
+        run.directory.store.put_network(
+            NetworkRow(role, "scratch", name, 0, {"macs": 1, "params": 1}, 0.5, 0.5, 0.75, 1.0)
+        )
     trainings: list[str] = []
 
     def train(_: Run, network: Any, **options: Any) -> TrainedNetwork:

@@ -310,9 +310,7 @@ def test_a_loss_that_is_not_finite_is_an_error_and_the_last_state_stays(toys: An
             return super().loss(*arguments) * (float("nan") if self.num_losses == 5 else 1.0)
 
     supernet, checkpoint = toys.supernet(), toys.MemoryCheckpoint(always=True)
-    with pytest.raises(
-        ConfigurationError, match=r"finite, but got nan at update 4; lower the learning rate"
-    ):
+    with pytest.raises(ConfigurationError, match=r"finite, but got nan at update 4; lower the learning rate"):
         train_supernet(
             supernet, BreakingTask(), sampler=toys.ListSampler([(0, 0)]), recipe=RECIPE, checkpoint=checkpoint
         )

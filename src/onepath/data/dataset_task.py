@@ -230,8 +230,8 @@ def make_task(
     """See `Task.from_datasets`."""
     if isinstance(loss, str) and loss not in LOSSES:
         raise ConfigurationError(
-            f"a loss must be one of {', '.join(LOSSES)} or a function of outputs and targets, but got {shown(loss)}; use "
-            "one of them"
+            f"a loss must be one of {', '.join(LOSSES)} or a function of outputs and targets, but got "
+            f"{shown(loss)}; use one of them"
         )
     if metric is None and not isinstance(loss, str):
         raise ConfigurationError(
@@ -250,7 +250,8 @@ def make_task(
         num = min(_MOST_VALIDATION, math.ceil(_HELD_OUT * len(kept)))
         if num < 1 or num >= len(kept):
             raise DataError(
-                f"a {split} split needs at least 2 training examples, but got {len(kept)}; give more, or the split itself"
+                f"a {split} split needs at least 2 training examples, but got {len(kept)}; give more, or the split "
+                "itself"
             )
         kept, held_out = _held_out(datasets["train"], kept, num, generator(seed, f"{split} split"))
         splits[cast(Split, split)] = datasets["train"], held_out

@@ -332,6 +332,6 @@ def _check_kind(path: Path, status: os.stat_result, is_known_file: bool) -> None
 
 _FORMS = (
     "understood are digits, a torchvision dataset such as cifar10 or mnist, a folder of class folders, an .npz with "
-    "x_train and y_train, a .parquet with image and label, a .csv, a torch Dataset, a data frame, and a folder of text with train.txt, valid.txt and "
-    "test.txt"
+    "x_train and y_train, a .parquet with image and label, a .csv, a torch Dataset, a data frame, and a "
+    "folder of text with train.txt, valid.txt and test.txt"
 )

@@ -150,8 +150,8 @@ def metric_of(given: Any) -> Metric:
     if isinstance(given, str):
         if given not in METRICS:
             raise ConfigurationError(
-                f"a metric must be one of {', '.join(METRICS)}, a Metric or one of torchmetrics, but got {shown(given)}; "
-                "use one of them"
+                f"a metric must be one of {', '.join(METRICS)}, a Metric or one of torchmetrics, but got "
+                f"{shown(given)}; use one of them"
             )
         return METRICS[given]
     given = given() if isinstance(given, type) else given
@@ -169,8 +169,8 @@ def _of_torchmetrics(given: Any) -> Metric:
     adds_up = names and all(getattr(how, "__name__", "") == "dim_zero_sum" for how in reductions.values())
     if not adds_up or not all(isinstance(getattr(given, name), Tensor) for name in names):
         raise ConfigurationError(
-            f"a metric of torchmetrics must have states that sum up over batches, but {type(given).__name__} has others; "
-            "use one that keeps sums or counts"
+            f"a metric of torchmetrics must have states that sum up over batches, but {type(given).__name__} has "
+            "others; use one that keeps sums or counts"
         )
     shapes = [getattr(given, name).shape for name in names]
 

@@ -30,8 +30,8 @@ def task_of(source: Any, test: Any, *, target: str | None, kind: str | None, see
     """The task of what is neither labelled images nor a text; None for these.
 
     Args:
-        source: a task, a dataset, a loader, a data frame, arrays (x, y) where `kind` says that they are not classes, the
-            path of a .csv that is a table, or a pair of training and test data of one of these kinds.
+        source: a task, a dataset, a loader, a data frame, arrays (x, y) where `kind` says that they are not classes,
+            the path of a .csv that is a table, or a pair of training and test data of one of these kinds.
         test: the test data, where they are not in `source`.
         target: the column of a table that is predicted.
         kind: what the targets are; None guesses.

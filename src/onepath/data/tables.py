@@ -203,8 +203,8 @@ def _column(name: str, values: Sequence[Any], notes: list[str]) -> _Column:
     categories = sorted({text for text in texts if text.lower() not in _MISSING})
     if len(categories) > _MOST_CATEGORIES:
         raise DataError(
-            f"a column of categories must have at most {_MOST_CATEGORIES:,}, but {shown(name)} has {len(categories):,}; "
-            "leave the column out"
+            f"a column of categories must have at most {_MOST_CATEGORIES:,}, but {shown(name)} has "
+            f"{len(categories):,}; leave the column out"
         )
     if missing:
         notes.append(f"{missing:,} missing values of column {name!r} are no category.")

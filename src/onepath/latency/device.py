@@ -192,6 +192,4 @@ def module_only(model: Network, name: str) -> nn.Module:
     """
     if isinstance(model, nn.Module):
         return model
-    raise UserError(
-        f"{name} must be given a torch module, but got the file {model}; give the network itself"
-    )
+    raise UserError(f"{name} must be given a torch module, but got the file {model}; give the network itself")

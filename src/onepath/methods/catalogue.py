@@ -38,8 +38,8 @@ def find_method(given: object) -> type[Method]:
         return METHODS[text]
     if text.startswith(GIVEN_IN_PYTHON):
         raise ConfigurationError(
-            f"a method given in Python must be given again to continue, but only {shown(text)} came; call onepath.run with "
-            "the same method"
+            f"a method given in Python must be given again to continue, but only {shown(text)} came; call "
+            "onepath.run with the same method"
         )
     if not is_own(text):
         raise ConfigurationError(
@@ -48,7 +48,7 @@ def find_method(given: object) -> type[Method]:
     path, name, kind = load_own(text, what="method", known=METHODS, forms="path/to/file.py:Class")
     if not (isinstance(kind, type) and issubclass(kind, Method)):
         raise ConfigurationError(
-            f"{path} must define the class of a method, but {name!r} is no subclass of onepath.methods.Method; check the "
-            "name"
+            f"{path} must define the class of a method, but {name!r} is no subclass of onepath.methods.Method; "
+            "check the name"
         )
     return kind

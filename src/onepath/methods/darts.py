@@ -5,9 +5,9 @@ converged, update the architecture by descending the validation loss at the weig
 them (second order), then update the weights by descending the training loss; at the end, derive the architecture.
 Differs from it: limits are hard; the validation split of the data takes the place of half the training images; the
 weights' optimizer is scaled to the size of the data unless the paper's is asked for; weight decay leaves out biases and
-normalisation; the look ahead clips gradients as the weights' training does, which the released code does for text alone;
-the rate for text falls along the cosine too, and the batch is that for images. The guard, the warm-up and the dropout of
-skip connections are later work and off by default.
+normalisation; the look ahead clips gradients as the weights' training does, which the released code does for text
+alone; the rate for text falls along the cosine too, and the batch is that for images. The guard, the warm-up and the
+dropout of skip connections are later work and off by default.
 """
 
 from __future__ import annotations

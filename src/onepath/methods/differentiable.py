@@ -102,8 +102,8 @@ class Differentiable(Method):
     )
     guard: Literal["off", "watch", "stop"] | Guard = option(
         "off",
-        "Against a collapse to skip connections: off; watch (darts: notes the dominant eigenvalue alone); or stop, which "
-        "stops the architecture and takes it back to an earlier epoch.",
+        "Against a collapse to skip connections: off; watch (darts: notes the dominant eigenvalue alone); or "
+        "stop, which stops the architecture and takes it back to an earlier epoch.",
         group="Differentiable",
     )
     max_skips: types.Choices | None = option(
@@ -144,8 +144,8 @@ class Differentiable(Method):
     def _check_options(self) -> Self:
         if self.max_skips is not None and self.guard != "stop":
             raise ValueError(
-                f"max_skips is what the guard lets pass, but guard is {self.guard}; give guard stop, or leave max_skips "
-                "out"
+                f"max_skips is what the guard lets pass, but guard is {self.guard}; give guard stop, or leave "
+                "max_skips out"
             )
         if self.guard == "watch" and not self.judges_eigenvalue:
             raise ValueError(
@@ -208,8 +208,8 @@ class Differentiable(Method):
             return
         if not aims:
             raise ConfigurationError(
-                f"cost_loss {self.cost_loss!r} needs a cost to aim at, but no limit came whose costs add up; give max_macs, "
-                "or max_latency_ms with a latency table"
+                f"cost_loss {self.cost_loss!r} needs a cost to aim at, but no limit came whose costs add up; give "
+                "max_macs, or max_latency_ms with a latency table"
             )
         reference = aims.get("ms", math.inf)
         if self.cost_loss == "multiply-log" and reference <= 1:

@@ -3,8 +3,8 @@
 Source: Chu et al., "FairNAS: Rethinking Evaluation Fairness of Weight Sharing Neural Architecture Search" (arXiv
 1907.01845). A supernet is trained with strict fairness, then NSGA-II searches its fixed weights for the front of
 accuracy, multiply-accumulates and parameters, of which the most accurate architecture is the winner. Differs from it:
-limits are hard; scores come from a split of the training data; the training is scaled to the size of the data, and short
-ones start from one path.
+limits are hard; scores come from a split of the training data; the training is scaled to the size of the data, and
+short ones start from one path.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ class Trained:
 class Job(ABC):
     """What a method works on: what it may ask, and where its training and its search are carried out.
 
-    A method asks and never learns who answers. `MemoryJob` keeps nothing; the job of a run directory stores, resumes and
-    reports.
+    A method asks and never learns who answers. `MemoryJob` keeps nothing; the job of a run directory stores, resumes
+    and reports.
 
     Attributes:
         supernet: as it was made; its space is searched.
@@ -236,8 +236,8 @@ class Job(ABC):
             check_fresh(self.supernet)
         elif not self.supernet.shares_weights:
             raise ConfigurationError(
-                f"method {method.name} needs a space with a supernet, but {self.space_name} has none; use method zen, or another "
-                "space"
+                f"method {method.name} needs a space with a supernet, but {self.space_name} has none; use method zen, "
+                "or another space"
             )
         method.check(self.space)
         check_supernet(self.supernet, self.task, adds=method.adds_candidates)
@@ -245,7 +245,7 @@ class Job(ABC):
 
 
 def judged(method: Method, job: Job, trained: Trained) -> tuple[Architecture, Estimate]:
-    """What the trainings of several seeds are compared by: the first architecture proposed, and its inherited accuracy."""
+    """What the trainings of several seeds are compared by: the first one proposed, and its inherited accuracy."""
     (proposal, *_) = method.search(job, trained).algorithm.ask(job.feasible)
     return proposal.architecture, job.inherited(trained).estimate(proposal.architecture)
 

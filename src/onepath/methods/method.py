@@ -1,7 +1,7 @@
 """A method is one class: its options, what it trains, how it searches, and how its winner is finished.
 
-The same object stands behind a function such as `onepath.spos` and behind `onepath run --method spos`. What differs is the
-`Job`: in memory it trains and searches at once; in a run directory it also keeps, resumes and reports.
+The same object stands behind a function such as `onepath.spos` and behind `onepath run --method spos`. What differs is
+the `Job`: in memory it trains and searches at once; in a run directory it also keeps, resumes and reports.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from onepath.train import Phase
 
 Finish = Literal["scratch", "inherited", "fine-tuned", "as-is", "both"]
-"""How the winner's weights come about: from scratch; from the supernet's and trained on; trained on for a quarter of the
-epochs at a tenth of the rate; the supernet's alone, with recalibrated normalisation; or from scratch and inherited, of
-which the better one on the validation split is handed over."""
+"""How the winner's weights come about: from scratch; from the supernet's and trained on; trained on for a quarter of
+the epochs at a tenth of the rate; the supernet's alone, with recalibrated normalisation; or from scratch and inherited,
+of which the better one on the validation split is handed over."""
 
 _SMALL_DATA, _SMALL_BUDGET, _BUDGET = 10_000, (16, 5), (50, 20)
 
@@ -34,8 +34,8 @@ _SMALL_DATA, _SMALL_BUDGET, _BUDGET = 10_000, (16, 5), (50, 20)
 class Method(BaseModel, ABC):
     """A technique of architecture search.
 
-    A subclass states its options as fields (`option`), says what it trains by `phases` and how it searches by `search`. A
-    method never learns whether a run directory stands behind its job.
+    A subclass states its options as fields (`option`), says what it trains by `phases` and how it searches by `search`.
+    A method never learns whether a run directory stands behind its job.
 
     Attributes:
         name: what users call it.

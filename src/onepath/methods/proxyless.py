@@ -42,8 +42,8 @@ class Proxyless(Differentiable):
     )
     gates: Literal["full", "two-path", "reinforce"] = option(
         "full",
-        "What the architecture learns from: every candidate with the memory of one path (full), two of them (two-path), "
-        "or rewards of sampled paths (reinforce).",
+        "What the architecture learns from: every candidate with the memory of one path (full), two of them "
+        "(two-path), or rewards of sampled paths (reinforce).",
         group="Differentiable",
     )
     every: types.Epochs = option(

@@ -53,8 +53,8 @@ class SearchingMethod(Method):
 
     algorithm: AlgorithmName | None = option(
         None,
-        "Search algorithm: evolution, regularized-evolution, mutation-evolution, nsga2 or random; default: the method's "
-        "own.",
+        "Search algorithm: evolution, regularized-evolution, mutation-evolution, nsga2 or random; default: "
+        "the method's own.",
         group="Search",
     )
     num: types.Evaluated | None = option(

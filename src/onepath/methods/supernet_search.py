@@ -31,8 +31,8 @@ class Search:
         algorithm: proposes architectures, and observes their scores.
         estimator: says how good a proposal is.
         total: architectures that it evaluates at most.
-        ties: which of equally accurate architectures wins: the one of less "loss", or one on the "front" of accuracy and
-            costs.
+        ties: which of equally accurate architectures wins: the one of less "loss", or one on the "front" of accuracy
+            and costs.
     """
 
     algorithm: Algorithm

@@ -91,8 +91,8 @@ class Zen(SearchingMethod):
         num_degenerate = sum(trial.estimate.accuracy == -float("inf") for trial in found.trials)
         if num_degenerate == len(found.trials):
             raise ConfigurationError(
-                f"{self.proxy} must tell something about some network, but all {num_degenerate:,} scored are degenerate; "
-                "take another score"
+                f"{self.proxy} must tell something about some network, but all {num_degenerate:,} scored are "
+                "degenerate; take another score"
             )
         return Scored(found, job.finished(found.best), num_degenerate)
 

@@ -102,6 +102,11 @@ def _one_of(*values: str) -> _Check:
     return lambda value: isinstance(value, str) and value in values
 
 
+def _shape_or_shapes(value: object) -> bool:
+    """Of one tensor, or of each of several."""
+    return _each(_whole(1), 1)(value) or _each(_each(_whole(1)), 1)(value)
+
+
 _text, _flag, _number, _count = _of(str), _of(bool), _of(int, float), _whole(0)
 _scalar = _of(str, int, float, bool)
 _option = _of(str, int, float, bool, list)
@@ -179,12 +184,12 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
     "data": {
         "name": _text,
         **dict.fromkeys(("train", "validation", "test", "classes"), _whole(1)),
-        "input_shape": _each(_of(int, list), 1),
+        "input_shape": _shape_or_shapes,
         "is_text": _flag,
         "class_names": _each(_text),
         "fingerprint": _text,
         "notes": _each(_text),
-        "metric": _of(str, dict),
+        "metric": _fields({"name": _text, "higher_is_better": _flag, "is_share": _flag}),
         "format": _count,
         "recipe": _by_name(_maybe(_scalar)),
         "fitted_width": _maybe(_number),

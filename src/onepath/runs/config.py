@@ -117,9 +117,10 @@ class RunConfig(_WithCosts):
     )
     finish: Finish | None = option(
         None,
-        "How the winner's weights come about: scratch, inherited (trained on), fine-tuned (trained on for a quarter of the "
-        "epochs at a tenth of the rate), as-is (no further training) or both (scratch and inherited, of which the better "
-        "is taken); default: the method's, scratch.",
+        "How the winner's weights come about: scratch, inherited (trained on), fine-tuned (trained on for a "
+        "quarter of the "
+        "epochs at a tenth of the rate), as-is (no further training) or both (scratch and inherited, of "
+        "which the better is taken); default: the method's, scratch.",
         group="Finishing",
     )
     num_baselines: types.Trainings = option(
@@ -323,8 +324,8 @@ def _check_known(common: Mapping[str, Any], kind: type[Method]) -> None:
         if not takers:
             raise ConfigurationError(unknown_option(name, option_fields()))
         raise ConfigurationError(
-            f"{name} is an option of method {' or '.join(takers)}, but method is {kind.name}; leave {name} out, or give "
-            f"method {takers[0]}"
+            f"{name} is an option of method {' or '.join(takers)}, but method is {kind.name}; leave {name} out, "
+            f"or give method {takers[0]}"
         )
 
 

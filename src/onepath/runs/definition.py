@@ -1,4 +1,4 @@
-"""What a run is: its data, its supernet and its recipes, made at first use from a configuration; nothing here writes."""
+"""What a run is: its data, its supernet and its recipes, made at first use from a configuration; nothing writes."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ class RunDefinition:
         """A supernet with its initial weights, the same at every call.
 
         Args:
-            seed: of the initial weights of a space that is built by name; None takes the run's. What was given in Python
-                begins with the weights that it came with, which are kept in the run directory.
+            seed: of the initial weights of a space that is built by name; None takes the run's. What was given in
+                Python begins with the weights that it came with, which are kept in the run directory.
         """
         if self.reads_only:
             self.config = confirmed(self.config, self.path)
@@ -251,8 +251,8 @@ def build_given(
         supernet = spaces.build(space, **_arguments(config, facts, seed))
     else:
         raise ConfigurationError(
-            "a space must be a name, path/to/file.py:function, a function that returns a module, a module or a supernet, "
-            f"but got {type(space).__name__}; give one of these"
+            "a space must be a name, path/to/file.py:function, a function that returns a module, a module or a "
+            f"supernet, but got {type(space).__name__}; give one of these"
         )
     check_reads(supernet, facts.get("is_text", False), config.space)
     return supernet
@@ -260,7 +260,8 @@ def build_given(
 
 def _arguments(config: RunConfig, facts: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
     shape = facts["input_shape"]
-    channels, *size = shape if all(isinstance(each, int) for each in shape) else shape[0]
+    first = shape if all(isinstance(each, int) for each in shape) else shape[0]
+    channels, *size = first or [1]
     return {
         "num_classes": facts["classes"],
         "input_size": min(size, default=None),
@@ -292,8 +293,8 @@ def check_takes(input_shape: Sequence[Any], is_text: bool, space: str) -> None:
     if is_table != (space in TABULAR):
         came = "a table" if is_table else "images"
         raise ConfigurationError(
-            f"a space must read the kind of data that came, but the data are {came} and the space is {space}; give space "
-            f"{TABULAR[0] if is_table else 'shufflenet'}, or one of your own"
+            f"a space must read the kind of data that came, but the data are {came} and the space is {space}; "
+            f"give space {TABULAR[0] if is_table else 'shufflenet'}, or one of your own"
         )
 
 

@@ -1,8 +1,8 @@
 """Several limits from one supernet: the run directory is of the first, a folder in it of each other one.
 
-A folder is a run directory of its own, `limit-2ms/` or `limit-2000000macs/`, with the supernet and the latency table of the
-run around it. So every limit has its own search, winner, random baseline, files and report, the same as a run under that
-limit alone.
+A folder is a run directory of its own, `limit-2ms/` or `limit-2000000macs/`, with the supernet and the latency table of
+the run around it. So every limit has its own search, winner, random baseline, files and report, the same as a run under
+that limit alone.
 """
 
 from __future__ import annotations

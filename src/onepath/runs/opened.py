@@ -134,8 +134,8 @@ class Run(Workspace):
             check_sources(self.config, self.facts)
             if self.facts.get("format") != FORMAT and not self.is_done(STAGES[-1]):
                 raise RunDirectoryError(
-                    f"a run is continued by the onepath that began it, but {self.path} was begun by an older one and has "
-                    "not finished; finish it with that one, give another --out, or start over with --fresh"
+                    f"a run is continued by the onepath that began it, but {self.path} was begun by an older one and "
+                    "has not finished; finish it with that one, give another --out, or start over with --fresh"
                 )
             if self.objects.data is not None:
                 _ = self.task  # compared with what the run began with

@@ -1,4 +1,4 @@
-"""A search that was killed is replayed: an estimator that answers from the stored trials first, and stores what is new."""
+"""A search that was killed is replayed: an estimator answers from the stored trials first, and stores what is new."""
 
 from __future__ import annotations
 

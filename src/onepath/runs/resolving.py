@@ -46,8 +46,8 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
         latency.device(config.device, threads=config.device_threads)
     if (config.workers or 1) > 1 and is_in_python and config.options.trains_supernet:
         raise ConfigurationError(
-            f"workers > 1 needs data and a space that a process can load by name, but workers={config.workers} came with "
-            "one given in Python; leave workers out, or give a file"
+            f"workers > 1 needs data and a space that a process can load by name, but workers={config.workers} "
+            "came with one given in Python; leave workers out, or give a file"
         )
     if config.train_on == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError(

@@ -39,8 +39,8 @@ def run(
     Args:
         data: What `load_data` reads, or a task; None takes what the run in `out` began with, else the bundled digits.
         test_data: The test set, where it is not in `data`.
-        space: A ready-made space, path/to/file.py:function, a function that returns a module, a module with choices, or a
-            supernet, whose present weights are the initial ones; None takes the method's.
+        space: A ready-made space, path/to/file.py:function, a function that returns a module, a module with choices, or
+            a supernet, whose present weights are the initial ones; None takes the method's.
         out: The run directory; None takes `runs/<data>-<space>-<method>`.
         fresh: Delete an old run in `out` first.
         progress: Where to tell how far it is.

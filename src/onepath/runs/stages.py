@@ -134,8 +134,8 @@ def search(
 
     Args:
         path: the run directory.
-        limits: other limits, by their option names, under which a trained run is asked again: what is found is finished,
-            exported and reported in a folder of its own.
+        limits: other limits, by their option names, under which a trained run is asked again: what is found is
+            finished, exported and reported in a folder of its own.
         options: see `StageOptions`.
     """
     if not limits:

@@ -28,8 +28,8 @@ class Draw:
         origin: how it comes about.
         num: architectures wanted.
         rows: number of tries -> that many random rows, or these and the rows of their parents; what is illegal or known
-            among them is tried again, ten times in all. None for random legal architectures, which also fill up what other
-            parts leave.
+            among them is tried again, ten times in all. None for random legal architectures, which also fill up what
+            other parts leave.
         size: tries at a time; `num` by default.
     """
 
@@ -99,13 +99,13 @@ class SearchAlgorithm(ABC):
     @classmethod
     def for_budget(
         cls,
-        space: SearchSpace,
-        seed: int,
+        space: SearchSpace,  # noqa: ARG003
+        seed: int,  # noqa: ARG003
         *,
-        population: int,
-        generations: int,
-        num: int | None = None,
-        costs: Sequence[Costs] = (),
+        population: int,  # noqa: ARG003
+        generations: int,  # noqa: ARG003
+        num: int | None = None,  # noqa: ARG003
+        costs: Sequence[Costs] = (),  # noqa: ARG003
     ) -> Self:
         """The algorithm for a number of evaluations.
 

@@ -103,8 +103,8 @@ class Choice(_Arithmetic):
         options: at least one; distinct (`1`, `1.0` and `True` are the same); strings, finite numbers or
             booleans. Those of numpy become Python's own.
 
-        role: what is decided; None takes it from the modules that the choice is given to, and before that "operation" for
-            words and "size" for numbers.
+        role: what is decided; None takes it from the modules that the choice is given to, and before that "operation"
+            for words and "size" for numbers.
 
     Raises:
         SpaceError: the name, the options or the role are not as above.

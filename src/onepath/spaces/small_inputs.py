@@ -67,6 +67,4 @@ def check_width(width: float) -> None:
         ConfigurationError: not above 0, or above 8.
     """
     if not 0 < width <= 8:
-        raise ConfigurationError(
-            f"0 < width <= 8 must hold, but got width={width}; 1 is the paper's network"
-        )
+        raise ConfigurationError(f"0 < width <= 8 must hold, but got width={width}; 1 is the paper's network")

@@ -178,8 +178,8 @@ def _check_loss(output: Any, task: Task, inputs: Any) -> None:
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise ShapeError(
             f"loss and metric must take what the network returns, but for an input of {described(inputs)} it returns "
-            f"{described(output)} against targets of {described(targets)}, and they raised: {str(error).splitlines()[0]}; "
-            "change its last layer, or the loss"
+            f"{described(output)} against targets of {described(targets)}, and they raised: "
+            f"{str(error).splitlines()[0]}; change its last layer, or the loss"
         ) from error
     if not isinstance(loss, Tensor) or loss.dim() != 0:
         raise ShapeError(f"a loss must return one number, but returns {described(loss)}; take its mean")

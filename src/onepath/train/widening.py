@@ -52,9 +52,7 @@ class WideningSampler:
                 f"`0 <= begin <= end <= 1` must hold, but got begin={begin} and end={end}; put them in order"
             )
         if num_updates < 1:
-            raise ConfigurationError(
-                f"`num_updates` must be at least 1, but got {num_updates}; train longer"
-            )
+            raise ConfigurationError(f"`num_updates` must be at least 1, but got {num_updates}; train longer")
         self.space = space
         self._num_updates = num_updates
         self._begin, self._end = begin, end
