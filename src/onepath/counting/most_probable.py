@@ -12,7 +12,7 @@ import numpy.typing as npt
 from onepath.counting.best_first import Accepts, best_first
 from onepath.counting.cost_table import CostTable
 from onepath.errors import InfeasibleError, SpaceError
-from onepath.space.layers import decision_order
+from onepath.space.layers import decision_order, joint_cost, last_uses
 
 if TYPE_CHECKING:
     from onepath.space.architecture import Architecture
@@ -71,8 +71,8 @@ def most_probable(
         if within and accepts(architecture):
             return architecture
     raise InfeasibleError(
-        "some architecture within the limit must be accepted, but none is: a cell whose output depends on its input, "
-        "for one. Raise the limit."
+        "some architecture within the limit must be accepted, such as a cell whose output depends on its input; "
+        "none is; raise the limit"
     )
 
 
@@ -86,13 +86,7 @@ def _most_probable(
         terms = list(zip(table.columns(space), table.term_ticks, strict=True))
     order = decision_order(space, terms)
     position = {column: step for step, column in enumerate(order)}
-    last_use = dict(position)
-    for column in order:
-        for parent in space.conditions.parents(column):
-            last_use[parent] = max(last_use[parent], position[column])
-    for columns, _ in terms:
-        for column in columns:
-            last_use[column] = max(last_use[column], *(position[other] for other in columns))
+    last_use = last_uses(order, space, terms)
     nothing = np.full((1, space.num_choices), -1, dtype=np.int16)
     states: dict[tuple[int, ...], _Labels] = {(): _Labels(np.zeros(1, dtype=np.int64), np.zeros(1), nothing)}
     is_open: list[int] = []
@@ -105,7 +99,7 @@ def _most_probable(
             active = space.conditions.is_active(column, known.__getitem__)
             for index in range(space.choices[column].num_options) if active else (-1,):
                 known[column] = index
-                cost = sum(_term_cost(columns, ticks, known) for columns, ticks in completed)
+                cost = sum(joint_cost(columns, ticks, known) for columns, ticks in completed)
                 rows = labels.rows.copy()
                 rows[:, column] = index
                 score = own[column][index] if index >= 0 else 0.0
@@ -116,8 +110,8 @@ def _most_probable(
         states = {key: _best(parts, bounded=limit is not None) for key, parts in following.items()}
         if sum(len(labels.costs) for labels in states.values()) > _MOST_LABELS:
             raise SpaceError(
-                f"the search for the best architecture may keep {_MOST_LABELS} partial ones, but needs more. "
-                "Use a cost table with coarser numbers."
+                f"the search for the best architecture may keep {_MOST_LABELS} partial ones; it needs more; use a cost "
+                "table with coarser numbers"
             )
         is_open = still_open
     labels = states[()]
@@ -126,8 +120,8 @@ def _most_probable(
         assert table is not None
         least = table.in_unit(int(labels.costs.min()) + table.constant_ticks)
         raise InfeasibleError(
-            f"the limit must leave an architecture, but the least costly one has {least} {table.unit} and the limit "
-            f"is {maximum}. Raise it."
+            f"the limit must leave an architecture; the least costly one has {f'{least} {table.unit}'.rstrip()} and "
+            f"the limit is {maximum}; raise it"
         )
     winner = int(np.flatnonzero(within)[-1])  # costs and scores rise together
     return space.architecture([max(index, 0) for index in labels.rows[winner].tolist()])
@@ -145,11 +139,6 @@ def _checked(space: SearchSpace, scores: Mapping[str, Sequence[float]]) -> list[
             )
         own[column] = array
     return own
-
-
-def _term_cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> int:
-    indices = tuple(known[column] for column in columns)
-    return 0 if min(indices) < 0 else int(ticks[indices])
 
 
 def _best(parts: Sequence[_Labels], *, bounded: bool) -> _Labels:
