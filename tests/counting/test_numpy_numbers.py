@@ -97,7 +97,7 @@ def test_an_edge_that_is_no_number_is_one_line(edge: Any) -> None:
 @pytest.mark.parametrize("maximum", ["five", True, np.float32("nan"), [1], None, np.int64(0), -1])
 def test_a_limit_that_is_no_positive_number_is_one_line(maximum: Any) -> None:
     with pytest.raises(
-        ConfigurationError, match="max_macs (> 0 must hold|must be a whole number such as 30M)"
+        ConfigurationError, match=r"max_macs (> 0 must hold|must be a whole number such as 30M)"
     ):
         MaxMacs(maximum)
 

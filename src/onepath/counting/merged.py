@@ -18,7 +18,7 @@ from onepath.space.layers import Layer, num_paths, write_options
 MOST_SUMS = 2**16  # distinct sums per layer; keeps the tables in cache
 
 _MOST_MERGED = 2**20  # sums per layer before equal ones are merged; keeps the preparation under a second
-_DENSE = 2**18  # sums of so many ticks are looked up directly, not by binary search
+_DENSE = 2**18  # sums of this many ticks are looked up directly, not by binary search
 _CHUNK = 2**13
 
 

@@ -61,6 +61,13 @@ def most_probable(
             architectures cannot be listed.
         InfeasibleError: no architecture is within the limit; the message names the smallest cost. Or none of those
             within it is accepted.
+
+    Example:
+        >>> space = SearchSpace([Choice("a", ["small", "large"]), Choice("b", ["small", "large"])])
+        >>> table = CostTable(0, [CostTerm("a", [1, 5]), CostTerm("b", [1, 4])])
+        >>> scores = {"a": [0.0, 2.0], "b": [0.0, 1.5]}
+        >>> [most_probable(space, scores, table, limit).indices for limit in (9, 8, 5)]
+        [(1, 1), (1, 0), (0, 1)]
     """
     own = _checked(space, scores)
     best = _most_probable(space, own, table, maximum)

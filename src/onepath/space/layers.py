@@ -85,9 +85,10 @@ class Layer:
 
 
 def build_layers(space: Decided, table: Terms | None = None) -> list[Layer]:
-    """The layers of a space, for the terms of `table`.
+    """The layers of a space, for the terms of `table`; without one, all costs are 0.
 
-    Choices are decided in an order that keeps few of them open at once, parents before children.
+    Choices are decided in an order that keeps few of them open at once, parents before children. The sum of the costs
+    along a path is the cost of its architecture in ticks, less the table's constant.
 
     Raises:
         SpaceError: terms and conditions tie so many choices together that their joint options cannot be
