@@ -37,6 +37,13 @@ def test_of_equal_scores_the_less_costly_one_is_taken_then_the_first() -> None:
     assert most_probable(space, {}, table, 100).indices == (1, 0, 2)
     assert most_probable(space, {}).indices == (0, 0, 0)
     assert most_probable(space, {"c1": [0, 1, 1]}).indices == (0, 1, 0)
+    one_of_two = CostTable(0, [CostTerm("c0", [0, 1, 9]), CostTerm("c1", [0, 1, 9])])
+    scores = {"c0": [0, 1, 0], "c1": [0, 1, 0]}
+    assert most_probable(space, scores, one_of_two, 1).indices == (
+        0,
+        1,
+        0,
+    )  # (1, 0, 0) scores and costs as much
 
 
 def test_scores_of_inactive_choices_do_not_count() -> None:
