@@ -35,7 +35,7 @@ from onepath import spaces
 from onepath.data import Batch, Task, load_data
 from onepath.nn import ChoiceBlock, Supernet
 from onepath.spaces.shufflenet import ShuffleNet, ShuffleUnit, shufflenet
-from onepath.train import Recipe, keep_freed_memory
+from onepath.train import Phase, Recipe, keep_freed_memory
 from onepath.train.training import Training
 
 Clock = Callable[[], float]
@@ -97,11 +97,14 @@ class Steps:
             network.train(),
             forward,
             task,
-            paths=lambda _: (self.path,),
-            recipe=recipe,
+            [Phase("step", recipe, self)],
             seed=0,
             device=torch.device("cpu"),
         )
+
+    def paths(self, update: int, rng: np.random.Generator) -> tuple[Any]:  # noqa: ARG002
+        """The path of the next step, as a sampler answers it."""
+        return (self.path,)
 
     def step(self, path: Any = None) -> None:
         """The loop's own update along `path`."""
@@ -122,7 +125,7 @@ class Steps:
         """Bytes kept between steps: parameters, buffers and momentum."""
         tensors: list[Tensor] = [
             *self.training.module.state_dict().values(),
-            *self.training.optimizer.state_dict().values(),
+            *self.training.optimizer.state_dict()["momentum"].values(),
         ]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 

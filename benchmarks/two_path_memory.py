@@ -11,6 +11,7 @@ above what it held before, see `supernet_step.py`. Prints a table and one line o
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 
 import torch
@@ -21,7 +22,7 @@ from onepath.nn import ChoiceBlock, Supernet
 from onepath.nn.relaxations import BinaryRelaxation, Relaxation, TwoPathRelaxation
 from onepath.spaces.bottleneck import InvertedBottleneck
 from onepath.spaces.proxylessnas import ProxylessNas
-from onepath.train import ArchitectureRecipe, ArchitectureTraining, Recipe
+from onepath.train import ArchitectureRecipe, ArchitectureTraining, Recipe, differentiable_phases
 from onepath.train.training import Training
 
 LARGEST_RATIO = 2.2
@@ -56,16 +57,10 @@ def step_bytes(supernet: Supernet, task: Task, relaxation: Relaxation, *, single
     """Peak memory of a step of the weights alone, or of logits and weights."""
     architecture = ArchitectureTraining(supernet, relaxation, ArchitectureRecipe(), seed=0)
     recipe = Recipe(epochs=1, batch_size=batch, learning_rate=1e-3)
-    training = Training(
-        supernet.train(),
-        supernet,
-        task,
-        paths=lambda update: architecture.paths(update, 2, 1),
-        recipe=recipe,
-        seed=0,
-        device=torch.device("cpu"),
-        before=None if single else architecture,
-    )
+    (phase,) = differentiable_phases(architecture, recipe)
+    if single:
+        phase = dataclasses.replace(phase, before=None)
+    training = Training(supernet.train(), supernet, task, [phase], seed=0, device=torch.device("cpu"))
     inputs, targets = next(iter(task.train_batches(batch, seed=0, num_updates=1)))
 
     def step() -> None:

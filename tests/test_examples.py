@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
+import onepath
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
+EXTENDING = Path(__file__).parents[1] / "docs" / "extending.md"
+SMALL = ("--epochs", 1, "--retrain-epochs", 1, "--num-baselines", 0, "--population", 4, "--generations", 1)
 
 
-def run(*arguments: object) -> str:
+def run(*arguments: object, status: int = 0) -> str:
     # Two threads waste more than they give on networks this small when something else computes too.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ONEPATH_CACHE": ""}
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True,
@@ -24,8 +28,8 @@ def run(*arguments: object) -> str:
         check=False,
         env=environment,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
 
 
 def test_mini_nas(tmp_path: Path) -> None:
@@ -38,8 +42,54 @@ def test_new_cost() -> None:
     out = run(EXAMPLES / "new_cost.py", "--epochs", 1, "--max-traffic", "60kB")
     assert "best of" in out
     assert int(out.split()[-3].replace(",", "")) <= 60_000
-    source = (EXAMPLES / "new_cost.py").read_text().split("# ---")[1]
-    assert len(source.strip().splitlines()[1:]) <= 20
+
+
+def test_new_method(tmp_path: Path) -> None:
+    # The same seed, data and class: a run is the function, kept in a directory.
+    out = run(EXAMPLES / "new_method.py", "--epochs", 1, "--out", tmp_path / "run").splitlines()
+    assert [line.partition(": ")[2][:5] for line in out] == [out[0].partition(": ")[2][:5]] * 2
+    assert "several-paths" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_new_method_on_the_command_line(tmp_path: Path) -> None:
+    method = f"{EXAMPLES / 'new_method.py'}:SeveralPaths"
+    space = ("--space", "nasbench-macro", "--width", 0.2)
+    command = ("-m", "onepath.cli", "run", "--method", method, *space, *SMALL, "--num-paths", 3)
+    result = json.loads(run(*command, "--out", tmp_path / "run", "--json"))
+    assert result["method"] == method
+    assert result["search"]["evaluated"] == 8
+    assert "Paths that every update trains" in run(*command[:5], "--help")
+    # The directory alone chooses no code; named again, the run goes on, is asked again, and is read.
+    again = ("-m", "onepath.cli", "retrain", "--out", tmp_path / "run")
+    assert f"add --method {method}" in run(*again, status=2)
+    assert "retrain is done" in run(*again, "--method", method)
+    assert "report is done" in run("-m", "onepath.cli", "report", "--out", tmp_path / "run")
+    other = ("-m", "onepath.cli", "search", tmp_path / "run", "--max-params", "200k", "--method", method)
+    assert json.loads(run(*other, "--json"))["winners"][-1]["limits"] == {"max_params": 200_000}
+    found = onepath.load_run(tmp_path / "run", method=method)
+    assert found.supernet().space.num_choices == 8
+    assert found.model() is not None
+
+
+def test_new_search_algorithm() -> None:
+    out = run(EXAMPLES / "new_search_algorithm.py", "--epochs", 1)
+    assert out.startswith("best of 40:")
+
+
+def test_new_device() -> None:
+    out = run(EXAMPLES / "new_device.py", "--epochs", 1, "--max-latency-ms", 30)
+    assert 0 < float(out.split()[-2]) <= 30
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("new_method", 60), ("new_search_algorithm", 25), ("new_cost", 20), ("new_device", 20)],
+)
+def test_what_extends_onepath_is_short_and_shown_in_the_docs(name: str, most: int) -> None:
+    # Between two lines of dashes stands what a user writes.
+    part = (EXAMPLES / f"{name}.py").read_text().split("# ---")[1].partition("\n")[2].strip("\n")
+    assert len([line for line in part.splitlines() if line.strip()]) <= most
+    assert f"```python\n{part}\n```" in EXTENDING.read_text()
 
 
 def test_own_data(tmp_path: Path) -> None:
@@ -50,20 +100,8 @@ def test_own_data(tmp_path: Path) -> None:
 
 
 def test_own_space(tmp_path: Path) -> None:
-    small = [
-        "--epochs",
-        1,
-        "--retrain-epochs",
-        1,
-        "--num-baselines",
-        0,
-        "--population",
-        4,
-        "--generations",
-        1,
-    ]
     space = f"{EXAMPLES / 'own_space.py'}:build"
-    out = run("-m", "onepath.cli", "run", "--space", space, *small, "--out", tmp_path / "run", "--json")
+    out = run("-m", "onepath.cli", "run", "--space", space, *SMALL, "--out", tmp_path / "run", "--json")
     result = json.loads(out)
     assert result["space_size"] == 12
     assert set(result["architecture"]) == {"width", "first", "second"}

@@ -64,8 +64,9 @@ CIRCLES: dict[frozenset[str], str] = {
         {"counting/cost_table.py", "counting/window.py"}
     ): "a table gives its sampler, so that a space needs neither",
     frozenset(
-        {"data/dataset_task.py", "data/task.py"}
-    ): "`Task.from_datasets` is where a user looks for the task that it makes, which is one of its subclasses",
+        {"train/phase.py", "train/training.py"}
+    ): "what happens before an update of a phase works on the training",
+    frozenset({"data/dataset_task.py", "data/task.py"}): "a task is made of datasets by its own class method",
     frozenset(
         {"runs/opened.py", "runs/run_job.py"}
     ): "a run checks its options by the job that later works on it",

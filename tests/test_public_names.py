@@ -9,6 +9,7 @@ import onepath
 
 PUBLIC = [
     "Architecture",
+    "Batch",
     "Choice",
     "ChoiceBlock",
     "ConstrainedSampler",
@@ -33,6 +34,7 @@ PUBLIC = [
     "MutationEvolution",
     "NSGA2",
     "PathDropoutSampler",
+    "Progress",
     "RandomSearch",
     "Recipe",
     "RegularizedEvolution",

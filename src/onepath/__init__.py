@@ -13,7 +13,7 @@ from onepath.version import __version__
 if TYPE_CHECKING:
     from onepath import cost, errors, estimate, latency, spaces, train
     from onepath.cost import Constraint, MaxLayers, MaxMacs, MaxMemory, MaxParams, MaxSize
-    from onepath.data import Task, load_data
+    from onepath.data import Batch, Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
     from onepath.latency import MaxLatency
     from onepath.methods.darts import darts
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Gate,
         Supernet,
     )
+    from onepath.runs.progress import Progress
     from onepath.runs.result import load_run
     from onepath.runs.run import run
     from onepath.search import NSGA2, Evolution, MutationEvolution, RandomSearch, RegularizedEvolution
@@ -71,7 +72,7 @@ _HOMES = {
         "Supernet",
     ),
     "search": ("NSGA2", "Evolution", "MutationEvolution", "RandomSearch", "RegularizedEvolution"),
-    "data": ("Task", "load_data"),
+    "data": ("Batch", "Task", "load_data"),
     "cost": ("Constraint", "MaxLayers", "MaxMacs", "MaxMemory", "MaxParams", "MaxSize"),
     "train": (
         "ConstrainedSampler",
@@ -86,13 +87,14 @@ _HOMES = {
     "latency": ("MaxLatency",),
     "methods": ("darts", "fairnas", "gdas", "one_shot", "proxyless", "search_supernet", "spos", "zen"),
     "export": ("export_onnx", "export_program", "save_weights"),
-    "runs": ("load_run", "run"),
+    "runs": ("Progress", "load_run", "run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = ("cost", "errors", "estimate", "latency", "spaces", "train")
 
 __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "Architecture",
+    "Batch",
     "Choice",
     "ChoiceBlock",
     "ConstrainedSampler",
@@ -117,6 +119,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "MutationEvolution",
     "NSGA2",
     "PathDropoutSampler",
+    "Progress",
     "RandomSearch",
     "Recipe",
     "RegularizedEvolution",

@@ -10,6 +10,7 @@
         ├── DataError             data that cannot be read or cannot be learned from
         ├── InfeasibleError       a limit that no architecture, or too few, can meet
         ├── ConfigurationError    an option that does not exist or does not fit the others
+        │   └── UnnamedCodeError     a file alone names code of the user's own, which only a caller may choose
         └── RunDirectoryError     a run directory that cannot be written, read or continued
             └── DirectoryInUseError  another process works on it
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """A mistake the caller can mend; the message says how."""
+    """A mistake the caller can fix; the message says how."""
 
 
 class SpaceError(UserError):
@@ -45,6 +46,10 @@ class InfeasibleError(UserError):
 
 class ConfigurationError(UserError):
     """An option does not exist or does not fit the others."""
+
+
+class UnnamedCodeError(ConfigurationError):
+    """A file alone names code of the user's own, which only whoever runs it may choose."""
 
 
 class RunDirectoryError(UserError):

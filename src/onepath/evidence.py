@@ -15,7 +15,7 @@ from typing import TypeVar
 from onepath.verdict import Scored, cost_of, score_of
 
 Trial = TypeVar("Trial", bound=Scored)
-_Z = 1.959963984540054  # 95 % of a normal distribution lie within so many standard deviations
+_Z = 1.959963984540054  # 95 % of a normal distribution lie within this many standard deviations
 
 
 def wilson(share: float, num: int) -> tuple[float, float]:

@@ -30,6 +30,10 @@ _COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]?)")
 _WHOLE = "must be a whole number such as 30M, 1.5M, 250k, 2G or 2_000_000"
 
 
+GROUPS = ("Data", "Space", "Limits", "Training", "Search", "Differentiable", "Finishing", "Run")
+"""The headings of the help, in order."""
+
+
 def option(
     default: Any, help: str, *, group: str = "Training", metavar: str = "", python_only: bool = False
 ) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from onepath.errors import ConfigurationError, UserError, shown
+from onepath.errors import ConfigurationError, UnnamedCodeError, UserError, shown
 
 COMMAND = "exec:"
 _MODULE = "onepath_user_"
@@ -50,12 +50,12 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
     path, separator, name = text.rpartition(":")
     if not separator or not path.endswith(".py"):
         near = difflib.get_close_matches(text, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigurationError(
-            f"a {what} must be one of {', '.join(known)}, or {forms}, but got {text!r}.{hint}"
+            f"a {what} must be one of {', '.join(known)}, or {forms}, but got {text!r}{hint}"
         )
     if not Path(path).is_file():
-        raise ConfigurationError(f"the file of a {what} must exist, but {path!r} does not. Check the path.")
+        raise ConfigurationError(f"the file of a {what} must exist, but {path!r} does not; check the path")
     module_name = f"{_MODULE}{what}_{Path(path).stem}"
     specification = importlib.util.spec_from_file_location(module_name, path)
     assert specification is not None
@@ -69,13 +69,13 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
         raise
     except BaseException as error:
         raise ConfigurationError(
-            f"the file of a {what} must run, but {path} {_raised(error)}. Fix the file."
+            f"the file of a {what} must run, but {path} {_raised(error)}; fix the file"
         ) from error
     return OwnCode(path, name, getattr(module, name, None))
 
 
 def is_own(text: object) -> bool:
-    """Whether a space or a device names code of the user's own: `path/to/file.py:name` or `exec:command`."""
+    """Whether a space, a device or a method names code of the user's own: `path/to/file.py:name` or `exec:command`."""
     return isinstance(text, str) and (text.startswith(COMMAND) or text.rpartition(":")[0].endswith(".py"))
 
 
@@ -145,10 +145,10 @@ def _modules(folder: Path, names: list[str]) -> list[Path]:
     return found
 
 
-def unnamed_code(path: Path, name: str, code: str) -> ConfigurationError:
-    """The one line where a file names a space or a device of the user's own, which only whoever runs it may choose."""
+def unnamed_code(path: Path, name: str, code: str) -> UnnamedCodeError:
+    """The one line where a file names code of the user's own, which only whoever runs it may choose."""
     again = shlex.quote(code) if code.isprintable() else shown(code, _LONGEST)
-    return ConfigurationError(
+    return UnnamedCodeError(
         f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
         f"--{name} {again} (in Python {name}=...)"
     )
@@ -183,7 +183,7 @@ def blaming_own_code() -> Iterator[None]:
             raise
         where = "something in it" if place is None else place
         raise ConfigurationError(
-            f"your own code must run to its end, but {where} {_raised(error)}. Fix it."
+            f"your own code must run to its end, but {where} {_raised(error)}; fix it"
         ) from error
 
 

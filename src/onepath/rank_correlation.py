@@ -41,7 +41,7 @@ def rank_correlation(
     """
     if len(first) != len(second):
         raise ConfigurationError(
-            f"a rank correlation is one of pairs, but got {len(first)} and {len(second)} values. Give as many of each."
+            f"a rank correlation is one of pairs, but got {len(first)} and {len(second)} values; give as many of each"
         )
     if len(first) < fewest:
         return RankCorrelation(None, None)

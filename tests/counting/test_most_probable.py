@@ -60,7 +60,7 @@ def test_a_limit_under_the_smallest_cost_names_it() -> None:
     with pytest.raises(InfeasibleError) as caught:
         most_probable(space, {}, CostTable(100, terms, "MACs"), 107)
     assert str(caught.value) == (
-        "the limit must leave an architecture; the least costly one has 108 MACs and the limit is 107; raise it"
+        "the limit must leave an architecture, but the least costly one has 108 MACs and the limit is 107; raise it"
     )
     with pytest.raises(InfeasibleError, match="has 108 and the limit"):
         most_probable(space, {}, CostTable(100, terms), 107)
@@ -72,7 +72,7 @@ def test_the_next_best_is_taken_where_the_best_is_not_accepted() -> None:
     scores = {"c0": [0.0, 1.0, 3.0], "c1": [0.0, 0.5, 5.0]}
     found = most_probable(space, scores, accepts=lambda architecture: architecture["c1"] != 2)
     assert found.indices == (2, 1)
-    with pytest.raises(InfeasibleError, match=r"must be accepted, such as .*; none is; raise the limit$"):
+    with pytest.raises(InfeasibleError, match=r"must be accepted, but none is: .*; raise the limit$"):
         most_probable(space, scores, accepts=lambda _: False)
 
 
@@ -102,6 +102,6 @@ def test_too_many_partial_architectures_end_with_advice(monkeypatch: pytest.Monk
     }
     table = CostTable(0, [CostTerm(name, own) for name, own in zip(space.names, costs, strict=True)])
     with pytest.raises(
-        SpaceError, match="may keep 50 partial ones; it needs more; use a cost table with coarser"
+        SpaceError, match="may keep 50 partial ones, but needs more; use a cost table with coarser"
     ):
         most_probable(space, scores, table, float(costs.max(axis=1).sum()))

@@ -255,7 +255,7 @@ def test_loss_and_metric() -> None:
     smooth = 0.9 * wanted - 0.1 * log_probabilities.mean()
     torch.testing.assert_close(task.loss(outputs, targets, label_smoothing=0.1), smooth)
     assert task.tally(outputs, targets).tolist() == [1.0, 2.0]
-    assert task.metric(3.0, 4) == 0.75
+    assert task.metric(torch.tensor([3.0, 4.0])) == 0.75
     assert isinstance(task, Task)
     assert (task.metric_name, task.higher_is_better) == ("accuracy", True)
 

@@ -278,7 +278,7 @@ def test_wrong_options(photos: Path) -> None:
     for options, message in (
         ({"fit": "stretch"}, "fit must be crop or pad, but got 'stretch'"),
         ({"channels": "middle"}, "channels must be first or last, but got 'middle'"),
-        ({"kind": "sound"}, "kind must be images or sequence, but got 'sound'"),
+        ({"kind": "sound"}, "kind must be images or sequence or classification or regression or multi-label or segmentation, but got 'sound'"),
         ({"input_size": (8, 0)}, "input_size >= 1 must hold, but got input_size=0"),
         ({"input_size": (8, 8, 8)}, r"one side or \(height, width\)"),
     ):

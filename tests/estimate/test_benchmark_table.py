@@ -90,7 +90,7 @@ def test_rows_that_are_one_network_keep_their_own_accuracies(tmp_path: Path) -> 
     [
         ("arch,score\n00000000,1\n", ConfigurationError, "accuracy_column must be given .* arch, score"),
         ("name,accuracy\n00000000,1\n", ConfigurationError, "architecture_column must be given"),
-        ("", ConfigurationError, "Its columns are: none"),
+        ("", ConfigurationError, "its columns are: none"),
         ("arch,accuracy\n00000000,1\n0000,1\n", DataError, "row 1 is not: .*8 option indices"),
         ("arch,accuracy\n00000000,\n", DataError, "finite accuracy, but row 0 has ''"),
         ("arch,accuracy\n00000000,nan\n", DataError, "finite accuracy"),

@@ -86,7 +86,7 @@ def test_a_class_of_the_users_is_a_device(own: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("onnxruntime", {}, "Did you mean onnxruntime-cpu"),
+        ("onnxruntime", {}, "did you mean onnxruntime-cpu"),
         ("pixel", {}, "a device must be one of torch-cpu, .* path/to/file.py:Class, but got 'pixel'"),
         ("absent.py:Board", {}, "'absent.py' does not"),
         ("{own}:Missing", {}, "its 'Missing' is not one"),

@@ -123,7 +123,7 @@ def test_mistakes_in_the_arguments(tmp_path: Path) -> None:
     for ms in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ConfigurationError, match="max_latency_ms must be finite and over 0"):
             MaxLatency(Fake(), ms)
-    with pytest.raises(ConfigurationError, match="Did you mean onnxruntime-cpu"):
+    with pytest.raises(ConfigurationError, match="did you mean onnxruntime-cpu"):
         MaxLatency("onnxruntime-cp", 1)
     with pytest.raises(RunDirectoryError, match="no such file"):
         MaxLatency(Fake(), 1, tmp_path / "absent.json")

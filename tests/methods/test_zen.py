@@ -104,6 +104,6 @@ def test_any_space_and_any_score(data: op.Task) -> None:
 
 
 def test_wrong_scores_are_one_line(space: op.Supernet, data: op.Task) -> None:
-    with pytest.raises(ConfigurationError, match="Did you mean zen") as error:
+    with pytest.raises(ConfigurationError, match="did you mean zen") as error:
         zen(space, data, score="zenn")
     assert "\n" not in str(error.value)

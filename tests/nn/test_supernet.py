@@ -26,7 +26,7 @@ def every_space() -> dict[str, tuple[Supernet, tuple[int, ...]]]:
     """A supernet of every ready-made space, and one of every kind of choice."""
     names = filter(spaces.has_supernet, spaces.names())
     made = {
-        name: spaces.build(name, num_classes=5, input_size=16, width=0.25, **ARGUMENTS.get(name, {}))
+        name: spaces.build(name, num_classes=5, input_size=16, in_channels=3, width=0.25, **ARGUMENTS.get(name, {}))
         for name in names
     }
     made["every-choice"] = Supernet(EveryChoice())
@@ -246,7 +246,7 @@ def test_new_paths_never_compile_again() -> None:
     from torch._dynamo.testing import CompileCounter
 
     torch._dynamo.reset()
-    supernet = spaces.build("shufflenet", num_classes=5, input_size=16, width=0.25)
+    supernet = spaces.build("shufflenet", num_classes=5, input_size=16, in_channels=3, width=0.25)
     counter = CompileCounter()
     num = supernet.compile_candidates(backend=counter)
     assert num == 80

@@ -21,7 +21,7 @@ def latencies(record: dict[str, Any]) -> Latencies:
     run: Any = SimpleNamespace(
         path=Path("run"), directory=SimpleNamespace(store=store), config=SimpleNamespace(limit_ms=1.59)
     )
-    return Latencies(run)
+    return Latencies(run, lambda _: None)
 
 
 def test_a_stored_latency_is_read_back() -> None:

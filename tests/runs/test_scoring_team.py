@@ -16,7 +16,10 @@ from test_zen import ZEN
 from onepath import runs
 from onepath.errors import ConfigurationError, UserError
 from onepath.estimate import ScoreEstimator
-from onepath.runs import scored, scoring_team
+from onepath.methods.job import Trained
+from onepath.runs import scoring, scoring_team
+from onepath.runs.definition import Given
+from onepath.runs.run_job import RunJob
 from onepath.runs.scoring_team import ScoringTeam
 from onepath.runs.stages import run_stage
 from onepath.space import Architecture
@@ -101,7 +104,7 @@ def searched(out: Path, workers: int) -> Any:
 def test_a_search_finds_what_it_finds_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(2)
     alone = searched(tmp_path / "alone", workers=2)
-    monkeypatch.setattr(scored, "FEWEST_SCORED", 6)
+    monkeypatch.setattr(scoring, "FEWEST_SCORED", 6)
     teams: list[ScoringTeam] = []
     close = ScoringTeam.close
     monkeypatch.setattr(ScoringTeam, "close", lambda team: (teams.append(team), close(team)))
@@ -111,33 +114,31 @@ def test_a_search_finds_what_it_finds_in_one_process(tmp_path: Path, monkeypatch
 
 
 def test_who_scores_by_several_processes(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def num_workers(**options: Any) -> int | None:
-        monkeypatch.setattr(run, "config", run.config.model_copy(update=options))
-        team = scored.scoring_team(run)
-        return None if team is None else team._num_workers
+    def num_scoring(workers: int, num_left: int = 4096, name: str = "zen") -> int:
+        monkeypatch.setattr(run, "config", run.config.model_copy(update={"workers": workers}))
+        return scoring.num_scoring(run, name, num_left)
 
-    large = {"population": 512, "generations": 7}
-    assert num_workers(**large, workers=4) is None, "the space has 27 networks"
-    monkeypatch.setitem(run.blank.space.__dict__, "size", 10**6)
-    assert num_workers(workers=1) is None
-    assert num_workers(workers=4) == 4
-    assert num_workers(workers=64) == 32
-    assert num_workers(population=50, generations=4) is None
-    assert num_workers(**large, proxy="snip") is None
+    assert num_scoring(workers=1) == 1
+    assert num_scoring(workers=4) == 4
+    assert num_scoring(workers=64) == 32
+    assert num_scoring(workers=4, num_left=250) == 1
+    assert num_scoring(workers=4, name="snip") == 1, "each would load the data"
+    monkeypatch.setattr(run, "config", run.config.model_copy(update={"workers": 4}))
+    estimator = run.config.options.search(RunJob(run), Trained(run.blank)).estimator
+    assert isinstance(estimator, ScoreEstimator), "the space has 27 networks"
 
 
 def test_data_given_in_python_are_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
-    monkeypatch.setattr(scored, "FEWEST_SCORED", 6)
+    monkeypatch.setattr(scoring, "FEWEST_SCORED", 6)
     monkeypatch.setattr("onepath.train.threads.usable_cores", lambda: 2)
     rng = np.random.default_rng(0)
     arrays = (rng.integers(0, 256, (200, 8, 8, 1), np.uint8), np.arange(200) % 10)
     given = {**ZEN, "out": str(tmp_path / "run"), "workers": None, "data": "python:arrays"}
     for _ in range(2):  # the second continues
-        with runs.Run(runs.make_config(given), data=arrays) as run:
+        with runs.Run(runs.make_config(given), given=Given(data=arrays)) as run:
             run_stage(run, "train")
             run_stage(run, "search")
             assert run.config.workers == 2
             assert len(run.directory.store.trials()) == 12
-            assert scored.scoring_team(run) is None, "nothing is left to score"

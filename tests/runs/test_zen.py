@@ -94,7 +94,7 @@ def test_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "zen", "proxy": "zenn"}, "Did you mean zen?"),
+        ({"method": "zen", "proxy": "zenn"}, "did you mean zen?"),
         ({"proxy": "zen"}, "proxy is an option of method zen, but method is spos"),
         ({"method": "zen", "retrain_from": "both"}, "has no supernet to inherit from, but got both"),
         (

@@ -52,7 +52,7 @@ def test_errors_say_what_to_do(own: str, tmp_path: Path) -> None:
     crash = tmp_path / "crash.py"
     crash.write_text("1 / 0")
     for name, message in (
-        ("shuflenet", "Did you mean shufflenet"),
+        ("shuflenet", "did you mean shufflenet"),
         (str(tmp_path / "absent.py") + ":build", "must exist"),
         (f"{own}:other", "no callable 'other'"),
         (f"{crash}:build", "ZeroDivisionError"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from onepath.nn.relaxations import (
     Relaxation,
     SoftmaxRelaxation,
     TwoPathRelaxation,
+    derive,
 )
 from onepath.train import (
     ArchitectureRecipe,
@@ -31,6 +34,7 @@ from onepath.train import (
     Guard,
     Recipe,
     Reinforce,
+    differentiable_phases,
 )
 from onepath.train.loop import train_differentiable
 from onepath.train.training import Training
@@ -80,16 +84,8 @@ def test_a_step_leaves_weights_and_statistics_alone_to_the_bit(
     supernet = blocks_supernet((3, 2))
     architecture = ArchitectureTraining(supernet, kind(supernet), ArchitectureRecipe(order=order), seed=0)
     task = searchable(toys)
-    training = Training(
-        supernet,
-        supernet,
-        task,
-        paths=lambda t: architecture.paths(t, 12, 4),
-        recipe=RECIPE,
-        seed=0,
-        device=torch.device("cpu"),
-        before=architecture,
-    )
+    phases = differentiable_phases(architecture, RECIPE)
+    training = Training(supernet, supernet, task, phases, seed=0, device=torch.device("cpu"))
     supernet.train()
     inputs, targets = next(iter(task.train_batches(24, seed=0, num_updates=1)))
     before = copy.deepcopy(supernet.state_dict())
@@ -114,8 +110,7 @@ def test_exact_and_finite_difference_agree_on_a_network(toys: Any) -> None:
             supernet,
             lambda x, p, supernet=supernet: supernet(x, p),
             task,
-            paths=lambda _: (),
-            recipe=RECIPE,
+            differentiable_phases(architecture, RECIPE),
             seed=0,
             device=torch.device("cpu"),
         )
@@ -229,6 +224,44 @@ def test_logits_wait_for_the_warm_up_and_every(toys: Any) -> None:
         search(toys, warmup_epochs=3)
     _, sparse = search(toys, every=4)
     assert sparse.optimizer.state[sparse.logits[0]]["step"] == 3  # 12 updates
+
+
+def test_a_search_is_a_warm_up_and_a_phase_of_weights_and_logits() -> None:
+    supernet = blocks_supernet((3, 2))
+    for warmup_epochs, expected in ((0, [("search", 1.0)]), (1, [("warm-up", 1 / 3), ("search", 1.0)])):
+        recipe = ArchitectureRecipe(warmup_epochs=warmup_epochs)
+        training = ArchitectureTraining(supernet, SoftmaxRelaxation(supernet), recipe, seed=0)
+        phases = differentiable_phases(training, RECIPE)
+        assert [(phase.name, phase.until) for phase in phases] == expected
+        assert all(phase.before is training for phase in phases)
+
+
+@pytest.mark.parametrize("order", ["second", "second-exact"])
+def test_a_look_ahead_with_adamw_is_refused_before_the_warm_up(order: Any) -> None:
+    supernet = blocks_supernet((3, 2))
+    recipe = ArchitectureRecipe(order=order, warmup_epochs=1)
+    training = ArchitectureTraining(supernet, SoftmaxRelaxation(supernet), recipe, seed=0)
+    with pytest.raises(ConfigurationError, match=f"order '{order}' look ahead .* the recipe has 'adamw'"):
+        differentiable_phases(training, dataclasses.replace(RECIPE, optimizer="adamw"))
+
+
+def test_another_process_derives_from_the_record(toys: Any) -> None:
+    """It is plain values, read back from JSON to the bit; probabilities are rounded."""
+    _, architecture = search(toys, guard=Guard(max_skips=1))
+    record = json.loads(json.dumps(architecture.record()))
+    supernet = blocks_supernet((3, 2))
+    later = ArchitectureTraining(supernet, SoftmaxRelaxation(supernet), ArchitectureRecipe(), seed=1)
+    later.load_record(record)
+    for ours, theirs in zip(later.logits, architecture.logits, strict=True):
+        assert torch.equal(ours, theirs)
+    assert derive(later.relaxation) == derive(architecture.relaxation)
+    assert [point["epoch"] for point in record["points"]] == [1, 2, 3]
+    assert {len(names) for names in record["candidates"].values()} == {3, 2}
+    assert record["guard"]["max_skips"] == 1
+    assert record["stopped"] is record["stopped_epoch"] is record["kept_epoch"] is None
+    for weights in (values for point in record["points"] for values in point["weights"].values()):
+        assert weights == [round(weight, 5) for weight in weights]
+        assert sum(weights) == pytest.approx(1, abs=1e-4)
 
 
 def test_unsampled_weights_do_not_move(toys: Any) -> None:

@@ -27,7 +27,7 @@ from onepath.nn.relaxations import (
     SoftmaxRelaxation,
     TwoPathRelaxation,
 )
-from onepath.train import ArchitectureRecipe, ArchitectureTraining, Recipe
+from onepath.train import ArchitectureRecipe, ArchitectureTraining, Recipe, differentiable_phases
 from onepath.train.architecture_recipe import Order
 from onepath.train.loop import train_differentiable
 from onepath.train.training import Training
@@ -43,16 +43,8 @@ KINDS: dict[type[Relaxation], Order] = {
 def training_of(
     supernet: Supernet, task: Any, architecture: ArchitectureTraining, recipe: Recipe
 ) -> Training:
-    return Training(
-        supernet,
-        supernet,
-        task,
-        paths=lambda update: architecture.paths(update, 4, 2),
-        recipe=recipe,
-        seed=0,
-        device=torch.device("cpu"),
-        before=architecture,
-    )
+    phases = differentiable_phases(architecture, recipe)
+    return Training(supernet, supernet, task, phases, seed=0, device=torch.device("cpu"))
 
 
 def images() -> Task:

@@ -17,6 +17,7 @@ from onepath.space import Choice, SearchSpace
 from onepath.testing import known_space
 from onepath.train import (
     CandidateCounts,
+    Phase,
     Recipe,
     Sampler,
     StrictFairnessSampler,
@@ -138,11 +139,9 @@ def gradients(supernet: Supernet, task: Any, sampler: Sampler, reduction: str) -
         supernet,
         supernet,
         task,
-        paths=lambda update: sampler.paths(update, generator(0, "paths", update)),
-        recipe=recipe,
+        [Phase("supernet", recipe, sampler, reduction=reduction)],
         seed=0,
         device=torch.device("cpu"),
-        reduction=reduction,
     )
     found: dict[str, torch.Tensor] = {}
     step = training.optimizer.step

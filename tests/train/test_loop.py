@@ -311,7 +311,7 @@ def test_a_loss_that_is_not_finite_is_an_error_and_the_last_state_stays(toys: An
 
     supernet, checkpoint = toys.supernet(), toys.MemoryCheckpoint(always=True)
     with pytest.raises(
-        ConfigurationError, match=r"finite, but got nan at update 4\. Lower the learning rate"
+        ConfigurationError, match=r"finite, but got nan at update 4; lower the learning rate"
     ):
         train_supernet(
             supernet, BreakingTask(), sampler=toys.ListSampler([(0, 0)]), recipe=RECIPE, checkpoint=checkpoint

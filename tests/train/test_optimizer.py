@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from onepath.errors import ConfigurationError
-from onepath.train import Recipe
+from onepath.train import Recipe, train_supernet
 from onepath.train.optimizer import ActiveSGD, active_optimizer
 
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=0.1, weight_decay=0.05)
@@ -113,3 +113,39 @@ def test_a_look_ahead_with_adamw_is_refused() -> None:
     optimizer = active_optimizer([("w", torch.nn.Parameter(torch.ones(2)))], recipe)
     with pytest.raises(ConfigurationError, match="a look ahead needs optimizer 'sgd'"):
         optimizer.virtual_step([], 0.1, None)
+
+
+@pytest.mark.parametrize("kind", ["means", "squares", "steps"])
+def test_state_of_adamw_of_another_shape_is_refused(kind: str) -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer="adamw")
+    optimizer = active_optimizer([("w", torch.nn.Parameter(torch.ones(2, 2)))], recipe)
+    state = {name: {"w": torch.ones(2, 2)} for name in ("means", "squares")} | {
+        "steps": {"w": torch.ones(())}
+    }
+    optimizer.load_state_dict(state)
+    state[kind] = {"w": torch.ones(2, 2) if kind == "steps" else torch.ones(())}
+    with pytest.raises(ValueError, match=f"the {kind} of a parameter are of another shape"):
+        optimizer.load_state_dict(state)
+
+
+def test_a_supernet_trained_by_adamw_continues_bit_exactly_and_moves_what_it_sampled(toys: Any) -> None:
+    """Decoupled decay, too, leaves a candidate that no path has sampled as it was."""
+    recipe = Recipe(epochs=2, batch_size=16, learning_rate=0.01, weight_decay=0.1, optimizer="adamw")
+    options = {"sampler": toys.ListSampler([(0, 1), (1, 1)]), "recipe": recipe}
+
+    def stop(update: int, total: int) -> None:
+        if update == 5:
+            raise KeyboardInterrupt
+
+    start, whole, resumed = toys.supernet(), toys.supernet(), toys.supernet(seed=9)
+    train_supernet(whole, toys.NoiseTask(), **options)
+    checkpoint = toys.MemoryCheckpoint()
+    with pytest.raises(KeyboardInterrupt):
+        train_supernet(toys.supernet(), toys.NoiseTask(), checkpoint=checkpoint, on_update=stop, **options)
+    train_supernet(resumed, toys.NoiseTask(), checkpoint=checkpoint, **options)
+    found = resumed.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in whole.state_dict().items())
+    before = start.state_dict()
+    unsampled = ("blocks.0.2.", "blocks.1.0.", "blocks.1.2.")
+    for name, parameter in whole.named_parameters():
+        assert torch.equal(parameter, before[name]) is name.startswith(unsampled), name

@@ -195,7 +195,7 @@ def cost(
     precision: o.LatencyPrecision = "float32",
     max_seconds: o.Seconds = 120.0,
     seed: o.Seed = None,
-    out: Annotated[str | None, typer.Option(help="The page of --compare (.html).")] = None,
+    out: Annotated[str | None, typer.Option(help="Page of --compare (.html).")] = None,
     json: o.Json = False,
 ) -> None:
     """Every cost of one architecture: MACs, parameters, layers, bytes; with --device its latency, too."""

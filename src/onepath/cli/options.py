@@ -75,7 +75,9 @@ MaxLatencyMs = Annotated[
         rich_help_panel=_LIMITS,
     ),
 ]
-Seed = Annotated[int | None, typer.Option(min=0, max=most.SEED, help="Of everything drawn; default 0.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=most.SEED, help="Seed of everything that is drawn; default: 0.")
+]
 Config = Annotated[
     str | None, typer.Option(metavar="FILE", help="A YAML file of options; those given here come first.")
 ]
@@ -85,7 +87,8 @@ SpaceName = Annotated[
     str, typer.Argument(metavar="SPACE", help="A space of `onepath spaces`, or path/to/file.py:function.")
 ]
 NumClasses = Annotated[
-    int | None, typer.Option(min=1, max=most.CLASSES, help="Default: as in the space's paper.")
+    int | None,
+    typer.Option(min=1, max=most.CLASSES, help="Classes of the output; default: as in the space's paper."),
 ]
 CostInputSize = Annotated[
     int | None,
@@ -94,8 +97,10 @@ CostInputSize = Annotated[
     ),
 ]
 InChannels = Annotated[int, typer.Option(min=1, max=most.CHANNELS, help="Channels of the input.")]
-LatencyDevice = Annotated[str, typer.Option(help="A device of `onepath devices`.")]
-CostDevice = Annotated[str | None, typer.Option(help="A device of `onepath devices`, to measure latency on.")]
+LatencyDevice = Annotated[str, typer.Option(help="Device to measure on, one of `onepath devices`.")]
+CostDevice = Annotated[
+    str | None, typer.Option(help="Device to measure latency on, one of `onepath devices`.")
+]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -106,7 +111,9 @@ Batch = Annotated[int, typer.Option(min=1, max=most.BATCH, help="Examples in one
 Seconds = Annotated[
     float, typer.Option(callback=_check_seconds, help="Most seconds of timing, over all calls; 1 to a week.")
 ]
-LatencyPrecision = Annotated[str, typer.Option("--precision", help="Of the device: float32, bfloat16, ...")]
+LatencyPrecision = Annotated[
+    str, typer.Option("--precision", help="Precision of the device: float32, bfloat16, ...")
+]
 OwnSpace = Annotated[
     str | None,
     typer.Option(
@@ -117,11 +124,14 @@ OwnDevice = Annotated[
     str | None,
     typer.Option("--device", help="The run's own exec:command or path/to/file.py:Class, again."),
 ]
+OwnMethod = Annotated[
+    str | None, typer.Option("--method", help="The run's own path/to/file.py:Class, again.")
+]
 RunDirectoryPath = Annotated[str, typer.Option("--out", help="The run directory.")]
 
 
 def check_cost(architecture: str | None, compare: int | None, device: str | None) -> None:
-    """Nothing, where the options of `onepath cost` fit each other.
+    """Raise unless the options of `onepath cost` fit each other.
 
     Raises:
         ConfigurationError: they do not.

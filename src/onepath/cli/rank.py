@@ -27,10 +27,16 @@ def rank(
         typer.Option(metavar="FILE", help="A .parquet or .csv of architectures and their accuracies."),
     ] = None,
     accuracy_column: Annotated[
-        str | None, typer.Option(help="Of that table; default: test_accuracy, or the like.")
+        str | None,
+        typer.Option(
+            help="Column of accuracies in the table; default: found by its usual names, such as test_accuracy."
+        ),
     ] = None,
     architecture_column: Annotated[
-        str | None, typer.Option(help="Of that table; default: architecture, or the like.")
+        str | None,
+        typer.Option(
+            help="Column of architectures in the table; default: found by its usual names, such as architecture."
+        ),
     ] = None,
     standalone: Annotated[
         int | None,
@@ -47,12 +53,15 @@ def rank(
     score: Annotated[
         str, typer.Option(help="The supernet's score: accuracy or loss on validation images, or both.")
     ] = "both",
-    num: Annotated[int, typer.Option(min=1, max=most.NETWORKS, help="Rows of the table, at random.")] = 300,
+    num: Annotated[
+        int, typer.Option(min=1, max=most.NETWORKS, help="Rows drawn at random from the table.")
+    ] = 300,
     space: Annotated[
         str | None, typer.Option(help="With --proxy: the space of the table; else the run's own, again.")
     ] = None,
     device: o.OwnDevice = None,
-    data: Annotated[str | None, typer.Option(help="With --proxy: where the batch comes from.")] = None,
+    method: o.OwnMethod = None,
+    data: Annotated[str | None, typer.Option(help="Data that the batch of --proxy comes from.")] = None,
     data_root: o.DataRoot = None,
     num_classes: o.NumClasses = None,
     input_size: o.CostInputSize = None,
@@ -63,7 +72,7 @@ def rank(
     max_macs: o.MaxMacs = None,
     max_params: o.MaxParams = None,
     within_limits: Annotated[
-        bool, typer.Option("--within-limits", help="Only rows that meet the run's limits.")
+        bool, typer.Option("--within-limits", help="Take only rows that meet the run's limits.")
     ] = False,
     calibration_images: o.Seed = None,
     validation_images: o.Seed = None,
@@ -79,7 +88,7 @@ def rank(
         int, typer.Option(min=0, max=most.NETWORKS, help="Resamples of the bootstrap intervals.")
     ] = 1000,
     seed: o.Seed = None,
-    out: Annotated[str | None, typer.Option(help="With --proxy: the page (.html).")] = None,
+    out: Annotated[str | None, typer.Option(help="Page of --proxy (.html).")] = None,
     json: o.Json = False,
 ) -> None:
     """How far a ranking can be trusted: of a run's supernet, or of zero-cost scores (--proxy).
@@ -153,7 +162,7 @@ def rank(
             "--space-argument": space_argument,
         }
         _check_run(run, truth, standalone, others)
-        found = _rank_run(str(run), (space, device), truth, standalone, options, columns)
+        found = _rank_run(str(run), (space, device, method), truth, standalone, options, columns)
     if json:
         print_json(found)
     else:
@@ -162,7 +171,7 @@ def rank(
 
 def _rank_run(
     run: str,
-    named: tuple[str | None, str | None],
+    named: tuple[str | None, str | None, str | None],
     truth: str | None,
     standalone: int | None,
     options: Any,
@@ -172,8 +181,9 @@ def _rank_run(
     from onepath.runs import Run
     from onepath.studies.rank_run import rank_on_standalone, rank_on_table
 
-    space, device = named
-    with Run(None, Path(run), progress=make_progress(), space=space, device=device) as opened:
+    space, device, method = named
+    progress = make_progress()
+    with Run(None, Path(run), progress=progress, space=space, device=device, method=method) as opened:
         if standalone is not None:
             return rank_on_standalone(opened, standalone, options)
         return rank_on_table(opened, Path(str(truth)), options, **columns)

@@ -11,6 +11,8 @@ import typer
 from onepath.cli import options as o
 from onepath.cli.output import print_json, print_result, write
 from onepath.cli.run_options import takes_run_options
+from onepath.errors import ConfigurationError
+from onepath.own_code import is_own
 from onepath.temporary import remove_abandoned
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def run(given: dict[str, Any]) -> None:
 def train(given: dict[str, Any]) -> None:
     """Begin a run and train its supernet; with --out alone, continue the run there."""
     if continues(given):
-        _stage("train", given["out"], given["json"], named=(given["space"], given["device"]))
+        _stage("train", given["out"], given["json"], named=(given["space"], given["device"], given["method"]))
     else:
         _stage("train", given["out"], given["json"], _config(given), given["fresh"])
 
@@ -51,28 +53,40 @@ Limit = Annotated[
 ]
 
 
+Directory = Annotated[str | None, typer.Argument(metavar="DIR", help="The run directory.")]
+Out = Annotated[str | None, typer.Option(help="The run directory, as with the other stages.")]
+
+
 def search(
-    out: o.RunDirectoryPath,
+    directory: Directory = None,
+    out: Out = None,
     max_macs: o.MaxMacs = None,
     max_params: o.MaxParams = None,
     max_latency_ms: o.MaxLatencyMs = None,
     limit: Limit = None,
     space: o.OwnSpace = None,
     device: o.OwnDevice = None,
+    method: o.OwnMethod = None,
     json: o.Json = False,
 ) -> None:
-    """Search a run's trained supernet under its limits; or ask it again under others, finished in a folder of its own."""
+    """Search a run's trained supernet under its limits, or under others in folders of their own."""
     from onepath import runs
     from onepath.cli.progress import make_progress
 
+    if (directory is None) == (out is None):
+        count = "neither" if out is None else "both"
+        raise ConfigurationError(
+            f"search needs one run directory, DIR or --out DIR, but got {count}; give the one you want"
+        )
+    path = str(directory if out is None else out)
     given = {"max_macs": max_macs, "max_params": max_params, "max_latency_ms": max_latency_ms}
     limits = {name: value for name, value in given.items() if value is not None}
     limits |= {name: str(value) for name, value in o.pairs(limit or (), "--limit").items()}
     if not limits:
-        _stage("search", out, json, named=(space, device))
+        _stage("search", path, json, named=(space, device, method))
         return
-    runs.search(out, limits=limits, space=space, device=device, progress=make_progress())
-    result = runs.load_run(out)
+    runs.search(path, limits=limits, space=space, device=device, method=method, progress=make_progress())
+    result = runs.load_run(path)
     if json:
         print_json(result.result)
     else:
@@ -80,17 +94,25 @@ def search(
 
 
 def retrain(
-    out: o.RunDirectoryPath, space: o.OwnSpace = None, device: o.OwnDevice = None, json: o.Json = False
+    out: o.RunDirectoryPath,
+    space: o.OwnSpace = None,
+    device: o.OwnDevice = None,
+    method: o.OwnMethod = None,
+    json: o.Json = False,
 ) -> None:
     """Retrain a run's winner and its random baseline, and test them."""
-    _stage("retrain", out, json, named=(space, device))
+    _stage("retrain", out, json, named=(space, device, method))
 
 
 def export(
-    out: o.RunDirectoryPath, space: o.OwnSpace = None, device: o.OwnDevice = None, json: o.Json = False
+    out: o.RunDirectoryPath,
+    space: o.OwnSpace = None,
+    device: o.OwnDevice = None,
+    method: o.OwnMethod = None,
+    json: o.Json = False,
 ) -> None:
     """Write a run's ONNX, torch.export and safetensors files, and compare them."""
-    _stage("export", out, json, named=(space, device))
+    _stage("export", out, json, named=(space, device, method))
 
 
 def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
@@ -106,7 +128,8 @@ def continues(given: Mapping[str, Any]) -> bool:
     from onepath.record.directory import CONFIG
 
     asked = {name for name, value in given.items() if value is not None and name not in ("fresh", "json")}
-    if given["fresh"] or "out" not in asked or not asked <= {"out", "space", "device"}:
+    code = {"space", "device", *(("method",) if is_own(given.get("method")) else ())}
+    if given["fresh"] or "out" not in asked or not asked <= {"out", *code}:
         return False
     return asked == {"out"} or (Path(given["out"]).expanduser() / CONFIG).is_file()
 
@@ -126,14 +149,17 @@ def _stage(
     json: bool,
     config: Any = None,
     fresh: bool = False,
-    named: tuple[str | None, str | None] = (None, None),
+    named: tuple[str | None, str | None, str | None] = (None, None, None),
 ) -> None:
     from onepath.cli.progress import make_progress
     from onepath.runs import Run, run_stage
 
     path = None if config is not None else Path(str(out))
-    space, device = named
-    with Run(config, path, fresh=fresh, progress=make_progress(), space=space, device=device) as opened:
+    space, device, method = named
+    progress = make_progress()
+    with Run(
+        config, path, fresh=fresh, progress=progress, space=space, device=device, method=method
+    ) as opened:
         run_stage(opened, stage)
         directory = opened.directory.path
         row = opened.directory.store.stage(stage)

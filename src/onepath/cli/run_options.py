@@ -45,7 +45,7 @@ class RunCommand(TyperCommand):
         kind = find_method(names[0]) if names and (names[0] in METHODS or is_own(names[0])) else None
         own = [parameter for parameter in self.params if parameter.name in _OF_COMMAND]
         self.params = [*_made_options(kind), *own]
-        shown = {*_COMMON_OF_METHODS, *(() if kind is None else kind.model_fields)}
+        shown = _COMMON_OF_METHODS if kind is None else tuple(kind.model_fields)
         for parameter in self.params:
             if (getattr(parameter, "rich_help_panel", None) or "").endswith(_OF_METHODS):
                 parameter.hidden = parameter.name not in shown  # type: ignore[attr-defined]

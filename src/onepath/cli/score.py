@@ -20,9 +20,9 @@ _NAME_LENGTH = 72
 def score(
     space: o.SpaceName,
     proxy: Annotated[
-        str, typer.Option(metavar="NAME[,NAME...]", help="Scores; docs/scores.md lists them.")
+        str, typer.Option(metavar="NAME[,NAME...]", help="Scores to compute; docs/scores.md lists them.")
     ] = "zen,gradsign",
-    num: Annotated[int, typer.Option(min=1, max=most.NETWORKS, help="Random architectures.")] = 100,
+    num: Annotated[int, typer.Option(min=1, max=most.NETWORKS, help="Random architectures to score.")] = 100,
     data: Annotated[
         str | None, typer.Option(help="Where the batch comes from; not needed for zen, synflow and counts.")
     ] = None,
@@ -37,11 +37,13 @@ def score(
     max_params: o.MaxParams = None,
     weight: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=W", help="Of a score in the mean rank, default 1; may be repeated."),
+        typer.Option(
+            metavar="NAME=W", help="Weight of a score in the mean rank, 1 by default; may be repeated."
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where the scores are computed: cpu or cuda.")] = "cpu",
     seed: o.Seed = None,
-    out: Annotated[str | None, typer.Option(help="The page (.html); a .json goes beside it.")] = None,
+    out: Annotated[str | None, typer.Option(help="Page to write (.html); a .json goes beside it.")] = None,
     json: o.Json = False,
 ) -> None:
     """Score random architectures of a space without training, and rank them.

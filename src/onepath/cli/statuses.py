@@ -191,5 +191,5 @@ def _name(arguments: Sequence[str]) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """At most so many characters; from the middle, for the end says what to do."""
+    """At most this many characters; from the middle, for the end says what to do."""
     return text if len(text) <= most else f"{text[: most * 2 // 3]} ... {text[-most // 3 :]}"

@@ -62,7 +62,7 @@ def table(
     if not cost.is_additive:
         raise SpaceError(
             "a cost table needs a cost that adds up over the layers, but "
-            f"{cost.name} does not. Count each architecture "
+            f"{cost.name} does not; count each architecture "
             "instead"
         )
     twins = _Measured(supernet, input_shape, cost)
@@ -85,7 +85,7 @@ def _table(supernet: Supernet, input_shape: tuple[int, ...], twins: _Measured) -
         if joint > MOST_OPTIONS_TOGETHER:
             raise SpaceError(
                 f"a cost table needs layers that depend on at most {MOST_OPTIONS_TOGETHER} joint options, but a layer "
-                f"depends on {len(names)} choices with {joint}: {', '.join(names)}. Count each architecture instead"
+                f"depends on {len(names)} choices with {joint}: {', '.join(names)}; count each architecture instead"
             )
     constant = twins.cost_by_choices((0,) * space.num_choices).get((), 0)
     terms = _terms(space, groups, twins)
@@ -122,7 +122,7 @@ class _Measured:
             if module not in origins:
                 raise SpaceError(
                     f"a cost table needs modules that come from the supernet's, but a {type(module).__name__} with "
-                    f"{own} {self.cost.name} does not. Count each architecture instead"
+                    f"{own} {self.cost.name} does not; count each architecture instead"
                 )
             if own:
                 names = self._names(origins[module])
@@ -134,7 +134,7 @@ class _Measured:
         if path in self.homes:
             raise SpaceError(
                 f"a cost table needs layers that depend on the same choices wherever they stand, but {path} is also "
-                f"{self.homes[path]}. Count each architecture instead"
+                f"{self.homes[path]}; count each architecture instead"
             )
         return self.choices_of[path]
 
@@ -154,7 +154,7 @@ class _Measured:
                 elif other and other != names:
                     raise SpaceError(
                         "a cost table needs shared parameters whose modules depend on the same choices, but one at "
-                        f"{path} depends on {', '.join(names)} and elsewhere on {', '.join(other)}. Count each "
+                        f"{path} depends on {', '.join(names)} and elsewhere on {', '.join(other)}; count each "
                         "architecture instead"
                     )
         result: dict[tuple[str, ...], int] = {}
@@ -274,5 +274,5 @@ def _check(result: CostTable, twins: _Measured) -> None:
         if result.cost(architecture) != direct:
             raise SpaceError(
                 f"a cost table needs layers whose {twins.cost.name} depend on their own choices alone, but the table "
-                f"gives {result.cost(architecture)} and the count {direct} for {architecture}. Count each architecture"
+                f"gives {result.cost(architecture)} and the count {direct} for {architecture}; count each architecture"
             )

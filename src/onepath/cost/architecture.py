@@ -82,7 +82,7 @@ def refuse_uncounted(uncounted: Mapping[str, str]) -> None:
     """Raise ConfigurationError, with the names of the operations and where they are."""
     raise ConfigurationError(
         "multiply-accumulates can be limited or compared only where every operation has a counter, but there is none "
-        f"for {name_uncounted(uncounted)}. Limit parameters or latency instead, or compute it by convolutions and "
+        f"for {name_uncounted(uncounted)}; limit parameters or latency instead, or compute it by convolutions and "
         "matrix products"
     )
 

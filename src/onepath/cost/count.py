@@ -233,6 +233,6 @@ def _copy(model: nn.Module, device: str) -> nn.Module:
 def _rejected(input_shape: tuple[int, ...], error: Exception) -> ShapeError:
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     return ShapeError(
-        f"the network must accept inputs of shape {tuple(input_shape)}, but it raised: {reason}. Give the shape of one "
+        f"the network must accept inputs of shape {tuple(input_shape)}, but it raised: {reason}; give the shape of one "
         "example without the batch"
     )

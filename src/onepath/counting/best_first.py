@@ -60,6 +60,6 @@ def best_first(space: SearchSpace, scores: Sequence[Floats]) -> Iterator[Archite
             bound = own_score + float(left[len(decided) + 1])
             heapq.heappush(heap, (-bound, (*decided, index), own_score))
     raise SpaceError(
-        f"the search for the best accepted architecture may look at {_MOST_LOOKED_AT} partial ones; it needs more; "
+        f"the search for the best accepted architecture may look at {_MOST_LOOKED_AT} partial ones, but needs more; "
         "loosen the limit"
     )

@@ -78,8 +78,8 @@ def most_probable(
         if within and accepts(architecture):
             return architecture
     raise InfeasibleError(
-        "some architecture within the limit must be accepted, such as a cell whose output depends on its input; "
-        "none is; raise the limit"
+        "some architecture within the limit must be accepted, but none is: a cell whose output depends on its input, "
+        "for one; raise the limit"
     )
 
 
@@ -117,8 +117,8 @@ def _most_probable(
         states = {key: _best(parts, bounded=limit is not None) for key, parts in following.items()}
         if sum(len(labels.costs) for labels in states.values()) > _MOST_LABELS:
             raise SpaceError(
-                f"the search for the best architecture may keep {_MOST_LABELS} partial ones; it needs more; use a cost "
-                "table with coarser numbers"
+                f"the search for the best architecture may keep {_MOST_LABELS} partial ones, but needs more; "
+                "use a cost table with coarser numbers"
             )
         is_open = still_open
     labels = states[()]
@@ -127,8 +127,8 @@ def _most_probable(
         assert table is not None
         least = table.in_unit(int(labels.costs.min()) + table.constant_ticks)
         raise InfeasibleError(
-            f"the limit must leave an architecture; the least costly one has {f'{least} {table.unit}'.rstrip()} and "
-            f"the limit is {maximum}; raise it"
+            f"the limit must leave an architecture, but the least costly one has {f'{least} {table.unit}'.rstrip()} "
+            f"and the limit is {maximum}; raise it"
         )
     winner = int(np.flatnonzero(within)[-1])  # costs and scores rise together
     return space.architecture([max(index, 0) for index in labels.rows[winner].tolist()])

@@ -97,7 +97,7 @@ def check_whole(name: str, value: object, least: int, most: int, advice: str) ->
 
 
 def unfolds_too_far(packed: int, unpacked: int, free: int | None = None) -> bool:
-    """Whether so many unpacked bytes, more than `free`, from so few packed ones are meant to fill a memory."""
+    """Whether this many unpacked bytes, more than `free`, from so few packed ones are meant to fill a memory."""
     return unpacked > (FREE_BYTES if free is None else free) and unpacked > MAX_UNFOLDING * max(packed, 1)
 
 

@@ -148,7 +148,7 @@ class TextTask(Task):
         Args:
             split: "train", "validation" or "test".
             batch_size: only checked; neither the result nor the memory depends on it.
-            num_examples: a passage of about so many chunks in one piece, its place drawn from `seed`.
+            num_examples: a passage of about this many chunks in one piece, its place drawn from `seed`.
             seed: of the place.
         """
         _check_batch_size(batch_size)

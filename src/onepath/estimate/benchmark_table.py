@@ -197,7 +197,7 @@ def _column(
     if found is None:
         what = f"{argument} must be a column of {path}" if asked else f"{argument} must be given for {path}"
         came = f"{asked!r} is not" if asked else f"none is called {' or '.join(known)}"
-        raise ConfigurationError(f"{what}, but {came}. Its columns are: {', '.join(names) or 'none'}.")
+        raise ConfigurationError(f"{what}, but {came}; its columns are: {', '.join(names) or 'none'}")
     if list(names).count(found) > 1:
         raise DataError(
             f"the columns of {path} must have names of their own, but several are {found}; rename them"
@@ -207,7 +207,7 @@ def _column(
 
 def _column_names(path: Path) -> Sequence[str]:
     if path.suffix not in (".parquet", ".csv"):
-        raise ConfigurationError(f"a table must be a .parquet or a .csv, but got {path}. Convert it.")
+        raise ConfigurationError(f"a table must be a .parquet or a .csv, but got {path}; convert it")
     if path.exists() and not path.is_file():
         raise DataError(f"a table must be a file, but {path} is none; give the path of a file")
     if path.is_file() and path.stat().st_size > _MOST_BYTES:

@@ -59,7 +59,7 @@ def feature_similarity(
     if num_paths < 1 or len(images) < 2 or not blocks:
         raise ConfigurationError(
             f"feature similarity needs paths, two images or more and choice blocks, but got {num_paths} paths, "
-            f"{len(images)} images and {len(blocks)} blocks. Give what is missing."
+            f"{len(images)} images and {len(blocks)} blocks; give what is missing"
         )
     sums = {path: torch.zeros(len(block.names), len(block.names)) for path, block in blocks.items()}
     counts = {path: torch.zeros_like(total) for path, total in sums.items()}

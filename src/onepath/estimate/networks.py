@@ -82,8 +82,8 @@ def one_row_per_network(architectures: Sequence[Architecture], truth: Sequence[f
     """
     if len(architectures) != len(truth):
         raise ConfigurationError(
-            f"every architecture needs a truth, but got {len(architectures)} architectures and {len(truth)} values. "
-            "Give one each."
+            f"every architecture needs a truth, but got {len(architectures)} architectures and {len(truth)} values; "
+            "give one each"
         )
     groups: dict[str, list[int]] = {}
     num_disconnected = 0

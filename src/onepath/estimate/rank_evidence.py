@@ -210,22 +210,22 @@ def _check(
     if known.ndim != 1 or not len(known) or not np.isfinite(known).all():
         bad = f"{int((~np.isfinite(known)).sum())} that are not" if known.size else "none"
         raise ConfigurationError(
-            f"the truth must be a row of finite numbers, at least one, but got {bad}. Leave those rows out."
+            f"the truth must be a row of finite numbers, at least one, but got {bad}; leave those rows out"
         )
     for name, values in scores.items():
         if len(values) != len(known):
             raise ConfigurationError(
-                f"a score must have one value per row, but {name} has {len(values)} for {len(known)} rows. "
-                "Give one each; NaN where there is none."
+                f"a score must have one value per row, but {name} has {len(values)} for {len(known)} rows; "
+                "give one each; NaN where there is none"
             )
     unknown = [name for name in baselines if name not in scores]
     if unknown:
         raise ConfigurationError(
-            f"a baseline must be one of the scores {', '.join(scores)}, but got {unknown[0]}. Add its values."
+            f"a baseline must be one of the scores {', '.join(scores)}, but got {unknown[0]}; add its values"
         )
     if num_resamples < 0 or any(not 0 < share <= 1 for share in shares) or any(top < 1 for top in tops):
         raise ConfigurationError(
             f"`num_resamples >= 0`, `0 < share <= 1` and `top >= 1` must hold, but got {num_resamples}, "
-            f"{list(shares)} and {list(tops)}. Change the one that is out of range."
+            f"{list(shares)} and {list(tops)}; change the one that is out of range"
         )
     return known

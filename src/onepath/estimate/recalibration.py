@@ -125,7 +125,7 @@ def recalibrate_on_task(
     Args:
         model: moved to `device`, in channels_last where the inputs are images.
         task: its "train" split is read.
-        num_images: at most so many of them, a fixed subset.
+        num_images: at most this many of them, a fixed subset.
         device: where to compute.
         precision: of the forward pass.
         seed: of the subset.

@@ -81,7 +81,7 @@ class SupernetEstimator:
         if calibration_images < 2 or batch_size < 2:
             raise ConfigurationError(
                 f"`calibration_images >= 2` and `batch_size >= 2` must hold, but got "
-                f"{calibration_images} and {batch_size}. Raise them."
+                f"{calibration_images} and {batch_size}; raise them"
             )
         self._supernet = supernet
         self._task = task

@@ -193,5 +193,5 @@ def module_only(model: Network, name: str) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     raise UserError(
-        f"{name} must be given a torch module, but got the file {model}. Give the network itself."
+        f"{name} must be given a torch module, but got the file {model}; give the network itself"
     )

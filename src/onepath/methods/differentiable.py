@@ -236,7 +236,7 @@ class Differentiable(Method):
 
     @abstractmethod
     def relaxation(self, supernet: Supernet, seed: int) -> Relaxation:
-        """How the choices are relaxed."""
+        """How the choices are made differentiable."""
 
     def architecture_recipe(self) -> ArchitectureRecipe:
         """The logits' optimizer of the paper."""
@@ -386,7 +386,7 @@ def derive_within(
     if not legal.any():
         raise InfeasibleError(
             f"an architecture must meet all of {', '.join(limit.name for limit in limits)}, but none of {len(rows)} "
-            "does. Raise a limit."
+            "does; raise a limit"
         )
     rows = rows[legal]
     best = int(np.argmax(_scores(relaxation, rows, rule)))

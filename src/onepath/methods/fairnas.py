@@ -53,7 +53,8 @@ class Fairnas(SampledMethod):
     def phases(self, job: Job) -> Sequence[Phase]:
         """As many paths an update as a block has candidates, which they share out."""
         sampler = StrictFairnessSampler(job.space)
-        return path_phases(job.supernet, job.recipe(self.epochs), sampler, reduction=self.reduction)
+        recipe = job.recipe(self.epochs)
+        return path_phases(job.supernet, job.task, recipe, sampler, reduction=self.reduction)
 
 
 def fair_recipe(recipe: Recipe, num_paths: int) -> Recipe:

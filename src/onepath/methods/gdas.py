@@ -29,7 +29,7 @@ class Gdas(Differentiable):
     )
     hard: bool = option(
         True,
-        "Whether one candidate runs; otherwise all do, with relaxed weights, as in SNAS.",
+        "Whether one candidate runs; otherwise all do, with softened weights, as in SNAS.",
         group="Differentiable",
         python_only=True,
     )

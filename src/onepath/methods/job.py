@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from onepath.search import FeasibleSet
     from onepath.search.feasible import Costs
     from onepath.space import Architecture, SearchSpace
-    from onepath.train import Phase, TrainingPoint
-    from onepath.train.training import BeforeUpdate
+    from onepath.train import BeforeUpdate, Phase, TrainingPoint
 
 # As in the released code of Zen-NAS; and as the papers of scores that read data.
 RANDOM_BATCH, DATA_BATCH = 16, 64

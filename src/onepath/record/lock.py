@@ -133,7 +133,7 @@ def wait_for_workers(path: Path, seconds: float) -> None:
     moments.
 
     Raises:
-        DirectoryInUseError: one of them is still there after so many seconds, or the file cannot be read.
+        DirectoryInUseError: one of them is still there after this many seconds, or the file cannot be read.
     """
     try:
         descriptor = _open(path)

@@ -193,7 +193,18 @@ class Store(SqliteFile):
             )
         elif not tables.issuperset(_KEYS):
             raise damaged_error(self.path)
-        self._has_digests = "digests" in tables or not tables
+        elif "digests" not in tables and not self.read_only:
+            self._sum_rows()
+        self._has_digests = "digests" in tables or not self.read_only
+
+    def _sum_rows(self) -> None:
+        """Begin the sums of a store that has none, with the rows as they are."""
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(_DIGESTS)
+            for table in _KEYS:
+                rows = self._connection.execute(f"SELECT * FROM {table}").fetchall()
+                self._connection.execute("INSERT INTO digests VALUES (?, ?)", (table, f"{_row_sum(rows):x}"))
 
 
 def _plain(row: TrialRow | NetworkRow) -> tuple[Any, ...]:

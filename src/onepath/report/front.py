@@ -39,7 +39,7 @@ def front_section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def _thinned(rows: Sequence[TrialRow], winner: TrialRow | None) -> list[TrialRow]:
-    """At most so many rows, evenly spread, with the first, the last and the winner."""
+    """At most this many rows, evenly spread, with the first, the last and the winner."""
     if len(rows) <= _MOST_ROWS:
         return list(rows)
     step = (len(rows) - 1) / (_MOST_ROWS - 1)

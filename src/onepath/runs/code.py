@@ -10,7 +10,7 @@ from onepath.errors import ConfigurationError, RunDirectoryError, shown
 from onepath.own_code import is_own, is_same, source_digest, unnamed_code
 from onepath.runs.config import RunConfig, absolute
 
-CODE = ("space", "device")
+CODE = ("space", "device", "method")
 """Options that may name code of the user's own."""
 
 
@@ -20,6 +20,7 @@ def confirmed(
     space: str | None = None,
     device: str | None = None,
     facts: Mapping[str, Any] | None = None,
+    method: str | None = None,
 ) -> RunConfig:
     """The configuration of a run directory, which may confirm the code that its reader names, but choose none.
 
@@ -29,13 +30,14 @@ def confirmed(
         space: that the caller has named; None for none.
         device: likewise.
         facts: of the run; a file that has moved with its source unchanged is the same by them.
+        method: likewise.
 
     Raises:
         ConfigurationError: the configuration names code of the user's own that the caller has not named, or the caller
             has named another one.
     """
     taken = {}
-    for name, given in (("space", space), ("device", device)):
+    for name, given in (("space", space), ("device", device), ("method", method)):
         stored = getattr(config, name)
         if given is None:
             if is_own(stored):
@@ -51,7 +53,7 @@ def confirmed(
 
 
 def same_code(name: str, stored: str, given: str, facts: Mapping[str, Any]) -> bool:
-    """Whether a space or device of a run is the one given: by its path, or by its source where it has moved."""
+    """Whether a space, device or method of a run is the one given: by its path, or by its source where it has moved."""
     if is_same(stored, given):
         return True
     digest = facts.get("sources", {}).get(name)

@@ -56,7 +56,7 @@ class RunConfig(_WithCosts):
         "Labelled data: digits, a torchvision dataset, a folder of class folders, an .npz, a .parquet or a .csv.",
         group="Data",
     )
-    test_data: types.Text | None = option(None, "The test set, where it is not in the data.", group="Data")
+    test_data: types.Text | None = option(None, "Test set, where it is not in the data.", group="Data")
     data_root: types.Text | None = option(None, "Folder where torchvision keeps its downloads.", group="Data")
     target: types.Text | None = option(
         None, "Column of a table that is to be predicted; default: label.", group="Data"
@@ -137,7 +137,7 @@ class RunConfig(_WithCosts):
     )
     train_on: Literal["cpu", "cuda"] = option("cpu", "Where networks are trained: cpu or cuda.")
     out: types.Text | None = option(
-        None, "The run directory; default: runs/<data>-<space>-<method>.", group="Run"
+        None, "Run directory; default: runs/<data>-<space>-<method>.", group="Run"
     )
 
     _options: Method = PrivateAttr()
@@ -307,7 +307,11 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
             **{name: absolute(getattr(config, name)) for name in names},
         }
     )
-    config._options, config._given = method, frozenset(given)
+    # A limit that was explicitly left out is an answer; of other options none stands for a default.
+    config._options, config._given = (
+        method,
+        frozenset({*given, *(set(options) & {*_LIMIT_NAMES, "max_latency_ms"})}),
+    )
     return config
 
 
@@ -395,4 +399,6 @@ def written(value: object) -> str:
     """A value of an option as its user writes it."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
+    if isinstance(value, float):
+        return f"{value:g}"
     return "none" if value is None else str(value)

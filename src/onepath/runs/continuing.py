@@ -24,7 +24,7 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
         given: option name -> value; only what was given.
 
     Raises:
-        ConfigurationError: an option is wrong, or the directory names code of one's own that was not given again.
+        ConfigurationError: an option is wrong, or the directory names code of the user's own that was not given again.
         RunDirectoryError: what is given does not fit the run in the directory.
     """
     path = Path(given.get("out") or "").expanduser()
@@ -33,7 +33,8 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
     kind = None if given.get("method") is None else find_method(given["method"])
     began = read_stored(read_config(path) or {}, path, kind)
     if any(name not in given and is_own(getattr(began, name)) for name in CODE):
-        confirmed(began, path, given.get("space"), given.get("device"))
+        method = began.method if isinstance(given.get("method"), type) else given.get("method")
+        confirmed(began, path, given.get("space"), given.get("device"), method=method)
     try:
         return make_config({**began.as_dict(), **given}, kind)
     except ConfigurationError as error:

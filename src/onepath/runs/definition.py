@@ -226,9 +226,9 @@ def build_named(config: RunConfig, facts: Mapping[str, Any], seed: int | None = 
     """The supernet of a configuration for the data, with its initial weights: the same at every call."""
     from onepath import spaces
 
-    check_takes(facts["input_shape"], facts["is_text"], config.space)
+    check_takes(facts["input_shape"], facts.get("is_text", False), config.space)
     supernet = spaces.build(config.space, **_arguments(config, facts, seed))
-    check_reads(supernet, facts["is_text"], config.space)
+    check_reads(supernet, facts.get("is_text", False), config.space)
     return supernet
 
 
@@ -254,7 +254,7 @@ def build_given(
             "a space must be a name, path/to/file.py:function, a function that returns a module, a module or a supernet, "
             f"but got {type(space).__name__}; give one of these"
         )
-    check_reads(supernet, facts["is_text"], config.space)
+    check_reads(supernet, facts.get("is_text", False), config.space)
     return supernet
 
 

@@ -70,7 +70,7 @@ def export_stage(run: Run) -> None:
 
 
 def _space_name(space: str) -> str:
-    """Without the folders of one's own file, so that equal runs give equal bytes wherever they are."""
+    """Without the folders of the user's own file, so that equal runs give equal bytes wherever they are."""
     return Path(space).name if ".py:" in space else space
 
 

@@ -148,13 +148,19 @@ def _make(run: Run, limits: Mapping[str, float]) -> None:
 
 
 def winners(run: Run, result: dict[str, Any]) -> list[dict[str, Any]]:
-    """An entry for each limit, in the order given: what was found, and the folder it is in ("." first)."""
-    found = []
+    """An entry for each limit, in the order given: what was found, and the folder it is in ("." first).
+
+    Without a limit on latency an entry says nothing of it: that of the network itself stands beside, and is a time.
+    """
+    found: list[dict[str, Any]] = []
     for index, limits in enumerate([run.limits, *_further(run)]):
         path = "." if index == 0 else folder(run, limits).name
         own = result if index == 0 else run.directory.read_json(f"{path}/{RESULT}")
-        if own is None:
-            continue  # asked for, and not finished
+        if own is None or not limits:
+            continue  # asked for and not finished; or without a limit
         kept = {key: own.get(key) for key in _SHARED}
+        if "max_latency_ms" not in limits:
+            counted = own["cost"].items()
+            kept["cost"] = {name: value for name, value in counted if not name.startswith("latency")}
         found.append({"max_latency_ms": limits.get("max_latency_ms"), "limits": limits, "path": path, **kept})
     return found

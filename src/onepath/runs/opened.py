@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from onepath.errors import RunDirectoryError, UserError
+from onepath.methods import find_method
 from onepath.own_code import blaming_own_code
 from onepath.randomness import generator
 from onepath.record import RunDirectory
@@ -24,6 +25,7 @@ from onepath.runs.workspace import STAGES, Workspace
 if TYPE_CHECKING:
     from onepath.cost import Constraint
     from onepath.latency import LatencyPredictor
+    from onepath.methods import Method
     from onepath.search import FeasibleSet
     from onepath.search.feasible import Costs
     from onepath.space import Architecture
@@ -42,8 +44,9 @@ class Run(Workspace):
         fresh: delete an old run in the directory first.
         progress: where to tell.
         checkpoint_seconds: time between two saves of an unfinished training.
-        space: without `config`: the own space that the directory's configuration may confirm, see `confirmed`.
+        space: without `config`: the user's own space that the directory's configuration may confirm, see `confirmed`.
         device: likewise.
+        method: likewise, path/to/file.py:Class; or the class, of a run that began with one given in Python.
         reads_only: without `config`: the run is read alone, for which none of the user's own code is run.
 
     Attributes:
@@ -66,6 +69,7 @@ class Run(Workspace):
         checkpoint_seconds: float = 20.0,
         space: str | None = None,
         device: str | None = None,
+        method: type[Method] | str | None = None,
         reads_only: bool = False,
     ) -> None:
         self.progress = SilentProgress() if progress is None else progress
@@ -83,11 +87,18 @@ class Run(Workspace):
             stored = None if fresh else self.directory.read_config()
             facts = self.directory.facts() if stored is not None else {}
             if stored is not None:
-                began = read_stored(stored, path, None if config is None else type(config.options))
+                kind = find_method(method) if method is not None else None
+                began = read_stored(stored, path, kind if config is None else type(config.options))
                 if config is not None:
                     config = _continued(config, began, path, facts)
                 else:
-                    config = began if reads_only else confirmed(began, path, space, device, facts)
+                    config = (
+                        began
+                        if reads_only
+                        else confirmed(
+                            began, path, space, device, facts, method if isinstance(method, str) else None
+                        )
+                    )
             assert config is not None, "RunDirectory has checked that there is a configuration"
             digests = self.directory.store.digests() if stored is not None else {}
             super().__init__(path, config, facts, given, digests, reads_only=reads_only)
@@ -282,6 +293,9 @@ def _continued(config: RunConfig, began: RunConfig, path: Path, facts: Mapping[s
         for name in CODE
         if stored.get(name) and asked.get(name) and same_code(name, stored[name], asked[name], facts)
     }
+    for name, split in (("calibration_images", "train"), ("validation_images", "validation")):
+        if name in asked and split in facts:
+            asked[name] = min(asked[name], max(facts[split], stored[name] or 0))  # there are no more
     changed = differences({name: {**stored, **moved}.get(name) for name in asked}, asked)
     if changed:
         raise RunDirectoryError(

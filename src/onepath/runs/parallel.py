@@ -44,7 +44,7 @@ def train_at_once(
         clock: of the stage.
         networks: to train.
         num_planned: how many networks the stage trains in all, for the progress.
-        num_workers: at most so many at a time; each gets this share of the cores, however few networks are left.
+        num_workers: at most this many at a time; each gets this share of the cores, however few networks are left.
         on_trained: stores a result.
 
     Raises:

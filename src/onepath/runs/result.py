@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onepath.cost import COSTS
 from onepath.display import Metric
 from onepath.errors import ConfigurationError, RunDirectoryError
-from onepath.methods import Method
+from onepath.methods import Method, find_method
 from onepath.record import NetworkRow, RunRecord, TrialRow, load_tensors
 from onepath.record.atomic import damaged_error
 from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
@@ -133,7 +133,7 @@ class Result:
             ConfigurationError: the method trains none.
             RunDirectoryError: its training has not ended.
         """
-        if not self._materials.config.options.trains_supernet:
+        if not read_stored(self.config, self.path, self.method).options.trains_supernet:
             raise ConfigurationError(
                 f"a supernet needs a method that trains one, but {self.path} is of method {self.config['method']}; "
                 "take model()"
@@ -152,7 +152,7 @@ class Result:
         if not facts:
             raise damaged_error(self.path / TRIALS)
         config = read_stored(record.config, self.path, self.method)
-        config = confirmed(config, self.path, self.space, config.device, facts)
+        config = confirmed(config, self.path, self.space, config.device, facts, config.method)
         check_sources(config, facts)
         return RunDefinition(self.path, config, facts, digests=record.digests)
 
@@ -168,15 +168,18 @@ class Result:
         return found
 
 
-def load_run(path: str | Path, *, space: str | Path | None = None) -> Result:
+def load_run(
+    path: str | Path, *, space: str | Path | None = None, method: type[Method] | str | None = None
+) -> Result:
     """A run directory, finished or not: its result, trials, architecture, model and supernet.
 
     Nothing is locked and nothing is changed.
 
     Args:
         path: the run directory; for a further limit on latency the folder `limit-...` in it.
-        space: where the run's space is a function of one's own, `path/to/file.py:function` again: a directory may not
+        space: where the run's space is a function of your own, `path/to/file.py:function` again: a directory may not
             choose what code is run. Needed for networks and architectures alone.
+        method: where the run's method is a class of your own, path/to/file.py:Class or the class again, likewise.
 
     Raises:
         RunDirectoryError: no run has begun in `path`, or a file of it is damaged.
@@ -184,7 +187,8 @@ def load_run(path: str | Path, *, space: str | Path | None = None) -> Result:
     Example:
         ``model = onepath.load_run("runs/digits-shufflenet-spos").model().train()``
     """
-    found = Result(Path(path).expanduser(), {}, None if space is None else str(space))
+    kind = None if method is None else find_method(method)
+    found = Result(Path(path).expanduser(), {}, None if space is None else str(space), kind)
     return replace(found, result=found._record.result)
 
 

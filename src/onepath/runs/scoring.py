@@ -22,6 +22,9 @@ def num_scoring(run: RunDefinition, name: str, num_left: int) -> int:
     return min(run.config.workers or 1, num_left // FEWEST_SCORED)
 
 
-def PooledScores(run: RunDefinition, name: str, num_examples: int | None, num_workers: int) -> ScoringTeam:
+def pooled_scores(
+    run: RunDefinition, name: str, num_examples: int | None, num_workers: int
+) -> ScoringTeam:
+    """An estimator of a score by several processes."""
     shape = (min(num_examples or RANDOM_BATCH, run.facts["train"]), *run.input_shape)
     return ScoringTeam(run, name, shape, run.config.seed, num_workers)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from onepath.errors import DirectoryInUseError, RunDirectoryError
-from onepath.record import StageRow
+from onepath.errors import DirectoryInUseError, RunDirectoryError, UnnamedCodeError
+from onepath.methods import Method
+from onepath.record import RunRecord, StageRow
 from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, RESULT, WEIGHTS
 from onepath.runs.definition import Given
 from onepath.runs.exporting import export_stage
@@ -111,12 +111,14 @@ class StageOptions(TypedDict, total=False):
         space: path/to/file.py:function, where the run began with a space of the user's own: a run directory may
             confirm which code is run, but not choose it; or the module or function of a run that began with one.
         device: likewise, exec:command or path/to/file.py:Class.
+        method: likewise, path/to/file.py:Class, or the class of a run that began with one given in Python.
         progress: where to tell how far it is.
     """
 
     data: object
     space: object
     device: str | None
+    method: type[Method] | str | None
     progress: Progress | None
 
 
@@ -162,22 +164,27 @@ def export(path: Path | str, **options: Unpack[StageOptions]) -> None:
 def report(path: Path | str, **options: Unpack[StageOptions]) -> StageRow:
     """Write a run directory's results and report; of a run that has not finished, or is at work, the report alone.
 
-    It reads the trial store and neither the data nor code of the user's own, so `space` and `device` change nothing.
+    It reads the trial store and neither the data nor code of the user's own, so `space` and `device` change nothing. Of
+    a run of a method of the user's own, `result.json` is written only if `method` is given.
 
     Returns:
         The stage; not done where the run has not finished.
     """
     from onepath.report import write_report
 
-    with (
-        contextlib.suppress(DirectoryInUseError),
-        Run(None, Path(path), reads_only=True, progress=options.get("progress")) as run,
-    ):
-        if all(run.is_done(stage) for stage in STAGES[:-1]):
-            run_stage(run, "report")
-            return run.directory.store.stage("report")
+    row = StageRow("report")
+    progress, method = options.get("progress"), options.get("method")
+    try:
+        with Run(None, Path(path), reads_only=True, method=method, progress=progress) as run:
+            if all(run.is_done(stage) for stage in STAGES[:-1]):
+                run_stage(run, "report")
+                return run.directory.store.stage("report")
+    except DirectoryInUseError:
+        pass
+    except UnnamedCodeError:
+        row = StageRow("report", **RunRecord.load(path).stages.get("report", {}))
     write_report(Path(path).expanduser())
-    return StageRow("report")
+    return row
 
 
 def _one(path: Path | str, stage: str, options: StageOptions) -> None:
@@ -195,5 +202,6 @@ def _opened(path: Path | str, options: StageOptions) -> Run:
         given=given,
         space=named,
         device=options.get("device"),
+        method=options.get("method"),
         progress=options.get("progress"),
     )

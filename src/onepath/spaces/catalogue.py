@@ -139,7 +139,7 @@ def build(
         module = _called(builder, name, {**passed, **required})
     if not isinstance(module, nn.Module):
         raise ConfigurationError(
-            f"a space must return a torch.nn.Module, but {name} returned {type(module).__name__}. Return the module."
+            f"a space must return a torch.nn.Module, but {name} returned {type(module).__name__}; return the module"
         )
     return Supernet(module)
 
@@ -149,8 +149,8 @@ def _parameters(builder: SpaceBuilder, name: object) -> Mapping[str, inspect.Par
         return inspect.signature(builder).parameters
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"a space must be a function with named arguments, but those of {name} cannot be read: {error}. Give a "
-            "function of your own."
+            f"a space must be a function with named arguments, but those of {name} cannot be read: {error}; give a "
+            "function of your own"
         ) from error
 
 
@@ -182,7 +182,7 @@ def find(name: str) -> SpaceBuilder:
     path, function, builder = load_own(name, what="space", known=BUILDERS, forms="path/to/file.py:function")
     if not callable(builder):
         raise ConfigurationError(
-            f"{path} must define the function of the space, but it has no callable {function!r}. Check the name."
+            f"{path} must define the function of the space, but it has no callable {function!r}; check the name"
         )
     found: SpaceBuilder = builder
     return found

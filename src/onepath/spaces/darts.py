@@ -280,5 +280,5 @@ def _check(channels: int, cells: int, auxiliary_weight: float, drop_path: float)
         if not holds:
             raise ConfigurationError(
                 f"{rule} must hold, but got channels={channels}, cells={cells}, auxiliary_weight={auxiliary_weight}, "
-                f"drop_path={drop_path}. Change it; the paper's search has 16 channels and 8 cells."
+                f"drop_path={drop_path}; change it; the paper's search has 16 channels and 8 cells"
             )

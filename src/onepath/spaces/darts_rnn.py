@@ -74,14 +74,14 @@ class RecurrentNotation:
         if len(nodes) != self.num_nodes or outputs != list(range(1, self.num_nodes + 1)):
             raise SpaceError(
                 f"a cell of this space has {self.num_nodes} nodes and the mean of all of them as its output, but the "
-                f"genotype has {len(nodes)} and concat={found[2]}. Build the space with another num_nodes."
+                f"genotype has {len(nodes)} and concat={found[2]}; build the space with another num_nodes"
             )
         options: dict[str, Option] = {}
         for node, (activation, source) in enumerate(nodes, start=1):
             if int(source) >= node:
                 raise SpaceError(
-                    f"the input of node {node} must be an earlier one, 0 to {node - 1}, but the genotype has {source}. "
-                    "Correct it."
+                    f"the input of node {node} must be an earlier one, 0 to {node - 1}, but the genotype has {source}; "
+                    "correct it"
                 )
             options[input_name(node)] = source
             options[edge_name(int(source), node)] = activation
@@ -296,12 +296,12 @@ def darts_rnn(
     features = round(hidden * width)
     if features < 1 or num_nodes < 1:
         raise ConfigurationError(
-            f"`hidden * width >= 1` and `num_nodes >= 1` must hold, but got {features} and {num_nodes}. Raise them."
+            f"`hidden * width >= 1` and `num_nodes >= 1` must hold, but got {features} and {num_nodes}; raise them"
         )
     rates = (dropout_words, dropout_inputs, dropout_cell_inputs, dropout_states, dropout_outputs)
     if not all(0 <= rate < 1 for rate in rates):
         raise ConfigurationError(
-            f"`0 <= dropout < 1` must hold, but got {', '.join(f'{rate:g}' for rate in rates)}. Lower them."
+            f"`0 <= dropout < 1` must hold, but got {', '.join(f'{rate:g}' for rate in rates)}; lower them"
         )
     cell = DartsCell(features, num_nodes, dropout_inputs=dropout_cell_inputs, dropout_states=dropout_states)
     model = LanguageModel(

@@ -109,7 +109,7 @@ class LanguageModel(nn.Module):
         if words.dim() != 2 or words.is_floating_point():
             raise ShapeError(
                 f"a language model takes whole numbers (B, T), the indices of words, but got {words.dtype} "
-                f"{tuple(words.shape)}. Give it a task of text."
+                f"{tuple(words.shape)}; give it a task of text"
             )
         x = self.drop_inputs(self._embedded(words))
         outputs, last = self.cell(x, self.state.start(x))

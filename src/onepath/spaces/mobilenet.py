@@ -59,7 +59,7 @@ class MobileNet(nn.Module):
         check_width(width)
         if squeeze_ratio is not None and not 0 < squeeze_ratio <= 6:
             raise ConfigurationError(
-                f"0 < squeeze_ratio <= 6 must hold, but got squeeze_ratio={squeeze_ratio}. The paper's are 1 and 0.5."
+                f"0 < squeeze_ratio <= 6 must hold, but got squeeze_ratio={squeeze_ratio}; the paper's are 1 and 0.5"
             )
         stem_stride, kept = stage_strides(input_size)
         strides = dict(zip(STRIDED_STAGES, kept, strict=True))

@@ -184,7 +184,7 @@ class NasBench201(nn.Module):
         check_width(width)
         if num_cells < 1:
             raise ConfigurationError(
-                f"num_cells >= 1 must hold, but got num_cells={num_cells}. The paper has 5 in each stage."
+                f"num_cells >= 1 must hold, but got num_cells={num_cells}; the paper has 5 in each stage"
             )
         self.notation = NasBench201Notation()
         self.start = self.notation.format(dict.fromkeys(map(edge_name, EDGES), "nor_conv_3x3"))

@@ -32,7 +32,7 @@ def kept_strides(input_size: int, kept: Mapping[int, Sequence[int]]) -> tuple[in
     """
     if input_size < SMALLEST_MAP:
         raise ConfigurationError(
-            f"input_size >= {SMALLEST_MAP} must hold, but got input_size={input_size}. Enlarge the images."
+            f"input_size >= {SMALLEST_MAP} must hold, but got input_size={input_size}; enlarge the images"
         )
     most = max(kept)
     num_kept, size = 0, -(-input_size // 2)
@@ -68,5 +68,5 @@ def check_width(width: float) -> None:
     """
     if not 0 < width <= 8:
         raise ConfigurationError(
-            f"0 < width <= 8 must hold, but got width={width}. 1 is the paper's network."
+            f"0 < width <= 8 must hold, but got width={width}; 1 is the paper's network"
         )

@@ -181,8 +181,8 @@ class BlockChain(nn.Module):
             BindingError: always.
         """
         raise BindingError(
-            f"{self.path}: the blocks must be extracted before they run, but got an input of shape {tuple(x.shape)}. "
-            "Extract the architecture with inherit=False."
+            f"{self.path}: the blocks must be extracted before they run, but got an input of shape {tuple(x.shape)}; "
+            "extract the architecture with inherit=False"
         )
 
     def extracted(self, *, inherit: bool) -> nn.Sequential:

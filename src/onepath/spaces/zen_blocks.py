@@ -90,7 +90,7 @@ def block_cost(layers: BlockLayers, pixels: tuple[int, int], what: str) -> int:
 
 
 def layer_cost(layer: Layer, pixels: tuple[int, int], what: str) -> int:
-    """Cost of a convolution and its normalisation that return maps of so many pixels."""
+    """Cost of a convolution and its normalisation that return maps of this many pixels."""
     if what == "layers":
         return 1
     num_weights = layer.in_channels * layer.out_channels * layer.kernel_size**2

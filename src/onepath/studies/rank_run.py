@@ -92,7 +92,7 @@ def rank_on_standalone(run: Run, num: int, options: RankOptions) -> dict[str, An
     check_most(TRAININGS, num=num)
     if num < 3:
         raise ConfigurationError(
-            f"a ranking needs 3 networks or more, but got --standalone {num}. Train more."
+            f"a ranking needs 3 networks or more, but got --standalone {num}; train more"
         )
     rows = {
         row.architecture: row.retrained_test

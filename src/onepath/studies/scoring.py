@@ -211,7 +211,7 @@ def _weights(names: Sequence[str], weights: Mapping[str, float] | None) -> dict[
     if unknown or any(not 0 < weight < math.inf for weight in given.values()):
         raise ConfigurationError(
             f"a weight must be above 0 and of one of the scores {', '.join(names)}, but got "
-            f"{', '.join(f'{name}={weight:g}' for name, weight in given.items())}. Mend it."
+            f"{', '.join(f'{name}={weight:g}' for name, weight in given.items())}; change it"
         )
     return {name: float(given.get(name, 1.0)) for name in names}
 

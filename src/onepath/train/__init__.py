@@ -15,7 +15,8 @@ from onepath.train.fairness import StrictFairnessSampler
 from onepath.train.loop import train_differentiable, train_model, train_supernet
 from onepath.train.memory import keep_freed_memory
 from onepath.train.path_dropout import PathDropoutSampler
-from onepath.train.phases import OnePath, Phase, path_phases, train_phases
+from onepath.train.phase import BeforeUpdate, Objective, Phase
+from onepath.train.phases import OnePath, path_phases, train_phases
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import Reduction
 from onepath.train.reinforce import Reinforce
@@ -27,11 +28,13 @@ __all__ = [
     "ArchitectureRecipe",
     "ArchitectureTraining",
     "AveragedCheckpoint",
+    "BeforeUpdate",
     "CandidateCounts",
     "ConstrainedSampler",
     "CostLoss",
     "Evaluation",
     "Guard",
+    "Objective",
     "OnePath",
     "PathDropoutSampler",
     "Phase",

@@ -20,7 +20,7 @@ from onepath.train.architecture_signals import ArchitecturePoint, Guard, dominan
 from onepath.train.bilevel import first_order, second_order
 from onepath.train.cost_loss import CostLoss
 from onepath.train.evaluation import autocast
-from onepath.train.phases import Phase
+from onepath.train.phase import Phase
 from onepath.train.recipe import Recipe
 from onepath.tree import Tree, float_outputs, to_device
 
@@ -111,8 +111,8 @@ class ArchitectureTraining:
             gradients = self._gradients(training, (inputs, targets), batch, rate, progress)
         if not torch.cat([gradient.flatten() for gradient in gradients]).isfinite().all():
             raise ConfigurationError(
-                f"gradients of the architecture parameters must be finite, but some are not at update {update}. Lower "
-                "the learning rate."
+                f"gradients of the architecture parameters must be finite, but some are not at update {update}; lower "
+                "the learning rate"
             )
         before = [p.detach().clone() for p in self.logits]
         for parameter, gradient in zip(self.logits, gradients, strict=True):
@@ -266,10 +266,10 @@ class ArchitectureTraining:
     def record(self) -> dict[str, Any]:
         """Logits, signals epoch by epoch, and why the guard fired; probabilities are rounded to five digits."""
         relaxation = self.relaxation
-        points = [dataclasses.asdict(point) for point in self.points]
-        for point in points:
-            point["weights"] = {
-                name: [round(p, _DIGITS) for p in values] for name, values in point["weights"].items()
+        points = [dataclasses.asdict(each) for each in self.points]
+        for each in points:
+            each["weights"] = {
+                name: [round(p, _DIGITS) for p in values] for name, values in each["weights"].items()
             }
         return {
             "logits": {
@@ -371,13 +371,19 @@ def differentiable_phases(training: ArchitectureTraining, recipe: Recipe) -> lis
         recipe: of the weights.
 
     Raises:
-        ConfigurationError: the warm-up leaves no epoch for the logits.
+        ConfigurationError: the warm-up leaves no epoch for the logits, or they look ahead and the weights' optimizer
+            is not SGD.
     """
-    num_warmup = training.recipe.warmup_epochs
+    num_warmup, order = training.recipe.warmup_epochs, training.recipe.order
+    if order != "first" and recipe.optimizer != "sgd":
+        raise ConfigurationError(
+            f"logits of order {order!r} look ahead by a step of optimizer 'sgd', but the recipe has "
+            f"{recipe.optimizer!r}; use order first, or sgd"
+        )
     if num_warmup >= recipe.epochs:
         raise ConfigurationError(
-            f"`warmup_epochs < epochs` must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}. "
-            "Lower warmup_epochs."
+            f"`warmup_epochs < epochs` must hold, but got warmup_epochs={num_warmup}, epochs={recipe.epochs}; "
+            "lower warmup_epochs"
         )
     phases = []
     if num_warmup:

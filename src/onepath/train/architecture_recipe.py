@@ -53,5 +53,5 @@ class ArchitectureRecipe:
             if not holds:
                 name = rule.split()[0]
                 raise ConfigurationError(
-                    f"`{rule}` must hold, but got {name}={getattr(self, name)!r}. Change the recipe."
+                    f"`{rule}` must hold, but got {name}={getattr(self, name)!r}; change the recipe"
                 )

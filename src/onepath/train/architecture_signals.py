@@ -27,8 +27,8 @@ class ArchitecturePoint:
         eigenvalue: the dominant one of the Hessian of the validation loss with respect to the logits; None where it
             was not asked for.
         architecture: the derived one, in the space's notation.
-        weights: relaxed choice -> probabilities of its candidates.
-        num_choices: relaxed choices that are active in the derived architecture, of which `num_skips` are skips.
+        weights: differentiable choice -> probabilities of its candidates.
+        num_choices: differentiable choices that are active in the derived architecture, of which `num_skips` are skips.
     """
 
     epoch: int
@@ -72,7 +72,7 @@ class Guard:
         if self.window < 1 or (self.max_skips or 0) < 0 or (ratio is not None and not 0 < ratio < 1):
             raise ConfigurationError(
                 "window >= 1, max_skips >= 0 and 0 < eigenvalue_ratio < 1 must hold, but got "
-                f"{self.window}, {self.max_skips} and {ratio}. Change the one that is out of range."
+                f"{self.window}, {self.max_skips} and {ratio}; change the one that is out of range"
             )
 
     def fires(self, points: Sequence[ArchitecturePoint]) -> str | None:

@@ -38,7 +38,7 @@ class WeightAverage:
         if not 0 <= begin < 1 or not 0 < decay <= 1 or every < 1:
             raise ConfigurationError(
                 f"`0 <= begin < 1`, `0 < decay <= 1` and `every >= 1` must hold, but got begin={begin}, decay={decay} "
-                f"and every={every}. Change the one that is out of range."
+                f"and every={every}; change the one that is out of range"
             )
         self._module = module
         self._begin, self._decay, self._every = begin, decay, every
@@ -67,7 +67,7 @@ class WeightAverage:
         """
         if not self.num_samples:
             raise ConfigurationError(
-                "an average needs a sample, but the training has not come so far. Let it finish, or begin earlier."
+                "an average needs a sample, but the training has not come so far; let it finish, or begin earlier"
             )
         for name, parameter in self._module.named_parameters():
             parameter.copy_(self._mean[name])

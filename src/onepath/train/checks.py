@@ -136,8 +136,8 @@ def _check_arguments(module: nn.Module, task: Task) -> None:
     except TypeError:
         names = ", ".join(signature.parameters)
         raise BindingError(
-            f"{type(module).__name__}.forward must take one input, since a task gives one, but takes ({names}). Give "
-            "further ones a default, or let one tensor hold them all."
+            f"{type(module).__name__}.forward must take one input, since a task gives one, but takes ({names}); give "
+            "further ones a default, or let one tensor hold them all"
         ) from None
 
 
@@ -151,7 +151,7 @@ def _check_output(output: Any, task: Task, inputs: Any) -> None:
     num = getattr(task, "num_classes", None)
     if not isinstance(output, Tensor):
         raise ShapeError(
-            f"the network must return one tensor, but returns {described(output)}. Let forward return the logits alone"
+            f"the network must return one tensor, but returns {described(output)}; let forward return the logits alone"
         )
     lead = tuple(inputs.shape) if isinstance(task, TextTask) else tuple(inputs.shape[:1])
     is_wrong = num is not None and (output.dim() == 0 or output.shape[-1] != num)
@@ -163,7 +163,7 @@ def _check_output(output: Any, task: Task, inputs: Any) -> None:
         raise ShapeError(
             f"the network must return {num} numbers per {'word' if isinstance(task, TextTask) else 'example'}, one for "
             f"each class, that is shape {(*lead, num)} for an input of {described(inputs)}, but returns "
-            f"{described(output)}. Change its last layer to num_classes={num} and keep the batch first"
+            f"{described(output)}; change its last layer to num_classes={num} and keep the batch first"
         )
 
 

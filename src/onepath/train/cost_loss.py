@@ -49,14 +49,14 @@ class CostLoss:
         least = 1.0 if self.form == "multiply-log" else 0.0
         if not least < self.reference < math.inf:
             raise ConfigurationError(
-                f"reference > {least:g} must hold for the form {self.form!r}, but got {self.reference}. "
-                "Count in a smaller unit or use 'add-linear'."
+                f"reference > {least:g} must hold for the form {self.form!r}, but got {self.reference}; "
+                "count in a smaller unit or use 'add-linear'"
             )
         numbers = (self.strength, self.scale, self.exponent)
         if self.form not in ("add-linear", "multiply-log") or not all(0 < n < math.inf for n in numbers):
             raise ConfigurationError(
                 "a cost loss needs the form 'add-linear' or 'multiply-log' and strength, scale and exponent above 0, "
-                f"but got {self.form!r}, {self.strength}, {self.scale} and {self.exponent}. Change them."
+                f"but got {self.form!r}, {self.strength}, {self.scale} and {self.exponent}; change them"
             )
 
     def settings(self) -> dict[str, Any]:
@@ -72,8 +72,8 @@ class CostLoss:
         if not float(expected.detach()) > 1:
             raise ConfigurationError(
                 "an expected cost above 1 is needed for the form 'multiply-log', but it is "
-                f"{float(expected.detach()):g}. "
-                "Count in a smaller unit or use 'add-linear'."
+                f"{float(expected.detach()):g}; "
+                "count in a smaller unit or use 'add-linear'"
             )
         ratio: Tensor = torch.log(expected) / math.log(self.reference)
         return self.scale * loss * ratio**self.exponent

@@ -69,8 +69,8 @@ class Tally:
             value = loss.item()
             if not math.isfinite(value):
                 raise ConfigurationError(
-                    f"the training loss must be finite, but got {value} at update {update}. "
-                    "Lower the learning rate."
+                    f"the training loss must be finite, but got {value} at update {update}; "
+                    "lower the learning rate"
                 )
             part = self._task.tally(outputs, targets)
             self.tally = part if self.tally is None else self.tally + part

@@ -43,8 +43,8 @@ class StrictFairnessSampler:
     def __init__(self, space: SearchSpace) -> None:
         if space.is_conditional:
             raise ConfigurationError(
-                "strict fairness needs choices that are always active, but in this space some depend on others. "
-                "Use UniformSampler (method spos)."
+                "strict fairness needs choices that are always active, but in this space some depend on others; "
+                "use UniformSampler (method spos)"
             )
         self.space = space
         self.num_paths = int(space.num_options.max())

@@ -12,7 +12,8 @@ from onepath.train.architecture import ArchitectureTraining, differentiable_phas
 from onepath.train.checks import check_model
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
-from onepath.train.phases import path_phases, train_phases
+from onepath.train.phase import Phase
+from onepath.train.phases import OnePath, path_phases, train_phases
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import Reduction
 from onepath.train.training import Checkpoint, OnPoint, OnUpdate, Training
@@ -86,7 +87,7 @@ def train_supernet(
     return train_phases(
         supernet,
         task,
-        path_phases(supernet, recipe, sampler, reduction=reduction),
+        path_phases(supernet, task, recipe, sampler, reduction=reduction),
         seed=seed,
         device=device,
         checkpoint=checkpoint,
@@ -128,12 +129,12 @@ def train_model(
         ShapeError: see `train_supernet`.
     """
     check_model(model, task)
+    recipe = Recipe.for_task(task, retrain=True) if recipe is None else recipe
     return Training(
         model,
         lambda inputs, _: call(model, inputs),
         task,
-        paths=lambda _: (None,),
-        recipe=Recipe.for_task(task, retrain=True) if recipe is None else recipe,
+        [Phase("network", recipe, OnePath(None))],
         seed=seed,
         device=torch.device(device),
     ).run(checkpoint, on_point, on_update)

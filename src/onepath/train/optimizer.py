@@ -19,12 +19,12 @@ from onepath.train.recipe import Recipe
 class ActiveOptimizer(ABC):
     """Moves the parameters whose gradient is not None; all others do not move at all, not even by momentum or decay.
 
-    State is made when a parameter is first sampled. A step costs one look at each parameter and one fused kernel over the
-    active ones, however many candidates a supernet has.
+    State is made when a parameter is first sampled. A step costs one look at each parameter and one fused kernel over
+    the active ones, however many candidates a supernet has.
 
     Args:
         named_parameters: the names key the state.
-        recipe: weight decay (parameters of two or more dimensions only), clip_norm, and what the kind of optimizer takes.
+        recipe: weight decay (parameters of two or more dimensions only), clip_norm, and what its optimizer takes.
     """
 
     def __init__(self, named_parameters: Iterable[tuple[str, Tensor]], recipe: Recipe) -> None:
@@ -58,11 +58,21 @@ class ActiveOptimizer(ABC):
     def _step_group(self, active: list[Tensor], weight_decay: float, learning_rate: float) -> None:
         """Move these parameters by their gradients."""
 
-    @abstractmethod
     def virtual_step(
-        self, weights: Sequence[Tensor], learning_rate: float, clip_norm: float | None
+        self,
+        weights: Sequence[Tensor],  # noqa: ARG002
+        learning_rate: float,  # noqa: ARG002
+        clip_norm: float | None,  # noqa: ARG002
     ) -> VirtualStep:
-        """The next step as a look ahead sees it."""
+        """The next step as a look ahead sees it.
+
+        Raises:
+            ConfigurationError: the optimizer is not SGD, whose step second-order DARTS looks ahead by.
+        """
+        raise ConfigurationError(
+            f"a look ahead needs optimizer 'sgd', but the recipe has {self._recipe.optimizer!r}; use order first, or "
+            "sgd"
+        )
 
     @abstractmethod
     def _buffers(self) -> Mapping[str, dict[Tensor, Tensor]]:
@@ -83,10 +93,10 @@ class ActiveOptimizer(ABC):
             buffers.clear()
             for name, saved in state[kind].items():
                 parameter = parameters[name]
-                if saved.shape not in (parameter.shape, torch.Size(())):
-                    raise ValueError("a momentum buffer is of another shape than its parameter")
-                is_like = saved.shape == parameter.shape
-                buffers[parameter] = torch.zeros_like(parameter).copy_(saved) if is_like else saved.clone()
+                if saved.shape != (torch.Size(()) if kind == "steps" else parameter.shape):
+                    raise ValueError(f"the {kind} of a parameter are of another shape than it needs")
+                own = _no_steps(parameter) if kind == "steps" else torch.zeros_like(parameter)
+                buffers[parameter] = own.copy_(saved)
 
 
 class ActiveSGD(ActiveOptimizer):
@@ -164,7 +174,7 @@ class ActiveAdamW(ActiveOptimizer):
         for p in active:
             if p not in self._means:
                 self._means[p], self._squares[p] = torch.zeros_like(p), torch.zeros_like(p)
-                self._steps[p] = torch.zeros((), dtype=torch.float32, device=p.device)
+                self._steps[p] = _no_steps(p)
         adamw(
             active,
             [p.grad for p in active if p.grad is not None],
@@ -182,22 +192,15 @@ class ActiveAdamW(ActiveOptimizer):
             maximize=False,
         )
 
-    def virtual_step(
-        self, weights: Sequence[Tensor], learning_rate: float, clip_norm: float | None
-    ) -> VirtualStep:
-        """Refused: the look ahead of second-order DARTS is a step of SGD.
-
-        Raises:
-            ConfigurationError: always.
-        """
-        raise ConfigurationError(
-            "a look ahead needs optimizer 'sgd', but the recipe has 'adamw'; use order first, or sgd"
-        )
-
 
 def active_optimizer(named_parameters: Iterable[tuple[str, Tensor]], recipe: Recipe) -> ActiveOptimizer:
     """The optimizer of a recipe."""
     return {"sgd": ActiveSGD, "adamw": ActiveAdamW}[recipe.optimizer](named_parameters, recipe)
+
+
+def _no_steps(parameter: Tensor) -> Tensor:
+    """A counter of AdamW's steps; fused kernels want it where the parameter is."""
+    return torch.zeros((), dtype=torch.float32, device=parameter.device)
 
 
 def _as_real(tensors: list[Any]) -> list[Any]:

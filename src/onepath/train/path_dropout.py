@@ -62,12 +62,12 @@ class PathDropoutSampler:
         if not 0 <= rate <= 1 or not 0 <= begin <= end <= 1:
             raise ConfigurationError(
                 f"`0 <= rate <= 1` and `0 <= begin <= end <= 1` must hold, but got rate={rate}, begin={begin} and "
-                f"end={end}. Change the one that is out of range."
+                f"end={end}; change the one that is out of range"
             )
         if min(num_updates, num_ghost_batches) < 1:
             raise ConfigurationError(
                 f"`num_updates` and `num_ghost_batches` must be at least 1, but got {num_updates} and "
-                f"{num_ghost_batches}. Raise them."
+                f"{num_ghost_batches}; raise them"
             )
         check_most(PARTS, num_ghost_batches=num_ghost_batches)
         self.space = space
@@ -80,7 +80,7 @@ class PathDropoutSampler:
             if choice.name not in self._blocks and parents & self._blocks.keys():
                 raise ConfigurationError(
                     f"path dropout needs sizes that do not depend on a choice block, but {choice.name!r} depends on "
-                    f"{min(parents & self._blocks.keys())!r}. Use UniformSampler (method spos)."
+                    f"{min(parents & self._blocks.keys())!r}; use UniformSampler (method spos)"
                 )
 
     def drop_probability(self, num_candidates: int, update: int) -> float:

@@ -129,7 +129,7 @@ class Recipe:
             if not holds:
                 field = next(f.name for f in dataclasses.fields(self) if f.name in rule)
                 raise ConfigurationError(
-                    f"`{rule}` must hold, but got {field}={shown(getattr(self, field))}. Change the recipe."
+                    f"`{rule}` must hold, but got {field}={shown(getattr(self, field))}; change the recipe"
                 )
 
     @classmethod

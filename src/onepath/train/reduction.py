@@ -41,9 +41,10 @@ class GradientCounter:
     def _count(self, parameter: Tensor) -> None:
         self._num[parameter] += 1
 
-    def average(self) -> None:
-        """Divide every gradient by the number of passes that reached its parameter, and count from 0 again."""
-        for parameter, num in self._num.items():
-            if num > 1 and parameter.grad is not None:
-                parameter.grad /= num
+    def join(self, reduction: Reduction) -> None:
+        """Leave sums, or divide each by the number of passes that reached its parameter; count from 0 again."""
+        if reduction == "mean":
+            for parameter, num in self._num.items():
+                if num > 1 and parameter.grad is not None:
+                    parameter.grad /= num
         self._num.clear()

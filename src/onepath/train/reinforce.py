@@ -54,7 +54,7 @@ class Reinforce:
 
     def __post_init__(self) -> None:
         if not 0 < self.reference < math.inf:
-            raise ConfigurationError(f"`reference > 0` must hold, but got {self.reference}. Raise it.")
+            raise ConfigurationError(f"`reference > 0` must hold, but got {self.reference}; raise it")
         rules = {
             "exponent >= 0": 0 <= self.exponent < math.inf,
             "num_samples >= 1": self.num_samples >= 1,
@@ -64,7 +64,7 @@ class Reinforce:
             if not holds:
                 raise ConfigurationError(
                     f"`{rule}` must hold, but got exponent={self.exponent}, num_samples={self.num_samples}, "
-                    f"rate={self.rate}. Change it."
+                    f"rate={self.rate}; change it"
                 )
 
     def settings(self, relaxation: Relaxation) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Reinforce:
         return {"cost": cost, **{name: getattr(self, name) for name in names}}
 
     def gradients(self, relaxation: Relaxation, metric: Metric, rng: np.random.Generator) -> list[Tensor]:
-        """The mean over samples of -(reward - baseline) * grad log p(sample), one tensor per relaxed choice.
+        """The mean over samples of -(reward - baseline) * grad log p(sample), one tensor per differentiable choice.
 
         Args:
             relaxation: architectures are drawn from its probabilities.
@@ -112,7 +112,7 @@ class Reinforce:
         cost = float(self._cost(relaxation, self.table)(sampled))
         if cost <= 0:
             raise ConfigurationError(
-                f"a cost in a reward must be above 0, but a sampled architecture costs {cost:g}. Take another cost."
+                f"a cost in a reward must be above 0, but a sampled architecture costs {cost:g}; take another cost"
             )
         return float((self.reference / cost) ** self.exponent)
 

@@ -86,11 +86,11 @@ class ConstrainedSampler:
         high = math.inf if high is None else edge(high)
         edges = [low, high] if bins is None else [edge(given) for given in bins]
         if bins is not None and (len(edges) < 2 or any(a >= b for a, b in itertools.pairwise(edges))):
-            raise ConfigurationError(f"`bins` must be two or more rising edges, but got {edges}. Sort them.")
+            raise ConfigurationError(f"`bins` must be two or more rising edges, but got {edges}; sort them")
         if edges[0] < low or edges[-1] > high:
             raise ConfigurationError(
                 f"`low <= bins <= high` must hold, but got bins from {edges[0]} to {edges[-1]} and the "
-                f"window [{low}, {high}]. Widen the window or drop the bins outside."
+                f"window [{low}, {high}]; widen the window or drop the bins outside"
             )
         self.space = space
         self._sampler = space.window_sampler(table)
@@ -100,7 +100,7 @@ class ConstrainedSampler:
             if self._sampler.count(*window) == 0:
                 raise InfeasibleError(
                     f"every bin must hold an architecture, but none costs between {window[0]} and "
-                    f"{window[1]} {table.unit}. Move the window."
+                    f"{window[1]} {table.unit}; move the window"
                 )
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002

@@ -18,7 +18,7 @@ def usable_cores() -> int:
 
 
 def shared_threads(num_processes: int) -> int:
-    """Threads for each of so many processes that train at the same time, at least 1.
+    """Threads for each of this many processes that train at the same time, at least 1.
 
     Not more than torch would use in this process, which a user may have limited.
     """
@@ -38,7 +38,7 @@ def worthwhile_threads(num_pixels: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads(num: int | None) -> Iterator[None]:
-    """Inside, torch uses so many CPU threads; the caller's number comes back after. None changes nothing."""
+    """Inside, torch uses this many CPU threads; the caller's number comes back after. None changes nothing."""
     before = torch.get_num_threads()
     if num is None or num == before:
         yield

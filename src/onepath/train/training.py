@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
@@ -23,20 +25,18 @@ from onepath.train.evaluation import autocast
 from onepath.train.interruption import DeferredInterrupt
 from onepath.train.memory import keep_freed_memory
 from onepath.train.optimizer import active_optimizer
-from onepath.train.recipe import Recipe
-from onepath.train.reduction import GradientCounter, Reduction
+from onepath.train.phase import Phase, ends
+from onepath.train.reduction import GradientCounter
 from onepath.train.threads import worthwhile_threads
 from onepath.tree import Tree, detached, float_outputs, is_image_shape, to_device
 
 if TYPE_CHECKING:
     from onepath.data import Task
+    from onepath.train.recipe import Recipe
 
 _NUM_POINTS = 50
 _ACCELERATOR_READ_EVERY = 20  # updates between two waits for an accelerator's results
 
-Objective = Callable[[Sequence[Any], Any, "Task"], Tensor]
-"""The loss that a path of an update is trained by: of the outputs of the update's paths so far, the last one with a graph
-and the earlier ones detached, the targets, and the task. So a path can learn from what a larger one before it said."""
 OnPoint = Callable[[TrainingPoint], None]
 OnUpdate = Callable[[int, int], None]
 
@@ -57,42 +57,6 @@ class Checkpoint(Protocol):
         ...
 
 
-class BeforeUpdate(Protocol):
-    """What happens before every update of the weights, such as a step of architecture parameters."""
-
-    def to(self, device: torch.device) -> None:
-        """Move what is trained to a device."""
-        ...
-
-    def step(self, training: Training, inputs: Tree, targets: Tree, rate: float) -> None:
-        """Called with the update's batch, on the device, and the rate that the weights will move by."""
-        ...
-
-    def finish(self, training: Training) -> None:
-        """Called once all updates are done, in the modes and with the random state of the training."""
-        ...
-
-    def settings(self) -> dict[str, Any]:
-        """What a checkpoint must agree on: plain values."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the rest depends on: tensors and plain values."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`."""
-        ...
-
-    def record(self) -> dict[str, Any]:
-        """Plain values that reports, and a process that goes on from the trained weights, need."""
-        ...
-
-    def load_record(self, record: Mapping[str, Any]) -> None:
-        """Take over what `record` gave, as far as what follows a training depends on it."""
-        ...
-
-
 @runtime_checkable
 class FollowsProgress(Protocol):
     """A module that changes over a training, such as by a scheduled drop path."""
@@ -103,49 +67,72 @@ class FollowsProgress(Protocol):
 
 
 class Training:
-    """One training and its state: weights, momentum, the number of updates done, the curve."""
+    """One training and its state: weights, the optimizer's state, the number of updates done, the curve.
+
+    Phases of one recipe that follow each other are a stretch, with one schedule and one optimizer.
+
+    Args:
+        module: what is trained; moved to `device`, in channels_last where the inputs are images.
+        forward: gives the outputs of inputs and a path.
+        task: training batches, loss and metric.
+        phases: what is done, in order; at least one.
+        seed: of everything drawn.
+        device: where to train.
+        counts: how often each candidate is trained is added to it.
+
+    Attributes:
+        update: updates of the present stretch that are done.
+        num_updates: of the present stretch.
+        first_update: updates of the stretches before it.
+    """
 
     def __init__(
         self,
         module: nn.Module,
         forward: Callable[[Any, Any], Any],
         task: Task,
+        phases: Sequence[Phase],
         *,
-        paths: Callable[[int], Sequence[Any]],
-        recipe: Recipe,
         seed: int,
         device: torch.device,
-        reduction: Reduction = "sum",
         counts: CandidateCounts | None = None,
-        before: BeforeUpdate | None = None,
-        objective: Callable[[int], Objective | None] | None = None,
-        names: Sequence[tuple[str, float]] = (),
     ) -> None:
         self.module = module.to(device)
         if is_image_shape(task.input_shape):
             lay_channels_last(module)
         self.forward = forward
         self.task = task
-        self.paths = paths
-        self.recipe = recipe
+        self.stretches = [
+            tuple(stretch) for _, stretch in itertools.groupby(phases, key=lambda phase: phase.recipe)
+        ]
+        self.lengths = [num_updates(task, stretch[0].recipe) for stretch in self.stretches]
+        self.befores = list({id(p.before): p.before for p in phases if p.before is not None}.values())
+        for before in self.befores:
+            before.to(device)
         self.seed = seed
         self.device = device
-        self.updates_per_epoch = task.updates_per_epoch(recipe.batch_size)
-        self.num_updates = recipe.epochs * self.updates_per_epoch
-        self.optimizer = active_optimizer(module.named_parameters(), recipe)
         self.states = carried_states(module)
-        self.before, self.objective, self.names = before, objective, names
-        if before is not None:
-            before.to(device)
         self.followers = [m for m in module.modules() if isinstance(m, FollowsProgress)]
-        self.gradients = GradientCounter(module.parameters()) if reduction == "mean" else None
-        self.reduction = reduction
+        joins = any(phase.reduction == "mean" for phase in phases)
+        self.gradients = GradientCounter(module.parameters()) if joins else None
         self.counts = CandidateCounts() if counts is None else counts
         self.tally = Tally(task, 1 if device.type == "cpu" else _ACCELERATOR_READ_EVERY)
-        self.update = 0
         self.is_inside_update = False
         self.seconds = 0.0
         self.curve: list[TrainingPoint] = []
+        self._begin(0)
+
+    def _begin(self, number: int) -> None:
+        """Begin a stretch, with an optimizer that has no state yet."""
+        self.number, self.phases = number, self.stretches[number]
+        self.recipe = self.phases[0].recipe
+        self.updates_per_epoch = self.task.updates_per_epoch(self.recipe.batch_size)
+        self.num_updates = self.lengths[number]
+        self.first_update = sum(self.lengths[:number])
+        self.update = 0
+        # Not the last one's end: what is stepped by hand may go on behind it.
+        self._ends = ends(self.phases, self.num_updates)[:-1]
+        self.optimizer = active_optimizer(self.module.named_parameters(), self.recipe)
 
     def run(
         self, checkpoint: Checkpoint | None, on_point: OnPoint | None, on_update: OnUpdate | None
@@ -160,19 +147,20 @@ class Training:
         devices = [self.device] if self.device.type == "cuda" else []
         try:
             with (
-                self._threads(),
                 carrying(self.module),
                 torch.random.fork_rng(devices),
-                fast_depthwise(self.module, self.recipe.precision),
                 self.counts.watch(self.module),
                 contextlib.nullcontext() if self.gradients is None else self.gradients,
                 DeferredInterrupt() as interrupt,
             ):
                 self._start_carried(state)
                 try:
-                    self._run_updates(checkpoint, on_point, on_update, interrupt)
-                    if self.before is not None and self.update == self.num_updates:
-                        self.before.finish(self)
+                    for number in range(self.number, len(self.stretches)):
+                        if number > self.number:
+                            self._begin(number)
+                        self._run_stretch(checkpoint, on_point, on_update, interrupt)
+                        if interrupt.requested:
+                            break
                 except KeyboardInterrupt:
                     # Not after a first signal: the second came while that was being saved, and ends it at once.
                     if checkpoint is not None and not self.is_inside_update and not interrupt.requested:
@@ -196,7 +184,7 @@ class Training:
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise ConfigurationError(
                 "a checkpoint must hold what its training keeps, but this one lacks some of it or holds other things "
-                f"({type(error).__name__}: {shown(error)}). Remove the checkpoint."
+                f"({type(error).__name__}: {shown(error)}); remove the checkpoint"
             ) from error
         return state
 
@@ -212,65 +200,91 @@ class Training:
         for state, first in zip(self.states, firsts, strict=False):
             state.first = None if first is None else first.to(self.device)
 
-    def _run_updates(
+    def _run_stretch(
         self,
         checkpoint: Checkpoint | None,
         on_point: OnPoint | None,
         on_update: OnUpdate | None,
         interrupt: DeferredInterrupt,
     ) -> None:
-        point_every = math.ceil(self.num_updates / _NUM_POINTS)
+        total = sum(self.lengths)
+        point_every = math.ceil(total / _NUM_POINTS)
         started = time.perf_counter() - self.seconds
-        for inputs, targets in self._batches():
-            rate = self.recipe.rate(self.update, self.num_updates, self.updates_per_epoch)
-            self._step(inputs, targets, rate)
-            self.seconds = time.perf_counter() - started
-            if self.update % point_every == 0 or self.update == self.num_updates:
-                self._add_point(rate, on_point)
-            if on_update is not None:
-                on_update(self.update, self.num_updates)
-            is_last = interrupt.requested or self.update == self.num_updates
-            if checkpoint is not None and (is_last or checkpoint.due()):
-                self.save(checkpoint)
-            if is_last:
-                return
+        with self._threads(), fast_depthwise(self.module, self.recipe.precision):
+            for inputs, targets in self._batches():
+                rate = self.recipe.rate(self.update, self.num_updates, self.updates_per_epoch)
+                self._step(inputs, targets, rate)
+                self.seconds = time.perf_counter() - started
+                if self.done % point_every == 0 or self.update == self.num_updates:
+                    self._add_point(rate, on_point)
+                if on_update is not None:
+                    on_update(self.done, total)
+                is_last = interrupt.requested or self.update == self.num_updates
+                if checkpoint is not None and (is_last or checkpoint.due()):
+                    self.save(checkpoint)
+                if is_last:
+                    break
+            last = self.phases[-1].before
+            if last is not None and self.update == self.num_updates:
+                last.finish(self)
+
+    @property
+    def done(self) -> int:
+        """Updates of the whole training that are done."""
+        return self.first_update + self.update
 
     def _batches(self) -> Iterable[tuple[Tree, Tree]]:
-        num_updates = self.num_updates - self.update
-        if num_updates == 0:
+        left = self.num_updates - self.update
+        if left == 0:
             return ()
+        # A later stretch sees the data in an order of its own.
+        number = self.number
+        seed = int(generator(self.seed, "stretch", number).integers(2**31)) if number else self.seed
         return self.task.train_batches(
-            self.recipe.batch_size, seed=self.seed, first_update=self.update, num_updates=num_updates
+            self.recipe.batch_size, seed=seed, first_update=self.update, num_updates=left
         )
+
+    def _phase(self) -> Phase:
+        """The phase of the next update; as it begins, the one before it is finished and it is entered."""
+        index = bisect.bisect_right(self._ends, self.update)
+        phase = self.phases[index]
+        if self.update == (self._ends[index - 1] if index else 0):
+            last = self.phases[index - 1].before if index else None
+            if last is not None and last is not phase.before:
+                last.finish(self)
+            if phase.enter is not None:
+                phase.enter(self.module)
+            self.seed_torch()
+        return phase
 
     def _step(self, inputs: Tree, targets: Tree, rate: float) -> None:
         """One update. No graph outlives it, and only one path's graph lives at a time."""
         self.is_inside_update = True
         self.seed_torch()
+        phase = self._phase()
         if self.update % self.updates_per_epoch == 0:
             for state in self.states:
                 state.forget()
         inputs, targets = to_device(inputs, self.device), to_device(targets, self.device)
         for module in self.followers:
             module.set_progress(self.update // self.updates_per_epoch / self.recipe.epochs)
-        if self.before is not None:
-            self.before.step(self, inputs, targets, rate)
-        objective = None if self.objective is None else self.objective(self.update)
+        if phase.before is not None:
+            phase.before.step(self, inputs, targets, rate)
         earlier: list[Any] = []
-        for path in self.paths(self.update):
+        for path in phase.sampler.paths(self.update, generator(self.seed, "paths", self.done)):
             with autocast(self.device, self.recipe.precision):
                 outputs = self.forward(inputs, path)
-            if objective is None:
+            if phase.objective is None:
                 loss, auxiliary = self.losses(outputs, targets)
             else:
-                loss, auxiliary = objective([*earlier, float_outputs(outputs)], targets, self.task), 0.0
+                loss, auxiliary = phase.objective([*earlier, float_outputs(outputs)], targets, self.task), 0.0
                 earlier.append(float_outputs(detached(outputs)))
             (loss + auxiliary).backward()  # type: ignore[no-untyped-call]
-            self.tally.add(self.update, loss.detach(), detached(outputs), targets)
+            self.tally.add(self.done, loss.detach(), detached(outputs), targets)
             del outputs, loss
         self.tally.read_if_due()
         if self.gradients is not None:
-            self.gradients.average()
+            self.gradients.join(phase.reduction)
         self.optimizer.step(rate)
         for state in self.states:
             state.advance()
@@ -289,7 +303,7 @@ class Training:
 
     def seed_torch(self) -> None:
         """Make what torch draws in this update, such as dropout, depend on the seed and the update alone."""
-        value = int(generator(self.seed, "dropout", self.update).integers(2**63 - 1))
+        value = int(generator(self.seed, "dropout", self.done).integers(2**63 - 1))
         # Not torch.manual_seed: without a started CUDA it queues a stack trace at every call.
         torch.default_generator.manual_seed(value)
         if self.device.type == "cuda":
@@ -298,29 +312,37 @@ class Training:
 
     def _add_point(self, rate: float, on_point: OnPoint | None) -> None:
         loss, metric = self.tally.take_means()
-        epoch = self.update / self.updates_per_epoch
-        self.curve.append(TrainingPoint(self.update, epoch, loss, metric, rate, self.seconds))
+        earlier = sum(stretch[0].recipe.epochs for stretch in self.stretches[: self.number])
+        epoch = earlier + self.update / self.updates_per_epoch
+        self.curve.append(TrainingPoint(self.done, epoch, loss, metric, rate, self.seconds))
         if on_point is not None:
             on_point(self.curve[-1])
 
     def _settings(self) -> dict[str, Any]:
-        return {
-            **dataclasses.asdict(self.recipe),
-            "reduction": self.reduction,
+        """What a checkpoint must agree on, of the training and of each of its phases."""
+        phases = [phase for stretch in self.stretches for phase in stretch]
+        found: dict[str, Any] = {
             "seed": self.seed,
-            "num_updates": self.num_updates,
             "data": self.task.fingerprint,
-            "phases": [list(name) for name in self.names],
-            **({} if self.before is None else self.before.settings()),
+            "phases": [[phase.name, phase.until] for phase in phases],
         }
+        for number, phase in enumerate(phases, 1):
+            own = {
+                **dataclasses.asdict(phase.recipe),
+                "num_updates": num_updates(self.task, phase.recipe),
+                "reduction": phase.reduction,
+                **({} if phase.before is None else phase.before.settings()),
+            }
+            of = "" if number == 1 else f" of phase {number} ({phase.name!r})"
+            found |= {f"{name}{of}": value for name, value in own.items()}
+        return found
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Save the state; ConfigurationError, and nothing saved, where it is not finite."""
         self.tally.read()
         if not all(torch.isfinite(p).all() for p in self.module.parameters()):
             raise ConfigurationError(
-                f"weights must be finite, but some are not after update {self.update - 1}. "
-                "Lower the learning rate."
+                f"weights must be finite, but some are not after update {self.done - 1}; lower the learning rate"
             )
         checkpoint.save(self.state())
 
@@ -328,6 +350,7 @@ class Training:
         """All that the rest of the training depends on (tensors are not copied)."""
         return {
             "settings": self._settings(),
+            "stretch": self.number,
             "update": self.update,
             "seconds": self.seconds,
             "model": dict(self.module.state_dict()),
@@ -335,31 +358,34 @@ class Training:
             "sums": list(self.tally.sums),
             "tally": self.tally.tally,
             "counts": self.counts.state_dict(),
-            "before": None if self.before is None else self.before.state_dict(),
+            "before": [before.state_dict() for before in self.befores],
             "carried": [state.first for state in self.states],
             "curve": [dataclasses.astuple(point) for point in self.curve],
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state`; ConfigurationError if it belongs to another training."""
-        saved = state["settings"]
-        for name, value in self._settings().items():
-            if saved.get(name) != value:
+        saved, asked = state["settings"], self._settings()
+        for name in {**asked, **saved}:
+            if saved.get(name) != asked.get(name):
                 raise ConfigurationError(
                     f"a checkpoint continues the training it was saved by, but its {name} is "
-                    f"{saved.get(name)!r} and {value!r} was asked for. Use the saved setting or remove the "
-                    "checkpoint."
+                    f"{saved.get(name)!r} and {asked.get(name)!r} was asked for; use the saved setting or remove the "
+                    "checkpoint"
                 )
+        if state["stretch"] not in range(len(self.stretches)):
+            raise ValueError(f"recipe {shown(state['stretch'])} of {len(self.stretches)}")
+        self._begin(state["stretch"])
         try:
             self.module.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["momentum"])
         except (RuntimeError, KeyError) as error:
             raise ConfigurationError(
                 "a checkpoint continues the network it was saved from, but its tensors are not this "
-                "network's. Remove the checkpoint."
+                "network's; remove the checkpoint"
             ) from error
-        if self.before is not None:
-            self.before.load_state_dict(state["before"])
+        for before, own in zip(self.befores, state["before"], strict=True):
+            before.load_state_dict(own)
         if not (isinstance(state["update"], int) and 0 <= state["update"] <= self.num_updates):
             raise ValueError(f"update {shown(state['update'])} of {self.num_updates}")
         self.update = state["update"]
@@ -367,3 +393,8 @@ class Training:
         self.tally.sums, self.tally.tally = list(state["sums"]), state["tally"]
         self.counts.load_state_dict(state.get("counts", {}))
         self.curve = [TrainingPoint(*point) for point in state["curve"]]
+
+
+def num_updates(task: Task, recipe: Recipe) -> int:
+    """Updates of a whole training by a recipe."""
+    return recipe.epochs * task.updates_per_epoch(recipe.batch_size)

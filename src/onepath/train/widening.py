@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,12 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onepath.errors import ConfigurationError
-from onepath.train.phases import Phase, path_phases
-from onepath.train.recipe import Recipe
+from onepath.train.phases import path_phases
+from onepath.train.training import num_updates
 
 if TYPE_CHECKING:
+    from onepath.data import Task
     from onepath.nn import Supernet
     from onepath.space import Architecture, Choice, SearchSpace
+    from onepath.train.phase import Phase
+    from onepath.train.recipe import Recipe
 
 
 class WideningSampler:
@@ -44,26 +49,28 @@ class WideningSampler:
     def __init__(self, space: SearchSpace, num_updates: int, *, begin: float = 0.5, end: float = 0.8) -> None:
         if not 0 <= begin <= end <= 1:
             raise ConfigurationError(
-                f"`0 <= begin <= end <= 1` must hold, but got begin={begin} and end={end}. Put them in order."
+                f"`0 <= begin <= end <= 1` must hold, but got begin={begin} and end={end}; put them in order"
             )
         if num_updates < 1:
             raise ConfigurationError(
-                f"`num_updates` must be at least 1, but got {num_updates}. Train longer."
+                f"`num_updates` must be at least 1, but got {num_updates}; train longer"
             )
         self.space = space
         self._num_updates = num_updates
         self._begin, self._end = begin, end
+        self._sizes = OpenSizes(space, 1.0)
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:
         """One architecture."""
-        return OpenSizes(self.space, self._opened(update / self._num_updates)).paths(update, rng)
+        return self._sizes.drawn(self.opened(update), rng)
 
     def num_open(self, num_options: int, update: int) -> int:
         """How many options of a size are drawn at an update, at least 1."""
-        return num_open(num_options, self._opened(update / self._num_updates))
+        return num_open(num_options, self.opened(update))
 
-    def _opened(self, done: float) -> float:
+    def opened(self, update: int) -> float:
         """Share of the way from the first added option to all, below 0 before it."""
+        done = update / self._num_updates
         if done >= self._end:
             return 1.0
         return -1.0 if done < self._begin else (done - self._begin) / (self._end - self._begin)
@@ -74,7 +81,7 @@ class OpenSizes:
 
     Args:
         space: whose architectures are drawn.
-        opened: how far the sizes are open: below 0 the largest alone, from 0 to 1 more and more of the largest, at 1 all.
+        opened: how far the sizes are open: below 0 the largest alone, from 0 to 1 more and more of them, at 1 all.
     """
 
     def __init__(self, space: SearchSpace, opened: float) -> None:
@@ -88,9 +95,13 @@ class OpenSizes:
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
         """One architecture."""
+        return self.drawn(self._opened, rng)
+
+    def drawn(self, opened: float, rng: np.random.Generator) -> Sequence[Architecture]:
+        """One architecture, of sizes that are open so far."""
         matrix = self.space.sample(1, rng)
         for column, by_size in self._sizes:
-            matrix[0, column] = by_size[rng.integers(num_open(len(by_size), self._opened))]
+            matrix[0, column] = by_size[rng.integers(num_open(len(by_size), opened))]
         return self.space.architectures(matrix)
 
 
@@ -100,32 +111,44 @@ def num_open(num_options: int, opened: float) -> int:
 
 
 def widening_phases(
-    supernet: Supernet, recipe: Recipe, *, begin: float = 0.5, end: float = 0.8
+    supernet: Supernet, task: Task, recipe: Recipe, *, begin: float = 0.5, end: float = 0.8
 ) -> list[Phase]:
-    """The phases of a training that opens sizes from the largest down, as `WideningSampler` does.
+    """The phases of a training that opens sizes from the largest down: the same paths as those of `WideningSampler`.
 
     Args:
         supernet: whose space has sizes.
+        task: says how many updates the recipe has.
         recipe: of the weights; its start from one path comes first.
         begin: share of the updates before the first option is added.
         end: share of the updates from which all options are open.
+
+    Returns:
+        The start, where there is one, and a phase for each set of open sizes: "sizes 1 of 4" and so on.
+
+    Raises:
+        ConfigurationError: see `WideningSampler`.
     """
-    space = supernet.space
-    most = max((len(choice.options) for choice in space.choices if is_size(choice)), default=2)
-    # The steps of a size of n options are at k / (n - 1) of the way.
-    steps = sorted({k / (n - 1) for n in range(2, most + 1) for k in range(n - 1)})
-    opened = [-1.0, *steps, 1.0]
-    until = [begin, *(begin + step * (end - begin) for step in steps[1:]), end, 1.0]
-    phases = path_phases(supernet, recipe, OpenSizes(space, -1.0))
-    first = phases[-1]
-    later = [
+    space, num = supernet.space, num_updates(task, recipe)
+    sampler = WideningSampler(space, num, begin=begin, end=end)
+    nums_options = sorted({choice.num_options for choice in space.choices if is_size(choice)})
+
+    def nums_open(update: int) -> list[int]:
+        return [sampler.num_open(num_options, update) for num_options in nums_options]
+
+    begins = [recipe.num_one_path(num)]
+    while (later := bisect.bisect_right(range(num), nums_open(begins[-1]), key=nums_open)) < num:
+        begins.append(later)
+    *start, first = path_phases(supernet, task, recipe, sampler)
+    return start + [
         dataclasses.replace(
-            first, name=f"sizes open {share:.2f}", sampler=OpenSizes(space, share), enter=None, until=at
+            first,
+            name=f"sizes {index + 1} of {len(begins)}",
+            sampler=OpenSizes(space, sampler.opened(update)),
+            enter=None if index else first.enter,
+            until=until / num,
         )
-        for share, at in zip(opened, until, strict=True)
-        if at > recipe.one_path
+        for index, (update, until) in enumerate(itertools.pairwise([*begins, num]))
     ]
-    return [*phases[:-1], dataclasses.replace(later[0], enter=first.enter), *later[1:]]
 
 
 def is_size(choice: Choice) -> bool:

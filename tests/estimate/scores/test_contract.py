@@ -187,7 +187,7 @@ def test_one_backward_serves_four_scores(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_unknown_names_and_options_are_named() -> None:
     model, (inputs, targets) = chain([6]), batch()
-    with pytest.raises(ConfigurationError, match="Did you mean synflow"):
+    with pytest.raises(ConfigurationError, match="did you mean synflow"):
         score("sinflow", model, inputs, targets)
     with pytest.raises(ConfigurationError, match=r"an option of zen must be one of .*norm.*got repeat"):
         score("zen", model, inputs, repeat=3)

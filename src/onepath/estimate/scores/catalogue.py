@@ -50,8 +50,8 @@ def score_definition(name: str) -> ScoreDefinition:
     """
     if name not in SCORES:
         near = difflib.get_close_matches(name, SCORES, n=1)
-        advice = f"Did you mean {near[0]}?" if near else "Take one of these."
-        raise ConfigurationError(f"a score must be one of {', '.join(SCORES)}, but got {name!r}. {advice}")
+        advice = f"did you mean {near[0]}?" if near else "take one of these"
+        raise ConfigurationError(f"a score must be one of {', '.join(SCORES)}, but got {name!r}; {advice}")
     return SCORES[name]
 
 
@@ -129,7 +129,7 @@ def scores(
     ]
     if unlabelled:
         raise ConfigurationError(
-            f"{unlabelled[0]} needs labels, but got targets=None. Give the batch's targets."
+            f"{unlabelled[0]} needs labels, but got targets=None; give the batch's targets"
         )
     probe = Probe(
         model,
@@ -153,7 +153,7 @@ def _score(definition: ScoreDefinition, probe: Probe, options: Mapping[str, Any]
     if unknown:
         raise ConfigurationError(
             f"an option of {definition.name} must be one of {', '.join(sorted(allowed)) or 'none'}, but got "
-            f"{unknown[0]}. Leave it out."
+            f"{unknown[0]}; leave it out"
         )
     started = time.perf_counter()
     devices = [probe.device] if probe.device.type == "cuda" else []

@@ -31,12 +31,12 @@ def mean_ranks(values: Mapping[str, Sequence[float]], weights: Mapping[str, floa
     if set(values) != set(weights) or not values or any(not weight > 0 for weight in weights.values()):
         raise ConfigurationError(
             f"each score needs a weight above 0, but got scores {', '.join(values) or 'none'} and weights "
-            f"{', '.join(f'{name}={weight:g}' for name, weight in weights.items()) or 'none'}. Give one for each."
+            f"{', '.join(f'{name}={weight:g}' for name, weight in weights.items()) or 'none'}; give one for each"
         )
     nums = {len(column) for column in values.values()}
     if len(nums) > 1:
         raise ConfigurationError(
-            f"each score must have a value for every network, but got {sorted(nums)}. Score all."
+            f"each score must have a value for every network, but got {sorted(nums)}; score all"
         )
     total = sum(weights.values())
     shares = {name: _shares(column) for name, column in values.items()}

@@ -100,8 +100,8 @@ def check(norm: str, alpha: float, repeats: int) -> None:
     """Raise ConfigurationError unless the options are in range."""
     if norm not in ("l1", "l2") or not alpha > 0 or repeats < 1:
         raise ConfigurationError(
-            f"`norm in (l1, l2)`, `alpha > 0` and `repeats >= 1` must hold, but got {norm}, {alpha} and {repeats}. "
-            "Change the one that does not."
+            f"`norm in (l1, l2)`, `alpha > 0` and `repeats >= 1` must hold, but got {norm}, {alpha} and {repeats}; "
+            "change the one that does not"
         )
 
 

@@ -139,7 +139,7 @@ class Mlp:
         return cls(layers, tensors["feature_norms"], float(tensors["latency_norm_ms"][0]))
 
     def flaw(self, num_features: int) -> str | None:
-        """Why it cannot predict from so many features, where its numbers came from a file; None where it can."""
+        """Why it cannot predict from this many features, where its numbers came from a file; None where it can."""
         sizes = [num_features, *[len(weight) for weight, _ in self.layers]]
         fits = [
             weight.ndim == 2 and weight.shape[1] == size and bias.shape == weight.shape[:1]

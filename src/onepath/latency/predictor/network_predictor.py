@@ -114,7 +114,7 @@ class NetworkPredictor:
     def check(
         self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
     ) -> None:
-        """Nothing, where the predictor is of this space, device and input shape.
+        """Raise unless the predictor is of this space, device and input shape.
 
         Raises:
             ConfigurationError: it is of another one; the message names both.
@@ -126,16 +126,16 @@ class NetworkPredictor:
                 what = "device" if name == "name" else f"{name} of {now['name']}"
                 raise ConfigurationError(
                     f"a latency predictor must be of the device it is used for, but its {what} is "
-                    f"{self.device[name]}, and now it is {now[name]}. Profile this device."
+                    f"{self.device[name]}, and now it is {now[name]}; profile this device"
                 )
         if input_shape is not None and self.input_shape not in (None, tuple(input_shape)):
             raise ConfigurationError(
                 f"a latency predictor must be of the input shape it is used for, but it is of {self.input_shape}, and "
-                f"now it is {tuple(input_shape)}. Profile with this shape."
+                f"now it is {tuple(input_shape)}; profile with this shape"
             )
 
     def check_network(self, supernet: Supernet, name: str = "this network") -> None:
-        """Nothing, where the predictor is of this very supernet, layer by layer, or does not know its own.
+        """Raise unless the predictor is of this very supernet, layer by layer, or does not know its own.
 
         The same choices can belong to networks of different widths, whose latencies differ.
 
@@ -152,7 +152,7 @@ class NetworkPredictor:
         if network is not None and structure_digest(supernet.module) != network:
             raise ConfigurationError(
                 f"a latency predictor must be of the network it is used for, but it is of {self.space_name}, and "
-                f"{name} has the same choices and other layers. Profile this network."
+                f"{name} has the same choices and other layers; profile this network"
             )
         self._check_predictions(supernet.space)
 
@@ -177,7 +177,7 @@ class NetworkPredictor:
         if space.fingerprint != self.space_fingerprint:
             raise ConfigurationError(
                 f"a latency predictor must be of the space it is used for, but it is of {self.space_name} "
-                f"({self.space_fingerprint[:8]}), and now it is {space_title(space)}. Profile this space."
+                f"({self.space_fingerprint[:8]}), and now it is {space_title(space)}; profile this space"
             )
 
     def save(self, path: Path | str) -> None:

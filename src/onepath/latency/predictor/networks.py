@@ -65,12 +65,12 @@ def profile_networks(
     path = Path(path)
     if num < MIN_PAIRS:
         raise ConfigurationError(
-            f"a predictor needs {MIN_PAIRS} networks or more, but got {num}. Measure more."
+            f"a predictor needs {MIN_PAIRS} networks or more, but got {num}; measure more"
         )
     check_count("the networks of a predictor", num, MIN_PAIRS, _MOST_LISTED)
     if path.suffix != ".safetensors":
         raise ConfigurationError(
-            f"the file of a predictor must end in .safetensors, but got {path.name}. Rename it."
+            f"the file of a predictor must end in .safetensors, but got {path.name}; rename it"
         )
     pairs = measure_pairs(
         supernet,
@@ -116,7 +116,7 @@ def measure_pairs(
         num: distinct architectures, 1 or more.
         path: a `.json` file in an existing directory; need not exist.
         seed: draws the architectures.
-        num_together: networks whose measurement alternates; a kill loses at most so many.
+        num_together: networks whose measurement alternates; a kill loses at most this many.
         space_name: for messages.
         progress: see `Progress`.
 
@@ -175,12 +175,12 @@ def random_architectures(space: SearchSpace, num: int, seed: int) -> list[Archit
     """The first `num` of the distinct random architectures that a seed determines, whatever `num` is.
 
     Raises:
-        ConfigurationError: there are not so many.
+        ConfigurationError: there are not that many.
     """
     if not 1 <= num <= space.size:
         raise ConfigurationError(
-            f"the space must have as many architectures as are measured, 1 or more, but it has {space.size}, not {num}."
-            " Ask for as many as there are or fewer."
+            f"the space must have as many architectures as are measured, 1 or more, but it has {space.size}, not {num};"
+            " ask for as many as there are or fewer"
         )
     found: dict[Architecture, None] = {}
     for draws in _draws(space, seed):
@@ -188,8 +188,8 @@ def random_architectures(space: SearchSpace, num: int, seed: int) -> list[Archit
         if len(found) >= num:
             return list(found)[:num]
     raise ConfigurationError(
-        f"{num} distinct architectures must turn up in {_AT_ONCE * _MAX_DRAWS} draws, but {len(found)} did. Ask for"
-        " fewer."
+        f"{num} distinct architectures must turn up in {_AT_ONCE * _MAX_DRAWS} draws, but {len(found)} did; ask for"
+        " fewer"
     )
 
 

@@ -69,7 +69,7 @@ class Ridge:
         return cls(tensors["weights_ms"], intercept_ms, alpha, tensors["products"])
 
     def flaw(self, num_features: int) -> str | None:
-        """Why it cannot predict from so many features, where its numbers came from a file; None where it can."""
+        """Why it cannot predict from this many features, where its numbers came from a file; None where it can."""
         products = self.products
         if products.dtype.kind != "i" or products.ndim != 2 or products.shape[1] != 2:
             return "products must be pairs of columns"

@@ -118,7 +118,7 @@ class Trees:
         return cls(**arrays, start_ms=float(tensors["start_ms"][0]), depth=int(tensors["depth"][0]))
 
     def flaw(self, num_features: int) -> str | None:
-        """Why it cannot predict from so many features, where its numbers came from a file; None where it can."""
+        """Why it cannot predict from this many features, where its numbers came from a file; None where it can."""
         nodes = (len(self.value_ms),) if self.value_ms.ndim == 1 else (0,)
         for name, most in (("left", nodes[0]), ("right", nodes[0]), ("feature", num_features)):
             if not _is_index(getattr(self, name), nodes, most):

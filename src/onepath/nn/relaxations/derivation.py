@@ -41,7 +41,7 @@ def derive(
 
 
 def option_scores(relaxation: Relaxation, rule: Rule) -> dict[str, list[float]]:
-    """Relaxed choice -> a score per option, higher is better; `derive` takes the highest sum over active choices.
+    """Differentiable choice -> a score per option, higher is better; `derive` takes the highest sum over active ones.
 
     Raises:
         ConfigurationError: another rule.
@@ -57,7 +57,7 @@ def option_scores(relaxation: Relaxation, rule: Rule) -> dict[str, list[float]]:
 
 
 def num_skips(relaxation: Relaxation, architecture: Architecture) -> int:
-    """How many of the active relaxed choices hand their input on."""
+    """How many of the active differentiable choices hand their input on."""
     options = architecture.options
     return sum(
         options.get(name) in skips for name, skips in zip(relaxation.names, relaxation.skips, strict=True)

@@ -62,8 +62,8 @@ class ExpectedCost:
         """The expected cost in the table's unit, a float32 scalar.
 
         Args:
-            probabilities: relaxed choice -> (candidates,), instead of the relaxation's own; 1 for one candidate is what
-                that architecture costs, or what its edges cost on average.
+            probabilities: differentiable choice -> (candidates,), instead of the relaxation's own; 1 for one
+                candidate is what that architecture costs, or what its edges cost on average.
         """
         space = self.relaxation.space
         given = self.relaxation.probabilities() if probabilities is None else probabilities

@@ -1,9 +1,9 @@
 """Sampling a candidate so that its probability can be learned: Gumbel softmax.
 
 Source: Dong and Yang, "Searching for a Robust Neural Architecture in Four GPU Hours", CVPR 2019 (arXiv 1910.04465,
-GDAS), equations 3 to 7: one candidate is sampled and computed, its weight is 1 and its gradient that of the relaxed
+GDAS), equations 3 to 7: one candidate is sampled and computed, its weight is 1 and its gradient that of the softened
 weight. Xie et al., "SNAS: Stochastic Neural Architecture Search", ICLR 2019 (arXiv 1812.09926): all candidates run
-with relaxed weights. Differs from them: the temperature is a function of the progress alone.
+with softened weights. Differs from them: the temperature is a function of the progress alone.
 """
 
 from __future__ import annotations

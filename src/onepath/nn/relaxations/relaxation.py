@@ -22,7 +22,7 @@ _SKIPS = frozenset({"skip", "skip_connect"})  # by name, since one that halves t
 
 @runtime_checkable
 class _Structural(Protocol):
-    """A module whose choice has no logits: while others are relaxed, it holds one gate."""
+    """A module whose choice has no logits: while others are differentiable, it holds one gate."""
 
     def relaxed_gate(self) -> Gate:
         """The gate that it holds."""
@@ -32,7 +32,7 @@ class Relaxation(nn.Module, ABC):
     """The logits of a supernet's choice blocks, and the gates that they set.
 
     A choice that several blocks share has one vector. A block's `none`, where it has one, is the last entry of its
-    vector. Choices between sets of edges have no logits of their own: all edges run while the operations are relaxed.
+    vector. Choices between sets of edges have no logits of their own: all edges run while the operations are weighted.
 
     Args:
         supernet: any whose choices are choice blocks or edge sums; not changed.
@@ -41,12 +41,12 @@ class Relaxation(nn.Module, ABC):
 
     Attributes:
         space: the supernet's.
-        names: the relaxed choices, in the order of the space.
-        candidates: per relaxed choice, what its logits mean.
-        num_options: per relaxed choice, the number of its options: without the block's `none`.
-        skips: per relaxed choice, the options that hand their input on: identities, and skip connections by name; what
-            collapse is counted by, and what skip dropout drops.
-        logits: one parameter per relaxed choice, shape (candidates,), float32.
+        names: the differentiable choices, in the order of the space.
+        candidates: per differentiable choice, what its logits mean.
+        num_options: per differentiable choice, the number of its options: without the block's `none`.
+        skips: per differentiable choice, the options that hand their input on: identities, and skip connections
+            by name; what collapse is counted by, and what skip dropout drops.
+        logits: one parameter per differentiable choice, shape (candidates,), float32.
 
     Raises:
         ConfigurationError: a choice, such as a size, is neither.
@@ -115,11 +115,11 @@ class Relaxation(nn.Module, ABC):
         return {"kind": type(self).__name__, "seed": self.seed, "deviation": self.deviation}
 
     def probabilities(self) -> dict[str, Tensor]:
-        """Relaxed choice -> softmax of its logits, shape (candidates,), differentiable."""
+        """Differentiable choice -> softmax of its logits, shape (candidates,), differentiable."""
         return {name: logits.softmax(0) for name, logits in zip(self.names, self.logits, strict=True)}
 
     def weights_of(self) -> dict[str, list[float]]:
-        """Relaxed choice -> its probabilities as numbers, for records."""
+        """Differentiable choice -> its probabilities as numbers, for records."""
         return {name: values.detach().tolist() for name, values in self.probabilities().items()}
 
     def gated(self, gates: Mapping[str, Gate]) -> GatedPath:
@@ -128,7 +128,7 @@ class Relaxation(nn.Module, ABC):
 
 
 def one_path(relaxation: Relaxation, rng: np.random.Generator, *, uniform: bool = False) -> dict[str, Gate]:
-    """One candidate for every relaxed choice, drawn by its probability or uniformly."""
+    """One candidate for every differentiable choice, drawn by its probability or uniformly."""
     gates = {}
     for name, logits in zip(relaxation.names, relaxation.logits, strict=True):
         index = int(rng.integers(len(logits))) if uniform else draw(logits.detach().softmax(0), rng)

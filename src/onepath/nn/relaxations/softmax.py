@@ -67,7 +67,7 @@ class SoftmaxRelaxation(Relaxation):
         return self.gated({name: Gate.weighted(weights[:num]) for name, _, num, weights in self._weights()})
 
     def _weights(self) -> Iterator[tuple[str, tuple[str, ...], int, Tensor]]:
-        """Name, candidates, how many of them are computed, and weights of every relaxed choice."""
+        """Name, candidates, how many of them are computed, and weights of every differentiable choice."""
         for (name, weights), candidates, num in zip(
             self.probabilities().items(), self.candidates, self.num_options, strict=True
         ):

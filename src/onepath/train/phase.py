@@ -1,0 +1,101 @@
+"""A phase: what one part of a training does, and what happens beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from onepath.train.recipe import Recipe
+from onepath.train.reduction import Reduction
+from onepath.tree import Tree
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+    from onepath.train.samplers import Sampler
+    from onepath.train.training import Training
+
+Objective = Callable[[Sequence[Any], Any, "Task"], Tensor]
+"""The loss that a path of an update is trained by: of the outputs of the update's paths so far, the last one with a
+graph and the earlier ones detached, the targets, and the task. So a path can learn from a larger one before it."""
+
+
+class BeforeUpdate(Protocol):
+    """What happens before every update of the weights in its phases, such as a step of architecture parameters.
+
+    What it reads of a training (`update`, `num_updates`, `recipe`) counts from the first update of the phase's recipe.
+    """
+
+    def to(self, device: torch.device) -> None:
+        """Move what is trained to a device."""
+        ...
+
+    def step(self, training: Training, inputs: Tree, targets: Tree, rate: float) -> None:
+        """Called with the update's batch, on the device, and the rate that the weights will move by."""
+        ...
+
+    def finish(self, training: Training) -> None:
+        """Called once its phases are done, in the modes of the training; again after a resumption at that update."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """What a checkpoint must agree on: plain values."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the rest depends on: tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """Plain values that reports, and a process that goes on from the trained weights, need."""
+        ...
+
+    def load_record(self, record: Mapping[str, Any]) -> None:
+        """Take over what `record` gave, as far as what follows a training depends on it."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """What one part of a training does.
+
+    Neighbouring phases of one recipe share its schedule and the optimizer's state, as a start from one path and the
+    training after it do; a phase of another recipe begins anew.
+
+    Attributes:
+        name: what it is called in records and messages, for example "supernet".
+        recipe: optimizer, schedule and length.
+        sampler: the paths of each update; it counts updates from the first one of the recipe.
+        objective: the loss of an update's outputs so far, without label smoothing and second classifiers; None takes
+            the task's loss of the last ones. See `Objective`.
+        before: what happens before each update of this phase, such as a step of architecture parameters.
+        enter: called once with the supernet as the phase begins, for example to align or to sort its weights.
+        until: share of the recipe's updates at which the phase ends; the last one of a recipe ends at 1.
+        reduction: how gradients of what several paths of an update share are joined; see `train_supernet`.
+
+    Example:
+        >>> warm_up = Phase("warm-up", recipe, UniformSampler(space), until=0.2)
+        >>> rest = Phase("supernet", recipe, StrictFairnessSampler(space), reduction="mean")
+        >>> curve = train_phases(supernet, task, [warm_up, rest])
+    """
+
+    name: str
+    recipe: Recipe
+    sampler: Sampler
+    objective: Objective | None = None
+    before: BeforeUpdate | None = None
+    enter: Callable[[Any], None] | None = None
+    until: float = 1.0
+    reduction: Reduction = "sum"
+
+
+def ends(phases: Sequence[Phase], num_updates: int) -> list[int]:
+    """The update, counted from the start of their recipe, before which each of the phases of one recipe ends."""
+    return [round(phase.until * num_updates) for phase in phases]
