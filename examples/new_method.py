@@ -41,7 +41,7 @@ class SeveralPaths(SampledMethod):
     def phases(self, job: Job) -> Sequence[Phase]:
         """After a start from one path, as short trainings have it."""
         sampler = SeveralSampler(job.space, self.num_paths)
-        return path_phases(job.supernet, job.recipe(self.epochs), sampler, reduction="mean")
+        return path_phases(job.supernet, job.task, job.recipe(self.epochs), sampler, reduction="mean")
 
 
 several_paths = function_of(SeveralPaths, "Every evaluated architecture, with the best.")

@@ -81,6 +81,16 @@ def test_new_device() -> None:
     assert 0 < float(out.split()[-2]) <= 30
 
 
+@pytest.mark.parametrize(("name", "metric"), [("regression", "rmse"), ("segmentation", "mean-iou")])
+def test_tasks_of_ones_own(name: str, metric: str, tmp_path: Path) -> None:
+    file = EXAMPLES / f"{name}.py"
+    run(file, "--epochs", 3, "--out", tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["metric"]["name"] == metric
+    assert 0 < result["metric"]["retrained_test"] < 2
+    assert len([line for line in file.read_text().splitlines() if line.strip()]) <= 40
+
+
 @pytest.mark.parametrize(
     ("name", "most"),
     [("new_method", 60), ("new_search_algorithm", 25), ("new_cost", 20), ("new_device", 20)],

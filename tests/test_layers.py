@@ -1,7 +1,8 @@
 """Imports only go down, and in no circle: the layers of the project, checked file by file on the source text.
 
 An import inside a function counts like one at the top, and so does one for type checkers alone: what a file names, it
-knows. A name that a package's `__init__` passes on is counted as an import of the file that defines it.
+knows. A name that a package's `__init__` passes on is counted as an import of the file that defines it. A module of
+ours that is loaded by its name as text is an import, too, which none but the listed files may do.
 """
 
 from __future__ import annotations
@@ -67,11 +68,15 @@ CIRCLES: dict[frozenset[str], str] = {
     ): "what happens before an update of a phase works on the training",
     frozenset({"data/dataset_task.py", "data/task.py"}): "a task is made of datasets by its own class method",
     frozenset(
-        {"latency/device.py", "latency/device_errors.py"}
-    ): "what a device answers is checked with the types that it answers with",
-    frozenset(
         {"runs/opened.py", "runs/run_job.py"}
     ): "a run checks its options by the job that later works on it",
+}
+# Files that load a module of ours by its name as text, what they load, and why.
+BY_NAME: dict[str, tuple[str, str]] = {
+    "space/search_space.py": (
+        "onepath.counting",
+        "a cost that is given as a plain list has no method that would make its sampler",
+    ),
 }
 
 
@@ -180,6 +185,28 @@ def test_rooms_that_know_no_torch(name: str) -> None:
                 modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 assert not any(module.split(".")[0] in ("torch", "torchvision") for module in modules), file
+
+
+def test_the_way_of_a_name_is_followed() -> None:
+    assert "counting/most_probable.py" in imports(
+        "nn/relaxations/derivation.py"
+    )  # through counting/__init__.py
+    assert "counting/window.py" in imports("counting/cost_table.py")  # inside a function
+    assert "space/search_space.py" in imports("space/architecture.py")  # for type checkers alone
+
+
+def test_modules_are_loaded_by_name_only_where_a_reason_is_given() -> None:
+    found = {
+        (file, node.value)
+        for file, tree in trees().items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("import_module", "__import__"))
+        for node in ast.walk(call)
+        if isinstance(node, ast.Constant) and str(node.value).startswith("onepath")
+    }
+    # The base file finds public names at their first use.
+    found = {(file, name) for file, name in found if file != "__init__.py"}
+    assert found == {(file, name) for file, (name, _) in BY_NAME.items()}
 
 
 def test_files_import_each_other_only_where_a_reason_is_given() -> None:

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from onepath.errors import SpaceError
-from onepath.space import Choice, Expression, round_to, size_choices, size_max, size_value
+from onepath.errors import BindingError, SpaceError
+from onepath.space import Choice, Expression, SearchSpace, round_to, size_choices, size_max, size_value
 
 
 def test_choices_are_equal_only_to_themselves() -> None:
@@ -47,6 +47,66 @@ def test_choice_does_not_change() -> None:
 def test_malformed_choices(name, options, message) -> None:
     with pytest.raises(SpaceError, match=message):
         Choice(name, options)
+
+
+@pytest.mark.parametrize(
+    ("options", "role"),
+    [
+        (["a", "b"], "operation"),
+        (["none", 3, 5], "operation"),
+        ([3, 5], "size"),
+        ([0.5, 1], "size"),
+        ([False, True], "size"),
+    ],
+)
+def test_the_role_that_nobody_said(options, role) -> None:
+    choice = Choice("c", options)
+    assert choice.role == role
+    assert choice.is_ordered == (role != "operation")
+
+
+@pytest.mark.parametrize("role", ["operation", "size", "depth", "bits", "resolution"])
+def test_a_role_that_is_said_stays(role) -> None:
+    choice = Choice("c", [2, 4], role=role)
+    choice.take_role("operation")  # a block may decide by a choice of any role
+    assert choice.role == role
+    if role == "operation":
+        with pytest.raises(BindingError, match="'operation' must not be used as a size; choice 'c' is"):
+            choice.take_role("size")
+    else:
+        choice.take_role("size")
+    assert choice.role == role
+    assert copy.deepcopy(choice).role == role
+
+
+def test_modules_say_the_role_in_any_order() -> None:
+    blocks = Choice("blocks", [2, 4])
+    blocks.take_role("operation")
+    assert (blocks.role, blocks.is_ordered) == ("operation", False)
+    blocks.take_role("depth")
+    assert (blocks.role, blocks.is_ordered) == ("depth", True)
+    blocks.take_role("size")
+    blocks.take_role("operation")
+    assert blocks.role == "depth"
+
+
+@pytest.mark.parametrize(
+    ("options", "role", "message"),
+    [
+        ([1, 2], "width", "must be one of operation, size, depth, bits, resolution; got 'width'"),
+        (["a", "b"], "size", "options of choice 'c', a size, must be numbers; got 'a'"),
+        ([8, "full"], "bits", "got 'full'"),
+    ],
+)
+def test_roles_that_do_not_fit(options, role, message) -> None:
+    with pytest.raises(SpaceError, match=message):
+        Choice("c", options, role=role)
+
+
+def test_the_role_is_no_part_of_what_a_space_is() -> None:
+    spaces = [SearchSpace([Choice("c", [2, 4], role=role)]) for role in (None, "bits", "depth")]
+    assert len({space.fingerprint for space in spaces}) == 1
+    assert spaces[0].architecture([1]) == spaces[1].architecture([1])
 
 
 def test_index_suggests_the_nearest_option() -> None:

@@ -47,7 +47,13 @@ class _Window:
 
 
 class Buckets:
-    """Upper bounds in buckets for the first layers, an exact list for the last ones."""
+    """Upper bounds in buckets for the first layers, an exact list for the last ones.
+
+    Its windows, low to high and inclusive, overlap the range from the smallest to the largest sum.
+
+    Args:
+        layers: whose paths are counted; the last layer that is listed may have up to MOST_LISTED paths to the end.
+    """
 
     is_exact = False
 
@@ -64,8 +70,8 @@ class Buckets:
     def count(self, low: int, high: int) -> int:
         """Estimated number of paths with `low <= sum <= high`, the same at every call.
 
-        It is the bound times the share of 2^14 proposals that are accepted: an unbiased estimate with a
-        standard error of about one percent.
+        It is the bound times the share of proposals that are accepted, of as many chunks of 2^12 as accept 10,000, at
+        most 75. The standard error is under one percent, unless the chunks end before 10,000 are accepted.
         """
         window = self._window(low, high)
         if not window.start:

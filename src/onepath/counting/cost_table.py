@@ -33,7 +33,17 @@ _LARGEST_BITS = 48  # sums of this many bits are exact in int64 and in float64
 class CostTerm:
     """Cost of the joint options of one or more choices; it counts only where all of them are active.
 
-    `costs[i_1, ..., i_k]`, shape (n_1, ..., n_k), is the cost of these option indices in the table's unit.
+    Args:
+        choices: names, each once; a single name may stand alone.
+        costs: shape (n_1, ..., n_k) for k choices; `costs[i_1, ..., i_k]` is the cost of these option indices in the
+            table's unit. Integers stay exact; floats become float64. Copied, and read-only from then on.
+
+    Raises:
+        SpaceError: a name repeats, the dimensions are not one per choice, or a cost is not a finite number below
+            2^63.
+
+    Example:
+        ``CostTerm(("block", "width"), [[100, 200], [150, 300]])`` for two blocks and two widths.
     """
 
     choices: tuple[str, ...]
@@ -77,7 +87,15 @@ class CostTable:
         unit: for messages, for example "MACs" or "ms".
 
     Raises:
-        SpaceError: an integer table whose sums reach 2^48 or more.
+        SpaceError: the constant is not a finite number, or an integer table has sums that reach 2^48 or more.
+
+    Example:
+        >>> space = SearchSpace([Choice("a", [0, 1]), Choice("b", [0, 1])])
+        >>> table = CostTable(5, [CostTerm("a", [1, 2]), CostTerm("b", [10, 20])], "MACs")
+        >>> table.cost(space.architecture([1, 0])), table.extremes(space)
+        (17, (16, 27))
+        >>> space.count_within(table, None, 17)
+        2
     """
 
     constant: Number
@@ -187,7 +205,15 @@ class CostTable:
         return columns
 
     def ticks(self, space: SearchSpace, matrix: Matrix) -> Ticks:
-        """Costs in ticks, int64, one per row."""
+        """Costs in ticks.
+
+        Args:
+            space: whose architectures are meant.
+            matrix: (rows, num_choices) option indices, in range; they need not be canonical.
+
+        Returns:
+            (rows,) int64, exact.
+        """
         active = space.active(matrix) if space.is_conditional else None
         total = np.full(len(matrix), self.constant_ticks, dtype=np.int64)
         for columns, ticks in zip(self.columns(space), self.term_ticks, strict=True):
@@ -196,7 +222,18 @@ class CostTable:
         return total
 
     def costs(self, space: SearchSpace, matrix: Matrix) -> npt.NDArray[Any]:
-        """Costs of the rows of `matrix`, in `unit`: int64 for an integer table, else float64."""
+        """Costs of architectures, in `unit`.
+
+        Args:
+            space: whose architectures are meant.
+            matrix: (rows, num_choices) option indices; they need not be canonical.
+
+        Returns:
+            (rows,) int64 for an integer table, else float64.
+
+        Raises:
+            SpaceError: the matrix or a term of the table does not fit the space.
+        """
         return self._in_unit(self.ticks(space, space.check(matrix)))
 
     def cost(self, architecture: Architecture) -> Number:

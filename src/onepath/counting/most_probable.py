@@ -12,7 +12,7 @@ import numpy.typing as npt
 from onepath.counting.best_first import Accepts, best_first
 from onepath.counting.cost_table import CostTable
 from onepath.errors import InfeasibleError, SpaceError
-from onepath.space.layers import decision_order
+from onepath.space.layers import decision_order, joint_cost, last_uses
 
 if TYPE_CHECKING:
     from onepath.space.architecture import Architecture
@@ -61,6 +61,13 @@ def most_probable(
             architectures cannot be listed.
         InfeasibleError: no architecture is within the limit; the message names the smallest cost. Or none of those
             within it is accepted.
+
+    Example:
+        >>> space = SearchSpace([Choice("a", ["small", "large"]), Choice("b", ["small", "large"])])
+        >>> table = CostTable(0, [CostTerm("a", [1, 5]), CostTerm("b", [1, 4])])
+        >>> scores = {"a": [0.0, 2.0], "b": [0.0, 1.5]}
+        >>> [most_probable(space, scores, table, limit).indices for limit in (9, 8, 5)]
+        [(1, 1), (1, 0), (0, 1)]
     """
     own = _checked(space, scores)
     best = _most_probable(space, own, table, maximum)
@@ -86,13 +93,7 @@ def _most_probable(
         terms = list(zip(table.columns(space), table.term_ticks, strict=True))
     order = decision_order(space, terms)
     position = {column: step for step, column in enumerate(order)}
-    last_use = dict(position)
-    for column in order:
-        for parent in space.conditions.parents(column):
-            last_use[parent] = max(last_use[parent], position[column])
-    for columns, _ in terms:
-        for column in columns:
-            last_use[column] = max(last_use[column], *(position[other] for other in columns))
+    last_use = last_uses(order, space, terms)
     nothing = np.full((1, space.num_choices), -1, dtype=np.int16)
     states: dict[tuple[int, ...], _Labels] = {(): _Labels(np.zeros(1, dtype=np.int64), np.zeros(1), nothing)}
     is_open: list[int] = []
@@ -105,7 +106,7 @@ def _most_probable(
             active = space.conditions.is_active(column, known.__getitem__)
             for index in range(space.choices[column].num_options) if active else (-1,):
                 known[column] = index
-                cost = sum(_term_cost(columns, ticks, known) for columns, ticks in completed)
+                cost = sum(joint_cost(columns, ticks, known) for columns, ticks in completed)
                 rows = labels.rows.copy()
                 rows[:, column] = index
                 score = own[column][index] if index >= 0 else 0.0
@@ -126,8 +127,8 @@ def _most_probable(
         assert table is not None
         least = table.in_unit(int(labels.costs.min()) + table.constant_ticks)
         raise InfeasibleError(
-            f"the limit must leave an architecture, but the least costly one has {least} {table.unit} and the limit "
-            f"is {maximum}; raise it"
+            f"the limit must leave an architecture, but the least costly one has {f'{least} {table.unit}'.rstrip()} "
+            f"and the limit is {maximum}; raise it"
         )
     winner = int(np.flatnonzero(within)[-1])  # costs and scores rise together
     return space.architecture([max(index, 0) for index in labels.rows[winner].tolist()])
@@ -145,11 +146,6 @@ def _checked(space: SearchSpace, scores: Mapping[str, Sequence[float]]) -> list[
             )
         own[column] = array
     return own
-
-
-def _term_cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> int:
-    indices = tuple(known[column] for column in columns)
-    return 0 if min(indices) < 0 else int(ticks[indices])
 
 
 def _best(parts: Sequence[_Labels], *, bounded: bool) -> _Labels:

@@ -46,8 +46,19 @@ class WindowSampler:
         table: a cost table, or a list of costs per choice in the order of the space.
         method: one of the three ways; None takes the first that fits.
 
+    Attributes:
+        num_total: exact number of distinct architectures of the space.
+
     Raises:
         SpaceError: the method does not fit the space, or the table does not.
+
+    Example:
+        >>> space = SearchSpace([Choice(f"c{index}", [0, 1, 2]) for index in range(20)])
+        >>> sampler = WindowSampler(space, [[0, 1, 2]] * 20)  # the cost is the sum of the options
+        >>> sampler.method, sampler.count(None, 1), sampler.count(20, 20)
+        ('merged', 21, 377379369)
+        >>> sampler.sample(3, 3, 100, np.random.default_rng(0)).sum(axis=1).tolist() == [3] * 100
+        True
     """
 
     def __init__(
@@ -82,8 +93,11 @@ class WindowSampler:
     def count(self, low: float | None = None, high: float | None = None) -> int:
         """Number of distinct architectures with `low <= cost <= high`; None leaves a side open.
 
-        Exact where `is_exact`; else an estimate with a standard error of about one percent, the same at
-        every call, and exact for a window that holds all architectures or none. `bounds` encloses it.
+        Exact where `is_exact`; else an estimate with a standard error of at most about one percent, the same at every
+        call, and exact for a window that holds all architectures. `bounds` encloses the exact number.
+
+        Raises:
+            SpaceError: an edge of the window is not a number.
         """
         window = self._window(low, high)
         if window == (self._lowest, self._highest):
@@ -96,7 +110,11 @@ class WindowSampler:
         return self._counter.bounds(*window) if window else (0, 0)
 
     def acceptance(self, low: float | None = None, high: float | None = None) -> float:
-        """Share of the proposals for this window that `sample` keeps; 1 for the methods that reject none."""
+        """Share of the proposals for this window that `sample` keeps.
+
+        Returns:
+            In (0, 1]; 1 for the methods that reject none, and 0 where the window holds no architecture.
+        """
         window = self._window(low, high)
         return self._counter.acceptance(*window) if window else 0.0
 
@@ -105,11 +123,18 @@ class WindowSampler:
     ) -> npt.NDArray[Any]:
         """Independent uniform draws of the architectures with `low <= cost <= high`; None leaves a side open.
 
+        Args:
+            low: smallest cost, inclusive, in the table's unit.
+            high: largest cost, inclusive.
+            num: rows to draw; the same architecture may come more than once.
+            rng: the only source of chance; equal generators give equal rows, whatever was asked before.
+
         Returns:
-            (num, num_choices) canonical rows.
+            (num, num_choices) canonical rows, in the dtype of the space.
 
         Raises:
             InfeasibleError: the window is empty; states the smallest and the median cost of the space.
+            SpaceError: an edge of the window is not a number.
         """
         rows = np.zeros((num, self.space.num_choices), dtype=self.space.dtype)
         window = self._window(low, high)
@@ -130,6 +155,9 @@ class WindowSampler:
         """The smallest cost that at least this fraction of the distinct architectures do not exceed.
 
         Exact where `method` is "merged", else that of 2^16 uniform draws.
+
+        Raises:
+            SpaceError: the fraction is not in [0, 1].
         """
         number = plain_number(fraction)
         if number is None or not 0 <= number <= 1:

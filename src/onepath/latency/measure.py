@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from onepath.errors import UserError
+from onepath.latency.checked_device import prepare
 from onepath.latency.device import Device, Network, Prepared
-from onepath.latency.device_errors import check_count, prepare
+from onepath.latency.device_errors import check_count
 from onepath.randomness import generator
 from onepath.verdict import held_ms, within_latency
 

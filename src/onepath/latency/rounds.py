@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from onepath.errors import DataError
+from onepath.latency.checked_device import checked
 from onepath.latency.checked_files import check_nodes, check_same, not_as_written, parse_json, read_text
 from onepath.latency.device import Device, Prepared
-from onepath.latency.device_errors import checked
 from onepath.latency.measure import MAX_RELATIVE_IQR
 from onepath.latency.table_nodes import PartialNode
 from onepath.randomness import generator

@@ -60,7 +60,7 @@ def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
             module.path = path
             module.selection = selection
         if isinstance(module, ChoiceBlock) and module.has_own_choice:
-            module.choice = Choice(path or "root", module.names)
+            module.choice = Choice(path or "root", module.names, role="operation")
     _collect(root, "", (), sites)
     if not sites.paths:
         raise BindingError(

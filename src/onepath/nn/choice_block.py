@@ -55,6 +55,8 @@ class ChoiceBlock(nn.Module):
                 f"ChoiceBlock: the options of choice {choice.name!r} must be the candidates' names in their order "
                 f"{list(candidates)}, but they are {list(choice.options)}; make them equal"
             )
+        if choice is not None:
+            choice.take_role("operation")
         self.names = tuple(candidates)
         self.candidates = nn.ModuleList(candidates.values())
         self.none = none

@@ -21,7 +21,7 @@ class ElasticDepth(nn.Module):
     Shapes: those of the blocks.
 
     Raises:
-        BindingError: a depth outside 0 to `len(blocks)`.
+        BindingError: a depth outside 0 to `len(blocks)`, or a choice that says it is an operation.
 
     Source: Once-for-All, section 3.2 (arXiv 1908.09791): depth d keeps the first d blocks.
     """
@@ -29,8 +29,6 @@ class ElasticDepth(nn.Module):
     def __init__(self, blocks: Sequence[nn.Module], depth: int | Choice) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
-        if isinstance(depth, Choice):
-            depth.take_role("depth")
         depths = list(depth.options) if isinstance(depth, Choice) else [depth]
         wrong = [
             option
@@ -42,6 +40,8 @@ class ElasticDepth(nn.Module):
                 f"ElasticDepth: every depth must be a whole number from 0 to the number of blocks, {len(blocks)}, but "
                 f"one is {wrong[0]!r}; change the options or add blocks"
             )
+        if isinstance(depth, Choice):
+            depth.take_role("depth")
         self.path = ""
         self.selection = Selection()
         self.depth = depth

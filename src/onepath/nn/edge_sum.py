@@ -48,6 +48,8 @@ class EdgeSum(nn.Module):
                 f"EdgeSum: a node needs edges and a choice between sets of them, but got {len(edges)} edges and "
                 f"{choice}; use edge_options(num_edges, num_kept) as the options"
             )
+        if choice is not None:
+            choice.take_role("operation")
         self.edges = nn.ModuleList(edges)
         self.choice = choice
         self.sets = tuple(tuple(map(int, option.split(","))) for option in expected)

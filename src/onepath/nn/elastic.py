@@ -40,9 +40,15 @@ class ElasticLayer(nn.Module):
         return tuple(dict.fromkeys(choice for size in self.own_sizes() for choice in size_choices(size)))
 
     def _begin(self) -> None:
-        """Stand alone until a supernet binds the layer; called at the end of `__init__`."""
+        """Stand alone until a supernet binds the layer; called at the end of `__init__`.
+
+        Raises:
+            BindingError: a choice says that it decides an operation.
+        """
         self.path = ""
         self.selection = Selection()
+        for choice in self.own_choices():
+            choice.take_role("size")
         self.is_elastic = bool(self.own_choices())
 
     def _active(self, size: Size) -> int:

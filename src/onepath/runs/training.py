@@ -11,7 +11,7 @@ def train_stage(run: Run) -> None:
 
     The stage's record tells how often each candidate of each block was trained: "counts", and "start" for the first
     updates, where they train one path; under "architecture" what was trained beside the weights. Killed, it continues
-    from its last checkpoint and ends with the same weights and counts. A method without a supernet has nothing to do here.
+    from its last checkpoint and ends with the same weights and counts. A method without a supernet has nothing to do.
     """
     method = run.config.options
     run.latencies.prepare()

@@ -8,18 +8,18 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from onepath.errors import SpaceError
+from onepath.errors import BindingError, SpaceError
 
 Option = str | int | float | bool
 Number = int | float
 
 Role = Literal["operation", "size", "depth", "bits", "resolution"]
-ROLES: tuple[Role, ...] = ("operation", "size", "depth", "bits", "resolution")
+ROLES: tuple[Role, ...] = get_args(Role)
 
 _NUM_SHOWN = 8  # names listed in a message
 
@@ -102,17 +102,26 @@ class Choice(_Arithmetic):
         name: not empty; unique inside a search space.
         options: at least one; distinct (`1`, `1.0` and `True` are the same); strings, finite numbers or
             booleans. Those of numpy become Python's own.
+        role: what is decided: an "operation", or a "size", "depth", number of "bits" or "resolution", whose options
+            have an order and therefore are numbers or booleans. None: the modules that take the choice say it, an
+            elastic layer a size, `ElasticDepth` a depth, and a `ChoiceBlock` or `EdgeSum` that alone takes it an
+            operation. Until then it is an operation where any option is a string, and a size otherwise. The role is
+            no part of a space's fingerprint.
 
-        role: what is decided; None takes it from the modules that the choice is given to, and before that "operation"
-            for words and "size" for numbers.
+    Attributes:
+        role: what is decided, as far as it is known.
 
     Raises:
         SpaceError: the name, the options or the role are not as above.
+
+    Example:
+        ``Choice("image", [160, 192, 224], role="resolution")``
     """
 
     name: str
     options: tuple[Option, ...]
     role: Role = field(repr=False)
+    _is_said: bool = field(repr=False)
 
     def __init__(
         self, name: str, options: Sequence[Option] | npt.NDArray[Any], role: Role | None = None
@@ -148,26 +157,36 @@ class Choice(_Arithmetic):
             raise SpaceError(
                 f"the role of choice {name!r} must be one of {', '.join(ROLES)}; got {role!r}; use one of them"
             )
-        assumed: Role = "operation" if all(isinstance(option, str) for option in options) else "size"
-        object.__setattr__(self, "role", role or assumed)
+        words = [option for option in options if isinstance(option, str)]
+        if words and role not in (None, "operation"):
+            raise SpaceError(
+                f"the options of choice {name!r}, a {role}, must be numbers; got {words[0]!r}; leave out the role"
+            )
+        object.__setattr__(self, "role", role or ("operation" if words else "size"))
         object.__setattr__(self, "_is_said", role is not None)
 
     def take_role(self, role: Role) -> None:
-        """Say what the choice decides, from the module that it is given to.
+        """Learn what the choice decides from a module that it is given to.
+
+        The role that is said first stays, by the argument of the choice or by a module: a depth may also enter a size.
+        An "operation" gives way to any other role that is said, because a size may also decide between modules, such as
+        one normalisation per width.
 
         Raises:
-            SpaceError: it has another role already, by its own argument or from another module.
+            BindingError: the choice's own argument says "operation", and the module needs an order.
         """
-        if self.__dict__["_is_said"] and self.role != role:
-            raise SpaceError(
-                f"choice {self.name!r} is a {self.role}, but is used as a {role}; give each its own choice"
+        if not self._is_said:
+            object.__setattr__(self, "role", role)
+            object.__setattr__(self, "_is_said", role != "operation")
+        elif self.role == "operation" != role:
+            raise BindingError(
+                f"a choice of role 'operation' must not be used as a {role}; choice {self.name!r} is; say its role, "
+                "or use separate choices"
             )
-        object.__setattr__(self, "role", role)
-        object.__setattr__(self, "_is_said", True)
 
     @property
     def is_ordered(self) -> bool:
-        """Whether its options are sizes of some kind, so that one is the largest; those of operations are not."""
+        """Whether its options have an order, so that one is the largest; those of operations have none."""
         return self.role != "operation"
 
     @property

@@ -24,6 +24,14 @@ class Conditions:
     the choice be active. The choice is active if any alternative holds; an alternative holds if every one of
     its parents is active and allowed.
 
+    Args:
+        choices: of the space, in its order.
+        conditions: as for `SearchSpace`.
+
+    Attributes:
+        alternatives: see above.
+        conditional: columns of the choices that have a condition, rising.
+
     Raises:
         SpaceError: a name or option does not exist, or a parent does not come before its child.
     """
@@ -65,7 +73,14 @@ class Conditions:
         )
 
     def active(self, matrix: Matrix) -> BoolMatrix:
-        """Rows = architectures, columns = choices: True where the choice is active."""
+        """Which choices are active.
+
+        Args:
+            matrix: (rows, num_choices) option indices; those of inactive choices do not matter.
+
+        Returns:
+            (rows, num_choices) True where the choice is active.
+        """
         active = np.ones(matrix.shape, dtype=np.bool_)
         for column in self.conditional:
             holds = np.zeros(len(matrix), dtype=np.bool_)

@@ -44,7 +44,7 @@ class Terms(Protocol):
         """The cost of every joint option of each term, in whole ticks."""
 
 
-_Term = tuple[tuple[int, ...], Ints]  # columns and ticks
+Term = tuple[tuple[int, ...], Ints]  # columns and ticks
 _Row = list[tuple[tuple[int, ...], int, int]]  # option indices, cost and following state of every edge
 
 _MOST_EDGES = 2**14
@@ -85,9 +85,10 @@ class Layer:
 
 
 def build_layers(space: Decided, table: Terms | None = None) -> list[Layer]:
-    """The layers of a space, for the terms of `table`.
+    """The layers of a space, for the terms of `table`; without one, all costs are 0.
 
-    Choices are decided in an order that keeps few of them open at once, parents before children.
+    Choices are decided in an order that keeps few of them open at once, parents before children. The sum of the costs
+    along a path is the cost of its architecture in ticks, less the table's constant.
 
     Raises:
         SpaceError: terms and conditions tie so many choices together that their joint options cannot be
@@ -101,21 +102,13 @@ def build_layers(space: Decided, table: Terms | None = None) -> list[Layer]:
         return _layers_in(closing_order(space, terms), space, terms)
 
 
-def _layers_in(order: list[int], space: Decided, terms: Sequence[_Term]) -> list[Layer]:
+def _layers_in(order: list[int], space: Decided, terms: Sequence[Term]) -> list[Layer]:
     """The layers that decide the choices in this order; SpaceError where they have too many edges."""
     position = {column: step for step, column in enumerate(order)}
-    completed: list[list[_Term]] = [[] for _ in order]
+    completed: list[list[Term]] = [[] for _ in order]
     for columns, ticks in terms:
         completed[max(position[column] for column in columns)].append((columns, ticks))
-    last_use = dict(position)
-    for column in order:
-        for needed in space.conditions.parents(column):
-            last_use[needed] = max(last_use[needed], position[column])
-    for columns, _ in terms:
-        last = max(position[column] for column in columns)
-        for column in columns:
-            last_use[column] = max(last_use[column], last)
-
+    last_use = last_uses(order, space, terms)
     layers: list[Layer] = []
     open_columns: list[int] = []
     states: dict[tuple[int, ...], int] = {(): 0}
@@ -130,7 +123,7 @@ def _layers_in(order: list[int], space: Decided, terms: Sequence[_Term]) -> list
             row: _Row = []
             for index in range(space.choices[column].num_options) if active else (-1,):
                 known[column] = index
-                cost = sum(_cost(columns, ticks, known) for columns, ticks in completed[step])
+                cost = sum(joint_cost(columns, ticks, known) for columns, ticks in completed[step])
                 target = following.setdefault(tuple(known[other] for other in still_open), len(following))
                 row.append(((max(index, 0),), cost, target))
             rows.append(row)
@@ -195,12 +188,24 @@ def write_options(
         out[:, [column for layer in layers for column in layer.columns]] = np.concatenate(options, axis=1)
 
 
-def _cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> int:
+def last_uses(order: Sequence[int], space: Decided, terms: Sequence[Term]) -> dict[int, int]:
+    """Column -> the last step of `order` at which its option matters, to a condition or to a term."""
+    position = {column: step for step, column in enumerate(order)}
+    last_use = dict(position)
+    ties = [(space.conditions.parents(column), position[column]) for column in order]
+    ties += [(set(columns), max(position[column] for column in columns)) for columns, _ in terms]
+    for needed, step in ties:
+        last_use |= {column: max(last_use[column], step) for column in needed}
+    return last_use
+
+
+def joint_cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> int:
+    """Ticks of one term under the option indices in `known`, negative where inactive; 0 if any of its choices is."""
     indices = tuple(known[column] for column in columns)
     return 0 if min(indices) < 0 else int(ticks[indices])
 
 
-def decision_order(space: Decided, terms: Sequence[_Term]) -> list[int]:
+def decision_order(space: Decided, terms: Sequence[Term]) -> list[int]:
     """An order of the choices with parents before children and few joint options open at once.
 
     Groups of tied choices follow each other, the one that moves the cost most first, because the last layers
@@ -236,7 +241,7 @@ def decision_order(space: Decided, terms: Sequence[_Term]) -> list[int]:
     return order
 
 
-def closing_order(space: Decided, terms: Sequence[_Term]) -> list[int]:
+def closing_order(space: Decided, terms: Sequence[Term]) -> list[int]:
     """An order of the choices, parents before children, that finishes one choice after the other.
 
     Next comes the choice that can be finished with the fewest joint options open: with it all choices are decided that

@@ -53,7 +53,7 @@ class Countable(Protocol):
         """Equal for equal costs."""
 
     def sampler(self, space: SearchSpace) -> Sampler:
-        """Counting and exact sampling by this cost."""
+        """The counting and exact sampling of this space's architectures by this cost."""
 
 
 Costs = Countable | Sequence[Sequence[Number]] | npt.NDArray[Any]
@@ -76,6 +76,12 @@ class SearchSpace:
 
     Raises:
         SpaceError: names repeat, or a condition does not fit.
+
+    Example:
+        >>> depth, last = Choice("depth", [1, 2]), Choice("last", ["conv", "pool"])
+        >>> space = SearchSpace([depth, last], {"last": [{"depth": [2]}]})
+        >>> space.size, [str(architecture) for architecture in space.enumerate()]
+        (3, ['0,0', '1,0', '1,1'])
     """
 
     def __init__(
@@ -348,9 +354,18 @@ class SearchSpace:
     # Cost windows
 
     def window_sampler(self, table: Costs) -> Sampler:
-        """Counting and exact sampling by this cost table; prepared once per table and kept."""
+        """Counting and exact sampling by an additive cost.
+
+        Prepared once per cost and kept, for the last four; costs of equal fingerprints are one.
+
+        Args:
+            table: a cost table, or a plain list of the costs of every choice's options, in the order of the space.
+
+        Raises:
+            SpaceError: the cost does not fit the space.
+        """
         if not isinstance(table, Countable):
-            # By name: counting stands above this room, and a plain list alone asks for it here.
+            # By name: counting stands above this room, and only a plain list asks for it here.
             made: Countable = importlib.import_module("onepath.counting").CostTable.of(self, table)
             return self.window_sampler(made)
         key = table.fingerprint
@@ -361,14 +376,33 @@ class SearchSpace:
         return self._samplers[key]
 
     def count_within(self, table: Costs, low: float | None = None, high: float | None = None) -> int:
-        """Number of distinct architectures with `low <= cost <= high`; see `WindowSampler.count`."""
+        """Number of distinct architectures with `low <= cost <= high`; None leaves a side open.
+
+        Exact for most spaces, an estimate for the largest; see `WindowSampler.count`. `table` is as for
+        `window_sampler`.
+
+        Example:
+            ``space.count_within(op.cost.table(supernet, (3, 32, 32), "macs"), None, 30_000_000)``
+        """
         return self.window_sampler(table).count(low, high)
 
     def sample_within(
         self, table: Costs, low: float | None, high: float | None, num: int, rng: np.random.Generator
     ) -> Matrix:
-        """Uniform draws of the distinct architectures with `low <= cost <= high`; see
-        `WindowSampler.sample`.
+        """Independent uniform draws of the distinct architectures with `low <= cost <= high`.
+
+        Args:
+            table: as for `window_sampler`.
+            low: smallest cost, inclusive; None leaves the side open.
+            high: largest cost, inclusive; None leaves the side open.
+            num: rows to draw; the same architecture may come more than once.
+            rng: the only source of chance.
+
+        Returns:
+            (num, num_choices) canonical rows.
+
+        Raises:
+            InfeasibleError: no architecture is in the window.
         """
         return self.window_sampler(table).sample(low, high, num, rng)
 

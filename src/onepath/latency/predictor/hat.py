@@ -65,11 +65,17 @@ def hat_space(
         "decoder_arbitrary_ende_attn": tuple(_NUM_ATTENDED),
     }
     depths = tuple(range(NUM_LAYERS, 0, -1))
-    choices = [Choice("encoder_embed_dim", embedding_widths), Choice("encoder_layer_num", [NUM_LAYERS])]
+    choices = [
+        Choice("encoder_embed_dim", embedding_widths),
+        Choice("encoder_layer_num", [NUM_LAYERS], role="depth"),
+    ]
     choices += [
         Choice(f"{part}.{layer}", options[part]) for part in ENCODER_PARTS for layer in range(NUM_LAYERS)
     ]
-    choices += [Choice("decoder_embed_dim", embedding_widths), Choice("decoder_layer_num", depths)]
+    choices += [
+        Choice("decoder_embed_dim", embedding_widths),
+        Choice("decoder_layer_num", depths, role="depth"),
+    ]
     conditions = {}
     for part in DECODER_PARTS:
         for layer in range(NUM_LAYERS):
