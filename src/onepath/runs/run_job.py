@@ -97,13 +97,13 @@ class RunJob(Job):
 
     def scorer(self, name: str, num_examples: int | None = None, *, total: int = 0) -> Estimator:
         """By several processes where that is worth their start, with the same scores."""
-        from onepath.runs.scoring import PooledScores, num_scoring
+        from onepath.runs.scoring import num_scoring, pooled_scores
 
         num_left = total - len(self._run.directory.store.trials())
         num_workers = num_scoring(self._run, name, num_left)
         if num_workers < 2:
             return standard_scorer(self, name, num_examples)
-        return PooledScores(self._run, name, num_examples, num_workers)
+        return pooled_scores(self._run, name, num_examples, num_workers)
 
     def ranked(self, name: str) -> Callable[[Architecture], float]:
         """Each score is in the run's estimates as soon as it is made."""
