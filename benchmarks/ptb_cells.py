@@ -51,8 +51,8 @@ from onepath.train import (
     TrainingPoint,
     UniformSampler,
     evaluate,
-    train_model,
     train_differentiable,
+    train_model,
     train_supernet,
 )
 

@@ -34,10 +34,10 @@ from onepath.cost import counter
 from onepath.data import Task, load_data
 from onepath.estimate import SCORES, Networks, TableEstimator, one_row_per_network, scores
 from onepath.estimate.networks import network_key
-from onepath.studies.comparison import RankOptions, make_study
 from onepath.randomness import generator
 from onepath.record import EstimateStore, atomic_write_json, atomic_write_text
 from onepath.report.study_pages import heads, ranking_page, rows, verdicts
+from onepath.studies.comparison import RankOptions, make_study
 from onepath.train import keep_freed_memory
 
 COUNTS = ("params", "macs")

@@ -17,8 +17,8 @@ from onepath.methods import (
     Derived,
     darts_recipe,
     derive_within,
-    differentiable,
     feasible_set,
+    memory_job,
     proxyless_recipe,
 )
 from onepath.nn.relaxations import SoftmaxRelaxation, derive
@@ -117,26 +117,33 @@ def asked(monkeypatch: pytest.MonkeyPatch, search: Any, *given: Any, **options: 
     """What a method asks of the training, which is left out."""
     calls: list[dict[str, Any]] = []
 
-    def train(supernet: Any, data: Any, training: ArchitectureTraining, **more: Any) -> list[Any]:
+    def train(supernet: Any, data: Any, phases: Any, **more: Any) -> list[Any]:
         assert supernet is given[0]
-        calls.append({"data": data, "training": training, **more})
-        return []
+        training = phases[-1].before
+        assert isinstance(training, ArchitectureTraining)
+        calls.append({"data": data, "training": training, "recipe": phases[-1].recipe, **more})
+        raise _AskedError
 
-    monkeypatch.setattr(differentiable, "train_relaxed", train)
-    search(*given, **options)
+    monkeypatch.setattr(memory_job, "train_phases", train)
+    with pytest.raises(_AskedError):
+        search(*given, **options)
     return calls[0]
+
+
+class _AskedError(Exception):
+    """The training would begin."""
 
 
 @pytest.mark.parametrize("search", [op.darts, op.gdas, op.proxyless])
 def test_kinds_of_data_have_their_own_settings(
     search: Any, data: ImageTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = asked(monkeypatch, search, language_model(), cycle_task())
+    text = asked(monkeypatch, search, language_model(), cycle_task(), recipe="paper")
     weights, logits = text["recipe"], text["training"].recipe
     assert (weights.learning_rate, weights.momentum, weights.label_smoothing) == (20.0, 0.0, 0.0)
     assert (logits.learning_rate, logits.weight_decay) == (3e-3, 1e-3)
     assert (weights.clip_norm, logits.clip_norm) == (0.25, 0.25)
-    images = asked(monkeypatch, search, supernet(), data)
+    images = asked(monkeypatch, search, supernet(), data, recipe="paper")
     if search is op.proxyless:
         assert images["recipe"] == proxyless_recipe(160, 256)
         assert images["training"].recipe.learning_rate == 1e-3
@@ -163,7 +170,7 @@ def test_what_is_given_reaches_the_training(
         **passed,
     )
     training = found.pop("training")
-    assert found == {**passed, "data": data, "recipe": own}
+    assert found == {**passed, "data": data, "recipe": own, "compile": False}
     assert (training.rule, training.seed) == ("logits", 3)
     logits = training.recipe
     assert (logits.warmup_epochs, logits.learning_rate, logits.clip_norm) == (2, 0.5, 1.5)
@@ -178,7 +185,7 @@ def test_what_is_given_reaches_the_training(
         (op.darts, {"rule": "weight"}, "rule must be 'weights' or 'logits', but got 'weight'"),
         (op.gdas, {"rule": "weight"}, "rule must be"),
         (op.proxyless, {"rule": "weight"}, "rule must be"),
-        (op.darts, {"order": "third"}, "order must be 'first', 'second' or 'exact', but got 'third'"),
+        (op.darts, {"order": "third"}, "order must be 'first', 'second', 'exact' or 'second-exact', but got 'third'"),
         (
             op.gdas,
             {"epochs": 2, "warmup_epochs": 2},
@@ -189,7 +196,7 @@ def test_what_is_given_reaches_the_training(
 def test_wrong_options_are_refused_before_the_training(
     search: Any, options: dict[str, Any], message: str, data: ImageTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(differentiable, "train_relaxed", None)
+    monkeypatch.setattr(memory_job, "train_phases", None)
     with pytest.raises(ConfigurationError, match=message):
         search(supernet(), data, **options)
 

@@ -8,6 +8,7 @@ from torch import nn
 import onepath as op
 from onepath.errors import InfeasibleError
 from onepath.estimate import Estimate
+from onepath.search import Proposal
 from onepath.methods import feasible_set, score
 
 
@@ -44,7 +45,8 @@ class CountsConvolutions:
     def __init__(self) -> None:
         self.asked: list[op.Architecture] = []
 
-    def estimate(self, architecture: op.Architecture) -> Estimate:
+    def estimate(self, proposal: Proposal) -> Estimate:
+        architecture = proposal.architecture
         self.asked.append(architecture)
         kept = [index == 0 for index in architecture.indices]
         return Estimate(0.1 * sum(kept), 1.0 - 0.01 * kept[0], 0.0, 1)

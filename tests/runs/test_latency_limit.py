@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from run_processes import OPTIONS, TINY, Runner, without_times
 
 from onepath import runs
@@ -24,6 +23,7 @@ from onepath.record import RunRecord
 from onepath.report.page import content
 from onepath.runs.latencies import Latencies
 from onepath.runs.progress import SilentProgress
+from onepath.runs.run_job import RunJob
 from onepath.spaces import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -441,14 +441,11 @@ def test_the_device_and_its_threads_can_come_from_the_table(own: Path, tmp_path:
 
 def test_the_constrained_sampler_keeps_the_largest_limit(own: Path, tmp_path: Path) -> None:
     from onepath.randomness import generator
-    from onepath.runs.training import make_sampler
 
     given = options(own, "0.215,0.305", sampler="constrained", out=str(tmp_path / "run"))
     with runs.Run(runs.make_config({**given, "latency_table": str(given["latency_table"])})) as run:
-        sampler = make_sampler(run, run.blank)
-        drawn = {
-            str(path) for update in range(200) for path in sampler.paths(update, generator(0, "x", update))
-        }
+        paths = run.config.options.phases(RunJob(run))[-1].sampler.paths
+        drawn = {str(path) for update in range(200) for path in paths(update, generator(0, "x", update))}
     every = {str(found) for found in Supernet(build(TINY, 10, in_channels=1).module).space.enumerate()}
     assert drawn == {architecture for architecture in every if law_of(architecture) <= 0.305}
 
@@ -466,7 +463,7 @@ def test_the_expected_latency_of_the_table_is_in_the_loss_and_aims_at_the_limit(
 ) -> None:
     given = options(own, "0.305,0.215", **PROXYLESS, out=str(tmp_path / "run"))
     with runs.Run(runs.make_config({**given, "latency_table": str(given["latency_table"])})) as run:
-        cost = architecture_training(run, run.blank, 0).cost
+        cost = run.config.options.phases(RunJob(run))[-1].before.cost
     assert cost is not None
     assert (cost.reference, cost.form) == (0.305, "add-linear")
     relaxation = cost.cost.relaxation
@@ -511,7 +508,9 @@ def test_a_device_without_a_limit_is_where_the_winner_is_measured(
     assert result["cost"]["latency_device"] == "fake"
     assert result["cost"]["latency_ms"] == pytest.approx(law_of(architecture))
     assert result["constraints"]["device"].endswith(":Fake")
-    assert result["winners"] == []
+    (winner,) = result["winners"]
+    assert (winner["limits"], winner["max_latency_ms"]) == ({"max_macs": 25_000}, None)
+    assert "latency_ms" not in winner["cost"]
     assert not (tmp_path / "run" / "latency-table.json").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +11,7 @@ import pytest
 from onepath.estimate import Estimate
 from onepath.methods import Trial
 from onepath.record import TrialRow
-from onepath.runs import searching
-from onepath.runs.searching import Replay
+from onepath.runs.replay import Replay
 from onepath.space import Choice, SearchSpace
 
 SPACE = SearchSpace([Choice("size", [1, 2, 3])])
@@ -24,16 +24,18 @@ class Killed(BaseException):
 class Log:
     """A run, an estimator and a store that note what happens in which order, and end at one of it."""
 
-    def __init__(self, killed_at: str | None = None) -> None:
+    def __init__(self, killed_at: str | None = None, stored: Sequence[TrialRow] = ()) -> None:
         self.events: list[str] = []
         self.rows: list[TrialRow] = []
         self.killed_at = killed_at
         nothing = SimpleNamespace(advance=lambda *_: None, begin=lambda *_: None)
         self.run: Any = SimpleNamespace(
-            cost=self.cost,
-            directory=SimpleNamespace(store=SimpleNamespace(add_trial=self.add_trial)),
+            directory=SimpleNamespace(
+                store=SimpleNamespace(add_trial=self.add_trial, trials=lambda: list(stored))
+            ),
             progress=nothing,
-            config=SimpleNamespace(proxy=None),
+            config=SimpleNamespace(options=None),
+            metric_name="accuracy",
             facts={"validation": 10},
         )
         self.clock: Any = SimpleNamespace(tick=lambda: self.note("clock"))
@@ -43,9 +45,9 @@ class Log:
         if event == self.killed_at:
             raise Killed
 
-    def cost(self, architecture: Any) -> tuple[int, int]:
+    def costs(self, architecture: Any) -> dict[str, float]:
         self.note("cost")
-        return 100 * (1 + architecture.indices[0]), 7
+        return {"macs": 100 * (1 + architecture.indices[0]), "params": 7}
 
     def estimate(self, architecture: Any) -> Estimate:
         self.note("evaluate")
@@ -56,31 +58,32 @@ class Log:
         self.note("store")
 
 
-def evaluated(log: Log, monkeypatch: pytest.MonkeyPatch, stored: list[TrialRow]) -> Replay:
-    monkeypatch.setattr(searching, "make_estimator", lambda run: log)
-    replay = Replay(log.run, log.clock, stored)
+def evaluated(log: Log) -> Replay:
+    replay = Replay(log.run, log.clock, log.costs)
+    search: Any = SimpleNamespace(estimator=log, total=3)
+    replay.begin("searching", search, 0)
     for architecture in SPACE.enumerate():
         estimate = replay.estimate(architecture)
         replay.on_trial(Trial(architecture, estimate, "random", 0))
     return replay
 
 
-def test_nothing_stands_between_an_evaluation_and_its_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_stands_between_an_evaluation_and_its_storage() -> None:
     log = Log()
-    evaluated(log, monkeypatch, [])
+    evaluated(log)
     assert log.events == ["cost", "evaluate", "store", "clock"] * 3
-    assert [(row.macs, row.params) for row in log.rows] == [(100, 7), (200, 7), (300, 7)]
+    assert [row.costs for row in log.rows] == [{"macs": macs, "params": 7} for macs in (100, 200, 300)]
 
 
 @pytest.mark.parametrize(("moment", "num_lost"), [("cost", 0), ("evaluate", 1), ("store", 0), ("clock", 0)])
 def test_a_kill_at_any_moment_costs_at_most_the_evaluation_at_work(
-    monkeypatch: pytest.MonkeyPatch, moment: str, num_lost: int
+    moment: str, num_lost: int
 ) -> None:
     first = Log(moment)
     with pytest.raises(Killed):
-        evaluated(first, monkeypatch, [])
-    second = Log()
-    evaluated(second, monkeypatch, list(first.rows))
+        evaluated(first)
+    second = Log(stored=first.rows)
+    evaluated(second)
     num = (first.events + second.events).count("evaluate")
     assert num == 3 + num_lost
     assert [str(row.architecture) for row in first.rows + second.rows] == ["0", "1", "2"]

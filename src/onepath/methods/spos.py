@@ -41,8 +41,12 @@ class Spos(SampledMethod):
         Raises:
             ConfigurationError: there is none, or its costs do not add up.
         """
-        if self.sampler == "constrained":
+        if self.sampler == "constrained" and job.loosest.limits:
             self._sampler(job)
+        elif self.sampler == "constrained" and not job.aims():  # a latency has no table yet
+            raise ConfigurationError(
+                "sampler: 'constrained' needs a limit, but none came; give max_macs, max_params or max_latency_ms"
+            )
         return super().resolved(job)
 
     def phases(self, job: Job) -> Sequence[Phase]:
@@ -57,10 +61,6 @@ class Spos(SampledMethod):
         if self.sampler != "constrained":
             return UniformSampler(job.space)
         limits = job.loosest.limits
-        if not limits:
-            raise ConfigurationError(
-                "sampler: 'constrained' needs a limit, but none came; give max_macs, max_params or max_latency_ms"
-            )
         if (table := limits[0].table) is None:
             raise ConfigurationError(
                 f"sampler='constrained' needs a space whose {limits[0].unit} add up over its choices, but this one is "

@@ -143,17 +143,17 @@ class SearchAlgorithm(ABC):
         self.feasible = feasible
         rng = generator(self.seed, self.name, self._step + 1)
         proposals: list[Proposal] = []
-        num_wanted = 0
+        num_wanted, size = 0, self._fewest_tries
         for draw in self.propose(rng):
             num_wanted += draw.num
-            if draw.rows is not None:
+            if draw.rows is None:
+                size = max(size, draw.size or draw.num)
+            else:
                 proposals += self._found(draw, draw.num)
         if not num_wanted:
             return []
         missing = num_wanted - len(proposals)
-        filling = Draw(
-            "random", missing, lambda num: feasible.sample(num, rng), max(missing, self._fewest_tries)
-        )
+        filling = Draw("random", missing, lambda num: feasible.sample(num, rng), max(missing, size))
         proposals += self._found(filling, missing)
         self._step += 1
         self._asked = [proposal.architecture for proposal in proposals]

@@ -98,7 +98,7 @@ class MutationEvolution(SearchAlgorithm):
         """The random members, then mutations of members picked uniformly."""
         num_left = self.num - self.num_proposed
         if not self.members:
-            yield Draw("random", min(self.num_random, num_left))
+            yield Draw("random", min(self.num_random, num_left), size=self.num_random)
             return
         members = self.space.matrix([architecture for architecture, _ in self.members])
 

@@ -15,7 +15,8 @@ from onepath.errors import ConfigurationError
 from onepath.estimate import Estimate
 from onepath.methods import Trial
 from onepath.record import TrialRow
-from onepath.runs.searching import Replay, ties
+from onepath.runs.replay import Replay
+from onepath.runs.searching import ties_of
 from onepath.verdict import ordered
 
 LIMIT = 140_000
@@ -60,7 +61,7 @@ def test_a_run_keeps_its_limit_and_records_the_signals(
         trials = directory.store.trials()
     assert [point["epoch"] for point in record["points"]] == [1, 2, 3]
     assert [trial.origin for trial in trials] == ["derived", "random", "random"]
-    assert all(trial.macs <= LIMIT for trial in trials)
+    assert all(trial.costs["macs"] <= LIMIT for trial in trials)
 
 
 class Interrupting(runs.SilentProgress):
@@ -108,7 +109,7 @@ def test_of_several_seeds_the_best_derived_one_goes_on_also_after_an_interruptio
     assert record["seed"] == best["seed"]
     # The weights kept are those of the seed taken: the search finds its architecture and its accuracy again.
     assert trials[0].origin == "derived"
-    assert (trials[0].accuracy, trials[0].macs) == (best["inherited_validation"], best["macs"])
+    assert (trials[0].accuracy, trials[0].costs["macs"]) == (best["inherited_validation"], best["macs"])
     assert [path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()] == ["supernet.safetensors"]
 
 
@@ -117,18 +118,20 @@ def test_what_was_drawn_for_comparison_becomes_the_derived_one(tmp_path: Path) -
     with runs.Run(runs.make_config(given)) as run:
         space = run.blank.space
         rows = [
-            TrialRow(n, text, 0, "random", 0.5, 1.0, 10, 10, 0.1) for n, text in enumerate(("0,0,1", "0,1,0"))
+            TrialRow(n, text, 0, "random", 0.5, 1.0, {"macs": 10, "params": 10}, 0.1) for n, text in enumerate(("0,0,1", "0,1,0"))
         ]
-        replay = Replay(run, cast(Any, None), rows)
+        for row in rows:
+            run.directory.store.add_trial(row)
+        replay = Replay(run, cast(Any, None), run.costs)
         for text, origin in (("0,0,1", "random"), ("0,1,0", "random"), ("0,1,0", "derived")):
             estimate = Estimate(0.5, 1.0, 0.1, 287)
             replay.on_trial(Trial(space.parse(text), estimate, origin, 0))
-        assert [row.architecture for row in ordered(replay.told(), ties(run))] == ["0,1,0", "0,0,1"]
+        assert [row.architecture for row in ordered(replay.told(), ties_of(run))] == ["0,1,0", "0,0,1"]
         assert [row.origin for row in replay.told()] == ["random", "derived"]
 
 
 def test_spaces_with_sizes_are_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is a size or a depth"):
+    with pytest.raises(ConfigurationError, match="needs choices between candidates, but .* is a size"):
         op.run(
             "digits",
             space="shufflenet-channels",
