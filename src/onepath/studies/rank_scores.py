@@ -43,6 +43,7 @@ def rank_scores(
         ConfigurationError: a score that does not exist or needs data where there are none, or no row is left.
         DataError: the table does not fit the space.
     """
+    space.check_names(names)
     shown = SilentProgress() if progress is None else progress
     rows = table.rows(space.supernet.space, options, space.feasible(constraints))
     architectures = rows.networks.architectures

@@ -60,6 +60,7 @@ def score_space(
     """
     names = [score_definition(name).name for name in dict.fromkeys(names)]
     chosen_weights = _weights(names, weights)
+    space.check_names(names)
     shown = SilentProgress() if progress is None else progress
     architectures = _draw(space.feasible(constraints), num, space.seed)
     began = time.perf_counter()

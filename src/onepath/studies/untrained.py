@@ -55,6 +55,12 @@ class UntrainedSpace:
         inputs, targets = next(iter(self.data.batches("train", size, num_examples=size, seed=self.seed)))
         return inputs.to(self.device), targets.to(self.device)
 
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise ConfigurationError if a score of these does not exist, or reads real examples and there are none."""
+        reading = [name for name in names if {"inputs", "labels"} & set(score_definition(name).needs)]
+        if reading and self.data is None:
+            raise ConfigurationError(f"{reading[0]} reads real examples, but none came; give --data")
+
     @property
     def source(self) -> str:
         """What the batch is."""
@@ -98,12 +104,8 @@ class UntrainedSpace:
             gives_reasons: whether what is stored as degenerate is scored again, for the reason.
 
         Raises:
-            ConfigurationError: a score reads real examples, and there are none.
             RunDirectoryError: the file cannot be read or written.
         """
-        reading = [name for name in names if {"inputs", "labels"} & set(score_definition(name).needs)]
-        if reading and self.data is None:
-            raise ConfigurationError(f"{reading[0]} reads real examples, but none came; give --data")
         rows: list[dict[str, Score]] = []
         num_degenerate = 0
         with EstimateStore(path) as store:
