@@ -1,113 +1,70 @@
-"""The process that trains: what it answers, and that it leaves."""
+"""The process of a pool: what it answers, and that it leaves."""
 
 from __future__ import annotations
 
-import builtins
-import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from onepath import errors
-from onepath.runs import make_config
-from onepath.workers.messages import decode, decode_error, encode, encode_error
+from onepath.workers.messages import decode, encode
 
 
-def start() -> subprocess.Popen[bytes]:
+def start(workplace: str = "tiny_workplace:TinyWorkplace") -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "onepath.runs.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "onepath.workers.worker", str(os.getpid()), workplace],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
 
 
-def test_messages_keep_floats_to_the_bit() -> None:
-    values = [0.1 + 0.2, 1e-300, 5, float("inf")]
-    line = encode("point", values=values)
-    assert line.count(b"\n") == 1
-    assert decode(line) == {"kind": "point", "values": values}
+def answers(workplace: str, *jobs: Mapping[str, Any], setup: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One answer to each job; then the process has left by itself."""
+    with start(workplace) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(encode("setup", values=setup))
+        for number, job in enumerate(jobs):
+            worker.stdin.write(encode("job", number=number, **job))
+        worker.stdin.flush()
+        found = [decode(worker.stdout.readline()) for _ in jobs]
+        worker.stdin.close()
+        assert worker.wait(20) == 0
+    return found
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        errors.ConfigurationError("loss must be finite.\nLower the learning rate."),
-        errors.RunDirectoryError("x must be writable"),
-        RuntimeError("ours"),
-        MemoryError("much"),
-        OSError("a disk"),
-    ],
-)
-def test_errors_come_back_as_they_were(error: Exception) -> None:
-    try:
-        raise error
-    except type(error) as caught:
-        line = encode_error(caught)
-    again = decode_error(decode(line))
-    assert (type(again), str(again)) == (type(error), str(error))
-    assert "test_errors_come_back_as_they_were" in again.__notes__[0]
+def test_it_goes_on_after_an_error() -> None:
+    jobs: list[dict[str, Any]] = [
+        {"kind": "fail", "arguments": {"text": "a rule; what came"}},
+        {"kind": "add", "arguments": {"numbers": [0.1, 0.2]}},
+    ]
+    failed, added = answers("tiny_workplace:TinyWorkplace", *jobs, setup={"start": 1})
+    assert (failed["message"], failed["name"], failed["text"]) == (
+        "error",
+        "ConfigurationError",
+        jobs[0]["arguments"]["text"],
+    )
+    assert added == {"message": "result", "number": 1, "value": 1 + (0.1 + 0.2)}
 
 
-def test_errors_of_other_classes_keep_their_name() -> None:
-    class StrangeError(Exception):
-        def __init__(self, one: int, two: int) -> None:
-            super().__init__(one + two)
-
-    again = decode_error(decode(encode_error(StrangeError(1, 2))))
-    assert (type(again).__name__, str(again)) == ("StrangeError", "3")
-    undecodable = UnicodeDecodeError("utf-8", b"x", 0, 1, "why")
-    again = decode_error(decode(encode_error(undecodable)))
-    assert (type(again).__name__, str(again)) == ("UnicodeDecodeError", str(undecodable))
-    # What is no exception is not called.
-    name = json.loads(encode_error(StrangeError(1, 2)))
-    assert isinstance(decode_error({**name, "name": "print"}), RuntimeError)
-    assert builtins.print is print
+@pytest.mark.parametrize("name", ["tiny_workplace:NoWorkplace", "builtins:print", "onepath.workers:Pool"])
+def test_nothing_but_a_workplace_is_made(name: str) -> None:
+    (failed,) = answers(name, {"kind": "add", "arguments": {}}, setup={})
+    assert (failed["name"], failed["text"]) == ("TypeError", f"a worker needs a Workplace, but got {name}")
 
 
-def test_it_leaves_when_its_run_has_ended() -> None:
+def test_it_leaves_when_its_pool_has_ended() -> None:
     with start() as worker:
         assert worker.stdin is not None
         worker.stdin.close()
         assert worker.wait(20) == 0
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        (None, "own.py"),
-        ("import sys\ndef build(num_classes): sys.exit(0)", "own.py, line 2, in build, called sys.exit(0)"),
-        ("def build(num_classes): return {}['x']", "own.py, line 1, in build, raised KeyError: 'x'"),
-    ],
-)
-def test_it_tells_what_went_wrong(tmp_path: Path, source: str | None, message: str) -> None:
-    if source is not None:
-        (tmp_path / "own.py").write_text(source)
-    config = make_config({"space": f"{tmp_path / 'own.py'}:build"}).model_dump(mode="json")
-    facts = {"classes": 10, "input_shape": [1, 8, 8]}
-    network = {
-        "role": "winner",
-        "start": "scratch",
-        "architecture": "0",
-        "seed": 0,
-        "inherited_validation": 0.5,
-    }
-    with start() as worker:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        worker.stdin.write(
-            encode(
-                "setup", path=str(tmp_path), config=config, facts=facts, threads=1, checkpoint_seconds=20.0
-            )
-        )
-        worker.stdin.write(encode("train", network=network))
-        worker.stdin.flush()
-        answer = decode(worker.stdout.readline())
-    assert worker.returncode == 0
-    error = decode_error(answer)
-    assert isinstance(error, errors.ConfigurationError)
-    assert message in str(error)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel does it on Linux")
@@ -117,8 +74,8 @@ def test_it_dies_with_its_parent_even_if_a_pipe_stays_open(seconds: float) -> No
     asked to tell.
     """
     code = (
-        "import os, subprocess, sys, time; r = subprocess.Popen([sys.executable, '-m', 'onepath.runs.worker', "
-        "str(os.getpid())], stdin=0); print(r.pid, flush=True); time.sleep(60)"
+        "import os, subprocess, sys, time; r = subprocess.Popen([sys.executable, '-m', 'onepath.workers.worker', "
+        "str(os.getpid()), 'tiny_workplace:TinyWorkplace'], stdin=0); print(r.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -129,7 +86,7 @@ def test_it_dies_with_its_parent_even_if_a_pipe_stays_open(seconds: float) -> No
         time.sleep(seconds)
         assert "\nState:\tZ" not in status.read_text()
         parent.send_signal(signal.SIGKILL)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 20
         while status.exists() and "\nState:\tZ" not in status.read_text():
             assert time.monotonic() < end, "it lives on"
             time.sleep(0.05)

@@ -288,7 +288,10 @@ class Pool:
             worker.end_stopped(MOST_STOPPED_SECONDS)  # heard of as its death
         elif self._note is not None and has and worker not in self._noted:
             self._noted.add(worker)
-            name, or_else = next(iter(has.values())).name, "the others go on" if self._hands_over else "the run ends"
+            name, or_else = (
+                next(iter(has.values())).name,
+                "the others go on" if self._hands_over else "the run ends",
+            )
             self._note(
                 f"the worker of {name} (process {worker.number}) is stopped: continue it within "
                 f"{MOST_STOPPED_SECONDS:.0f} s (kill -CONT {worker.number}), or {or_else}"
