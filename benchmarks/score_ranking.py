@@ -37,7 +37,7 @@ from onepath.estimate.networks import network_key
 from onepath.randomness import generator
 from onepath.record import EstimateStore, atomic_write_json, atomic_write_text
 from onepath.report.study_pages import heads, ranking_page, rows, verdicts
-from onepath.studies.ranking_study import RankOptions, make_study
+from onepath.studies.comparison import RankOptions, make_study
 from onepath.train import keep_freed_memory
 
 COUNTS = ("params", "macs")

@@ -34,7 +34,7 @@ from onepath.estimate.scores.zen import draw_gaussian_
 from onepath.nn import Supernet
 from onepath.runs import make_config
 from onepath.runs.definition import RunDefinition
-from onepath.runs.scoring_team import ScoringTeam
+from onepath.runs.scoring import pooled_scores
 from onepath.space import Architecture
 from onepath.train.threads import usable_cores
 
@@ -76,10 +76,10 @@ def networks(num: int, width: float) -> tuple[Supernet, list[Architecture]]:
 def measure_team(num: int, width: float, num_processes: int) -> float:
     """Architectures a second of the processes of a run; their start, which takes seconds, is not counted."""
     config = make_config({"method": "zen", "space": "zennas", "width": width, "workers": num_processes})
-    facts = {"input_shape": [3, 32, 32], "classes": 10}
+    facts = {"input_shape": [3, 32, 32], "classes": 10, "train": 16}
     _, found = networks(num, width)
-    materials = RunDefinition(Path(), config, facts)
-    with contextlib.closing(ScoringTeam(materials, "zen", (16, 3, 32, 32), 0, num_processes)) as team:
+    definition = RunDefinition(Path(), config, facts)
+    with contextlib.closing(pooled_scores(definition, "zen", 16, num_processes)) as team:
         team.anticipate(found[:NUM_WARM])
         for architecture in found[:NUM_WARM]:
             team.estimate(architecture)

@@ -8,7 +8,7 @@ import pytest
 
 import onepath as op
 from onepath.errors import ConfigurationError
-from onepath.studies.rank_run import RankOptions
+from onepath.studies.comparison import RankOptions
 
 SPACE = op.SearchSpace([op.Choice("a", [1, 2])])
 BLOCKS = op.SearchSpace([op.Choice("a", ["x", "y"])])

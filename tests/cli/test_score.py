@@ -9,7 +9,6 @@ import pytest
 
 from onepath.cli import main
 from onepath.estimate.scores import catalogue
-from onepath.studies import scoring
 
 SPACE = """
 import torch
@@ -168,4 +167,3 @@ def test_fewer_than_asked_for_where_the_space_has_fewer(
 ) -> None:
     found = scored(capsys, space, tmp_path / "all.html", "--proxy", "params", "--num", "500")
     assert found["num"] == 27
-    assert scoring.__doc__

@@ -145,7 +145,8 @@ def test_degenerate_networks_are_stored_and_counted(tmp_path: Path, monkeypatch:
 
 
 def test_rank_says_that_there_is_no_supernet(tmp_path: Path) -> None:
-    from onepath.studies.rank_run import RankOptions, rank_on_standalone
+    from onepath.studies.comparison import RankOptions
+    from onepath.studies.rank_run import rank_on_standalone
 
     with runs.Run(runs.make_config({**ZEN, "out": str(tmp_path / "run")})) as run:
         runs.run_stage(run, "train")

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import onepath.estimate
-import onepath.studies.rank_run
 from onepath.cli import main
 from onepath.errors import ConfigurationError, DataError, RunDirectoryError
-from onepath.estimate import Estimate
-from onepath.runs import Run, make_config, run_stage
-from onepath.runs.standalone import TrainedNetwork
-from onepath.studies.rank_run import RankOptions, rank_on_standalone, rank_on_table
+from onepath.estimate import Estimate, SupernetEstimator
+from onepath.runs import Run, TrainedNetwork, make_config, run_stage, trainings
+from onepath.studies import rank_run, supernet_estimates
+from onepath.studies.comparison import RankOptions, Table
+from onepath.studies.rank_run import rank_on_standalone, rank_on_table
 
 SPACE = f"{Path(__file__).parents[1] / 'runs' / 'tiny_space.py'}:build"
 OPTIONS = {"space": SPACE, "epochs": 1, "retrain_epochs": 1, "num_baselines": 1, "workers": 1}
@@ -54,14 +53,14 @@ def count_estimates(monkeypatch: pytest.MonkeyPatch, stop_after: int | None = No
     """Architectures that are estimated from now on; the estimate after `stop_after` never ends."""
     asked: list[str] = []
 
-    class Counted(onepath.estimate.SupernetEstimator):
+    class Counted(SupernetEstimator):
         def estimate(self, architecture: Any) -> Estimate:
             if len(asked) == stop_after:
                 raise KeyboardInterrupt
             asked.append(str(architecture))
             return super().estimate(architecture)
 
-    monkeypatch.setattr(onepath.estimate, "SupernetEstimator", Counted)
+    monkeypatch.setattr(supernet_estimates, "SupernetEstimator", Counted)
     return asked
 
 
@@ -72,15 +71,15 @@ def test_a_killed_comparison_continues_and_ends_the_same(
     with monkeypatch.context() as patch:
         first = count_estimates(patch, stop_after=5)
         with pytest.raises(KeyboardInterrupt):
-            rank_on_table(run, truth, FAST)
+            rank_on_table(run, Table(truth), FAST)
     with monkeypatch.context() as patch:
         rest = count_estimates(patch)
-        found = rank_on_table(run, truth, FAST)
+        found = rank_on_table(run, Table(truth), FAST)
     assert (len(first), len(rest), len(set(first + rest))) == (5, 7, 12)
     with monkeypatch.context() as patch:
         again = count_estimates(patch)
-        assert rank_on_table(run, truth, FAST)["evidence"] == found["evidence"]
-        more = rank_on_table(run, truth, RankOptions(**{**vars(FAST), "num": 13}))
+        assert rank_on_table(run, Table(truth), FAST)["evidence"] == found["evidence"]
+        more = rank_on_table(run, Table(truth), RankOptions(**{**vars(FAST), "num": 13}))
     assert len(again) == 1, "fewer rows are the first of more"
     assert [row["architecture"] for row in more["networks"][:12]] == [
         row["architecture"] for row in found["networks"]
@@ -106,8 +105,8 @@ def test_other_settings_are_other_estimates(
 ) -> None:
     truth = table(run, tmp_path / "table.csv")
     asked = count_estimates(monkeypatch)
-    rank_on_table(run, truth, FAST)
-    rank_on_table(run, truth, RankOptions(**{**vars(FAST), "validation_images": 100}))
+    rank_on_table(run, Table(truth), FAST)
+    rank_on_table(run, Table(truth), RankOptions(**{**vars(FAST), "validation_images": 100}))
     assert len(asked) == 24
 
 
@@ -117,28 +116,26 @@ def test_networks_are_trained_once_and_the_baseline_counts(run: Run, monkeypatch
     from onepath.record import NetworkRow
 
     for role, name in zip(("winner", "baseline-0"), names, strict=True):
-        run.directory.store.put_network(
-            NetworkRow(role, "scratch", name, 0, {"macs": 1, "params": 1}, 0.5, 0.5, 0.75, 1.0)
-        )
-    trainings: list[str] = []
+        run.directory.store.put_network(NetworkRow(role, "scratch", name, 0, {}, 0.5, 0.5, 0.75, 1.0))
+    trained: list[str] = []
 
     def train(_: Run, network: Any, **options: Any) -> TrainedNetwork:
-        if len(trainings) == 1 and not allow:
+        if len(trained) == 1 and not allow:
             raise KeyboardInterrupt
-        trainings.append(network.architecture)
+        trained.append(network.architecture)
         return TrainedNetwork(0.5, [])
 
-    monkeypatch.setattr(onepath.studies.rank_run, "train_network", train)
+    monkeypatch.setattr(trainings, "train_network", train)
     monkeypatch.setattr(
-        onepath.studies.rank_run, "accuracy", lambda _, network, split: float(np.mean(eval_indices(network)))
+        rank_run, "network_score", lambda _, network, split: float(np.mean(eval_indices(network)))
     )
     allow = False
     with pytest.raises(KeyboardInterrupt):
         rank_on_standalone(run, 4, FAST)
     allow = True
     found = rank_on_standalone(run, 4, FAST)
-    assert len(trainings) == len(set(trainings)) == 3, "the fourth is the baseline"
-    assert not {*names} & {*trainings}
+    assert len(trained) == len(set(trained)) == 3, "the fourth is the baseline"
+    assert not {*names} & {*trained}
     rows = {row["architecture"]: row["truth"] for row in found["networks"]}
     assert rows[names[1]] == 0.75
     assert names[0] not in rows
@@ -153,8 +150,8 @@ def test_more_networks_continue_fewer(run: Run, monkeypatch: pytest.MonkeyPatch)
         trained.append((network.architecture, network.seed))
         return TrainedNetwork(0.5, [])
 
-    monkeypatch.setattr(onepath.studies.rank_run, "train_network", train)
-    monkeypatch.setattr(onepath.studies.rank_run, "accuracy", lambda _, network, split: network.seed / 2**31)
+    monkeypatch.setattr(trainings, "train_network", train)
+    monkeypatch.setattr(rank_run, "network_score", lambda _, network, split: network.seed / 2**31)
     few, many = (rank_on_standalone(run, num, FAST)["networks"] for num in (3, 7))
     assert len(trained) == len({name for name, _ in trained}) == 7
     assert [row["architecture"] for row in many[:3]] == [row["architecture"] for row in few]
@@ -163,7 +160,7 @@ def test_more_networks_continue_fewer(run: Run, monkeypatch: pytest.MonkeyPatch)
 
 def test_notes_count_the_images_there_are(run: Run, tmp_path: Path) -> None:
     options = replace(FAST, num=3, calibration_images=10**6, validation_images=10**6)
-    notes = " ".join(rank_on_table(run, table(run, tmp_path / "table.csv"), options)["notes"])
+    notes = " ".join(rank_on_table(run, Table(table(run, tmp_path / "table.csv")), options)["notes"])
     for split in ("train", "validation"):
         assert f"{run.facts[split]:,} {'training' if split == 'train' else split} images" in notes
     assert "1,000,000" not in notes
@@ -178,13 +175,13 @@ def test_mistakes(run: Run, tmp_path: Path) -> None:
         rank_on_standalone(run, 2, FAST)
     (tmp_path / "other.csv").write_text("architecture,test_accuracy\n|none~0|,1\n")
     with pytest.raises(DataError, match="row 0 is not"):
-        rank_on_table(run, tmp_path / "other.csv", FAST)
+        rank_on_table(run, Table(tmp_path / "other.csv"), FAST)
 
 
 def test_an_untrained_run_is_told_what_to_do(tmp_path: Path) -> None:
     config = make_config({**OPTIONS, "out": str(tmp_path / "new")})
     with Run(config) as run, pytest.raises(RunDirectoryError, match="onepath train"):
-        rank_on_table(run, tmp_path / "table.csv", FAST)
+        rank_on_table(run, Table(tmp_path / "table.csv"), FAST)
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,10 @@ def rank(
     continues where it was stopped.
     """
     from onepath.cli.progress import make_progress
-    from onepath.studies.rank_run import RankOptions
-    from onepath.studies.ranking_scores import rank_scores
+    from onepath.runs import Run
+    from onepath.studies.comparison import RankOptions, Table
+    from onepath.studies.rank_run import rank_on_standalone, rank_on_table
+    from onepath.studies.rank_scores import rank_scores
 
     if score not in _SCORES:
         raise ConfigurationError(
@@ -114,15 +116,9 @@ def rank(
         similarity_paths=similarity_paths,
         seed=seed or 0,
     )
-    columns: dict[str, Any] = {"accuracy_column": accuracy_column, "architecture_column": architecture_column}
+    table, progress = Table(Path(truth or ""), accuracy_column, architecture_column), make_progress()
     if proxy is not None:
-        _check_proxy(run, truth, standalone, space)
-        if within_limits:
-            raise ConfigurationError(
-                "--within-limits are those of a run, but --proxy came; give --max-macs or --max-params"
-            )
-        if device is not None:
-            raise ConfigurationError("--device is that of a run, but --proxy came; leave it out")
+        _check_proxy(run, truth, standalone, space, {"--within-limits": within_limits, "--device": device})
         names, page = score_names(proxy), page_path(out, str(space), "rank")
         limits = count_limits(max_macs, max_params)
         opened = open_scored_space(
@@ -134,20 +130,10 @@ def rank(
             in_channels=in_channels,
             width=width,
             space_argument=space_argument,
-        )
-        found = rank_scores(
-            opened.supernet,
-            names,
-            Path(str(truth)),
-            page,
-            options,
-            input_shape=opened.input_shape,
-            data=opened.data,
             batch_size=batch_size,
-            constraints=limits,
-            **columns,
-            progress=make_progress(),
+            seed=options.seed,
         )
+        found = rank_scores(opened, names, table, page, options, constraints=limits, progress=progress)
     else:
         others = {
             "--space": None if is_own(space) else space,
@@ -162,31 +148,16 @@ def rank(
             "--space-argument": space_argument,
         }
         _check_run(run, truth, standalone, others)
-        found = _rank_run(str(run), (space, device, method), truth, standalone, options, columns)
+        path = Path(str(run))
+        with Run(None, path, progress=progress, space=space, device=device, method=method) as opened_run:
+            if standalone is not None:
+                found = rank_on_standalone(opened_run, standalone, options)
+            else:
+                found = rank_on_table(opened_run, table, options)
     if json:
         print_json(found)
     else:
         _print(found)
-
-
-def _rank_run(
-    run: str,
-    named: tuple[str | None, str | None, str | None],
-    truth: str | None,
-    standalone: int | None,
-    options: Any,
-    columns: Mapping[str, Any],
-) -> dict[str, Any]:
-    from onepath.cli.progress import make_progress
-    from onepath.runs import Run
-    from onepath.studies.rank_run import rank_on_standalone, rank_on_table
-
-    space, device, method = named
-    progress = make_progress()
-    with Run(None, Path(run), progress=progress, space=space, device=device, method=method) as opened:
-        if standalone is not None:
-            return rank_on_standalone(opened, standalone, options)
-        return rank_on_table(opened, Path(str(truth)), options, **columns)
 
 
 def _check_run(
@@ -204,7 +175,13 @@ def _check_run(
             raise ConfigurationError(f"{name} belongs to --proxy, but a run has its own; leave it out")
 
 
-def _check_proxy(run: str | None, truth: str | None, standalone: int | None, space: str | None) -> None:
+def _check_proxy(
+    run: str | None,
+    truth: str | None,
+    standalone: int | None,
+    space: str | None,
+    others: Mapping[str, object],
+) -> None:
     if run is not None or standalone is not None:
         raise ConfigurationError(
             "--proxy scores a --space, but got a run or --standalone too; leave those out"
@@ -212,6 +189,9 @@ def _check_proxy(run: str | None, truth: str | None, standalone: int | None, spa
     if space is None or truth is None:
         missing = "--space" if space is None else "--truth"
         raise ConfigurationError(f"--proxy needs --space and --truth, but got no {missing}; give it")
+    for name, value in others.items():
+        if value:
+            raise ConfigurationError(f"{name} belongs to a run, but --proxy came; leave it out")
 
 
 def _print(found: Mapping[str, Any]) -> None:

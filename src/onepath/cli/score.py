@@ -51,13 +51,10 @@ def score(
     The same command continues where it was stopped.
     """
     from onepath.cli.progress import make_progress
-    from onepath.studies.scoring import check_device, score_space
+    from onepath.studies.score_space import check_device, score_space
 
-    names, page, limits = (
-        score_names(proxy),
-        page_path(out, space, "scores"),
-        count_limits(max_macs, max_params),
-    )
+    names, page = score_names(proxy), page_path(out, space, "scores")
+    limits = count_limits(max_macs, max_params)
     check_device(device)
     opened = open_scored_space(
         space,
@@ -68,21 +65,13 @@ def score(
         in_channels=in_channels,
         width=width,
         space_argument=space_argument,
-    )
-    found = score_space(
-        opened.supernet,
-        names,
-        num,
-        page,
-        input_shape=opened.input_shape,
-        title=space,
-        data=opened.data,
         batch_size=batch_size,
-        constraints=limits,
-        weights=_weights(weight or []),
         seed=seed or 0,
         device=device,
-        progress=make_progress(),
+    )
+    weights, progress = _weights(weight or []), make_progress()
+    found = score_space(
+        opened, names, num, page, title=space, constraints=limits, weights=weights, progress=progress
     )
     if json:
         print_json(found)

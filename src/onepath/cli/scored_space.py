@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,28 +14,12 @@ from onepath.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
     from onepath.cost import Constraint
-    from onepath.data import Task
-    from onepath.nn import Supernet
+    from onepath.studies.untrained import UntrainedSpace
 
 BatchSize = Annotated[
     int,
     typer.Option(min=1, max=most.BATCH, help="Examples in the batch that scores without training read."),
 ]
-
-
-@dataclass(frozen=True)
-class ScoredSpace:
-    """A space, and where the batch comes from.
-
-    Attributes:
-        supernet: of the sizes asked for, or of the data's.
-        input_shape: of one example.
-        data: None where no data came; then scores that read only a shape are possible.
-    """
-
-    supernet: Supernet
-    input_shape: tuple[int, ...]
-    data: Task | None
 
 
 def open_scored_space(
@@ -49,8 +32,20 @@ def open_scored_space(
     in_channels: int,
     width: float | None,
     space_argument: list[str] | None,
-) -> ScoredSpace:
+    **scoring: Any,
+) -> UntrainedSpace:
     """Load the data, and build the space for them; without data with the sizes given, else those of its paper.
+
+    Args:
+        space: its name, or the user's own.
+        data: where the batch comes from; without, scores that read only a shape are possible.
+        data_root: of torchvision's downloads.
+        num_classes: None takes the data's, or the paper's.
+        input_size: likewise.
+        in_channels: likewise, where data came.
+        width: factor on the channels.
+        space_argument: "name=value" texts.
+        scoring: the batch size, the seed and the device, see `UntrainedSpace`.
 
     Raises:
         ConfigurationError, DataError: an argument does not fit the space, or the data cannot be read.
@@ -58,7 +53,8 @@ def open_scored_space(
     from onepath import spaces
     from onepath.cli.catalogue import network_sizes
     from onepath.data import load_data
-    from onepath.runs.definition import check_reads, check_takes
+    from onepath.runs import check_reads, check_takes
+    from onepath.studies.untrained import UntrainedSpace
 
     task = None if data is None else load_data(data, root=data_root, input_size=input_size)
     if task is not None:
@@ -67,16 +63,12 @@ def open_scored_space(
         channels, *pixels = task.input_shape
         in_channels, input_size = (channels, min(pixels)) if pixels else (in_channels, channels)
     sizes = network_sizes(space, num_classes, input_size, in_channels, width)
-    arguments = o.space_arguments(space_argument)
-    supernet = spaces.build(space, **sizes, **arguments)
+    supernet = spaces.build(space, **sizes, **o.space_arguments(space_argument))
     if task is not None:
         check_reads(supernet, task.reads_words, space)
-    shape = (
-        spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
-        if task is None
-        else task.input_shape
-    )
-    return ScoredSpace(supernet, tuple(shape), task)
+        return UntrainedSpace(supernet, tuple(task.input_shape), task, **scoring)
+    shape = spaces.example_shape(supernet, sizes["input_size"], sizes["in_channels"])
+    return UntrainedSpace(supernet, tuple(shape), **scoring)
 
 
 def score_names(text: str) -> list[str]:

@@ -20,7 +20,7 @@ def scores_page(title: str, result: Mapping[str, Any]) -> str:
 
     Args:
         title: of the page.
-        result: as `studies.scoring.score_space` returns it.
+        result: as `studies.score_space.score_space` returns it.
     """
     networks, cost = result["networks"], shown_cost("macs")
     num_best = max(1, len(networks) // 10)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onepath.methods.job import network_seed
@@ -13,12 +13,11 @@ from onepath.record import NetworkRow
 from onepath.record.directory import TRIALS
 from onepath.record.stage_records import reading_records
 from onepath.runs.opened import Run
-from onepath.runs.parallel import train_at_once
 from onepath.runs.run_job import RunJob
 from onepath.runs.searching import searched_winner
-from onepath.runs.standalone import PlannedNetwork, TrainedNetwork, accuracy, train_network
-from onepath.runs.training_watch import store_point, watch
-from onepath.runs.workspace import StageClock
+from onepath.runs.standalone import PlannedNetwork, TrainedNetwork, network_score
+from onepath.runs.training_watch import store_point
+from onepath.runs.trainings import train_networks
 
 if TYPE_CHECKING:
     from onepath.space import Architecture
@@ -38,7 +37,9 @@ def retrain_stage(run: Run) -> None:
             clock.save()
         with reading_records(run.path / TRIALS):
             networks = [PlannedNetwork(**network) for network in clock.record["networks"]]
-        _train(run, clock, networks)
+        stored = {(row.role, row.start) for row in run.directory.store.networks()}
+        left = [network for network in networks if (network.role, network.start) not in stored]
+        train_networks(run, clock, left, len(networks), partial(_store, run))
         for network in networks:
             _test(run, network)
             clock.tick()
@@ -117,34 +118,6 @@ def _inherited_accuracies(run: Run, architectures: list[Architecture]) -> dict[s
     return known
 
 
-def _train(run: Run, clock: StageClock, networks: Sequence[PlannedNetwork]) -> None:
-    """Train the networks that are not trained yet: several at a time in workers, or one by one in this process."""
-
-    def on_trained(network: PlannedNetwork, trained: TrainedNetwork) -> None:
-        _store(run, network, trained)
-
-    stored = {(row.role, row.start) for row in run.directory.store.networks()}
-    left = [network for network in networks if (network.role, network.start) not in stored]
-    assert run.config.workers is not None, "the configuration is resolved"
-    # Of all the networks and not of those that are left, for the threads of each depend on it.
-    num_workers = min(run.config.workers, len(networks)) if run.is_loadable else 1
-    if num_workers > 1 and left:
-        train_at_once(
-            run, clock, left, num_planned=len(networks), num_workers=num_workers, on_trained=on_trained
-        )
-        return
-    for network in left:
-        position = networks.index(network) + 1
-        title = f"retraining {network.name} ({position} of {len(networks)})"
-        on_point, on_update = watch(run, clock, network.name, title)
-        seconds = run.checkpoint_seconds
-        trained = train_network(
-            run, network, checkpoint_seconds=seconds, on_point=on_point, on_update=on_update
-        )
-        run.progress.finish()
-        on_trained(network, trained)
-
-
 def _store(run: Run, network: PlannedNetwork, trained: TrainedNetwork) -> None:
     stored = run.directory.store.curves().get(network.name, [])
     if [point.update_number for point in stored] != [point.update for point in trained.curve]:
@@ -168,7 +141,7 @@ def _test(run: Run, network: PlannedNetwork) -> None:
     rows = {(row.role, row.start): row for row in run.directory.store.networks()}
     row = rows[network.role, network.start]
     if row.retrained_test is None:
-        run.directory.store.put_network(replace(row, retrained_test=accuracy(run, network, "test")))
+        run.directory.store.put_network(replace(row, retrained_test=network_score(run, network, "test")))
 
 
 def _note_difference(run: Run) -> None:

@@ -86,10 +86,10 @@ def train_network(
     )
     weights = save_tensors(weights_path(definition.path, network.name), model.state_dict())
     definition.digests[network.name] = weights
-    return TrainedNetwork(accuracy(definition, network, "validation"), curve, weights)
+    return TrainedNetwork(network_score(definition, network, "validation"), curve, weights)
 
 
-def accuracy(definition: RunDefinition, network: PlannedNetwork, split: Split) -> float:
+def network_score(definition: RunDefinition, network: PlannedNetwork, split: Split) -> float:
     """The task's score of the weights on the disk, so that a kill before the evaluation changes nothing."""
     from onepath.train import evaluate
 

@@ -1,8 +1,8 @@
-"""What a run and its workers say to each other: JSON objects, one a line.
+"""What a pool and its workers say to each other: JSON objects, one a line.
 
-To a worker: `setup`, once; then `train` with a network, or `score` with an architecture, as often as there is one;
-`stop` asks it to save and leave. The end of the file tells it to leave at once: the run has ended, or has no more work.
-From a worker: `update` and `point` while it trains; `trained`; `score`; or, last of all, `stopped` or `error`.
+To a worker: `setup`, once; then a `job` with its number, its kind and its arguments, as often as there is one; `stop`
+asks it to save and leave. The end of the file tells it to leave at once. From a worker: any number of `event` of a job,
+and at its end `result` or `error`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from onepath import errors
 
 
-def encode(kind: str, **content: object) -> bytes:
+def encode(message: str, **content: object) -> bytes:
     """A message as a line."""
-    return json.dumps({"kind": kind, **content}).encode() + b"\n"
+    return json.dumps({"message": message, **content}).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
@@ -26,10 +26,10 @@ def decode(line: bytes) -> dict[str, Any]:
     return message
 
 
-def encode_error(error: Exception) -> bytes:
-    """An error as a line: the name of its class, its text, where it was raised."""
+def encode_error(number: int, error: Exception) -> bytes:
+    """The error of a job as a line: the name of its class, its text, where it was raised."""
     trace = "".join(traceback.format_exception(error))
-    return encode("error", name=type(error).__name__, text=str(error), trace=trace)
+    return encode("error", number=number, name=type(error).__name__, text=str(error), trace=trace)
 
 
 def decode_error(message: dict[str, Any]) -> Exception:

@@ -1,4 +1,4 @@
-"""A worker process as its run sees it: started, sent lines, heard, ended."""
+"""A worker process as its pool sees it: started, sent lines, heard, ended."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 from onepath.errors import UserError
 from onepath.signals import SIGNALS
 from onepath.workers.messages import decode
+from onepath.workers.workplace import Workplace
 
 _CHUNK_BYTES = 1 << 16
-MOST_STOPPED_SECONDS = 60.0
-"""How long a worker may be stopped by a signal before the run goes on without it."""
 
 _start_process = subprocess.Popen
 
 
 class WorkerProcess:
-    """A process of `onepath.runs.worker`.
+    """A process of `onepath.workers.worker`.
 
     Args:
+        workplace: what it does.
         kept_open: descriptors that it inherits.
 
     Attributes:
@@ -33,12 +33,13 @@ class WorkerProcess:
         number: of the process.
     """
 
-    def __init__(self, kept_open: Sequence[int] = ()) -> None:
+    def __init__(self, workplace: type[Workplace], kept_open: Sequence[int] = ()) -> None:
         # It sees the modules that this process sees, and not those that happen to lie in the working directory.
         path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+        name = f"{workplace.__module__}:{workplace.__name__}"
         with _without_interrupts():
             self._process = _start_process(
-                [sys.executable, "-P", "-m", "onepath.runs.worker", str(os.getpid())],
+                [sys.executable, "-P", "-m", "onepath.workers.worker", str(os.getpid()), name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=kept_open,
@@ -51,7 +52,7 @@ class WorkerProcess:
         self.number = self._process.pid
         self._rest = b""
         self._stopped: float | None = None
-        self._was_stopped = False
+        self._most_stopped: float | None = None
 
     def send(self, line: bytes) -> None:
         """Send a message; a worker that has died is noticed by the end of its own."""
@@ -91,18 +92,15 @@ class WorkerProcess:
         """Continue it after it was stopped."""
         self._process.send_signal(signal.SIGCONT)
 
-    def end_stopped(self) -> None:
-        """End it because it is stopped; `death` says so."""
-        self._was_stopped = True
+    def end_stopped(self, seconds: float) -> None:
+        """End it because it has been stopped for so long; `death` says so."""
+        self._most_stopped = seconds
         self._process.kill()
 
-    def wait(self) -> None:
-        """Until it has ended."""
-        self._process.wait()
-
-    def kill(self) -> None:
-        """End the process if it lives, and close the pipes."""
-        self._process.kill()
+    def end(self, *, is_leaving: bool = False) -> None:
+        """Wait until the process has ended, and close the pipes; unless it is leaving, it is killed."""
+        if not is_leaving:
+            self._process.kill()
         self._process.wait()
         self.send_away()
         self._answers.close()
@@ -113,10 +111,10 @@ class WorkerProcess:
         Args:
             purpose: what it had, such as "winner-scratch".
         """
-        if self._was_stopped:
+        if self._most_stopped is not None:
             return UserError(
                 f"a worker must run until its work is done, but that of {purpose} (process {self.number}) was stopped "
-                f"for {MOST_STOPPED_SECONDS:.0f} s; what it saved is kept: run the same command again"
+                f"for {self._most_stopped:.0f} s; what it saved is kept: run the same command again"
             )
         status = self._process.returncode
         if status >= 0:

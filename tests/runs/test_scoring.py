@@ -1,8 +1,9 @@
-"""Several processes that score: the scores of one, and what ends them."""
+"""Several processes that estimate: the estimates of one, and what ends them."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,16 +12,17 @@ from typing import Any
 
 import pytest
 import torch
+from run_processes import TINY
 from test_zen import ZEN
 
 from onepath import runs
 from onepath.errors import ConfigurationError, UserError
-from onepath.estimate import ScoreEstimator
+from onepath.estimate import AnticipatingEstimator, ScoreEstimator, SupernetEstimator
 from onepath.methods.job import Trained
-from onepath.runs import scoring, scoring_team
+from onepath.runs import scoring
 from onepath.runs.definition import Given
 from onepath.runs.run_job import RunJob
-from onepath.runs.scoring_team import ScoringTeam
+from onepath.runs.scoring import PooledEstimator
 from onepath.runs.stages import run_stage
 from onepath.space import Architecture
 from onepath.workers import processes
@@ -40,19 +42,38 @@ def drawn(run: runs.Run, num: int) -> list[Architecture]:
     return run.blank.space.architectures(run.blank.space.sample(num, np.random.default_rng(0)))
 
 
+def scored(run: runs.Run, num_workers: int, name: str = "zen") -> PooledEstimator:
+    options = {"name": name, "shape": (16, *run.input_shape), "seed": 3}
+    return PooledEstimator(run, "score", options, num_workers)
+
+
+def untimed(estimates: Any) -> list[Any]:
+    return [dataclasses.replace(each, seconds=0) for each in estimates]
+
+
 def test_scores_are_those_of_one_process(run: runs.Run) -> None:
     architectures = drawn(run, 6)
     own = ScoreEstimator("zen", run.blank, run.task, batch_size=16, seed=3)
-    with closing(ScoringTeam(run, "zen", (16, *run.input_shape), 3, num_workers=2)) as team:
-        team.anticipate(architectures)
+    with closing(scored(run, 2)) as pooled:
+        assert isinstance(pooled, AnticipatingEstimator)
+        pooled.anticipate(architectures)
         # Asked in another order than given out, and again, and one that was not announced.
-        found = [team.estimate(each) for each in [*reversed(architectures), *drawn(run, 8)]]
+        found = [pooled.estimate(each) for each in [*reversed(architectures), *drawn(run, 8)]]
     expected = [own.estimate(each) for each in [*reversed(architectures), *drawn(run, 8)]]
-    assert [dataclasses.replace(each, seconds=0) for each in found] == [
-        dataclasses.replace(each, seconds=0) for each in expected
-    ]
+    assert untimed(found) == untimed(expected)
     assert all(estimate.seconds > 0 for estimate in found)
     assert len(set(found)) > 3
+
+
+def test_inherited_weights_are_evaluated_as_in_one_process(finished: Path) -> None:
+    options = {"calibration_images": 100, "validation_images": 200, "seed": 5}
+    with runs.Run(None, finished, space=TINY) as run:
+        architectures = drawn(run, 2)
+        own = SupernetEstimator(run.trained, run.task, **options)
+        with closing(PooledEstimator(run, "estimate", options, 1)) as pooled:
+            found = [pooled.estimate(each) for each in reversed(architectures)]
+        assert untimed(found) == untimed(own.estimate(each) for each in reversed(architectures))
+        assert all(math.isfinite(each.loss) and each.num_validation == 200 for each in found)
 
 
 def test_a_process_that_is_ended_is_told_in_one_line(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,32 +84,16 @@ def test_a_process_that_is_ended_is_told_in_one_line(run: runs.Run, monkeypatch:
 
     original = processes._start_process
     monkeypatch.setattr(processes, "_start_process", start)
-    team = ScoringTeam(run, "zen", (16, *run.input_shape), 3, num_workers=1)
-    with closing(team), pytest.raises(UserError, match="that of scores was ended by SIGKILL") as error:
-        team.estimate(drawn(run, 1)[0])
+    pooled = scored(run, 1)
+    with closing(pooled), pytest.raises(UserError, match="that of scores was ended by SIGKILL") as error:
+        pooled.estimate(drawn(run, 1)[0])
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_the_others_take_over_what_an_ended_or_stopped_process_had(
-    run: runs.Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
-) -> None:
-    monkeypatch.setattr(scoring_team, "MOST_STOPPED_SECONDS", 0.5)
-    architectures = drawn(run, 8)
-    with closing(ScoringTeam(run, "zen", (16, *run.input_shape), 3, num_workers=2)) as team:
-        team.anticipate(architectures)
-        first = team._workers[0]
-        first._process.send_signal(number)
-        found = [team.estimate(each).accuracy for each in architectures]
-        assert len(team._workers) == 1
-    own = ScoreEstimator("zen", run.blank, run.task, batch_size=16, seed=3)
-    assert found == [own.value(each) for each in architectures]
-
-
 def test_an_error_of_a_process_is_raised_here(run: runs.Run) -> None:
-    team = ScoringTeam(run, "snip", (16, *run.input_shape), 3, num_workers=1)
-    with closing(team), pytest.raises(ConfigurationError, match="snip does; give the estimator a task"):
-        team.estimate(drawn(run, 1)[0])
+    pooled = scored(run, 1, "snip")
+    with closing(pooled), pytest.raises(ConfigurationError, match="snip does; give the estimator a task"):
+        pooled.estimate(drawn(run, 1)[0])
 
 
 def searched(out: Path, workers: int) -> Any:
@@ -105,12 +110,13 @@ def test_a_search_finds_what_it_finds_in_one_process(tmp_path: Path, monkeypatch
     torch.set_num_threads(2)
     alone = searched(tmp_path / "alone", workers=2)
     monkeypatch.setattr(scoring, "FEWEST_SCORED", 6)
-    teams: list[ScoringTeam] = []
-    close = ScoringTeam.close
-    monkeypatch.setattr(ScoringTeam, "close", lambda team: (teams.append(team), close(team)))
+    ended: list[PooledEstimator] = []
+    close = PooledEstimator.close
+    monkeypatch.setattr(PooledEstimator, "close", lambda pooled: (ended.append(pooled), close(pooled)))
     assert searched(tmp_path / "together", workers=2) == alone
-    assert len(teams) == 1
-    assert not teams[0]._workers
+    assert len(ended) == 1
+    assert len(ended[0]._asked) == len(alone[0])
+    assert not ended[0]._pool._workers
 
 
 def test_who_scores_by_several_processes(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What a ranking reports: the evidence, the rows of its page, and where they are written."""
+"""What a comparison of scores with known truth needs: its options, the rows of a table, the evidence, its page."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from onepath.errors import ConfigurationError, shown
+from onepath.estimate import Networks, TableEstimator, one_row_per_network, rank_evidence
 from onepath.most import IMAGES, NETWORKS, SEED, TRAININGS
 from onepath.randomness import generator
 from onepath.record import atomic_write_text
 from onepath.record.directory import RANKING, RANKING_PAGE, REPORT
-from onepath.runs.opened import Run
-
-if TYPE_CHECKING:
-    from onepath.estimate import Networks
-    from onepath.report.study_pages import Study
+from onepath.report import write_report
+from onepath.report.study_pages import Study, ranking_page
+from onepath.runs import Run
+from onepath.search import FeasibleSet
+from onepath.space import SearchSpace
 
 BASELINES = ("macs", "params")
 SCORES = ("accuracy", "loss")
@@ -69,6 +71,60 @@ class RankOptions:
                 )
 
 
+class Rows(NamedTuple):
+    """Rows of a table that are compared: their networks, what their truth is, and sentences on where they come from."""
+
+    networks: Networks
+    truth: str
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file of architectures and their accuracies, the truth of a comparison; see `onepath.estimate.TableEstimator`.
+
+    Attributes:
+        path: .parquet or .csv.
+        accuracy_column: None where it has a usual name.
+        architecture_column: likewise.
+    """
+
+    path: Path
+    accuracy_column: str | None = None
+    architecture_column: str | None = None
+
+    def rows(self, space: SearchSpace, options: RankOptions, feasible: FeasibleSet | None = None) -> Rows:
+        """Random rows, one for each network; more contain the fewer ones of the same seed.
+
+        Args:
+            space: of the architectures.
+            options: the number of rows and the seed.
+            feasible: what may be drawn; None for all.
+
+        Raises:
+            ConfigurationError, DataError: the table does not fit the space.
+        """
+        columns = {
+            "accuracy_column": self.accuracy_column,
+            "architecture_column": self.architecture_column,
+        }
+        table = TableEstimator(space, self.path, **columns)
+        networks = one_row_per_network(table.architectures, table.accuracies)
+        if feasible is not None:
+            networks = networks.where(feasible.is_legal(space.matrix(networks.architectures)).tolist())
+        networks = networks.draw(options.num, generator(options.seed, "ranked rows"))
+        text = (
+            f"{len(networks)} networks drawn from the {networks.num_rows:,} rows of {self.path.name}; "
+            "architectures that are one network when trained from scratch count once."
+        )
+        if networks.num_disconnected:
+            text += (
+                f" {networks.num_disconnected} rows whose output does not depend on their input are left out: any "
+                "score tells them from the others."
+            )
+        return Rows(networks, f"{table.accuracy_column} of {self.path.name}", [text])
+
+
 def make_study(
     title: str,
     truth: str,
@@ -81,9 +137,6 @@ def make_study(
     num_counted: int | None = None,
 ) -> Study:
     """The evidence and the rows for the page; networks after the first `num_counted` are shown only."""
-    from onepath.estimate import rank_evidence
-    from onepath.report.study_pages import Study
-
     if not len(networks):
         raise ConfigurationError(
             "a ranking needs a network, but no row of the table is left; widen the limits"
@@ -108,23 +161,8 @@ def make_study(
     return Study(title, truth, list(notes), rows[:num_counted], evidence, chosen)
 
 
-def row_notes(networks: Networks, name: str) -> list[str]:
-    """Which rows of a table are compared."""
-    text = f"{len(networks)} networks drawn from the {networks.num_rows:,} rows of {name}; architectures that are one "
-    text += "network when trained from scratch count once."
-    if networks.num_disconnected:
-        text += (
-            f" {networks.num_disconnected} rows whose output does not depend on their input are left out: any score "
-            "tells them from the others."
-        )
-    return [text]
-
-
 def write_study(run: Run, kind: str, study: Study) -> dict[str, Any]:
     """Write the study into the run directory, its page and, where there is one, the report."""
-    from onepath.report import write_report
-    from onepath.report.study_pages import ranking_page
-
     path = run.directory.path
     content = run.directory.read_json(RANKING) or {}
     run.directory.write_json(RANKING, {**content, kind: asdict(study)})

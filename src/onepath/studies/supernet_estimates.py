@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from onepath.estimate import SupernetEstimator, feature_similarity
+from onepath.nn import ChoiceBlock
 from onepath.randomness import generator
 from onepath.record import EstimateStore
 from onepath.record.atomic import file_digest
 from onepath.record.estimates import ESTIMATES
-from onepath.runs.definition import SUPERNET
-from onepath.runs.opened import Run
-from onepath.runs.workspace import StageClock
-from onepath.studies.ranking_study import RankOptions
-
-if TYPE_CHECKING:
-    from onepath.space import Architecture
+from onepath.runs import SUPERNET, Run, StageClock
+from onepath.space import Architecture
+from onepath.studies.comparison import RankOptions
 
 _SIMILARITY_IMAGES = 64
 
@@ -26,8 +24,6 @@ def estimate_by_supernet(
     run: Run, clock: StageClock, architectures: Sequence[Architecture], options: RankOptions
 ) -> dict[str, list[float]]:
     """The scores asked for, higher is better; estimates that are stored already are not made again."""
-    from onepath.estimate import SupernetEstimator
-
     config = run.config
     calibration, validation = _num_images(run, options)
     digest = file_digest(run.directory.weights_path(SUPERNET)) or ""
@@ -63,9 +59,6 @@ def estimate_by_supernet(
 
 def layer_similarity(run: Run, options: RankOptions) -> dict[str, Any]:
     """Of a batch of training images, for spaces with choice blocks."""
-    from onepath.estimate import feature_similarity
-    from onepath.nn import ChoiceBlock
-
     has_blocks = any(isinstance(part, ChoiceBlock) for part in run.trained.modules())
     if not options.similarity_paths or not has_blocks or len(run.input_shape) != 3:
         return {}
@@ -73,7 +66,7 @@ def layer_similarity(run: Run, options: RankOptions) -> dict[str, Any]:
     device = next(run.trained.parameters()).device
     rng = generator(options.seed, "similarity paths")
     found = feature_similarity(run.trained, images.to(device), rng, num_paths=options.similarity_paths)
-    return {path: {**asdict(layer)} for path, layer in found.items()}
+    return {path: asdict(layer) for path, layer in found.items()}
 
 
 def supernet_note(run: Run, options: RankOptions) -> str:

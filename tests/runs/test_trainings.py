@@ -16,9 +16,8 @@ from run_processes import TINY, Runner, without_times
 from onepath import runs
 from onepath.errors import ConfigurationError, UserError
 from onepath.record import RunDirectory, RunRecord
-from onepath.runs import parallel
-from onepath.runs.parallel import _JointBar
-from onepath.workers import processes
+from onepath.runs.training_watch import JointBar
+from onepath.workers import pool, processes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -152,8 +151,7 @@ def test_a_worker_that_is_killed_is_one_line(finished: Path, tmp_path: Path, pop
 def test_a_worker_that_is_stopped_is_told_of_and_ended(
     finished: Path, tmp_path: Path, popen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (parallel, processes):
-        monkeypatch.setattr(module, "MOST_STOPPED_SECONDS", 1.0)
+    monkeypatch.setattr(pool, "MOST_STOPPED_SECONDS", 1.0)
     out = rewound(finished, tmp_path / "run", workers=2)
     started = popen(2, signal.SIGSTOP).started
     progress = Telling(None)
@@ -228,7 +226,7 @@ def test_the_bar_counts_all_trainings_and_not_what_was_done_before() -> None:
         def advance(self, done: int, detail: str = "") -> None:
             seen.append((detail, done, 0))
 
-    bar = _JointBar(Seen(), "title", num_planned=4, num_trained=1, num_first=2)
+    bar = JointBar(Seen(), "title", num_planned=4, num_trained=1, num_first=2)
     bar.advance("a", 8, 10)
     assert seen == []  # b has not been heard of
     bar.advance("b", 1, 10)
