@@ -66,8 +66,7 @@ class RunWorkplace(Workplace):
     def score(
         self, _: Tell, architecture: str, name: str, shape: Sequence[int], seed: int
     ) -> tuple[Any, ...]:
-        """Score an architecture's untrained network, see `ScoreEstimator.without_data`: the fields of its "
-        "`Estimate`."""
+        """Score an untrained network, see `ScoreEstimator.without_data`: the fields of its `Estimate`."""
         return self._estimate("score", architecture, name=name, shape=tuple(shape), seed=seed)
 
     def estimate(self, _: Tell, architecture: str, **options: Any) -> tuple[Any, ...]:
