@@ -57,7 +57,8 @@ def test_a_run_on_text_finds_and_trains_a_cell(trained: tuple[Path, TextTask]) -
     record = RunRecord.load(trained[0])
     facts = record.stages["data"]["record"]
     assert facts["metric"]["name"] == "perplexity"
-    assert record.curves["supernet"][0].learning_rate == pytest.approx(20, rel=0.5)
+    # Of images it would be below 1.
+    assert 5 < max(point.learning_rate for point in record.curves["supernet"]) <= 20
     winner = record.networks[0]
     assert winner.params == 8 * 9 + 9 + (2 + 2) * 8 * 16
     assert winner.macs == LENGTH * (8 * 9 + (2 + 2) * 8 * 16)
