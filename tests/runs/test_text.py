@@ -60,8 +60,8 @@ def test_a_run_on_text_finds_and_trains_a_cell(trained: tuple[Path, TextTask]) -
     # Of images it would be below 1.
     assert 5 < max(point.learning_rate for point in record.curves["supernet"]) <= 20
     winner = record.networks[0]
-    assert winner.params == 8 * 9 + 9 + (2 + 2) * 8 * 16
-    assert winner.macs == LENGTH * (8 * 9 + (2 + 2) * 8 * 16)
+    assert winner.costs["params"] == 8 * 9 + 9 + (2 + 2) * 8 * 16
+    assert winner.costs["macs"] == LENGTH * (8 * 9 + (2 + 2) * 8 * 16)
     # The mean probability of the right word: better than 1 / 9, at most that of a text with two free bits a line.
     assert 1 / 9 < winner.inherited_validation < winner.retrained_test < 2 ** (-2 / 5) + 0.05
     best = max(record.trials, key=lambda trial: trial.accuracy)
