@@ -155,6 +155,21 @@ def test_a_shutdown_that_cancels_lets_the_workers_save(tmp_path: Path, started: 
     assert [process.returncode for process in started] == [0, 0]
 
 
+def test_workers_of_a_process_that_ignores_ctrl_c_are_stopped_all_the_same(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what is in the background
+    try:
+        with Pool(TinyWorkplace, {}, num_workers=1) as pool:
+            told: list[str] = []
+            future = pool.submit("save", {"path": str(tmp_path / "saved")}, on_event=told.append)
+            while not told:
+                pool.wait([future], timeout=0.1)
+            pool.shutdown(wait=False, cancel_futures=True)
+            assert pool.wait([future], timeout=20)[0], "it goes on"
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / "saved").exists()
+
+
 @pytest.mark.parametrize(("error", "is_saved"), [(OSError, True), (KeyboardInterrupt, False)])
 def test_leaving_with_an_error_saves_and_an_interrupt_does_not_wait(
     tmp_path: Path, started: list[Any], error: type[BaseException], is_saved: bool
@@ -191,6 +206,15 @@ def test_the_others_take_over_what_a_killed_worker_had(tmp_path: Path, started: 
         assert [future.result() for future in others] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
         assert dies.result() == "alive"
     assert sorted(process.returncode for process in started) == [-9, 0]
+
+
+def test_one_that_is_idle_stays_to_take_over(tmp_path: Path) -> None:
+    with Pool(TinyWorkplace, {}, num_workers=2, hands_over=True) as pool:
+        job = {"number": signal.SIGKILL, "unless": str(tmp_path / "once"), "seconds": 0.5}
+        dies, idle = pool.submit("die", job), pool.submit("add", {"numbers": [1]})
+        pool.shutdown(wait=False)
+        assert idle.result() == 1.0
+        assert dies.result() == "alive"
 
 
 def test_without_any_worker_nothing_is_waited_for_in_vain() -> None:

@@ -53,8 +53,9 @@ class TinyWorkplace(Workplace):
         """As code that asks Python to exit."""
         sys.exit(0)
 
-    def die(self, tell: Tell, number: int, unless: str | None = None) -> str:
+    def die(self, tell: Tell, number: int, unless: str | None = None, seconds: float = 0.0) -> str:
         """Sends its own process a signal, only once where there is a file to know it by."""
+        time.sleep(seconds)
         if unless is None or not Path(unless).exists():
             if unless is not None:
                 Path(unless).touch()
