@@ -22,7 +22,6 @@ from onepath.verdict import (
     ranking,
     score_of,
     within_latency,
-    within_limit,
 )
 
 
@@ -146,13 +145,6 @@ def test_a_latency_is_within_its_limit_with_its_spread(
 ) -> None:
     assert within_latency(1.5, median, iqr, is_noisy) is is_within
     assert held_ms(median, iqr) == median + iqr
-
-
-def test_a_count_is_within_its_limit_at_the_limit() -> None:
-    assert within_limit(10, 10)
-    assert not within_limit(11, 10)
-    assert within_limit(11, None)
-    assert not within_limit(None, 10)
 
 
 def test_networks_enter_a_ranking_that_began_from_scratch_with_both_figures() -> None:

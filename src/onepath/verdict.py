@@ -121,11 +121,6 @@ def within_latency(limit_ms: float, median_ms: float, iqr_ms: float, is_noisy: b
     return not is_noisy and held_ms(median_ms, iqr_ms) <= limit_ms
 
 
-def within_limit(cost: float | None, limit: float | None) -> bool:
-    """Whether a counted cost meets its limit: at most as large; what was not counted meets none."""
-    return limit is None or (cost is not None and cost <= limit)
-
-
 FEWEST_RANKED = 2
 """Networks below which there is no order."""
 FEWEST_TOLD = 10

@@ -16,7 +16,6 @@ from onepath.estimate import Estimate
 from onepath.methods import Trial
 from onepath.record import TrialRow
 from onepath.runs.replay import Replay
-from onepath.runs.searching import ties_of
 from onepath.verdict import ordered
 
 LIMIT = 140_000
@@ -127,7 +126,10 @@ def test_what_was_drawn_for_comparison_becomes_the_derived_one(tmp_path: Path) -
         for text, origin in (("0,0,1", "random"), ("0,1,0", "random"), ("0,1,0", "derived")):
             estimate = Estimate(0.5, 1.0, 0.1, 287)
             replay.on_trial(Trial(space.parse(text), estimate, origin, 0))
-        assert [row.architecture for row in ordered(replay.told(), ties_of(run))] == ["0,1,0", "0,0,1"]
+        assert [row.architecture for row in ordered(replay.told(), run.config.options.ties)] == [
+            "0,1,0",
+            "0,0,1",
+        ]
         assert [row.origin for row in replay.told()] == ["random", "derived"]
 
 

@@ -20,7 +20,6 @@ from onepath.errors import ConfigurationError
 from onepath.randomness import generator
 from onepath.record import RunRecord, TrialRow, load_tensors
 from onepath.runs.run_job import RunJob
-from onepath.runs.searching import ties_of
 from onepath.search import NSGA2, RandomSearch
 from onepath.train import PathDropoutSampler, StrictFairnessSampler
 from onepath.verdict import ordered
@@ -127,7 +126,7 @@ def test_of_equally_accurate_architectures_fairnas_takes_the_one_on_the_front(tm
     for method in ("fairnas", "spos"):
         given = {**OPTIONS, "method": method, "out": str(tmp_path / method)}
         with runs.Run(runs.make_config(given)) as run:
-            numbers[method] = [trial.number for trial in ordered(rows, ties_of(run))]
+            numbers[method] = [trial.number for trial in ordered(rows, run.config.options.ties)]
     assert numbers == {"fairnas": [2, 3, 1, 0, 4], "spos": [1, 2, 3, 0, 4]}
 
 

@@ -34,7 +34,7 @@ class Log:
                 store=SimpleNamespace(add_trial=self.add_trial, trials=lambda: list(stored))
             ),
             progress=nothing,
-            config=SimpleNamespace(options=None),
+            config=SimpleNamespace(options=SimpleNamespace(score=None)),
             metric_name="accuracy",
             facts={"validation": 10},
         )

@@ -12,12 +12,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from onepath.methods.functions import function_of
 from onepath.methods.sampled import SampledMethod
 from onepath.option_types import option
 from onepath.train import Phase, Recipe, Reduction, StrictFairnessSampler, path_phases
+from onepath.verdict import Ties
 
 if TYPE_CHECKING:
     from onepath.methods.job import Job
@@ -33,7 +34,7 @@ class Fairnas(SampledMethod):
 
     name = "fairnas"
     default_algorithm: ClassVar[str] = "nsga2"
-    ties: ClassVar[Literal["loss", "front"]] = "front"
+    ties: ClassVar[Ties] = "front"
 
     reduction: Reduction = option(
         "sum",

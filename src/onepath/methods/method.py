@@ -16,6 +16,7 @@ from onepath import option_types as types
 from onepath.errors import ConfigurationError
 from onepath.most import EVALUATED
 from onepath.option_types import one_line, option
+from onepath.verdict import Ties
 
 if TYPE_CHECKING:
     from onepath.methods.job import Job, Trained
@@ -43,7 +44,7 @@ class Method(BaseModel, ABC):
         trains_supernet: whether it trains shared weights, from which its winner could start.
         adds_candidates: whether outputs of candidates are added, so that they must have one shape.
         finish: how its winner is finished unless the user says otherwise.
-        searched_by: what the search's scores are: "accuracy", or "score" for scores without training.
+        ties: which of equally good architectures wins; see `Search`.
         num_trainings: supernets trained, of which the best goes on.
         other_names: names of options in Python functions that stand for one of the fields or of the job's settings.
     """
@@ -55,7 +56,7 @@ class Method(BaseModel, ABC):
     trains_supernet: ClassVar[bool] = True
     adds_candidates: ClassVar[bool] = False
     finish: ClassVar[Finish] = "scratch"
-    searched_by: ClassVar[Literal["accuracy", "score"]] = "accuracy"
+    ties: ClassVar[Ties] = "loss"
     budget: ClassVar[tuple[int, int] | None] = None
     other_names: ClassVar[Mapping[str, str]] = {}
 
@@ -83,6 +84,16 @@ class Method(BaseModel, ABC):
     def num_trainings(self) -> int:
         """Supernets trained, with seeds from the job's on, of which the best goes on."""
         return 1
+
+    @property
+    def score(self) -> str | None:
+        """The score without training that its search goes by; None for the metric of the task."""
+        return None
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Every score without training that it reads, which must exist before a run begins."""
+        return () if self.score is None else (self.score,)
 
     def check(self, space: SearchSpace) -> None:
         """Refuse a space that the method cannot serve, before anything is trained.

@@ -13,7 +13,7 @@ from onepath import option_types as types
 from onepath.methods.method import Method
 from onepath.methods.supernet_search import Search
 from onepath.option_types import option
-from onepath.search import ALGORITHMS, Prefilter
+from onepath.search import ALGORITHMS, Budget, Prefilter
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimator
@@ -45,11 +45,9 @@ class SearchingMethod(Method):
 
     Attributes:
         default_algorithm: the paper's.
-        ties: see `Search`.
     """
 
     default_algorithm: ClassVar[str]
-    ties: ClassVar[Literal["loss", "front"]] = "loss"
 
     algorithm: AlgorithmName | None = option(
         None,
@@ -82,6 +80,15 @@ class SearchingMethod(Method):
         return Search(algorithm, self.estimator(job, trained), total, self.ties)
 
     @property
+    def scores(self) -> tuple[str, ...]:
+        """Also that of the prefilter."""
+        return (
+            super().scores
+            if self.prefilter is None
+            else (*super().scores, parse_prefilter(self.prefilter)[0])
+        )
+
+    @property
     def num_planned(self) -> int:
         """Architectures proposed in all, at most."""
         return self.num or (self.population or 1) * ((self.generations or 0) + 1)
@@ -89,17 +96,9 @@ class SearchingMethod(Method):
     def made_algorithm(self, job: Job) -> Algorithm:
         """The algorithm of the option, or of the paper, for the method's budget."""
         assert self.population is not None, "the method is resolved"
-        assert self.generations is not None, "the method is resolved"
-        name = self.algorithm or self.default_algorithm
-        costs = [job.counter(cost) for cost in ("macs", "params")] if name == "nsga2" else []
-        return ALGORITHMS[name].for_budget(
-            job.space,
-            job.search_seed,
-            population=self.population,
-            generations=self.generations,
-            num=self.num,
-            costs=costs,
-        )
+        kind = ALGORITHMS[self.algorithm or self.default_algorithm]
+        costs = [job.counter(cost) for cost in ("macs", "params")] if kind.takes_costs else []
+        return kind.for_budget(job.space, job.search_seed, Budget(self.population, self.num_planned, costs))
 
     @abstractmethod
     def estimator(self, job: Job, trained: Trained) -> Estimator:

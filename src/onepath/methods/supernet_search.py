@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -17,7 +17,7 @@ from onepath.nn import Supernet
 from onepath.search import Algorithm, FeasibleSet, Limit, Proposal, run_search
 from onepath.space import Architecture
 from onepath.train.checks import check_supernet
-from onepath.verdict import COSTS, ordered
+from onepath.verdict import COSTS, Ties, ordered
 
 if TYPE_CHECKING:
     from onepath.search.feasible import Costs
@@ -38,7 +38,7 @@ class Search:
     algorithm: Algorithm
     estimator: Estimator
     total: int
-    ties: Literal["loss", "front"] = "loss"
+    ties: Ties = "loss"
 
 
 @dataclass(frozen=True)

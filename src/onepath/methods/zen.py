@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
@@ -57,7 +57,6 @@ class Zen(SearchingMethod):
     name = "zen"
     space: ClassVar[str] = "zennas"
     trains_supernet: ClassVar[bool] = False
-    searched_by: ClassVar[Literal["accuracy", "score"]] = "score"
     default_algorithm: ClassVar[str] = "mutation-evolution"
     budget: ClassVar[tuple[int, int] | None] = (POPULATION, GENERATIONS)
     other_names: ClassVar[Mapping[str, str]] = {
@@ -73,6 +72,11 @@ class Zen(SearchingMethod):
         group="Search",
         metavar="N",
     )
+
+    @property
+    def score(self) -> str:
+        """That of the option."""
+        return self.proxy
 
     def check(self, space: SearchSpace) -> None:  # noqa: ARG002
         """The score must exist."""

@@ -78,11 +78,6 @@ def latency_section(record: RunRecord) -> dict[str, Any] | None:
     }
 
 
-def figures_of(section: Mapping[str, Any] | None) -> list[Figure]:
-    """The diagram of the section, where there is one."""
-    return [section["scatter"]] if section and section["scatter"] else []
-
-
 def winner_latency(record: RunRecord) -> Mapping[str, Any]:
     """The measurement by which the winner was chosen; empty before it."""
     winner = winner_trial(record)

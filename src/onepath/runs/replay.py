@@ -129,5 +129,4 @@ class Replay:
 
 def searched_by(run: Workspace) -> str:
     """What the scores of the search are: the metric of the data, or the name of a score without training."""
-    name: str = getattr(run.config.options, "proxy", None) or run.metric_name
-    return name
+    return run.config.options.score or run.metric_name

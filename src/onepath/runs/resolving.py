@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
 from onepath.methods.catalogue import GIVEN_IN_PYTHON
-from onepath.methods.sampled import parse_prefilter
 from onepath.runs.config import RunConfig
 from onepath.runs.definition import RunDefinition, describe
 
@@ -27,6 +26,7 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
     import torch
 
     from onepath import spaces
+    from onepath.estimate import score_definition
 
     is_in_python = GIVEN_IN_PYTHON in (
         config.data[: len(GIVEN_IN_PYTHON)],
@@ -34,12 +34,8 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
     )
     if not config.space.startswith(GIVEN_IN_PYTHON):
         spaces.find(config.space)
-    prefilter = getattr(config.options, "prefilter", None)
-    for name in (getattr(config.options, "proxy", None), prefilter and parse_prefilter(prefilter)[0]):
-        if name is not None:
-            from onepath.estimate import score_definition
-
-            score_definition(name)
+    for name in config.options.scores:
+        score_definition(name)
     if is_new and config.device is not None:
         from onepath import latency
 
@@ -75,7 +71,7 @@ def _num_workers(config: RunConfig) -> int:
         return config.workers
     if config.train_on != "cpu" or config.space.startswith(GIVEN_IN_PYTHON):
         return 1
-    if config.options.searched_by == "score":
+    if config.options.score is not None:
         return min(usable_cores(), _MOST_SCORING)  # thousands of networks are scored, without the data
     if config.data.startswith(GIVEN_IN_PYTHON):
         return 1

@@ -237,7 +237,7 @@ def _result(run: Run) -> dict[str, Any]:
             **_latency(run, winner.architecture),
         },
         "accuracy": {
-            "inherited_validation": None if config.options.searched_by == "score" else searched.accuracy,
+            "inherited_validation": None if config.options.score is not None else searched.accuracy,
             "retrained_validation": winner.retrained_validation,
             "retrained_test": winner.retrained_test,
         },

@@ -12,7 +12,7 @@ from onepath.runs.measuring import choose_within
 from onepath.runs.opened import Run
 from onepath.runs.replay import Replay, searched_by
 from onepath.runs.run_job import RunJob
-from onepath.verdict import Ties, ordered
+from onepath.verdict import ordered
 
 if TYPE_CHECKING:
     from onepath.space import Architecture
@@ -41,7 +41,7 @@ def search_stage(run: Run) -> None:
         else:
             chosen = choose_within(run, search)
             winner, screen_ms = chosen.trial, chosen.screen_ms
-        if winner.accuracy is None and method.searched_by == "score":
+        if winner.accuracy is None and method.score is not None:
             raise ConfigurationError(
                 f"{searched_by(run)} must tell something about some network, but all {len(replay.told()):,} scored are "
                 "degenerate; take another proxy"
@@ -53,7 +53,7 @@ def search_stage(run: Run) -> None:
 
 def _note_found(run: Run, winner: TrialRow, screen_ms: float | None) -> None:
     num_trials = len(run.directory.store.trials())
-    by_score = run.config.options.searched_by == "score"
+    by_score = run.config.options.score is not None
     what = searched_by(run) if by_score else f"inherited {searched_by(run)}"
     run.progress.note(
         f"found {int(winner.costs['macs']):,} MACs, {int(winner.costs['params']):,} parameters, {what} "
@@ -75,7 +75,7 @@ def searched_winner(run: Run) -> Architecture:
 def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> dict[str, Any]:
     """What the report draws: the choices of the space, which of them the winner uses, and the limits."""
     space, trials = winner.space, run.directory.store.trials()
-    by_score = run.config.options.searched_by == "score"
+    by_score = run.config.options.score is not None
     record = {
         "space_size": space.size,
         "winner": str(winner),
@@ -83,7 +83,7 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
         "active": winner.options,
         "limit": run.limits,
         # A score has no scale on which a front's hypervolume could be measured.
-        "front": None if by_score else front_record(trials, run.limits, ties_of(run)),
+        "front": None if by_score else front_record(trials, run.limits, run.config.options.ties),
         "score": score_record(run, trials) if by_score else None,
         "num_random_legal": sum(trial.origin == "random" for trial in trials),
     }
@@ -91,12 +91,6 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
         record["screen_ms"] = screen_ms
         record["predicted_ms"] = run.latencies.predicted(space.parse(trial.architecture) for trial in trials)
     return record
-
-
-def ties_of(run: Run) -> Ties:
-    """What decides between equally good trials."""
-    found: Ties = getattr(run.config.options, "ties", "loss")
-    return found
 
 
 def score_record(run: Run, trials: Sequence[TrialRow]) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def result_lines(result: Mapping[str, Any]) -> Lines:
     tested = ", ".join(number(metric, score) for score in result["random_baseline"]["retrained_test"])
     if tested:
         num = result["random_baseline"]["num"]
-        lines.append(("baseline", f"{tested} test, of {num} random architectures under the same limits"))
+        networks = "architecture" if num == 1 else "architectures"
+        lines.append(("baseline", f"{tested} test, of {num} random {networks} under the same limits"))
     score, ranking = result["score"], result["ranking"]
     if score is not None:
         value = "none" if score["value"] is None else f"{score['value']:.4f}"

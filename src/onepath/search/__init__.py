@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from onepath.pareto import hypervolume, pareto_front
 from onepath.search.algorithm import Algorithm, Proposal, Score
-from onepath.search.driver import Draw, Evaluated, SearchAlgorithm, run_search
+from onepath.search.driver import Budget, Draw, Evaluated, SearchAlgorithm, run_search
 from onepath.search.evolution import Evolution
 from onepath.search.feasible import Constraint, FeasibleSet, Limit
 from onepath.search.mutation_evolution import MutationEvolution
@@ -26,6 +26,7 @@ __all__ = [
     "ALGORITHMS",
     "NSGA2",
     "Algorithm",
+    "Budget",
     "Constraint",
     "Draw",
     "Evaluated",

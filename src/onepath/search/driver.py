@@ -39,6 +39,26 @@ class Draw:
     size: int | None = None
 
 
+@dataclass(frozen=True)
+class Budget:
+    """How much a search may evaluate, as a run says it.
+
+    Args:
+        population: architectures per generation.
+        num: architectures evaluated at most.
+        costs: further objectives, lower is better, for an algorithm that takes some.
+    """
+
+    population: int
+    num: int
+    costs: Sequence[Costs] = ()
+
+    @property
+    def generations(self) -> int:
+        """Generations after the first, of whole populations, within `num`."""
+        return max(0, self.num // self.population - 1)
+
+
 class SearchAlgorithm(ABC):
     """A search algorithm says what it proposes and what it makes of scores; the rest is done here.
 
@@ -54,6 +74,7 @@ class SearchAlgorithm(ABC):
 
     Attributes:
         name: of the algorithm; its draws depend on it.
+        takes_costs: whether `for_budget` is given costs as further objectives.
         feasible: what the last `ask` was given.
 
     Example:
@@ -68,6 +89,7 @@ class SearchAlgorithm(ABC):
     """
 
     name: ClassVar[str]
+    takes_costs: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -97,25 +119,8 @@ class SearchAlgorithm(ABC):
         """Take the scores of what was proposed, in its order; see `rank` for how scores compare."""
 
     @classmethod
-    def for_budget(
-        cls,
-        space: SearchSpace,  # noqa: ARG003
-        seed: int,  # noqa: ARG003
-        *,
-        population: int,  # noqa: ARG003
-        generations: int,  # noqa: ARG003
-        num: int | None = None,  # noqa: ARG003
-        costs: Sequence[Costs] = (),  # noqa: ARG003
-    ) -> Self:
+    def for_budget(cls, space: SearchSpace, seed: int, budget: Budget) -> Self:  # noqa: ARG003
         """The algorithm for a number of evaluations.
-
-        Args:
-            space: where to search.
-            seed: of all draws.
-            population: architectures per generation.
-            generations: after the first.
-            num: architectures evaluated at most; `population * (generations + 1)` by default.
-            costs: further objectives, lower is better, for an algorithm that takes some.
 
         Raises:
             ConfigurationError: the algorithm has no budget of this kind.
@@ -220,8 +225,3 @@ def check_told(
             f"`tell` takes the {len(asked)} architectures of the last `ask` in its order, each with a score; got "
             f"{len(architectures)} with {len(scores)} scores; tell them all at once, once"
         )
-
-
-def generations_of(num: int | None, population: int, generations: int) -> int:
-    """Generations after the first, of whole populations, for at most `num` evaluations."""
-    return generations if num is None else max(0, num // population - 1)

@@ -14,7 +14,7 @@ finds nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -22,8 +22,8 @@ import numpy as np
 from onepath.errors import ConfigurationError
 from onepath.most import GENERATIONS, POPULATION, check_most
 from onepath.search.algorithm import Score, rank
-from onepath.search.driver import Draw, Evaluated, SearchAlgorithm, generations_of
-from onepath.search.feasible import Costs, Matrix
+from onepath.search.driver import Budget, Draw, Evaluated, SearchAlgorithm
+from onepath.search.feasible import Matrix
 from onepath.space import Architecture, SearchSpace
 
 
@@ -97,18 +97,9 @@ class Evolution(SearchAlgorithm):
         self._parents: list[tuple[Architecture, Score]] = []
 
     @classmethod
-    def for_budget(
-        cls,
-        space: SearchSpace,
-        seed: int,
-        *,
-        population: int,
-        generations: int,
-        num: int | None = None,
-        costs: Sequence[Costs] = (),  # noqa: ARG003
-    ) -> Self:
+    def for_budget(cls, space: SearchSpace, seed: int, budget: Budget) -> Self:
         """See `SearchAlgorithm.for_budget`."""
-        return cls(space, seed, population, generations_of(num, population, generations))
+        return cls(space, seed, budget.population, budget.generations)
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
         """Children of one parent, then of two, then random candidates for the rest."""

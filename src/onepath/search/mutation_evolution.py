@@ -12,7 +12,7 @@ Follows Algorithm 1 of "Zen-NAS: A Zero-Shot NAS for High-Performance Image Reco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Self
 
@@ -21,8 +21,8 @@ import numpy as np
 from onepath.errors import ConfigurationError
 from onepath.most import EVALUATED, POPULATION, check_most
 from onepath.search.algorithm import Score, rank
-from onepath.search.driver import Draw, Evaluated, SearchAlgorithm
-from onepath.search.feasible import Costs, Matrix
+from onepath.search.driver import Budget, Draw, Evaluated, SearchAlgorithm
+from onepath.search.feasible import Matrix
 from onepath.space import Architecture, SearchSpace
 
 _NUM_DRAWS = 32  # at a time, or as many as children, so that a single child is tried often enough
@@ -80,19 +80,9 @@ class MutationEvolution(SearchAlgorithm):
         self.members: list[tuple[Architecture, Score]] = []
 
     @classmethod
-    def for_budget(
-        cls,
-        space: SearchSpace,
-        seed: int,
-        *,
-        population: int,
-        generations: int,
-        num: int | None = None,
-        costs: Sequence[Costs] = (),  # noqa: ARG003
-    ) -> Self:
+    def for_budget(cls, space: SearchSpace, seed: int, budget: Budget) -> Self:
         """See `SearchAlgorithm.for_budget`; 32 children at a time, which is work for several processes."""
-        num = num or population * (generations + 1)
-        return cls(space, seed, num, population=population, num_children=_NUM_DRAWS)
+        return cls(space, seed, budget.num, population=budget.population, num_children=_NUM_DRAWS)
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
         """The random members, then mutations of members picked uniformly."""

@@ -23,7 +23,7 @@ from onepath.errors import ConfigurationError
 from onepath.most import GENERATIONS, POPULATION, check_most
 from onepath.pareto import nondomination_ranks
 from onepath.search.algorithm import Score, rank
-from onepath.search.driver import Draw, Evaluated, SearchAlgorithm, generations_of
+from onepath.search.driver import Budget, Draw, Evaluated, SearchAlgorithm
 from onepath.search.feasible import Costs, Matrix
 from onepath.space import Architecture, SearchSpace
 
@@ -56,6 +56,7 @@ class NSGA2(SearchAlgorithm):
     """
 
     name = "nsga2"
+    takes_costs = True
 
     def __init__(
         self,
@@ -81,18 +82,9 @@ class NSGA2(SearchAlgorithm):
         self.front: list[tuple[Architecture, Score]] = []
 
     @classmethod
-    def for_budget(
-        cls,
-        space: SearchSpace,
-        seed: int,
-        *,
-        population: int,
-        generations: int,
-        num: int | None = None,
-        costs: Sequence[Costs] = (),
-    ) -> Self:
+    def for_budget(cls, space: SearchSpace, seed: int, budget: Budget) -> Self:
         """See `SearchAlgorithm.for_budget`."""
-        return cls(space, seed, population, generations_of(num, population, generations), costs)
+        return cls(space, seed, budget.population, budget.generations, budget.costs)
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
         """The random population, then children of winners of binary tournaments."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
 
 from onepath.errors import ConfigurationError
 from onepath.most import EVALUATED, POPULATION, check_most
-from onepath.search.driver import Draw, Evaluated, SearchAlgorithm
-from onepath.search.feasible import Costs
+from onepath.search.driver import Budget, Draw, Evaluated, SearchAlgorithm
 from onepath.space import SearchSpace
 
 
@@ -43,18 +42,9 @@ class RandomSearch(SearchAlgorithm):
         self.num, self.batch = num, batch
 
     @classmethod
-    def for_budget(
-        cls,
-        space: SearchSpace,
-        seed: int,
-        *,
-        population: int,
-        generations: int,
-        num: int | None = None,
-        costs: Sequence[Costs] = (),  # noqa: ARG003
-    ) -> Self:
+    def for_budget(cls, space: SearchSpace, seed: int, budget: Budget) -> Self:
         """See `SearchAlgorithm.for_budget`."""
-        return cls(space, seed, num or population * (generations + 1), batch=population)
+        return cls(space, seed, budget.num, batch=budget.population)
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:  # noqa: ARG002
         """The next batch."""

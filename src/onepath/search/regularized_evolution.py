@@ -12,7 +12,7 @@ Follows Algorithm 1 of "Regularized Evolution for Image Classifier Architecture 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -20,8 +20,8 @@ import numpy as np
 from onepath.errors import ConfigurationError
 from onepath.most import EVALUATED, POPULATION, check_most
 from onepath.search.algorithm import Score, rank
-from onepath.search.driver import Draw, Evaluated, SearchAlgorithm
-from onepath.search.feasible import Costs, Matrix
+from onepath.search.driver import Budget, Draw, Evaluated, SearchAlgorithm
+from onepath.search.feasible import Matrix
 from onepath.space import Architecture, SearchSpace
 
 _FEWEST_DRAWS = 32  # at a time, so that a single child is tried often enough
@@ -72,19 +72,9 @@ class RegularizedEvolution(SearchAlgorithm):
         self._members: deque[tuple[Architecture, Score]] = deque(maxlen=population)  # the oldest first
 
     @classmethod
-    def for_budget(
-        cls,
-        space: SearchSpace,
-        seed: int,
-        *,
-        population: int,
-        generations: int,
-        num: int | None = None,
-        costs: Sequence[Costs] = (),  # noqa: ARG003
-    ) -> Self:
+    def for_budget(cls, space: SearchSpace, seed: int, budget: Budget) -> Self:
         """See `SearchAlgorithm.for_budget`; a tenth of the evaluations are the random population."""
-        num = num or population * (generations + 1)
-        return cls(space, seed, num, population=max(1, min(population, num // 10)))
+        return cls(space, seed, budget.num, population=max(1, min(budget.population, budget.num // 10)))
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
         """The random population, then mutations of the best of a sample."""
