@@ -13,6 +13,14 @@
     return typeof value === "string" && /color(scale)?$/.test(key) ? colour(value) : value;
   };
 
+  // Beside a small diagram a long title takes two lines, broken in the middle.
+  const broken = (axis, place) => {
+    const text = axis?.title?.text ?? "";
+    if (text.length < 25 || place.clientWidth > 480) return axis;
+    const middle = text.indexOf(" ", text.length / 2);
+    return middle < 0 ? axis : { ...axis, title: { ...axis.title, text: `${text.slice(0, middle)}<br>${text.slice(middle + 1)}` } };
+  };
+
   const layout = (figure, place) => {
     const own = painted(figure.layout, "");
     const axis = {
@@ -30,7 +38,7 @@
       hoverlabel: { bgcolor: colour("surface"), font: { color: colour("ink") }, align: "left" },
       dragmode: false,
       xaxis: merged(own.xaxis),
-      yaxis: merged(own.yaxis),
+      yaxis: merged(broken(own.yaxis, place)),
       width: place.clientWidth,
       height: place.clientHeight,
     };
