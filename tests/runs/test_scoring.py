@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,17 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from run_processes import TINY
 from test_zen import ZEN
 
 from onepath import runs
 from onepath.errors import ConfigurationError, UserError
-from onepath.estimate import AnticipatingEstimator, ScoreEstimator, SupernetEstimator
+from onepath.estimate import AnticipatingEstimator, ScoreEstimator
 from onepath.methods.job import Trained
 from onepath.runs import scoring
 from onepath.runs.definition import Given
 from onepath.runs.run_job import RunJob
-from onepath.runs.scoring import PooledEstimator
+from onepath.runs.scoring import PooledScores
 from onepath.runs.stages import run_stage
 from onepath.space import Architecture
 from onepath.workers import processes
@@ -42,9 +40,9 @@ def drawn(run: runs.Run, num: int) -> list[Architecture]:
     return run.blank.space.architectures(run.blank.space.sample(num, np.random.default_rng(0)))
 
 
-def scored(run: runs.Run, num_workers: int, name: str = "zen") -> PooledEstimator:
+def scored(run: runs.Run, num_workers: int, name: str = "zen") -> PooledScores:
     options = {"name": name, "shape": (16, *run.input_shape), "seed": 3}
-    return PooledEstimator(run, "score", options, num_workers)
+    return PooledScores(run, options, num_workers)
 
 
 def untimed(estimates: Any) -> list[Any]:
@@ -63,17 +61,6 @@ def test_scores_are_those_of_one_process(run: runs.Run) -> None:
     assert untimed(found) == untimed(expected)
     assert all(estimate.seconds > 0 for estimate in found)
     assert len(set(found)) > 3
-
-
-def test_inherited_weights_are_evaluated_as_in_one_process(finished: Path) -> None:
-    options = {"calibration_images": 100, "validation_images": 200, "seed": 5}
-    with runs.Run(None, finished, space=TINY) as run:
-        architectures = drawn(run, 2)
-        own = SupernetEstimator(run.trained, run.task, **options)
-        with closing(PooledEstimator(run, "estimate", options, 1)) as pooled:
-            found = [pooled.estimate(each) for each in reversed(architectures)]
-        assert untimed(found) == untimed(own.estimate(each) for each in reversed(architectures))
-        assert all(math.isfinite(each.loss) and each.num_validation == 200 for each in found)
 
 
 def test_a_process_that_is_ended_is_told_in_one_line(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +97,9 @@ def test_a_search_finds_what_it_finds_in_one_process(tmp_path: Path, monkeypatch
     torch.set_num_threads(2)
     alone = searched(tmp_path / "alone", workers=2)
     monkeypatch.setattr(scoring, "FEWEST_SCORED", 6)
-    ended: list[PooledEstimator] = []
-    close = PooledEstimator.close
-    monkeypatch.setattr(PooledEstimator, "close", lambda pooled: (ended.append(pooled), close(pooled)))
+    ended: list[PooledScores] = []
+    close = PooledScores.close
+    monkeypatch.setattr(PooledScores, "close", lambda pooled: (ended.append(pooled), close(pooled)))
     assert searched(tmp_path / "together", workers=2) == alone
     assert len(ended) == 1
     assert len(ended[0]._asked) == len(alone[0])

@@ -180,7 +180,9 @@ def test_an_error_of_a_training_is_the_one_of_one_process(finished: Path, tmp_pa
     # In a few epochs normalisation can keep such weights finite.
     said = []
     for workers in (1, 2):
-        out = rewound(finished, tmp_path / str(workers), workers=workers, learning_rate=1e6, retrain_epochs=12)
+        out = rewound(
+            finished, tmp_path / str(workers), workers=workers, learning_rate=1e6, retrain_epochs=12
+        )
         with pytest.raises(ConfigurationError, match="lower the learning rate") as caught:
             runs.retrain(out, space=TINY)
         said.append(str(caught.value).partition(", but")[0])

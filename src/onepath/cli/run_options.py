@@ -117,7 +117,7 @@ def _made(name: str, field: FieldInfo, extra: dict[str, Any], is_own: bool) -> A
 def _help(field: FieldInfo) -> str:
     text = (field.description or "").removesuffix(".")
     default = field.get_default()
-    if default in (None, False, {}) or "default" in text:
+    if default is None or default is False or default == {} or "default" in text:
         return f"{text}."
     return f"{text}; default: {default}."
 

@@ -57,7 +57,6 @@ class Method(BaseModel, ABC):
     adds_candidates: ClassVar[bool] = False
     finish: ClassVar[Finish] = "scratch"
     ties: ClassVar[Ties] = "loss"
-    budget: ClassVar[tuple[int, int] | None] = None
     other_names: ClassVar[Mapping[str, str]] = {}
 
     population: types.Population | None = option(
@@ -118,8 +117,8 @@ class Method(BaseModel, ABC):
         Raises:
             ConfigurationError: the options do not fit the job.
         """
-        small_or_large = _SMALL_BUDGET if job.task.num_examples("train") < _SMALL_DATA else _BUDGET
-        population, generations = self.budget or small_or_large
+        is_small = job.task.num_examples("train") < _SMALL_DATA
+        population, generations = _SMALL_BUDGET if is_small else _BUDGET
         return self.filled(population=population, generations=generations)
 
     def filled(self, **defaults: Any) -> Self:

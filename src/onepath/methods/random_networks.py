@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from onepath import option_types as types
 from onepath.estimate import StandaloneEstimator
 from onepath.methods.functions import function_of
 from onepath.methods.sampled import SearchingMethod
+from onepath.option_types import option
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimator
@@ -25,7 +27,9 @@ class RandomNetworks(SearchingMethod):
     name = "random"
     trains_supernet: ClassVar[bool] = False
     default_algorithm: ClassVar[str] = "random"
-    budget: ClassVar[tuple[int, int] | None] = (4, 0)
+
+    population: types.Population | None = option(4, "Architectures per generation.", group="Search")
+    generations: types.Generations | None = option(0, "Generations after the first.", group="Search")
 
     def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
         """None."""

@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from onepath.space import SearchSpace
     from onepath.train import Phase
 
-POPULATION, GENERATIONS = (
-    512,
-    7,
-)  # 4,096 networks: minutes on two cores for networks of 20 million multiply-accumulates
+# 4,096 networks: minutes on two cores for networks of 20 million multiply-accumulates.
+POPULATION, GENERATIONS = 512, 7
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,16 @@ class Zen(SearchingMethod):
     space: ClassVar[str] = "zennas"
     trains_supernet: ClassVar[bool] = False
     default_algorithm: ClassVar[str] = "mutation-evolution"
-    budget: ClassVar[tuple[int, int] | None] = (POPULATION, GENERATIONS)
     other_names: ClassVar[Mapping[str, str]] = {
         "score": "proxy",
         "epochs": "retrain_epochs",
         "batch_size": "score_batch_size",
     }
 
+    population: types.Population | None = option(POPULATION, "Architectures per generation.", group="Search")
+    generations: types.Generations | None = option(
+        GENERATIONS, "Generations after the first.", group="Search"
+    )
     proxy: types.Text = option("zen", "Score that is searched by, one of `onepath score`.", group="Search")
     score_batch_size: types.BatchSize | None = option(
         None,

@@ -1,4 +1,4 @@
-"""What a worker process of a run does: it trains, scores and estimates networks.
+"""What a worker process of a run does: it trains and scores networks.
 
 It writes the checkpoints and the weights of the networks that it trains and nothing else: curves, results and scores go
 to the run, which alone writes the store.
@@ -19,7 +19,7 @@ from onepath.runs.standalone import PlannedNetwork, train_network
 from onepath.workers import Tell, Workplace
 
 if TYPE_CHECKING:
-    from onepath.estimate import Estimator
+    from onepath.estimate import ScoreEstimator
 
 _SECONDS_BETWEEN_UPDATES = 0.1
 
@@ -33,11 +33,11 @@ class RunWorkplace(Workplace):
         torch.set_num_threads(setup["threads"])
         config = make_config(setup["config"])
         self._run = RunDefinition(Path(setup["path"]), config, setup["facts"], digests=setup["digests"])
-        self._estimator = cache(self._make_estimator)
+        self._scorer = cache(self._make_scorer)
 
     def kinds(self) -> Mapping[str, Callable[..., Any]]:
-        """Training a network, and estimating an architecture by a score or with the supernet's weights."""
-        return {"train": self.train, "score": self.score, "estimate": self.estimate}
+        """Training a network, and scoring an architecture."""
+        return {"train": self.train, "score": self.score}
 
     def train(self, tell: Tell, network: Mapping[str, Any], checkpoint_seconds: float) -> dict[str, Any]:
         """Train a `PlannedNetwork` as `train_network` does: the fields of its `TrainedNetwork`.
@@ -67,24 +67,16 @@ class RunWorkplace(Workplace):
         self, _: Tell, architecture: str, name: str, shape: Sequence[int], seed: int
     ) -> tuple[Any, ...]:
         """Score an untrained network, see `ScoreEstimator.without_data`: the fields of its `Estimate`."""
-        return self._estimate("score", architecture, name=name, shape=tuple(shape), seed=seed)
-
-    def estimate(self, _: Tell, architecture: str, **options: Any) -> tuple[Any, ...]:
-        """Estimate with the weights of the trained supernet, options as of `SupernetEstimator`; likewise."""
-        return self._estimate("estimate", architecture, **options)
-
-    def _estimate(self, kind: str, architecture: str, **options: Any) -> tuple[Any, ...]:
-        estimator = self._estimator(kind, **options)
+        estimator = self._scorer(name, tuple(shape), seed)
         return astuple(estimator.estimate(self._run.blank.space.parse(architecture)))
 
-    def _make_estimator(self, kind: str, **options: Any) -> Estimator:
-        from onepath.estimate import ScoreEstimator, SupernetEstimator
+    def _make_scorer(self, name: str, shape: tuple[int, ...], seed: int) -> ScoreEstimator:
+        from onepath.estimate import ScoreEstimator
 
-        run = self._run
-        if kind == "estimate":
-            return SupernetEstimator(run.trained, run.task, device=run.config.train_on, **options)
-        name, shape, device = options.pop("name"), options.pop("shape"), run.config.train_on
-        return ScoreEstimator.without_data(name, run.blank, shape, device=device, num_threads=1, **options)
+        device = self._run.config.train_on
+        return ScoreEstimator.without_data(
+            name, self._run.blank, shape, device=device, seed=seed, num_threads=1
+        )
 
 
 def setup_of(run: RunDefinition, num_threads: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Architectures estimated at the same time, in the worker processes of a pool."""
+"""Architectures scored at the same time, in the worker processes of a pool."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FEWEST_SCORED = 128
 """Networks for which a process is worth its start of some seconds."""
 
 
-class PooledEstimator:
-    """An estimator whose estimates are made by several processes, each of one thread.
+class PooledScores:
+    """An estimator whose scores are made by several processes, each of one thread.
 
     What each architecture gets does not depend on their number. They start with the first architecture that is asked
     for, and end with `close` or with this process; one that is ended from outside, or stopped for a minute, is done
@@ -30,25 +30,24 @@ class PooledEstimator:
 
     Args:
         run: what the processes make their own of.
-        kind: of `RunWorkplace`: "score", or "estimate" with inherited weights.
-        options: of that kind.
+        options: of `RunWorkplace.score`.
         num_workers: processes.
     """
 
-    def __init__(self, run: RunDefinition, kind: str, options: Mapping[str, Any], num_workers: int) -> None:
-        self._kind, self._options = kind, options
+    def __init__(self, run: RunDefinition, options: Mapping[str, Any], num_workers: int) -> None:
+        self._options = options
         self._pool = Pool(RunWorkplace, setup_of(run, 1), num_workers, num_ahead=2, hands_over=True)
         self._asked: dict[str, Future] = {}
 
     def anticipate(self, asked: Sequence[Proposal | Architecture]) -> None:
-        """Begin to estimate what will be asked for."""
+        """Begin to score what will be asked for."""
         for text in (str(architecture_of(each)) for each in asked):
             if text not in self._asked:
                 job = {"architecture": text, **self._options}
-                self._asked[text] = self._pool.submit(self._kind, job, name=f"{self._kind}s")
+                self._asked[text] = self._pool.submit("score", job, name="scores")
 
     def estimate(self, asked: Proposal | Architecture) -> Estimate:
-        """The estimate as one process makes it, as soon as it is there.
+        """The score as one process makes it, as soon as it is there.
 
         Raises:
             UserError: all processes were ended from outside; or what one raised, as if it had been raised here.
@@ -75,9 +74,7 @@ def num_scoring(run: RunDefinition, name: str, num_left: int) -> int:
     return min(run.config.workers or 1, num_left // FEWEST_SCORED)
 
 
-def pooled_scores(
-    run: RunDefinition, name: str, num_examples: int | None, num_workers: int
-) -> PooledEstimator:
+def pooled_scores(run: RunDefinition, name: str, num_examples: int | None, num_workers: int) -> PooledScores:
     """A score that reads no data as the estimator of a search, by several processes; see `Job.scorer`."""
     shape = (min(num_examples or RANDOM_BATCH, run.facts["train"]), *run.input_shape)
-    return PooledEstimator(run, "score", {"name": name, "shape": shape, "seed": run.config.seed}, num_workers)
+    return PooledScores(run, {"name": name, "shape": shape, "seed": run.config.seed}, num_workers)
