@@ -96,10 +96,25 @@ def test_every_mistake_is_one_line(options: dict[str, Any], message: str) -> Non
 
 
 def test_default_directory() -> None:
-    assert make_config({}).directory() == Path("runs/digits-shufflenet-spos")
+    assert make_config({}).directory() == Path("runs/digits-nasbench-macro-spos")
     named = make_config({"data": "../my data/photos.parquet", "space": "nets/own.py:build"})
     assert named.directory() == Path("runs/photos-build-spos")
     assert make_config({"out": "x/y"}).directory() == Path("x/y")
+
+
+def test_digits_alone_are_searched_in_a_space_for_small_images_under_three_limits() -> None:
+    config = make_config({"epochs": 2})
+    assert config.space == "nasbench-macro"
+    assert config.limits == {"max_macs": (500_000, 1_000_000, 2_000_000)}
+    assert make_config({"max_params": "20k"}).limits == {"max_params": (20_000,)}
+    assert make_config({"max_macs": None}).limits == {}
+    assert make_config({"space": "shufflenet"}).limits == {}
+    assert make_config({"method": "darts"}).space == "nasbench-macro"
+    assert make_config({"method": "darts"}).limits == {}
+    assert make_config({"method": "zen"}).space == "zennas"
+    assert make_config({"data": "cifar10"}).space == "shufflenet"
+    assert make_config({"data": "cifar10"}).limits == {}
+    assert make_config(config.as_dict()).as_dict() == config.as_dict()
 
 
 def test_files_become_absolute_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

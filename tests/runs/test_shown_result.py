@@ -46,6 +46,45 @@ def test_the_lines_of_a_result_with_a_share() -> None:
     ]
 
 
+def winner(test: float | None, macs: float, **limits: float) -> dict[str, Any]:
+    return {
+        "limits": limits or {"max_macs": macs},
+        "accuracy": {"retrained_test": test},
+        "costs": {"macs": {"value": macs, "unit": "macs"}},
+    }
+
+
+def verdicts(*winners: dict[str, Any], **changes: Any) -> list[str]:
+    result = made(data={"metric": "accuracy", "test": 360}, winners=list(winners), **changes)
+    return [text.replace("\u00a0", " ") for label, text in result_lines(result) if label == "verdict"]
+
+
+def test_the_smallest_of_several_winners_that_tests_as_well_as_the_best() -> None:
+    three = [winner(0.90, 100e3), winner(0.985, 400e3), winner(0.99, 800e3)]
+    assert verdicts(*three) == [
+        "Of the 3 winners the best has 99.0 % on the test set, 97.3 % or more within its uncertainty on 360 examples; "
+        "the smallest that reaches that has 98.5 % with 400 k MACs, 50 % of the best one's."
+    ]
+    assert "the smallest that reaches that has 99.0 %" in verdicts(winner(0.9, 1e5), winner(0.99, 8e5))[0]
+
+
+@pytest.mark.parametrize(
+    "winners",
+    [
+        (),
+        (winner(0.9, 1e5),),
+        (winner(0.9, 1e5), winner(None, 2e5)),
+        (winner(0.9, 1e5), winner(0.9, 2e5, max_params=3.0)),
+    ],
+)
+def test_winners_that_cannot_be_compared_get_no_verdict(winners: tuple[dict[str, Any], ...]) -> None:
+    assert verdicts(*winners) == []
+
+
+def test_winners_of_a_metric_that_is_no_share_get_no_verdict() -> None:
+    assert verdicts(winner(-3.0, 1e5), winner(-2.0, 2e5), metric=RMSE) == []
+
+
 def test_a_metric_that_counts_down_is_shown_as_itself_with_its_direction() -> None:
     scores = {"inherited_validation": -4.0, "retrained_validation": -3.3, "retrained_test": -3.21}
     lines = dict(result_lines(made(metric=RMSE, accuracy=scores)))

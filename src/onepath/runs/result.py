@@ -185,7 +185,7 @@ def load_run(
         RunDirectoryError: no run has begun in `path`, or a file of it is damaged.
 
     Example:
-        ``model = onepath.load_run("runs/digits-shufflenet-spos").model().train()``
+        ``model = onepath.load_run("runs/digits-nasbench-macro-spos").model().train()``
     """
     kind = None if method is None else find_method(method)
     found = Result(Path(path).expanduser(), {}, None if space is None else str(space), kind)

@@ -9,6 +9,7 @@ from typing import Any
 
 from onepath import cost
 from onepath.display import Metric, shown_cost
+from onepath.evidence import wilson
 from onepath.record import NetworkRow, TrialRow
 from onepath.verdict import COSTS, FEWEST_TOLD, cost_of
 
@@ -81,7 +82,32 @@ def result_lines(result: Mapping[str, Any]) -> Lines:
         few = "" if ranking["num"] >= FEWEST_TOLD else ", too few to prove anything"
         text = f"Kendall tau {ranking['kendall_tau']:.4f}, Spearman {ranking['spearman']:.4f}"
         lines.append(("ranking", f"{text} over {ranking['num']} networks{few}"))
-    return lines + [("verdict", sentence) for sentence in result.get("verdict") or ()]
+    lines += [("verdict", sentence) for sentence in result.get("verdict") or ()]
+    return lines + [("verdict", sentence) for sentence in _smallest_winner(metric, result)]
+
+
+def _smallest_winner(metric: Metric, result: Mapping[str, Any]) -> list[str]:
+    """Of winners under several limits of one cost, the smallest that tests as well as the best within its interval."""
+    winners = result.get("winners") or ()
+    names = {name.removeprefix("max_") for winner in winners for name in winner.get("limits") or ()}
+    if len(winners) < 2 or len(names) != 1 or not metric.is_share:
+        return []
+    shown, num = shown_cost(names.pop()), result["data"].get("test")
+    found = [
+        ((winner.get("costs") or {}).get(shown.name, {}).get("value"), winner["accuracy"]["retrained_test"])
+        for winner in winners
+    ]
+    if num is None or any(None in pair for pair in found):
+        return []
+    best = max(score for _, score in found)
+    lowest = wilson(best, num)[0]
+    of_best = min(cost for cost, score in found if score == best)
+    cost, score = min(pair for pair in found if pair[1] >= lowest)
+    return [
+        f"Of the {len(winners)} winners the best has {metric.text(best)} on the test set, {metric.text(lowest)} or "
+        f"more within its uncertainty on {num:,} examples; the smallest that reaches that has {metric.text(score)} "
+        f"with {shown.named(cost)}, {100 * cost / of_best:.0f} % of the best one's."
+    ]
 
 
 def metric_in(result: Mapping[str, Any]) -> Metric:
