@@ -205,7 +205,7 @@ def test_a_device_whose_source_has_changed(tmp_path: Path) -> None:
 def test_what_a_configuration_confirms() -> None:
     config = make_config({})
     assert confirmed(config, Path("x")).as_dict() == config.as_dict()
-    assert confirmed(config, Path("x"), "shufflenet").as_dict() == config.as_dict()
+    assert confirmed(config, Path("x"), "nasbench-macro").as_dict() == config.as_dict()
     with pytest.raises(ConfigurationError, match="space must be"):
         confirmed(config, Path("x"), "mobilenet")
     with pytest.raises(ConfigurationError, match="device must be"):

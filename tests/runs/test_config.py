@@ -187,7 +187,7 @@ def test_limits_go_together_by_their_place() -> None:
         {"max_macs": 10**6, "max_params": 50_000, "max_memory": 1024},
         {"max_macs": 2 * 10**6, "max_params": 50_000, "max_memory": 2048},
     ]
-    assert make_config({}).at_limits() == [{}]
+    assert make_config({"space": "shufflenet"}).at_limits() == [{}]
     assert make_config({"max_macs": [3]}).as_dict()["max_macs"] == 3
 
 

@@ -247,4 +247,4 @@ def test_the_command_line_continues_by_the_path(
 
 def test_defaults_begin_a_run_where_there_is_none(tmp_path: Path) -> None:
     config = continued_config({"out": str(tmp_path / "new"), "seed": 4})
-    assert (config.data, config.space, config.seed) == ("digits", "shufflenet", 4)
+    assert (config.data, config.space, config.seed) == ("digits", "nasbench-macro", 4)
