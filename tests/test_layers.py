@@ -19,6 +19,7 @@ _LOWEST = {"space", "counting"}
 _MIDDLE = {*_LOWEST, "nn", "search", "data", "record", "spaces", "cost", "train"}
 _ALL = {
     *_MIDDLE,
+    "conversion",
     "estimate",
     "export",
     "latency",
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "record": {"space"},
     "spaces": {*_LOWEST, "nn"},
     "cost": {*_LOWEST, "nn", "record"},
+    "conversion": {*_LOWEST, "nn", "cost", "data"},
     "workers": {"record"},
     "train": {*_LOWEST, "nn", "data", "record"},
     "estimate": _MIDDLE,

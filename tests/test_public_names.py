@@ -44,6 +44,7 @@ PUBLIC = [
     "Task",
     "UniformSampler",
     "WideningSampler",
+    "convert",
     "cost",
     "darts",
     "errors",

@@ -12,6 +12,7 @@ from onepath.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from onepath import cost, errors, estimate, latency, spaces, train
+    from onepath.conversion import convert
     from onepath.cost import Constraint, MaxLayers, MaxMacs, MaxMemory, MaxParams, MaxSize
     from onepath.data import Batch, Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
@@ -86,6 +87,7 @@ _HOMES = {
     ),
     "latency": ("MaxLatency",),
     "methods": ("darts", "fairnas", "gdas", "one_shot", "proxyless", "search_supernet", "spos", "zen"),
+    "conversion": ("convert",),
     "export": ("export_onnx", "export_program", "save_weights"),
     "runs": ("Progress", "load_run", "run"),
 }
@@ -129,6 +131,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "Task",
     "UniformSampler",
     "WideningSampler",
+    "convert",
     "cost",
     "darts",
     "errors",

@@ -111,6 +111,12 @@ def _not_implied(condition: Condition, own: tuple[Choice, ...], space: SearchSpa
 def _collect(module: nn.Module, path: str, condition: Condition, sites: _Sites) -> None:
     """Walk the module tree, carrying the condition under which a module is in the path."""
     own = module.own_choices() if has_choices(module) else ()
+    presence = getattr(module, "presence", None) if own else None
+    if presence is not None:  # what is in a module that is left out is not read
+        sites.add(presence[0], path, condition)
+        if len(presence[1]) < presence[0].num_options:
+            condition = (*condition, presence)
+        own = tuple(choice for choice in own if choice is not presence[0])
     sites.modules[path] = condition, own
     for choice in own:
         sites.add(choice, path, condition)

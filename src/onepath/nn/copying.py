@@ -15,7 +15,7 @@ import gc
 import types
 import weakref
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -75,11 +75,23 @@ class Copier:
             self._paths = {id(found): path for path, found in self._root.named_modules()}
         return self._paths.get(id(module))
 
-    def shell(self, module: nn.Module) -> nn.Module:
-        """A module's copy with copied tensors and the same children; `finish` copies what else it holds."""
+    def shell(
+        self,
+        module: nn.Module,
+        *,
+        without: Collection[str] = (),
+        part: Callable[[str, Tensor], Tensor | None] = lambda _, __: None,
+    ) -> nn.Module:
+        """A module's copy with copied tensors and the same children; `finish` copies what else it holds.
+
+        Args:
+            module: of the tree.
+            without: attributes that the copy does without.
+            part: name and tensor of a parameter or buffer -> what the copy holds in its place; None for its copy.
+        """
         clone = module.__class__.__new__(module.__class__)
         self.note(module, clone)
-        values = module.__dict__.copy()
+        values = {name: value for name, value in module.__dict__.items() if name not in without}
         clone.__dict__ = values
         others: list[str] = []
         for name, value in values.items():
@@ -103,7 +115,8 @@ class Copier:
                         f"{self.path(module) or 'root'}: a module must know its shapes to be copied, but {name!r} of "
                         f"{type(module).__name__} has none yet; run the module once before, or give it its sizes"
                     )
-                tensors[name] = self.tensor(tensor)
+                own = part(name, tensor)
+                tensors[name] = self.tensor(tensor) if own is None else own
         if others:
             self._unfinished.append((module, clone, others))
         return clone

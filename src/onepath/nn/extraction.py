@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from onepath.errors import BindingError
+from onepath.nn.adapted import Adapted
 from onepath.nn.copying import Copier, scripted_copy
 from onepath.nn.selection import has_choices
 
@@ -64,7 +65,9 @@ class _Extraction:
         found: nn.Module | None = self.copier.known(module)
         if found is not None:
             return found
-        if has_choices(module):
+        if isinstance(module, Adapted) and module.is_present:
+            plain, names = self.cut_down(module), None
+        elif has_choices(module):
             plain = module.extracted(inherit=self.inherit)
             names = {id(child): name for name, child in module.named_modules()} if plain._modules else {}
             name = next((name for name, child in module.named_modules() if child is plain), None)
@@ -91,6 +94,25 @@ class _Extraction:
                 self.origins.update(dict.fromkeys(child.modules(), path))
             else:
                 plain._modules[name] = self.extract(child, _joined(path, own_name))
+        return plain
+
+    def cut_down(self, module: Adapted) -> nn.Module:
+        """A copy of an adapted module, of its own class, with copies of the active parts of its tensors."""
+
+        def part(name: str, tensor: Tensor) -> Tensor | None:
+            active = module.adaptation.tensor(name, tensor, module.selection.options)
+            if active is tensor:
+                return None  # copied whole, once for all that hold it
+            known = self.parts.get((id(tensor), active.shape))
+            if known is None:
+                known = active.detach().clone(memory_format=torch.contiguous_format)
+                if isinstance(tensor, nn.Parameter):
+                    known = nn.Parameter(known, requires_grad=tensor.requires_grad)
+                self.parts[id(tensor), active.shape] = known
+            return known
+
+        plain = self.copier.shell(module, without=("path", "selection", "_written"), part=part)
+        module.make_plain(plain)
         return plain
 
     def hook(self, module: nn.Module, plain: nn.Module, path: str, *, is_new: bool = True) -> None:

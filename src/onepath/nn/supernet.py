@@ -36,6 +36,7 @@ class Supernet(nn.Module):
     Attributes:
         module: the module that was given.
         space: the `SearchSpace`: its choices in the order of the modules.
+        conversion: the report, where `onepath.convert` made a network elastic; else None.
 
     Raises:
         BindingError: the module has no choice, or choices that contradict each other; a plain list or dict alone
@@ -58,6 +59,7 @@ class Supernet(nn.Module):
             self.module = module
             self._first_buffers = first_buffers(module)
         self.space, self._selection = bind(self.module)
+        self.conversion: Any = getattr(module, "conversion", None) if isinstance(module, Supernet) else None
         self._active: Architecture | None = None
 
     @property

@@ -1,0 +1,169 @@
+"""From families to what each module is adapted to."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from onepath.conversion.families import Layout
+from onepath.conversion.trace import Trace
+from onepath.nn.adapted import Adaptation, Part, Presence, Size
+from onepath.space import Choice
+
+_COUNTS_CHANNELS = re.compile(
+    "dim|chan|feat|width|plane|hidden|inner|attn|embed|size|inp|oup|split|chs", re.IGNORECASE
+)
+_OF_ATTENTION = re.compile("attn|inner|val|head", re.IGNORECASE)
+_WEIGHT_SIZES = {
+    "in_channels": 1,
+    "out_channels": 0,
+    "in_features": 1,
+    "out_features": 0,
+    "num_features": 0,
+    "embedding_dim": 1,
+}
+"""Attribute of torch's own layers -> the dimension of its weight that it counts."""
+
+
+class Adaptations:
+    """What every module of a network is adapted to, under a choice for each family.
+
+    Args:
+        model: that was traced.
+        trace, layout: of it.
+        choices: family, by its number -> its choice, and by how much its options count one unit.
+    """
+
+    def __init__(
+        self, model: nn.Module, trace: Trace, layout: Layout, choices: Mapping[int, tuple[Choice, int]]
+    ) -> None:
+        self.modules = dict(model.named_modules())
+        self.layout, self.choices = layout, choices
+        self._known: dict[bytes, Part | None] = {}
+        self.parts: dict[str, dict[str, dict[int, Part]]] = defaultdict(lambda: defaultdict(dict))
+        self.sizes: dict[str, dict[str, Size]] = defaultdict(dict)
+        self.presences: dict[str, Presence] = {}
+        self.kernels: dict[str, Choice] = {}
+        for (number, dim), roots in layout.vectors.items():
+            part = self.part(roots)
+            if part is not None:
+                for path, name in layout.sources[number].holders:
+                    self.parts[path][name][dim] = part
+        for (path, attribute), labels in trace.notes.items():
+            self._note(path, attribute, self.part(trace.units.roots(labels).numpy()))
+        for path, tensors in self.parts.items():
+            if "weight" in tensors:
+                self._count_weight(path, tensors["weight"])
+        self._count_attributes()
+
+    def part(self, roots: npt.NDArray[np.int64]) -> Part | None:
+        """The part of a vector of roots that choices keep; None where all of it stays."""
+        key = roots.tobytes()
+        if key not in self._known:
+            owners, ranks = self.layout.owners(roots)
+            families = [int(family) for family in dict.fromkeys(owners.tolist()) if family in self.choices]
+            places = {family: place for place, family in enumerate(families)}
+            owners = np.array([places.get(int(family), -1) for family in owners])
+            chosen = [self.choices[family] for family in families]
+            part = Part(
+                tuple(choice for choice, _ in chosen), tuple(unit for _, unit in chosen), owners, ranks
+            )
+            self._known[key] = part if families else None
+        return self._known[key]
+
+    def of(self, path: str) -> Adaptation | None:
+        """That of a module; None where nothing of it depends on a choice."""
+        parts = {name: dict(dims) for name, dims in self.parts.get(path, {}).items()}
+        own = parts, dict(self.sizes.get(path, {})), self.kernels.get(path), self.presences.get(path)
+        return Adaptation(*own, caches=_caches(self.modules[path])) if any(own) else None
+
+    def paths(self) -> list[str]:
+        """Of the modules that anything of depends on a choice, in the order of the network."""
+        return [path for path in self.modules if self.of(path) is not None]
+
+    def _note(self, path: str, attribute: str, part: Part | None) -> None:
+        value = self.modules[path].__dict__.get(attribute)
+        if isinstance(value, tuple | list) and len(value) == 1:
+            value = value[0]
+        if part is not None and isinstance(value, int):
+            self.sizes[path][attribute] = Size(part, value)
+
+    def _count_weight(self, path: str, dims: Mapping[int, Part]) -> None:
+        """The sizes that torch's own layers note, so that an extracted layer says its own."""
+        module = self.modules[path]
+        is_transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
+        for attribute, usual in _WEIGHT_SIZES.items():
+            value = module.__dict__.get(attribute)
+            dim = 1 - usual if is_transposed and attribute.endswith("channels") else usual
+            if getattr(module, "groups", 1) > 1:
+                dim = 0
+            if isinstance(value, int) and dim in dims:
+                self.sizes[path][attribute] = Size(dims[dim], value)
+
+    def _count_attributes(self) -> None:
+        """Whole numbers by which a module's own code cuts tensors: of heads, and of channels that its parts have."""
+        for path, module in self.modules.items():
+            if type(module).__module__.startswith("torch.nn."):
+                continue
+            near = self._near(path)
+            if not near:
+                continue
+            for attribute, value in list(module.__dict__.items()):
+                if attribute in self.sizes[path] or isinstance(value, bool) or not isinstance(value, int):
+                    continue
+                part = self._counted(attribute, value, near)
+                if part is not None:
+                    self.sizes[path][attribute] = Size(part, value)
+
+    def _near(self, path: str) -> list[Part]:
+        """The parts of a module's own tensors and of those of the layers that it holds."""
+        module = self.modules[path]
+        names = [
+            f"{path}.{name}" if path else name for name, _ in module.named_modules() if name.count(".") < 3
+        ]
+        tensors = [self.parts[name] for name in (path, *names) if name in self.parts]
+        parts = [part for named in tensors for dims in named.values() for part in dims.values()]
+        return list(dict.fromkeys(parts))
+
+    def _counted(self, attribute: str, value: int, near: Sequence[Part]) -> Part | None:
+        families = self.layout.families
+        of_choice = {choice: families[number] for number, (choice, _) in self.choices.items()}
+        heads = [part for part in near if all(of_choice[choice].is_heads for choice in part.choices)]
+        if "head" in attribute.lower() and "dim" not in attribute.lower():
+            return next(
+                (p for p in heads if len(p.choices) == 1 and len(of_choice[p.choices[0]].roots) == value),
+                None,
+            )
+        if not _COUNTS_CHANNELS.search(attribute):
+            return None
+        per_head = [part for part in heads if part.full == max(part.ranks) + 1]  # one number for each head
+        whole = [
+            part for part in near if part.full == value and (part.owners >= 0).all() and part not in per_head
+        ]
+        if _OF_ATTENTION.search(attribute):
+            preferred = [part for part in whole if part in heads]
+            if preferred:
+                return preferred[0]
+        kinds = {part.choices for part in whole}
+        return whole[0] if len(kinds) == 1 else None
+
+
+def clear_caches(model: nn.Module) -> None:
+    """Forget what modules keep of tensors that they computed from their parameters."""
+    for module in model.modules():
+        for name in _caches(module):
+            module.__dict__[name].clear()
+
+
+def _caches(module: nn.Module) -> tuple[str, ...]:
+    """Dictionaries in which a module keeps tensors that it computed."""
+    return tuple(
+        name
+        for name, value in module.__dict__.items()
+        if isinstance(value, dict) and not name.startswith("_") and "cache" in name
+    )

@@ -1,0 +1,211 @@
+"""Making a network that was written without choices elastic, so that its largest architecture is the network itself."""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from onepath.conversion.adaptations import Adaptations, clear_caches
+from onepath.conversion.blocks import depths_of, removable_runs
+from onepath.conversion.families import Layout
+from onepath.conversion.importance import (
+    default_loss,
+    orders_by,
+    permute_units,
+    taylor_importance,
+    weight_importance,
+)
+from onepath.conversion.kernels import kernels_of
+from onepath.conversion.report import Conversion, make_conversion
+from onepath.conversion.settling import Settling
+from onepath.conversion.tracing import Traced, trace_passes
+from onepath.errors import ConfigurationError, ShapeError, shown
+from onepath.nn.adapted import adapt
+from onepath.nn.attention import HeadAttention
+from onepath.nn.selection import has_choices
+from onepath.nn.supernet import Supernet
+from onepath.space import Choice
+
+if TYPE_CHECKING:
+    from onepath.data import Task
+
+_BATCH, _NUM_EXAMPLES = 32, 256  # of the data that importance is measured on
+
+
+def convert(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    widths: Sequence[float] = (0.5, 0.75, 1.0),
+    depth: bool = True,
+    kernels: bool = True,
+    heads: bool = True,
+    divisor: int = 8,
+    pin: Iterable[str] = (),
+    data: Task | Iterable[tuple[Any, Any]] | None = None,
+) -> Supernet:
+    """Make a trained network elastic: a supernet whose largest architecture computes what the network computes.
+
+    One forward pass in evaluation mode, and one in training mode where it succeeds, is recorded as operations. Channels
+    that are added, normalised, concatenated or multiplied with each other are found to belong together, and each group
+    of them gets one choice of how many are kept; what the code does not allow to change is left alone with a reason.
+    The channels of a group are sorted by importance, so that the leading ones are the ones to keep.
+
+    Args:
+        model: any module; it is copied and not changed.
+        example_inputs: what it is called with: a tuple holds its arguments, anything else is the only one.
+        widths: shares of a group's channels that may be kept, from above 0 to 1.
+        depth: whether residual blocks may be left out; of a row of them at least half stay.
+        kernels: whether depthwise kernels may be cut to their centre.
+        heads: whether attention heads may be left out.
+        divisor: numbers of channels are rounded to a multiple of it.
+        pin: paths of modules whose sizes stay, also as patterns such as "stem*".
+        data: on which importance is measured, to first order of the loss: a task, or batches of inputs and targets;
+            None: by the absolute weights.
+
+    Returns:
+        A supernet with an attribute `conversion`, the report.
+
+    Raises:
+        ConfigurationError: an option is out of its range, the network does not run, or nothing in it can be elastic.
+
+    Example:
+        >>> supernet = op.convert(torchvision.models.resnet18(weights="DEFAULT"), torch.zeros(1, 3, 224, 224))
+        >>> print(supernet.conversion)
+    """
+    _check(model, widths, divisor)
+    inputs = tuple(example_inputs) if isinstance(example_inputs, tuple) else (example_inputs,)
+    model = copy.deepcopy(model).eval()
+    clear_caches(model)
+    for module in model.modules():
+        if heads and isinstance(module, nn.MultiheadAttention):
+            HeadAttention.take_over(module)
+    pinned = _pinned(model, pin)
+    own = {path for path, module in model.named_modules() if has_choices(module)}
+    whole = dict.fromkeys(pinned, "it is pinned") | dict.fromkeys(own, "it has choices of its own")
+    traced = trace_passes(model, inputs)
+    settling = Settling(model, inputs, traced.trace, whole, tuple(map(float, widths)), divisor, heads)
+    layout, adaptations = settling.settled()
+    if depth:
+        _add_depth(model, traced, adaptations, whole)
+    if kernels:
+        _add_kernels(adaptations, whole)
+    report = make_conversion(model, traced, adaptations, divisor)
+    if not any(row.choices for row in report.rows):
+        raise _nothing_elastic(model, report)
+    before = _outputs(model, inputs)
+    _sort(model, layout, adaptations, data)
+    _check_sorted(before, _outputs(model, inputs))
+    clear_caches(model)
+    for path in adaptations.paths():
+        adaptation = adaptations.of(path)
+        assert adaptation is not None
+        adapt(adaptations.modules[path], adaptation)
+    supernet = Supernet(model)
+    supernet.conversion = report
+    return supernet
+
+
+def _check(model: object, widths: Sequence[float], divisor: int) -> None:
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(
+            f"model must be an nn.Module, but got {shown(model)}; build it, and give the module itself"
+        )
+    wrong = [
+        width
+        for width in widths
+        if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width <= 1
+    ]
+    if wrong or not widths:
+        raise ConfigurationError(
+            f"widths must be shares above 0 and at most 1, but got {shown(list(widths))}; give some such as 0.5 and 1"
+        )
+    if isinstance(divisor, bool) or not isinstance(divisor, int) or divisor < 1:
+        raise ConfigurationError(
+            f"divisor must be a whole number of 1 or more, but got {shown(divisor)}; change it"
+        )
+
+
+def _nothing_elastic(model: nn.Module, report: Conversion) -> ConfigurationError:
+    reasons = list(dict.fromkeys(row.reason for row in report.rows if row.params))
+    why = f" ({'; '.join(reasons[:3])})" if reasons else ""
+    return ConfigurationError(
+        f"a model must have a part that can be elastic, but {type(model).__name__} has none{why}; allow more widths, a "
+        "smaller divisor, or fewer pins"
+    )
+
+
+def _pinned(model: nn.Module, patterns: Iterable[str]) -> set[str]:
+    """Modules that a pattern names, with all that is in them."""
+    paths = [path for path, _ in model.named_modules()]
+    found: set[str] = set()
+    for pattern in (patterns,) if isinstance(patterns, str) else patterns:
+        matching = {path for path in paths if fnmatch.fnmatchcase(path, pattern)}
+        if not matching:
+            raise ConfigurationError(
+                f"pin must name modules of the model, but none is called {shown(pattern)}; see model.named_modules()"
+            )
+        inside = {path for path in paths for top in matching if top and path.startswith(f"{top}.")}
+        found |= matching | inside
+    return found
+
+
+def _add_depth(model: nn.Module, traced: Traced, adaptations: Adaptations, whole: Mapping[str, str]) -> None:
+    """A choice of how many blocks run, for each row of residual ones."""
+    seen: dict[str, int] = {}
+    for holder, paths in removable_runs(traced.trace, model, traced.calls):
+        if any(path in whole for path in paths):
+            continue
+        seen[holder] = seen.get(holder, 0) + 1
+        name = ".".join(filter(None, (holder, "depth"))) + ("" if seen[holder] == 1 else str(seen[holder]))
+        choice = Choice(name, depths_of(len(paths)), role="depth")
+        for place, path in enumerate(paths):
+            reaching = frozenset(option for option in choice.options if int(option) > place)
+            adaptations.presences[path] = choice, reaching
+
+
+def _add_kernels(adaptations: Adaptations, whole: Collection[str]) -> None:
+    """A choice of each depthwise kernel's side."""
+    for path, module in adaptations.modules.items():
+        sides = kernels_of(module)
+        if len(sides) > 1 and path not in whole:
+            adaptations.kernels[path] = Choice(f"{path}.kernel", sides, role="size")
+
+
+def _sort(model: nn.Module, layout: Layout, adaptations: Adaptations, data: Any) -> None:
+    """Put the channels of each family in the order of their importance."""
+    if data is None:
+        scores = weight_importance(layout)
+    elif hasattr(data, "batches"):
+        batches = data.batches("train", _BATCH, num_examples=_NUM_EXAMPLES)
+        pairs = ((batch.inputs, batch.targets) for batch in batches)
+        scores = taylor_importance(layout, model, pairs, data.loss)
+    else:
+        scores = taylor_importance(layout, model, data, default_loss)
+    permute_units(layout, orders_by(layout, scores, adaptations.choices))
+
+
+def _outputs(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
+    clear_caches(model)
+    with torch.no_grad():
+        return [leaf for leaf in tree_leaves(model(*inputs)) if isinstance(leaf, Tensor)]
+
+
+def _check_sorted(before: list[Tensor], after: list[Tensor]) -> None:
+    """That the network computes what it did; not asked of one whose results, such as boxes, are chosen by values."""
+    if not all(tensor.is_floating_point() for tensor in before):
+        return
+    for one, other in zip(before, after, strict=True):
+        if one.shape != other.shape or not torch.allclose(
+            one.double(), other.double(), rtol=1e-3, atol=1e-3, equal_nan=True
+        ):
+            raise ShapeError(
+                "sorting channels must not change what a model computes, but it did; pin the part that mixes channels "
+                "in a way of its own"
+            )

@@ -1,0 +1,101 @@
+"""How much each unit matters, and sorting them by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from onepath.conversion.families import Layout
+from onepath.tree import call
+
+Scores = dict[int, float]
+"""Root -> importance of its unit, higher matters more."""
+
+
+def weight_importance(layout: Layout) -> Scores:
+    """Mean absolute weight of each unit in each tensor, in proportion to that of all units there, averaged.
+
+    Source: L1 norms as in "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710); averaged over all tensors that a
+    unit lies in, as group pruning does.
+    """
+    return _scores(layout, lambda source: source.abs(), is_relative=True)
+
+
+def taylor_importance(
+    layout: Layout, model: nn.Module, batches: Iterable[tuple[Any, Any]], loss: Callable[[Any, Any], Tensor]
+) -> Scores:
+    """How much the loss would change to first order without a unit: |sum of weight times gradient|, over all tensors.
+
+    Source: "Importance Estimation for Neural Network Pruning", equation 8 (arXiv 1906.10771), without its square.
+    """
+    model.zero_grad()
+    num = 0
+    for inputs, targets in batches:
+        loss(call(model, inputs), targets).backward()  # type: ignore[no-untyped-call]
+        num += 1
+    scores = _scores(
+        layout, lambda tensor: tensor * (torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
+    )
+    model.zero_grad()
+    return {root: score / max(1, num) for root, score in scores.items()}
+
+
+def default_loss(outputs: Any, targets: Any) -> Tensor:
+    """Cross-entropy of whole numbers, mean squared error of others."""
+    outputs = outputs if isinstance(outputs, Tensor) else next(iter(outputs))
+    if targets.is_floating_point():
+        return functional.mse_loss(outputs, targets)
+    return functional.cross_entropy(outputs, targets)
+
+
+def _scores(layout: Layout, measure: Callable[[Tensor], Tensor], *, is_relative: bool = False) -> Scores:
+    sums: dict[int, list[float]] = {root: [] for root in layout.family_of}
+    for (number, dim), roots in layout.vectors.items():
+        source = layout.sources[number]
+        if not isinstance(source.tensor, nn.Parameter) or (is_relative and "bias" in source.name):
+            continue
+        with torch.no_grad():
+            measured = measure(source.tensor).double().movedim(dim, 0).reshape(len(roots), -1)
+            own = measured.mean(1) if is_relative else measured.sum(1)
+        found, places = np.unique(roots, return_inverse=True)
+        total = np.zeros(len(found))
+        np.add.at(total, places, own.cpu().numpy())
+        values = total / np.bincount(places) if is_relative else np.abs(total)
+        scale = values.mean() if is_relative and values.mean() > 0 else 1.0
+        for root, value in zip(found.tolist(), (values / scale).tolist(), strict=True):
+            if root in sums:
+                sums[root].append(value)
+    return {
+        root: (float(np.mean(found)) if is_relative else float(np.sum(found))) if found else 0.0
+        for root, found in sums.items()
+    }
+
+
+def orders_by(layout: Layout, scores: Scores, families: Iterable[int]) -> dict[int, npt.NDArray[np.int64]]:
+    """Family -> the ranks of its units from the most important to the least; equal ones stay in their order."""
+    return {
+        family: np.argsort([-scores[root] for root in layout.families[family].roots], kind="stable")
+        for family in families
+    }
+
+
+@torch.no_grad()
+def permute_units(layout: Layout, orders: Mapping[int, Sequence[int] | npt.NDArray[np.int64]]) -> None:
+    """Put the units of families in another order in all their tensors, in place; the network computes the same."""
+    for (number, dim), roots in layout.vectors.items():
+        index = np.arange(len(roots))
+        owners, ranks = layout.owners(roots)
+        for family, order in orders.items():
+            places = np.flatnonzero(owners == family)
+            if len(places):
+                by_unit = places[np.argsort(ranks[places], kind="stable")].reshape(len(order), -1)
+                index[by_unit] = by_unit[np.asarray(order)]
+        if (index != np.arange(len(roots))).any():
+            tensor = layout.sources[number].tensor
+            tensor.copy_(tensor.index_select(dim, torch.from_numpy(index).to(tensor.device)))

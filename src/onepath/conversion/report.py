@@ -1,0 +1,126 @@
+"""What became of each module of a converted network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
+
+from torch import nn
+
+from onepath.conversion.adaptations import Adaptations
+from onepath.conversion.families import Layout
+from onepath.conversion.tracing import Traced
+from onepath.nn.selection import has_choices
+
+
+class Row(NamedTuple):
+    """A module of the network that came in.
+
+    Attributes:
+        path: in the model; "" for the model itself.
+        choices: names of the choices that decide its sizes, its kernel or whether it is there; none where it was left
+            alone.
+        reason: why it was left alone; "" where it has choices.
+        macs: multiply-accumulates of its own, without its children, in the example's forward pass.
+        params: parameters of its own, each counted at the first module that holds it.
+    """
+
+    path: str
+    choices: tuple[str, ...]
+    reason: str
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The report of a conversion; `print` shows a table of the modules that have parameters.
+
+    Attributes:
+        rows: every module once, in the order of the network.
+        elastic_macs_share: 0 to 1: multiply-accumulates of modules whose cost depends on a choice.
+        elastic_params_share: 0 to 1: parameters of such modules.
+    """
+
+    rows: tuple[Row, ...]
+    elastic_macs_share: float
+    elastic_params_share: float
+
+    def __str__(self) -> str:
+        shown = [row for row in self.rows if row.params or row.choices]
+        width = max((len(row.path or "(model)") for row in shown), default=0)
+        lines = [
+            f"{row.path or '(model)':<{width}}  {row.macs:>14,}  {row.params:>11,}  {_words(row)}"
+            for row in shown
+        ]
+        heading = f"{'module':<{width}}  {'MACs':>14}  {'parameters':>11}  choices, or why it is left alone"
+        share = (
+            f"elastic: {100 * self.elastic_macs_share:.1f} % of multiply-accumulates, "
+            f"{100 * self.elastic_params_share:.1f} % of parameters"
+        )
+        return "\n".join([heading, *lines, share])
+
+
+def _words(row: Row) -> str:
+    return ", ".join(row.choices) if row.choices else f"({row.reason})"
+
+
+def make_conversion(model: nn.Module, traced: Traced, adaptations: Adaptations, divisor: int) -> Conversion:
+    """The report on a traced network and its adaptations."""
+    macs: dict[str, int] = {}
+    for operation in traced.operations:
+        macs[operation.path] = macs.get(operation.path, 0) + operation.macs
+    ran = {call.path for call in traced.calls} | {""}
+    counted: set[int] = set()
+    rows = []
+    for path, module in model.named_modules():
+        own = [p for p in module._parameters.values() if p is not None and id(p) not in counted]
+        counted |= {id(parameter) for parameter in own}
+        params = sum(parameter.numel() for parameter in own)
+        names = _choices(path, module, adaptations)
+        reason = "" if names else _reason(path, module, adaptations.layout, ran, divisor)
+        rows.append(Row(path, names, reason, macs.get(path, 0), params))
+    shares = (_share([(row.macs, row) for row in rows]), _share([(row.params, row) for row in rows]))
+    return Conversion(tuple(rows), *shares)
+
+
+def _choices(path: str, module: nn.Module, adaptations: Adaptations) -> tuple[str, ...]:
+    """Names of the choices that a module depends on, those of blocks around it last."""
+    adaptation = adaptations.of(path)
+    choices = [] if adaptation is None else list(adaptation.choices)
+    choices += module.own_choices() if has_choices(module) else ()
+    choices += [choice for top, (choice, _) in adaptations.presences.items() if path.startswith(f"{top}.")]
+    return tuple(dict.fromkeys(choice.name for choice in choices))
+
+
+def _reason(path: str, module: nn.Module, layout: Layout, ran: Collection[str], divisor: int) -> str:
+    """Why nothing of a module is elastic."""
+    if not module._parameters:
+        return "it has no parameters of its own"
+    if path not in ran:
+        return "it does not run with the example inputs"
+    held = [
+        (dim != source.made, vector)
+        for (number, dim), vector in layout.vectors.items()
+        if path in [holder for holder, _ in (source := layout.sources[number]).holders]
+    ]
+    # What a module makes tells more than what it takes.
+    roots = [int(root) for _, vector in sorted(held, key=itemgetter(0)) for root in vector if root]
+    frozen = next((layout.reasons[root] for root in roots if root in layout.reasons), None)
+    if frozen is not None:
+        return frozen
+    family = next(
+        (layout.families[layout.family_of[root]] for root in roots if root in layout.family_of), None
+    )
+    if family is None:
+        return "its sizes are those of what comes in and goes out"
+    if family.is_heads:
+        return f"its {len(family.roots)} attention heads cannot be fewer"
+    return f"its {family.num_channels} channels cannot be fewer in steps of {divisor}"
+
+
+def _share(amounts: Sequence[tuple[int, Row]]) -> float:
+    total = sum(amount for amount, _ in amounts)
+    return sum(amount for amount, row in amounts if row.choices) / total if total else 0.0

@@ -1,0 +1,74 @@
+"""What changes the shape of a tensor changes that of its labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from onepath.conversion.trace import Split, Trace
+
+_LAYOUT = ("memory_format", "dtype", "layout", "device", "pin_memory")
+
+
+def labelled(trace: Trace, *values: Any) -> list[Tensor]:
+    """The labels of those tensors in arguments that have any."""
+    found = [trace.label(leaf) for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+    return [labels for labels in found if labels is not None]
+
+
+def reshape_labels(trace: Trace, func: Any, args: Any, output: Any, kwargs: Any) -> None:
+    """Do to the labels what was done to the values."""
+    name = func._schema.name.removeprefix("aten::")
+    if name in ("t", "transpose", "numpy_T", "permute", "detach", "alias") and args[0].dim() == 2:
+        found = trace.matrix(args[0])
+        if found is not None and found[0].elements is None:
+            source, is_turned = found
+            if (args[0].shape == output.shape and output.stride() == args[0].stride()) == is_turned:
+                trace.turned[id(output)] = source
+            else:
+                trace.sources[id(output)] = source
+            return
+    if not labelled(trace, args, kwargs):
+        return
+
+    def twin(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        labels = trace.label(leaf)
+        if labels is None:
+            is_index = not leaf.is_floating_point()
+            return leaf.cpu() if is_index else torch.zeros(1, dtype=torch.int64).expand(leaf.shape)
+        return labels
+
+    if name in ("view", "_unsafe_view", "reshape"):
+        labels = twin(args[0])
+        trace.set(output, labels.reshape(output.shape))
+        _note_splits(trace, labels, output.shape)
+        return
+    if name == "_to_copy":
+        trace.set(output, twin(args[0]))
+        return
+    made = func(
+        *tree_map(twin, args), **{k: v for k, v in tree_map(twin, dict(kwargs)).items() if k not in _LAYOUT}
+    )
+    for result, labels in zip(tree_leaves(output), tree_leaves(made), strict=True):
+        trace.set(result, labels)
+
+
+def _note_splits(trace: Trace, labels: Tensor, shape: torch.Size) -> None:
+    """Remember where a dimension of units becomes two."""
+    old = [size for size in labels.shape if size != 1]
+    new = [size for size in shape if size != 1]
+    while old and new and old[0] == new[0]:
+        old, new = old[1:], new[1:]
+    while old and new and old[-1] == new[-1]:
+        old, new = old[:-1], new[:-1]
+    if len(old) != 1 or len(new) < 2:
+        return
+    for dim, size in enumerate(labels.shape):
+        if size == old[0] and trace.units.varies(labels, dim):
+            others = [slice(None) if other == dim else 0 for other in range(labels.dim())]
+            trace.splits.append(Split(labels[tuple(others)], new[0]))

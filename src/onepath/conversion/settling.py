@@ -1,0 +1,125 @@
+"""Which units a network really can do without: families are cut down, and coarsened or frozen where that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from onepath.conversion.adaptations import Adaptations
+from onepath.conversion.families import Family, Layout, find_layout, widths_of
+from onepath.conversion.trace import Trace
+from onepath.conversion.trial import drawn, failing_families, smallest
+from onepath.space import Choice, Option
+
+_NUM_DRAWN = 2  # architectures tried beside the smallest one
+_MOST_ROUNDS = 8
+_COARSEST = 2
+
+
+@dataclass
+class Settling:
+    """The search for families whose smaller networks compute what they should.
+
+    Args:
+        model: that was traced.
+        inputs: its arguments.
+        trace: of it.
+        kept_whole: path of a module whose sizes stay -> why.
+        widths, divisor: see `widths_of`.
+        heads: whether attention heads may be fewer.
+    """
+
+    model: nn.Module
+    inputs: Sequence[Any]
+    trace: Trace
+    kept_whole: Mapping[str, str]
+    widths: Sequence[float]
+    divisor: int
+    heads: bool
+    _steps: dict[int, int] = field(default_factory=dict)
+
+    def settled(self) -> tuple[Layout, Adaptations]:
+        """Families, and what modules are adapted to.
+
+        Where a smaller network fails, channels that a reshape splits are first taken together over all of its parts,
+        then within each part; what fails then too stays as it is.
+        """
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(_MOST_ROUNDS):
+            layout, adaptations = self._adaptations()
+            failing = self._failing(layout, adaptations, generator)
+            if not failing:
+                return layout, adaptations
+            for family, why in failing.items():
+                self._coarsen(layout.families[family], why)
+        return self._one_by_one(*self._adaptations())
+
+    def _adaptations(self) -> tuple[Layout, Adaptations]:
+        layout = find_layout(self.trace, self.kept_whole)
+        return layout, Adaptations(self.model, self.trace, layout, self._choices(layout))
+
+    def _choices(self, layout: Layout) -> dict[int, tuple[Choice, int]]:
+        """A choice for each family that has more than one width."""
+        found = {}
+        for number, family in enumerate(layout.families):
+            kept = widths_of(family, self.widths, self.divisor)
+            if len(kept) > 1 and (self.heads or not family.is_heads):
+                unit = 1 if family.is_heads else family.unit
+                found[number] = Choice(family.name, [num * unit for num in kept], role="size"), unit
+        return found
+
+    def _failing(
+        self, layout: Layout, adaptations: Adaptations, generator: torch.Generator
+    ) -> dict[int, str]:
+        """Families that cannot be cut -> why."""
+        tries = [smallest(adaptations), *(drawn(adaptations, generator) for _ in range(_NUM_DRAWN))]
+        for options in tries if adaptations.choices else ():
+            found = self._tried(layout, adaptations, options)
+            if found is None:
+                continue
+            involved = found[0] & set(adaptations.choices)
+            if involved:
+                return dict.fromkeys(involved, found[1])
+            alone = {
+                family: own[1]
+                for family in adaptations.choices
+                if (own := self._tried(layout, adaptations, smallest(adaptations, [family]))) is not None
+            }
+            return alone or dict.fromkeys(adaptations.choices, found[1])
+        return {}
+
+    def _tried(
+        self, layout: Layout, adaptations: Adaptations, options: Mapping[Choice, Option]
+    ) -> tuple[set[int], str] | None:
+        return failing_families(self.model, self.inputs, self.trace.units, layout, adaptations, options)
+
+    def _coarsen(self, family: Family, why: str) -> None:
+        """Larger units for a family that cannot be cut as it is; heads are whole already."""
+        units, roots = self.trace.units, torch.tensor(family.roots)
+        involved = set(family.roots)
+        step = max((self._steps.get(root, 0) for root in family.roots), default=0) + 1
+        splits = [split for split in self.trace.splits if involved & set(units.roots(split.labels).tolist())]
+        if step > _COARSEST or not splits or family.is_heads:
+            units.freeze(roots, why)
+            return
+        for split in splits:
+            blocks = split.labels.reshape(split.outer, -1)
+            blocks = blocks if step == _COARSEST else blocks.t()
+            units.unite(blocks, blocks.amax(1, keepdim=True).expand_as(blocks))
+        self._steps.update(dict.fromkeys(units.roots(roots).tolist(), step))
+
+    def _one_by_one(self, layout: Layout, adaptations: Adaptations) -> tuple[Layout, Adaptations]:
+        """As many families as can be cut at the same time, in the order of the network."""
+        kept: dict[int, tuple[Choice, int]] = {}
+        for family, choice in adaptations.choices.items():
+            found = self._tried(layout, adaptations, smallest(adaptations, [*kept, family]))
+            if found is None:
+                kept[family] = choice
+            else:
+                self.trace.units.freeze(torch.tensor(layout.families[family].roots), found[1])
+        layout.reasons.update(self.trace.units.reasons())
+        return layout, Adaptations(self.model, self.trace, layout, kept)

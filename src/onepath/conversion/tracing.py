@@ -1,0 +1,94 @@
+"""The passes of a network that its units are found by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from onepath.conversion.rules import apply_rule
+from onepath.conversion.trace import Call, Operation, Trace
+from onepath.conversion.units import Units
+from onepath.errors import ConfigurationError, shown
+from onepath.nn.selection import has_choices
+from onepath.nn.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A trace, and which of its calls and operations are those of the passes in evaluation mode."""
+
+    trace: Trace
+    calls: tuple[Call, ...]
+    operations: tuple[Operation, ...]
+
+
+def trace_passes(model: nn.Module, inputs: Sequence[Any]) -> Traced:
+    """Record a pass in evaluation mode for each candidate of its blocks, and what one in training mode adds.
+
+    Raises:
+        ConfigurationError: the network does not run with these inputs.
+    """
+    trace = Trace(model, Units(), apply_rule)
+    try:
+        for _ in _each_candidate(model):
+            trace.run(inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
+        raise ConfigurationError(
+            f"the model must run with the example inputs, but {type(model).__name__} raised {type(error).__name__}: "
+            f"{shown(str(error), 160)}; give what model(*example_inputs) takes"
+        ) from error
+    traced = Traced(trace, tuple(trace.calls), tuple(trace.operations))
+    _add_training(model, inputs, trace)
+    return traced
+
+
+def _each_candidate(model: nn.Module) -> Iterator[None]:
+    """The network with each candidate of its choice blocks active in turn, if any; sizes at their largest."""
+    if not any(has_choices(module) for module in model.modules()):
+        yield
+        return
+    supernet = Supernet(model)
+    choices = supernet.space.choices
+    num = max((choice.num_options for choice in choices if not choice.is_ordered), default=1)
+    for number in reversed(range(num)):
+        supernet.activate(
+            supernet.space.architecture(
+                [
+                    choice.options.index(max(choice.options))
+                    if choice.is_ordered
+                    else min(number, choice.num_options - 1)
+                    for choice in choices
+                ]
+            )
+        )
+        yield
+
+
+def _add_training(model: nn.Module, inputs: Sequence[Any], trace: Trace) -> None:
+    """Parts that run in training alone, such as auxiliary heads, also take the channels of the others."""
+    buffers = {name: tensor.clone() for name, tensor in model.named_buffers()}
+    modes = {module: module.training for module in model.modules()}
+    twice = tree_map(
+        lambda x: torch.cat([x, x]) if isinstance(x, Tensor) and x.dim() > 0 else x, tuple(inputs)
+    )
+    model.train()
+    for module in model.modules():
+        if "drop" in type(module).__name__.lower():
+            module.eval()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            trace.run(twice)
+    except Exception:  # noqa: BLE001 - a detector wants targets then, for example; the pass above is what counts
+        pass
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        with torch.no_grad():
+            for name, tensor in model.named_buffers():
+                if name in buffers:
+                    tensor.copy_(buffers[name])
