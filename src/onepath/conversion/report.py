@@ -102,9 +102,9 @@ def _reason(path: str, module: nn.Module, layout: Layout, ran: Collection[str], 
     if path not in ran:
         return "it does not run with the example inputs"
     held = [
-        (dim != source.made, vector)
+        (dim != layout.sources[number].made, vector)
         for (number, dim), vector in layout.vectors.items()
-        if path in [holder for holder, _ in (source := layout.sources[number]).holders]
+        if path in dict(layout.sources[number].holders)
     ]
     # What a module makes tells more than what it takes.
     roots = [int(root) for _, vector in sorted(held, key=itemgetter(0)) for root in vector if root]
