@@ -110,7 +110,10 @@ class Settling:
             blocks = split.labels.reshape(split.outer, -1)
             blocks = blocks if step == _COARSEST else blocks.t()
             units.unite(blocks, blocks.amax(1, keepdim=True).expand_as(blocks))
-        self._steps.update(dict.fromkeys(units.roots(roots).tolist(), step))
+        left = set(units.roots(roots).tolist())
+        self._steps.update(dict.fromkeys(left, step))
+        if len(left) == 1:
+            units.freeze(roots, why)
 
     def _one_by_one(self, layout: Layout, adaptations: Adaptations) -> tuple[Layout, Adaptations]:
         """As many families as can be cut at the same time, in the order of the network."""
