@@ -11,13 +11,13 @@ from pydantic import PrivateAttr, ValidationError, create_model, model_validator
 
 from onepath import option_types as types
 from onepath.cost import COSTS
-from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.errors import ConfigurationError, RunDirectoryError, shown
 from onepath.methods import METHODS, Finish, Method, SampledMethod, Settings, find_method, make_method
 from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.option_types import one_line, option, unknown_option
 from onepath.own_code import is_own, unnamed_code
 
-_PATHS = ("data", "test_data", "data_root", "latency_table")
+_PATHS = ("data", "test_data", "data_root", "latency_table", "weights")
 _FORMER_NAMES = {"retrain_from": "finish"}
 _LIMIT_NAMES = tuple(f"max_{name}" for name in COSTS)
 _DIGITS_SPACE = "nasbench-macro"
@@ -92,6 +92,15 @@ class RunConfig(_WithCosts):
     space_arguments: types.SpaceArguments = option(
         {}, "Further argument of the space as name=value; may be repeated.", group="Space"
     )
+    model: types.Text | None = option(
+        None,
+        "Trained model to make smaller, in the place of a space: path/to/file.py:function, timm:NAME or "
+        "torchvision:NAME.",
+        group="Space",
+    )
+    weights: types.Text | None = option(
+        None, "Weights of the model: a .safetensors file, or one of torch with tensors alone.", group="Space"
+    )
     width: types.Width | None = option(
         None, "Factor on the space's channels, at most 100; default: fitted to the limits.", group="Space"
     )
@@ -149,6 +158,7 @@ class RunConfig(_WithCosts):
 
     _options: Method = PrivateAttr()
     _given: frozenset[str] = PrivateAttr(default=frozenset())
+    _percentages: dict[str, tuple[float, ...]] = PrivateAttr(default_factory=dict)
 
     @property
     def options(self) -> Method:
@@ -160,8 +170,25 @@ class RunConfig(_WithCosts):
         """Names of the options that were given."""
         return self._given
 
+    @property
+    def percentages(self) -> dict[str, tuple[float, ...]]:
+        """Option -> limits in percent of what the model that came in costs, before that is known."""
+        return self._percentages
+
+    def with_limits(self, limits: Mapping[str, tuple[float, ...]]) -> RunConfig:
+        """A copy with limits in the place of the percentages."""
+        copy = self.model_copy(update=dict(limits))
+        copy._percentages = {}
+        return copy
+
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
+        if self.weights is not None and self.model is None:
+            raise ValueError("weights are those of a model, but none came; give model")
+        if self.model is not None and self.model != self.space:
+            raise ValueError(
+                f"model takes the place of a space, but both came, {self.model} and {self.space}; give one"
+            )
         limits = self.max_latency_ms
         if limits is not None and self.device is None and self.latency_table is None:
             raise ValueError(
@@ -287,6 +314,7 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
     kind = find_method(given.get("method", "spos")) if kind is None else kind
     if isinstance(given.get("method"), type):
         given["method"] = kind.name if METHODS.get(kind.name) is kind else GIVEN_IN_PYTHON + kind.name
+    percentages = _percentages(given)
     own = {name: value for name, value in given.items() if name in kind.model_fields}
     common = {name: value for name, value in given.items() if name not in own}
     _check_known(common, kind)
@@ -303,7 +331,7 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
     if (config.latency_table or "").endswith(".safetensors"):
         aims.pop("ms", None)  # a predictor of whole networks, whose costs do not add up
     method.check_aims(aims)
-    names = ["data_root", "space", "latency_table", "method"]
+    names = ["data_root", "space", "latency_table", "method", "model", "weights"]
     # With a root, a bare word names a torchvision dataset even beside a folder called so, as `load_data` has it.
     names += [
         name for name in ("data", "test_data") if config.data_root is None or _is_path(getattr(config, name))
@@ -319,11 +347,35 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
         method,
         frozenset({*given, *(set(options) & {*_LIMIT_NAMES, "max_latency_ms"})}),
     )
+    config._percentages = percentages
     return config
+
+
+def _percentages(given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Take the limits that are percentages, such as 60%, out of the options."""
+    found = {}
+    for name in (*_LIMIT_NAMES, "max_latency_ms"):
+        if not isinstance(given.get(name), str) or "%" not in given[name]:
+            continue
+        text = given.pop(name)
+        if given.get("model") is None:
+            raise ConfigurationError(
+                f"{name} in percent is of the model that came in, but none came; give model, or a number"
+            )
+        parts = [re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,6})?)\s*%\s*", part) for part in text.split(",")]
+        shares = tuple(float(part[1]) for part in parts if part is not None)
+        if len(shares) < len(parts) or not all(0 < share <= 100 for share in shares):
+            raise ConfigurationError(
+                f"{name} must be percentages above 0 and at most 100, such as 60%, but got {shown(text)}; change it"
+            )
+        found[name] = shares
+    return found
 
 
 def _defaults(options: Mapping[str, Any], kind: type[Method]) -> dict[str, Any]:
     """The space, and for the bundled digits limits too, of a run that asks for none."""
+    if options.get("model") is not None:
+        return {"space": options["model"]}
     is_digits = options.get("data") in (None, "digits") and kind.space == Method.space
     if not is_digits or options.get("space") is not None:
         return {"space": kind.space}

@@ -120,6 +120,9 @@ class RunDefinition:
         if self.reads_only:
             self.config = confirmed(self.config, self.path)
         facts = self.facts or describe(self.task)
+        if self.config.model is not None:
+            task = None if INITIAL in self.digests else self.task
+            return self._with_initial(build_converted(self.config, facts, task))
         if self.objects.space is None:
             if self.config.space.startswith(GIVEN_IN_PYTHON):
                 raise ConfigurationError(
@@ -127,7 +130,10 @@ class RunDefinition:
                     "call onepath.run with the same space"
                 )
             return build_named(self.config, facts, seed)
-        supernet = build_given(self.objects.space, self.config, facts, seed)
+        return self._with_initial(build_given(self.objects.space, self.config, facts, seed))
+
+    def _with_initial(self, supernet: Supernet) -> Supernet:
+        """A supernet that was not made from a seed, with the weights that the run began with."""
         if INITIAL in self.digests:
             try:
                 supernet.load_state_dict(self.weights(INITIAL))
@@ -229,6 +235,27 @@ def build_named(config: RunConfig, facts: Mapping[str, Any], seed: int | None = 
     check_takes(facts["input_shape"], facts.get("is_text", False), config.space)
     supernet = spaces.build(config.space, **_arguments(config, facts, seed))
     check_reads(supernet, facts.get("is_text", False), config.space)
+    return supernet
+
+
+def build_converted(config: RunConfig, facts: Mapping[str, Any], task: Task | None) -> Supernet:
+    """The elastic form of the model that came in.
+
+    Args:
+        config: names the model.
+        facts: of the data.
+        task: on whose training data the importance of channels is measured; None where weights in another order will
+            follow, which is much faster.
+    """
+    from onepath.conversion import convert
+    from onepath.conversion.models import load_model
+    from onepath.nn.inputs import blank_inputs
+
+    arguments = _arguments(config, facts, None)
+    sizes = {name: arguments[name] for name in ("num_classes", "in_channels", "input_size")}
+    model = load_model(str(config.model), None if task is None else config.weights, **sizes)
+    supernet = convert(model, blank_inputs(model, plain_shape(facts["input_shape"])), data=task)
+    check_reads(supernet, facts.get("is_text", False), str(config.model))
     return supernet
 
 

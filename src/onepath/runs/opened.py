@@ -19,7 +19,7 @@ from onepath.runs.config import RunConfig, differences, read_stored
 from onepath.runs.definition import INITIAL, Given, describe
 from onepath.runs.latencies import Latencies
 from onepath.runs.progress import Progress, SilentProgress
-from onepath.runs.resolving import check_early, resolve_shape
+from onepath.runs.resolving import check_early, resolve_percentages, resolve_shape
 from onepath.runs.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ class Run(Workspace):
         from onepath.train.checks import check_fresh
 
         self.config = resolve_shape(self)
+        self.config = resolve_percentages(self)
         job = RunJob(self)
         # Find out now what would otherwise end the run after hours of training.
         job.prepare(self.config.options)
@@ -160,7 +161,7 @@ class Run(Workspace):
         if fresh:
             # Not earlier: a mistake in the new options must not cost the old run.
             self.directory.clear(keep=self._kept_table())
-        if self.objects.space is not None:
+        if self.objects.space is not None or self.config.model is not None:
             self.save_weights(INITIAL, self.blank.state_dict())
         self.directory.begin(self.config.as_dict(), facts)
         self.has_begun, self.facts = True, facts

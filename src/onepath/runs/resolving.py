@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
@@ -11,6 +11,8 @@ from onepath.runs.config import RunConfig
 from onepath.runs.definition import RunDefinition, describe
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from onepath.nn import Supernet
 
 _MOST_SCORING = 8  # processes of 0.4 GB each
@@ -32,7 +34,7 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
         config.data[: len(GIVEN_IN_PYTHON)],
         config.space[: len(GIVEN_IN_PYTHON)],
     )
-    if not config.space.startswith(GIVEN_IN_PYTHON):
+    if config.model is None and not config.space.startswith(GIVEN_IN_PYTHON):
         spaces.find(config.space)
     for name in config.options.scores:
         score_definition(name)
@@ -61,6 +63,38 @@ def resolve_shape(definition: RunDefinition) -> RunConfig:
         if config.space in spaces.names():
             update["width"] = _fitted_width(definition)
     return config.model_copy(update=update)
+
+
+def resolve_percentages(definition: RunDefinition) -> RunConfig:
+    """The configuration with limits in the place of percentages of what the model that came in costs."""
+    config = definition.config
+    if not config.percentages:
+        return config
+    from onepath.cost import COSTS
+    from onepath.nn.alignment import widest_path
+
+    supernet, shape = definition.blank, definition.input_shape
+    model = supernet.extract(widest_path(supernet)).eval()
+    found: dict[str, tuple[float, ...]] = {}
+    for option, shares in config.percentages.items():
+        if option == "max_latency_ms":
+            whole = _latency_ms(config, model, shape)
+            found[option] = tuple(share / 100 * whole for share in shares)
+        else:
+            total = COSTS[option.removeprefix("max_")].count(model, shape).total
+            found[option] = tuple(max(1, int(share / 100 * total)) for share in shares)
+    return config.with_limits(found)
+
+
+def _latency_ms(config: RunConfig, model: nn.Module, shape: Sequence[Any]) -> float:
+    from onepath import latency
+
+    if config.device is None:
+        raise ConfigurationError(
+            "max_latency_ms is a limit on a device, but none came; give device, one of `onepath devices`"
+        )
+    device = latency.device(config.device, threads=config.device_threads)
+    return latency.measure(device, [model], shape)[0].median_ms
 
 
 def _num_workers(config: RunConfig) -> int:
