@@ -8,6 +8,7 @@ import typer
 
 from onepath import most
 from onepath.cli import options as o
+from onepath.cli.convert import convert
 from onepath.cli.output import compact, print_comparison, print_json, print_table, write
 from onepath.cli.rank import rank
 from onepath.cli.run import export, report, retrain, run, search, train
@@ -45,7 +46,7 @@ def _root(
 
 for command in (run, train):
     app.command(cls=RunCommand)(command)
-for command in (search, retrain, export, report, rank, score):
+for command in (search, retrain, export, report, rank, score, convert):
     app.command()(command)
 
 

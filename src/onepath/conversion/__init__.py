@@ -1,6 +1,7 @@
 """Trained networks made elastic: the model you have, smaller and faster."""
 
-from onepath.conversion.convert import convert
+from onepath.conversion.converting import convert
+from onepath.conversion.reach import reachable, smallest_path
 from onepath.conversion.report import Conversion, Row
 
-__all__ = ["Conversion", "Row", "convert"]
+__all__ = ["Conversion", "Row", "convert", "reachable", "smallest_path"]

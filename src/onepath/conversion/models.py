@@ -15,7 +15,7 @@ from onepath.errors import ConfigurationError, shown
 from onepath.own_code import blaming_own_code, is_own, load_own
 
 LIBRARIES = ("timm", "torchvision")
-_FORMS = "path/to/file.py:function, timm:NAME or torchvision:NAME"
+_FORMS = "path/to/file.py:function"
 
 
 def load_model(name: str, weights: str | Path | None = None, **sizes: int | None) -> nn.Module:
@@ -141,3 +141,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"weights must be a mapping of names to tensors, but {path} holds something else; save model.state_dict()"
         )
     return dict(found)
+
+
+def input_size_of(model: nn.Module) -> int:
+    """Height and width in pixels that a model of timm says it is made for; 224 of any other."""
+    settings = getattr(model, "pretrained_cfg", None)
+    size = settings.get("input_size") if isinstance(settings, Mapping) else None
+    return int(size[-1]) if size else 224

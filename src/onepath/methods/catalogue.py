@@ -12,6 +12,7 @@ from onepath.methods.method import Method
 from onepath.methods.one_shot import OneShot
 from onepath.methods.proxyless import Proxyless
 from onepath.methods.random_networks import RandomNetworks
+from onepath.methods.sandwich import Sandwich
 from onepath.methods.spos import Spos
 from onepath.methods.zen import Zen
 from onepath.own_code import is_own, load_own
@@ -19,7 +20,8 @@ from onepath.own_code import is_own, load_own
 GIVEN_IN_PYTHON = "python:"
 
 METHODS: Mapping[str, type[Method]] = {
-    kind.name: kind for kind in (Spos, Fairnas, OneShot, Darts, Gdas, Proxyless, Zen, RandomNetworks)
+    kind.name: kind
+    for kind in (Spos, Fairnas, OneShot, Sandwich, Darts, Gdas, Proxyless, Zen, RandomNetworks)
 }
 
 

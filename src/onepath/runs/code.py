@@ -56,7 +56,7 @@ def same_code(name: str, stored: str, given: str, facts: Mapping[str, Any]) -> b
     """Whether a space, device or method of a run is the one given: by its path, or by its source where it has moved."""
     if is_same(stored, given):
         return True
-    digest = facts.get("sources", {}).get(name)
+    digest = facts.get("sources", {}).get("space" if name == "model" else name)
     same_name = stored.rpartition(":")[2] == given.rpartition(":")[2]
     return (
         digest is not None

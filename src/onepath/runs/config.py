@@ -15,7 +15,7 @@ from onepath.errors import ConfigurationError, RunDirectoryError, shown
 from onepath.methods import METHODS, Finish, Method, SampledMethod, Settings, find_method, make_method
 from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.option_types import one_line, option, unknown_option
-from onepath.own_code import is_own, unnamed_code
+from onepath.own_code import is_own, is_same, unnamed_code
 
 _PATHS = ("data", "test_data", "data_root", "latency_table", "weights")
 _FORMER_NAMES = {"retrain_from": "finish"}
@@ -185,7 +185,7 @@ class RunConfig(_WithCosts):
     def _check_combinations(self) -> Self:
         if self.weights is not None and self.model is None:
             raise ValueError("weights are those of a model, but none came; give model")
-        if self.model is not None and self.model != self.space:
+        if self.model is not None and not is_same(self.model, self.space):
             raise ValueError(
                 f"model takes the place of a space, but both came, {self.model} and {self.space}; give one"
             )
@@ -345,7 +345,7 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
     # A limit that was explicitly left out is an answer; of other options none stands for a default.
     config._options, config._given = (
         method,
-        frozenset({*given, *(set(options) & {*_LIMIT_NAMES, "max_latency_ms"})}),
+        frozenset({*given, *(set(options) & {*_LIMIT_NAMES, "max_latency_ms"})} - set(percentages)),
     )
     config._percentages = percentages
     return config

@@ -32,6 +32,9 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
         return make_config(given)
     kind = None if given.get("method") is None else find_method(given["method"])
     began = read_stored(read_config(path) or {}, path, kind)
+    if began.model is not None:  # which a run keeps under both names
+        model = given.get("model", given.get("space"))
+        given = {**given, **({} if model is None else {"model": model, "space": model})}
     if any(name not in given and is_own(getattr(began, name)) for name in CODE):
         method = began.method if isinstance(given.get("method"), type) else given.get("method")
         confirmed(began, path, given.get("space"), given.get("device"), method=method)

@@ -15,7 +15,7 @@ from onepath.randomness import generator
 from onepath.record import RunDirectory
 from onepath.record.directory import LATENCY_TABLE
 from onepath.runs.code import CODE, check_sources, confirmed, same_code, sources
-from onepath.runs.config import RunConfig, differences, read_stored
+from onepath.runs.config import RunConfig, differences, read_stored, written
 from onepath.runs.definition import INITIAL, Given, describe
 from onepath.runs.latencies import Latencies
 from onepath.runs.progress import Progress, SilentProgress
@@ -144,6 +144,7 @@ class Run(Workspace):
         from onepath.train.checks import check_fresh
 
         self.config = resolve_shape(self)
+        percentages = {name: list(values) for name, values in self.config.percentages.items()}
         self.config = resolve_percentages(self)
         job = RunJob(self)
         # Find out now what would otherwise end the run after hours of training.
@@ -157,6 +158,7 @@ class Run(Workspace):
             "space_fingerprint": self.blank.space.fingerprint,
             "sources": sources(self.config),
             "format": FORMAT,
+            **({"percentages": percentages} if percentages else {}),
         }
         if fresh:
             # Not earlier: a mistake in the new options must not cost the old run.
@@ -291,7 +293,7 @@ def _continued(config: RunConfig, began: RunConfig, path: Path, facts: Mapping[s
     stored = began.as_dict()
     moved = {
         name: asked[name]
-        for name in CODE
+        for name in (*CODE, "model")
         if stored.get(name) and asked.get(name) and same_code(name, stored[name], asked[name], facts)
     }
     for name, split in (("calibration_images", "train"), ("validation_images", "validation")):
@@ -299,6 +301,12 @@ def _continued(config: RunConfig, began: RunConfig, path: Path, facts: Mapping[s
             asked[name] = min(asked[name], facts[split])
             stored[name] = min(stored[name] or facts[split], facts[split])
     changed = differences({name: {**stored, **moved}.get(name) for name in asked}, asked)
+    shares = facts.get("percentages", {})
+    changed += [
+        f"{name}: {written(shares.get(name))} % -> {written(values)} %"
+        for name, values in config.percentages.items()
+        if shares.get(name) != list(values)
+    ]
     if changed:
         raise RunDirectoryError(
             f"a run continues with the configuration it began with, but {path} has another "

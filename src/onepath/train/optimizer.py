@@ -43,6 +43,10 @@ class ActiveOptimizer(ABC):
     def step(self, learning_rate: float) -> None:
         """Move the parameters that have a gradient, then set their gradients to None."""
         actives = [([p for p in group if p.grad is not None], decay) for group, decay in self._groups]
+        if self._recipe.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(
+                [p for active, _ in actives for p in active], self._recipe.clip_value
+            )
         if self._recipe.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(
                 [p for active, _ in actives for p in active], self._recipe.clip_norm

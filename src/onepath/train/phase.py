@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 Objective = Callable[[Sequence[Any], Any, "Task"], Tensor]
 """The loss that a path of an update is trained by: of the outputs of the update's paths so far, the last one with a
 graph and the earlier ones detached, the targets, and the task. So a path can learn from a larger one before it."""
+
+
+@runtime_checkable
+class SeesBatch(Protocol):
+    """A sampler or an objective that looks at each update's batch first, to choose paths or to ask a teacher."""
+
+    def begin(
+        self, forward: Callable[..., Any], inputs: Tree, targets: Tree, rng: np.random.Generator
+    ) -> None:
+        """Called before the paths of an update are drawn, with what runs a path on inputs: `forward(inputs, path)`."""
+        ...
 
 
 class BeforeUpdate(Protocol):

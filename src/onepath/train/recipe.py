@@ -81,6 +81,7 @@ class Recipe:
         warmup_epochs: the rate rises linearly over these; may be a fraction.
         nesterov: look ahead along the momentum.
         clip_norm: largest norm of the whole gradient, after accumulation; None does not clip.
+        clip_value: largest absolute value in it, likewise, before `clip_norm`.
         one_path: of a supernet's training only: the share of the updates, at the start, that train one path, whose
             weights its siblings then start from; 0 samples paths from the first update.
         final_rate: what the schedule ends at; at most `learning_rate`.
@@ -105,6 +106,7 @@ class Recipe:
     one_path: float = 0.0
     final_rate: float = 0.0
     optimizer: OptimizerName = "sgd"
+    clip_value: float | None = None
 
     def __post_init__(self) -> None:
         rules = {
@@ -120,6 +122,7 @@ class Recipe:
             "warmup_epochs >= 0": 0 <= self.warmup_epochs < math.inf,
             "nesterov needs momentum > 0": self.momentum > 0 or not self.nesterov,
             "clip_norm > 0 or None": self.clip_norm is None or self.clip_norm > 0,
+            "clip_value > 0 or None": self.clip_value is None or self.clip_value > 0,
             "0 <= one_path < 1": 0 <= self.one_path < 1,
             "0 <= final_rate <= the highest rate": 0 <= self.final_rate <= self.learning_rate,
             'optimizer in ("sgd", "adamw")': self.optimizer in ("sgd", "adamw"),

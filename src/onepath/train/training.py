@@ -25,7 +25,7 @@ from onepath.train.evaluation import autocast
 from onepath.train.interruption import DeferredInterrupt
 from onepath.train.memory import keep_freed_memory
 from onepath.train.optimizer import active_optimizer
-from onepath.train.phase import Phase, ends
+from onepath.train.phase import Phase, SeesBatch, ends
 from onepath.train.reduction import GradientCounter
 from onepath.train.threads import worthwhile_threads
 from onepath.tree import Tree, detached, float_outputs, is_image_shape, to_device
@@ -270,6 +270,10 @@ class Training:
             module.set_progress(self.update // self.updates_per_epoch / self.recipe.epochs)
         if phase.before is not None:
             phase.before.step(self, inputs, targets, rate)
+        parts: tuple[Any, ...] = (phase.sampler, phase.objective)
+        for part in parts:
+            if isinstance(part, SeesBatch):
+                part.begin(self.forward, inputs, targets, generator(self.seed, "batch", self.done))
         earlier: list[Any] = []
         for path in phase.sampler.paths(self.update, generator(self.seed, "paths", self.done)):
             with autocast(self.device, self.recipe.precision):

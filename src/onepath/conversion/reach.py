@@ -1,0 +1,33 @@
+"""How small and how large the networks of a supernet are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onepath.cost import COSTS
+from onepath.nn import Supernet
+from onepath.nn.alignment import widest_path
+from onepath.space import Architecture
+
+
+def smallest_path(supernet: Supernet) -> Architecture:
+    """The smallest option of each choice that has an order, the first of any other."""
+    return supernet.space.architecture(
+        [
+            choice.options.index(min(choice.options)) if choice.is_ordered else 0
+            for choice in supernet.space.choices
+        ]
+    )
+
+
+def reachable(supernet: Supernet, input_shape: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """Every cost of the network of the smallest sizes, and of that of the largest, by name.
+
+    A cost that rises with every size, as all of ours do, reaches no further.
+    """
+    ends = [supernet.on_meta().extract(path) for path in (smallest_path(supernet), widest_path(supernet))]
+    shape = tuple(input_shape)
+    return {
+        name: (cost.count(ends[0], shape).total, cost.count(ends[1], shape).total)
+        for name, cost in COSTS.items()
+    }
