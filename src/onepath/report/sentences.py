@@ -46,7 +46,7 @@ class Caution(NamedTuple):
 
 def words(record: RunRecord) -> list[str]:
     """The verdict on a run, a sentence or two each: against random networks, what was gained, what proves nothing."""
-    found = [verdict(record), gain_text(record)]
+    found = [verdict(record), model_text(record), gain_text(record)]
     rank = ranking(record.networks)
     if rank.num >= 2 and rank.proves_nothing:
         found.append(
@@ -54,6 +54,30 @@ def words(record: RunRecord) -> list[str]:
             f"whether {searched_by(record).name} ranks as training alone does."
         )
     return [sentence for sentence in found if sentence]
+
+
+def model_text(record: RunRecord) -> str:
+    """The model that came in, in short, and the winner in proportion to it; "" where none came."""
+    model, network = stage_record(record, "export").get("model"), winner_network(record)
+    if model is None or network is None:
+        return ""
+    metric = metric_of(record)
+    costs = [
+        f"{share(own / model['costs'][name])} of its {shown_cost(name).text(model['costs'][name])}"
+        + (f" {shown_cost(name).title}" if not shown_cost(name).unit else "")
+        for name in ("macs", "params")
+        if (own := network.costs.get(name)) is not None
+    ]
+    times = model["latency_ms"] / model["winner_latency_ms"]
+    same = model["agreement"]
+    agrees = "" if same is None else f" It gives {share(same)} of the test examples to the same class."
+    noisy = ", noisy" if model["is_noisy"] else ""
+    return (
+        f"The model that came in has {metric.text(model['test'])} on the test set; the winner has "
+        f"{metric.text(network.retrained_test)} with {' and '.join(costs)}, and takes {model['winner_latency_ms']:.3g} "
+        f"ms for its {model['latency_ms']:.3g} ms on {model['latency_device']} ({times:.2g} times as fast{noisy})."
+        f"{agrees}"
+    )
 
 
 def verdict(record: RunRecord) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from onepath.data import Normalisation, Preprocessing
+    from onepath.latency import Device
 
 _NUM_PARITY_IMAGES = 256
 _Made = TypeVar("_Made")
@@ -67,6 +68,10 @@ def export_stage(run: Run) -> None:
         )
         exported = _exported(run, model)
         clock.record = {"start": start, "preprocessing": _preprocessing_record(run), **exported}
+        if run.config.model is not None:
+            from onepath.runs.model_given import model_record
+
+            clock.record["model"] = model_record(run, model, _device(run))
 
 
 def _space_name(space: str) -> str:
@@ -120,8 +125,7 @@ def _measured(run: Run, model: nn.Module, onnx: Path | None) -> dict[str, Any]:
     """
     from onepath import latency
 
-    config = run.config
-    device = latency.device(LATENCY_DEVICE) if config.device is None else run.latencies.device
+    config, device = run.config, _device(run)
     takes_files = isinstance(device, latency.OnnxDevice)
     if takes_files and onnx is None:
         return {}
@@ -142,6 +146,13 @@ def _measured(run: Run, model: nn.Module, onnx: Path | None) -> dict[str, Any]:
         "latency_ms": measured.median_ms,
         "latency": {"device": device.name, **asdict(measured), "settings": device.settings()},
     }
+
+
+def _device(run: Run) -> Device:
+    """Where what is handed over is timed."""
+    from onepath import latency
+
+    return latency.device(LATENCY_DEVICE) if run.config.device is None else run.latencies.device
 
 
 def _attempt(run: Run, name: str, make: Callable[[], _Made]) -> _Made | None:

@@ -22,7 +22,13 @@ from onepath.runs.fronts import front_result
 from onepath.runs.latencies import MEASURED
 from onepath.runs.limit_folders import winners
 from onepath.runs.opened import Run
-from onepath.runs.shown_result import costs_result, metric_result, result_html, result_text
+from onepath.runs.shown_result import (
+    costs_result,
+    metric_result,
+    result_html,
+    result_text,
+    teacher_result,
+)
 from onepath.verdict import ranking
 from onepath.version import __version__
 
@@ -269,6 +275,7 @@ def _result(run: Run) -> dict[str, Any]:
         "metric": metric_result(metric, searched, winner, is_score=score is not None),
         "costs": costs_result([winner, searched], result["cost"]["latency_ms"] if config.limit_ms else None),
         "finish": exported["start"],
+        "teacher": teacher_result(exported.get("model"), metric),
         "verdict": words(RunRecord.load(run.directory.path)),
     }
     return {**result, "winners": winners(run, result), "front": front, "score": score}

@@ -47,7 +47,23 @@ def costs_result(rows: Sequence[object], latency_ms: float | None) -> dict[str, 
     names = dict.fromkeys([*COSTS, *(name for row in rows for name in getattr(row, "costs", ()))])
     found = {name: next((v for row in rows if (v := cost_of(row, name)) is not None), None) for name in names}
     found["latency_ms"] = latency_ms
-    return {name: {"value": value, "unit": _unit(name)} for name, value in found.items() if value is not None}
+    return {name: _costed(name, value) for name, value in found.items() if value is not None}
+
+
+def teacher_result(model: Mapping[str, Any] | None, metric: Metric) -> dict[str, Any] | None:
+    """The model that came in, for `result.json`, with values of the metric; None where none came."""
+    if model is None:
+        return None
+    splits = {split: metric.value(model[split]) for split in ("validation", "test")}
+    return {
+        **model,
+        **splits,
+        "costs": {name: _costed(name, value) for name, value in model["costs"].items()},
+    }
+
+
+def _costed(name: str, value: float) -> dict[str, Any]:
+    return {"value": value, "unit": _unit(name)}
 
 
 def _unit(name: str) -> str:
