@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from onepath.methods.darts import darts
     from onepath.methods.fairnas import fairnas
     from onepath.methods.gdas import gdas
+    from onepath.methods.ofa import ofa
     from onepath.methods.one_shot import one_shot
     from onepath.methods.proxyless import proxyless
+    from onepath.methods.sandwich import sandwich
     from onepath.methods.spos import spos
     from onepath.methods.supernet_search import search_supernet
     from onepath.methods.zen import zen
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         ElasticGroupNorm,
         ElasticLayerNorm,
         ElasticLinear,
+        ElasticResolution,
         Gate,
         Supernet,
     )
@@ -69,6 +72,7 @@ _HOMES = {
         "ElasticGroupNorm",
         "ElasticLayerNorm",
         "ElasticLinear",
+        "ElasticResolution",
         "Gate",
         "Supernet",
     ),
@@ -86,7 +90,18 @@ _HOMES = {
         "train_supernet",
     ),
     "latency": ("MaxLatency",),
-    "methods": ("darts", "fairnas", "gdas", "one_shot", "proxyless", "search_supernet", "spos", "zen"),
+    "methods": (
+        "darts",
+        "fairnas",
+        "gdas",
+        "ofa",
+        "one_shot",
+        "proxyless",
+        "sandwich",
+        "search_supernet",
+        "spos",
+        "zen",
+    ),
     "conversion": ("convert",),
     "export": ("export_onnx", "export_program", "save_weights"),
     "runs": ("Progress", "load_run", "run"),
@@ -110,6 +125,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "ElasticGroupNorm",
     "ElasticLayerNorm",
     "ElasticLinear",
+    "ElasticResolution",
     "Evolution",
     "Gate",
     "MaxLatency",
@@ -143,10 +159,12 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "latency",
     "load_data",
     "load_run",
+    "ofa",
     "one_shot",
     "proxyless",
     "round_to",
     "run",
+    "sandwich",
     "save_weights",
     "search_supernet",
     "spaces",

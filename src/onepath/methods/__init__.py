@@ -10,10 +10,12 @@ from onepath.methods.gdas import Gdas, gdas
 from onepath.methods.job import Job, Settings, Trained
 from onepath.methods.memory_job import MemoryJob
 from onepath.methods.method import Finish, Method, make_method
+from onepath.methods.ofa import Ofa, ofa
 from onepath.methods.one_shot import OneShot, one_shot
 from onepath.methods.proxyless import Proxyless, proxyless, proxyless_recipe
 from onepath.methods.random_networks import RandomNetworks
 from onepath.methods.sampled import SampledMethod, SearchingMethod
+from onepath.methods.sandwich import Sandwich, sandwich
 from onepath.methods.spos import Spos, spos
 from onepath.methods.supernet_search import Found, Search, Trial, feasible_set, score, search_supernet
 from onepath.methods.zen import Scored, Zen, zen
@@ -31,10 +33,12 @@ __all__ = [
     "Job",
     "MemoryJob",
     "Method",
+    "Ofa",
     "OneShot",
     "Proxyless",
     "RandomNetworks",
     "SampledMethod",
+    "Sandwich",
     "Scored",
     "Search",
     "SearchingMethod",
@@ -54,9 +58,11 @@ __all__ = [
     "function_of",
     "gdas",
     "make_method",
+    "ofa",
     "one_shot",
     "proxyless",
     "proxyless_recipe",
+    "sandwich",
     "score",
     "search_supernet",
     "spos",

@@ -9,6 +9,7 @@ from onepath.methods.darts import Darts
 from onepath.methods.fairnas import Fairnas
 from onepath.methods.gdas import Gdas
 from onepath.methods.method import Method
+from onepath.methods.ofa import Ofa
 from onepath.methods.one_shot import OneShot
 from onepath.methods.proxyless import Proxyless
 from onepath.methods.random_networks import RandomNetworks
@@ -21,7 +22,7 @@ GIVEN_IN_PYTHON = "python:"
 
 METHODS: Mapping[str, type[Method]] = {
     kind.name: kind
-    for kind in (Spos, Fairnas, OneShot, Sandwich, Darts, Gdas, Proxyless, Zen, RandomNetworks)
+    for kind in (Spos, Fairnas, OneShot, Sandwich, Ofa, Darts, Gdas, Proxyless, Zen, RandomNetworks)
 }
 
 

@@ -8,6 +8,7 @@ from onepath.nn.gates import Gate
 from onepath.nn.linear import ElasticEmbedding, ElasticLinear
 from onepath.nn.norm import ElasticBatchNorm1d, ElasticBatchNorm2d, ElasticGroupNorm, ElasticLayerNorm
 from onepath.nn.paths import GatedPath, GhostBatches, Path
+from onepath.nn.resolution import ElasticResolution
 from onepath.nn.supernet import Supernet
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ElasticGroupNorm",
     "ElasticLayerNorm",
     "ElasticLinear",
+    "ElasticResolution",
     "Gate",
     "GatedPath",
     "GhostBatches",

@@ -21,6 +21,8 @@ from onepath.spaces.mlp import Mlp
 from onepath.spaces.mobilenet import mobilenet
 from onepath.spaces.nasbench201 import NasBench201
 from onepath.spaces.nasbench_macro import NasBenchMacro
+from onepath.spaces.once_for_all import ofa_mobilenetv3, ofa_proxyless
+from onepath.spaces.once_for_all_resnet import OnceForAllResNet
 from onepath.spaces.proxylessnas import proxylessnas
 from onepath.spaces.shufflenet import shufflenet, shufflenet_channels
 from onepath.spaces.zen import ZenNas
@@ -36,6 +38,9 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "nasbench201": NasBench201,
     "darts": Darts,
     "proxylessnas": proxylessnas,
+    "ofa-mobilenetv3": ofa_mobilenetv3,
+    "ofa-proxyless": ofa_proxyless,
+    "ofa-resnet50": OnceForAllResNet,
     "darts-rnn": darts_rnn,
     "zennas": ZenNas,
     "mlp": Mlp,
@@ -49,6 +54,9 @@ PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
     "nasbench201": (10, 32),
     "darts": (10, 32),
     "proxylessnas": (1000, 224),
+    "ofa-mobilenetv3": (1000, 224),
+    "ofa-proxyless": (1000, 224),
+    "ofa-resnet50": (1000, 224),
     "darts-rnn": (10_000, 35),
     "zennas": (10, 32),
     "mlp": (1, 1),

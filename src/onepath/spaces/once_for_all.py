@@ -1,0 +1,312 @@
+"""Once-for-All's spaces of inverted bottlenecks: elastic kernels, expansions and depths on shared weights.
+
+Source: Cai et al., "Once-for-All: Train One Network and Specialize it for Efficient Deployment", ICLR 2020 (arXiv
+1908.09791), section 3.2, and the released code. Kernels of 3, 5 and 7, expansions of 3, 4 and 6, two to four blocks a
+stage. Differs from it: smaller inputs keep fewer strides, so that the last map is at least 4x4 pixels; the resolution
+is a choice only where `resolutions` are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onepath.nn import ElasticBatchNorm2d, ElasticConv2d, ElasticDepth
+from onepath.nn.kernel_transform import TransformedConv2d
+from onepath.nn.resolution import ElasticResolution
+from onepath.space import Choice, Size, round_to
+from onepath.spaces.bottleneck import reset_as_mobilenet
+from onepath.spaces.small_inputs import check_width, stage_strides
+
+KERNELS, EXPANSIONS, DEPTHS = (3, 5, 7), (3, 4, 6), (2, 3, 4)
+DIVISOR = 8
+STRIDED_STAGES = (0, 1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What tells Once-for-All's two spaces of bottlenecks apart.
+
+    Attributes:
+        stem, first: channels of the first convolution and of the separable one behind it.
+        stages: channels of the elastic stages.
+        last: channels behind the last stage, in order; those of the final pooled layer are the last.
+        activations: of the stem and the first layers, then of each stage.
+        squeezes: whether each stage's blocks have squeeze-and-excitation.
+        single: whether the last stage is always one block.
+    """
+
+    stem: int
+    first: int
+    stages: tuple[int, ...]
+    last: tuple[int, ...]
+    activations: tuple[type[nn.Module], ...]
+    squeezes: tuple[bool, ...]
+    single: bool
+
+
+MOBILENET_V3 = Family(
+    16,
+    16,
+    (24, 40, 80, 112, 160),
+    (960, 1280),
+    (nn.Hardswish, nn.ReLU, nn.ReLU, nn.Hardswish, nn.Hardswish, nn.Hardswish),
+    (False, True, False, True, True),
+    single=False,
+)
+PROXYLESS = Family(32, 16, (24, 40, 80, 96, 192, 320), (1280,), (nn.ReLU6,) * 7, (False,) * 6, single=True)
+
+
+class ElasticBottleneck(nn.Module):
+    """An inverted bottleneck with an elastic middle and an elastic depthwise kernel.
+
+    Args:
+        in_channels, out_channels: of the block.
+        name: of its choices, `name.kernel` and `name.expand`.
+        stride: of the depthwise convolution.
+        activation: class of the two activations; the projection has none.
+        squeezes: whether squeeze-and-excitation follows the depthwise convolution.
+
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        name: str,
+        stride: int,
+        activation: type[nn.Module],
+        squeezes: bool,
+    ) -> None:
+        super().__init__()
+        kernel = Choice(f"{name}.kernel", KERNELS, role="size")
+        expand = Choice(f"{name}.expand", EXPANSIONS, role="size")
+        middle: Any = round_to(in_channels * expand, DIVISOR)
+        self.is_residual = stride == 1 and in_channels == out_channels
+        self.expand = nn.Sequential(
+            ElasticConv2d(in_channels, middle, 1, bias=False), ElasticBatchNorm2d(middle), activation()
+        )
+        self.depthwise = nn.Sequential(
+            TransformedConv2d(middle, middle, kernel, stride, padding=3, groups=middle, bias=False),
+            ElasticBatchNorm2d(middle),
+            activation(),
+        )
+        self.excite = ElasticExcitation(middle) if squeezes else nn.Identity()
+        self.project = nn.Sequential(
+            ElasticConv2d(middle, out_channels, 1, bias=False), ElasticBatchNorm2d(out_channels)
+        )
+        self.expansion = expand
+        self.in_channels = in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform, and add the input where the shape is kept."""
+        y: Tensor = self.project(self.excite(self.depthwise(self.expand(x))))
+        return x + y if self.is_residual else y
+
+    @torch.no_grad()
+    def sort_middle(self, opened: Sequence[int] = ()) -> None:
+        """Put the middle channels in the order of their weight in the projection; the block computes the same.
+
+        Args:
+            opened: expansions that are trained already: the channels of each stay before those of the larger ones.
+        """
+        layers: Any = self
+        importance = layers.project[0].weight.abs().sum((0, 2, 3))
+        for expansion in sorted(opened, reverse=True):
+            kept = int(round_to(self.in_channels * expansion, DIVISOR))
+            importance[kept:] -= importance.max() - importance.min() + 1
+        order = importance.argsort(descending=True, stable=True)
+        rows: list[Tensor] = [layers.expand[0].weight, layers.depthwise[0].weight]
+        for norm in (layers.expand[1], layers.depthwise[1]):
+            rows += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        columns: list[Tensor] = [layers.project[0].weight]
+        if isinstance(self.excite, ElasticExcitation):
+            rows += [layers.excite.expand.weight, layers.excite.expand.bias]
+            columns.append(layers.excite.reduce.weight)
+            self.excite.sort_middle()
+        for tensor in rows:
+            tensor.copy_(tensor[order])
+        for tensor in columns:
+            tensor.copy_(tensor[:, order])
+
+
+class ElasticExcitation(nn.Module):
+    """Squeeze-and-excitation of an elastic number of channels, with a quarter of them in its middle.
+
+    Args:
+        channels: of the input.
+
+    Shapes: (B, channels, H, W) to the same.
+
+    Source: Hu et al., "Squeeze-and-Excitation Networks" (arXiv 1709.01507); the hard sigmoid of MobileNetV3.
+    """
+
+    def __init__(self, channels: Size) -> None:
+        super().__init__()
+        squeezed: Any = round_to(channels // 4, DIVISOR)
+        self.reduce = ElasticConv2d(channels, squeezed, 1)
+        self.activation = nn.ReLU()
+        self.expand = ElasticConv2d(squeezed, channels, 1)
+        self.gate = nn.Hardsigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale the channels of (B, channels, H, W)."""
+        means = x.mean((2, 3), keepdim=True)
+        gates: Tensor = self.gate(self.expand(self.activation(self.reduce(means))))
+        return x * gates
+
+    @torch.no_grad()
+    def sort_middle(self) -> None:
+        """Put the squeezed channels in the order of their weight in the expansion."""
+        order = self.expand.weight.abs().sum((0, 2, 3)).argsort(descending=True, stable=True)
+        for tensor in (self.reduce.weight, self.reduce.bias):
+            if tensor is not None:
+                tensor.copy_(tensor[order])
+        self.expand.weight.copy_(self.expand.weight[:, order])
+
+
+class OnceForAll(nn.Module):
+    """The supernet module: a stem, a separable convolution, elastic stages, a head.
+
+    Args:
+        family: what it is built of.
+        num_classes: of the classifier.
+        input_size: height and width of the input in pixels; decides the strides, see `stage_strides`.
+        in_channels: of the input.
+        width: factor on every number of channels, rounded to multiples of 8.
+        resolutions: sides in pixels that images are brought to, as a choice; none: as they come.
+        dropout: before the classifier.
+
+    Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
+
+    Raises:
+        ConfigurationError: an input below 4 pixels, or a width out of range.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        num_classes: int,
+        input_size: int = 224,
+        in_channels: int = 3,
+        width: float = 1.0,
+        resolutions: Sequence[int] = (),
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        check_width(width)
+        stem_stride, kept = stage_strides(input_size)
+        strides = dict(zip(STRIDED_STAGES, kept, strict=True))
+        stem, first = _scaled(family.stem, width), _scaled(family.first, width)
+        act = family.activations[0]
+        early = family.activations[1] if family is MOBILENET_V3 else act
+        self.resolution = resized(resolutions)
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, stem, 3, stem_stride, 1, bias=False), nn.BatchNorm2d(stem), act()
+        )
+        self.first = _Separable(stem, first, early)
+        self.stages = nn.ModuleList()
+        channels = first
+        for stage, (base, squeezes) in enumerate(zip(family.stages, family.squeezes, strict=True)):
+            out_channels = _scaled(base, width)
+            is_single = family.single and stage == len(family.stages) - 1
+            blocks = []
+            for block in range(1 if is_single else max(DEPTHS)):
+                stride = strides.get(stage, 1) if block == 0 else 1
+                name = f"stages.{stage}.{block}"
+                activation = family.activations[stage + 1]
+                blocks.append(ElasticBottleneck(channels, out_channels, name, stride, activation, squeezes))
+                channels = out_channels
+            depth = 1 if is_single else Choice(f"stages.{stage}.depth", DEPTHS, role="depth")
+            self.stages.append(ElasticDepth(blocks, depth))
+        self.head, self.mix = nn.Sequential(), nn.Sequential()
+        for place, base in enumerate(family.last):
+            last = _scaled(base, width)
+            is_pooled = len(family.last) > 1 and place == len(family.last) - 1
+            layers: list[nn.Module] = [nn.Conv2d(channels, last, 1, bias=False)]
+            layers += [] if is_pooled else [nn.BatchNorm2d(last)]
+            (self.mix if is_pooled else self.head).extend([*layers, act()])
+            channels = last
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, num_classes)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        x = self.first(self.stem(self.resolution(x)))
+        for stage in self.stages:
+            x = stage(x)
+        x = self.mix(self.head(x).mean((2, 3), keepdim=True)).flatten(1)
+        logits: Tensor = self.classifier(self.dropout(x))
+        return logits
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`."""
+        reset_as_mobilenet(self)
+        for module in self.modules():
+            if isinstance(module, TransformedConv2d):
+                for matrix in module.transforms.values():
+                    nn.init.eye_(matrix)
+
+    def sort_channels(self, opened: Sequence[int] = ()) -> None:
+        """Put the middle channels of every block in the order of their importance; see `ElasticBottleneck`."""
+        for module in self.modules():
+            if isinstance(module, ElasticBottleneck):
+                module.sort_middle(opened)
+
+
+class _Separable(nn.Module):
+    """A depthwise convolution and a projection, with the input added where the shape is kept."""
+
+    def __init__(self, in_channels: int, out_channels: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.is_residual = in_channels == out_channels
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, in_channels, 3, 1, 1, groups=in_channels, bias=False),
+            nn.BatchNorm2d(in_channels),
+            activation(),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return x + y if self.is_residual else y
+
+
+def resized(resolutions: Sequence[int]) -> nn.Module:
+    """What brings images to one of these sides; nothing where there are none."""
+    if not resolutions:
+        return nn.Identity()
+    return ElasticResolution(Choice("resolution", sorted(resolutions), role="resolution"))
+
+
+def _scaled(channels: int, width: float) -> int:
+    return int(round_to(channels * width, DIVISOR))
+
+
+def ofa_mobilenetv3(
+    num_classes: int,
+    input_size: int = 224,
+    in_channels: int = 3,
+    width: float = 1.0,
+    resolutions: Sequence[int] = (),
+) -> OnceForAll:
+    """Once-for-All's space of MobileNetV3: five stages of 2 to 4 blocks; the paper also has it at width 1.2."""
+    return OnceForAll(MOBILENET_V3, num_classes, input_size, in_channels, width, resolutions)
+
+
+def ofa_proxyless(
+    num_classes: int,
+    input_size: int = 224,
+    in_channels: int = 3,
+    width: float = 1.3,
+    resolutions: Sequence[int] = (),
+) -> OnceForAll:
+    """Once-for-All's space of ProxylessNAS's layers, at the width 1.3 of its release."""
+    return OnceForAll(PROXYLESS, num_classes, input_size, in_channels, width, resolutions)
