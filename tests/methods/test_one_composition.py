@@ -36,12 +36,21 @@ def cell_space(**_: Any) -> torch.nn.Module:
         return op.spaces.build("nasbench201", 3, 8, in_channels=1, width=0.25, num_cells=1).module
 
 
+def elastic_space(**_: Any) -> torch.nn.Module:
+    """A small space of kernels, depths and widths."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return op.spaces.build("ofa-mobilenetv3", 3, 8, in_channels=1, width=0.1).module
+
+
 COMMON: dict[str, Any] = {"batch_size": 16, "retrain_epochs": 1, "seed": 3}
 SEARCH: dict[str, Any] = {"population": 4, "generations": 1}
 OPTIONS: dict[str, dict[str, Any]] = {
     "spos": {"epochs": 2, **SEARCH},
     "fairnas": {"epochs": 1, **SEARCH},
     "one-shot": {"epochs": 1, **SEARCH},
+    "sandwich": {"epochs": 1, "teacher": "model", "divergence": "alpha", "attention": "best-up", **SEARCH},
+    "ofa": {"epochs": 12, **SEARCH},
     "darts": {"epochs": 1, "order": "second", "population": 3},
     "gdas": {"epochs": 2, "warmup_epochs": 1, "population": 3},
     "proxyless": {"epochs": 1, "warmup_epochs": 1, "population": 3},
@@ -59,18 +68,20 @@ def test_in_memory_and_in_a_run_are_the_same_to_the_bit(name: str, data: ImageTa
     options = {**OPTIONS[name], **COMMON}
     if name == "zen":
         options["proxy"] = "grad_norm"
+    is_elastic = name in ("sandwich", "ofa")
+    build, limit = (elastic_space, 800_000) if is_elastic else (cell_space, LIMIT)
     result = op.run(
         data,
-        space=cell_space,
+        space=build,
         method=name,
-        max_macs=LIMIT,
+        max_macs=limit,
         num_baselines=0,
         out=tmp_path / "run",
         **options,
     )
-    own = op.Supernet(cell_space())
+    own = op.Supernet(build())
     job = methods.MemoryJob(
-        own, data, constraints=[op.MaxMacs(LIMIT)], **{key: options[key] for key in COMMON}
+        own, data, constraints=[op.MaxMacs(limit)], **{key: options[key] for key in COMMON}
     )
     kind = METHODS[name]
     method = methods.make_method(kind, {key: value for key, value in options.items() if key not in COMMON})
@@ -85,6 +96,6 @@ def test_in_memory_and_in_a_run_are_the_same_to_the_bit(name: str, data: ImageTa
     if METHODS[name].trains_supernet:
         weights = load_tensors(tmp_path / "run" / "checkpoints" / "supernet.safetensors", None)
         assert all(torch.equal(value, weights[key]) for key, value in own.state_dict().items())
-    model = found.model if name == "zen" else job.finished(trials.best)
+    model = found.model if name == "zen" else job.finished(trials.best, method.finish)
     finished = load_tensors(tmp_path / "run" / WEIGHTS, None)
     assert all(torch.equal(value, finished[key]) for key, value in model.state_dict().items())

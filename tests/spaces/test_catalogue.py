@@ -81,6 +81,7 @@ def test_errors_say_what_to_do(own: str, tmp_path: Path) -> None:
         ),
         ("darts-rnn", "hidden", ("a", 0, 10**6, 1.5)),
         ("darts-rnn", "num_nodes", ("a", 0, 10**6)),
+        ("ofa-resnet50", "resolutions", (3, "a", [0], [16, 16], [16.5], [True])),
         *(
             ("darts-rnn", f"dropout_{name}", ("a", 1, -1))
             for name in ("words", "inputs", "cell_inputs", "states", "outputs")

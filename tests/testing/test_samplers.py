@@ -15,8 +15,10 @@ from onepath.testing.samplers import (
 )
 from onepath.train import (
     ConstrainedSampler,
+    OpenSampler,
     PathDropoutSampler,
     Sampler,
+    SandwichSampler,
     StrictFairnessSampler,
     UniformSampler,
     WideningSampler,
@@ -40,7 +42,13 @@ def make_ghost_batches(space: SearchSpace) -> Sampler:
     return PathDropoutSampler(space, 200, rate=0.3, end=0, num_ghost_batches=3)
 
 
+def make_open(space: SearchSpace) -> Sampler:
+    return OpenSampler(space, {choice: choice.options for choice in space.choices}, 2)
+
+
 MAKERS = [
+    SandwichSampler,
+    make_open,
     UniformSampler,
     StrictFairnessSampler,
     make_constrained,

@@ -214,11 +214,16 @@ class Job(ABC):
             precision=settings.precision,
         )
 
-    def finished(self, architecture: Architecture) -> nn.Module:
-        """The stand-alone network of an architecture, trained from scratch; in eval mode."""
+    def finished(self, architecture: Architecture, start: str = "scratch") -> nn.Module:
+        """The stand-alone network of an architecture, in eval mode.
+
+        Args:
+            architecture: of the space.
+            start: how it is finished, see `Finish`; what a method's winner is finished by is its `finish`.
+        """
         seed = network_seed(self.seed, 0)
-        model = initial_network(self.supernet, architecture, "scratch", seed)
-        recipe = finishing_recipe(self.recipe(self.settings.retrain_epochs, retrain=True), "scratch")
+        model = initial_network(self.supernet, architecture, start, seed)
+        recipe = finishing_recipe(self.recipe(self.settings.retrain_epochs, retrain=True), start)
         num = self.settings.calibration_images
         finish_network(model, self.task, recipe, seed=seed, device=self.device, calibration_images=num)
         return model.eval()

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 from onepath.errors import ConfigurationError, shown
-from onepath.most import CHANNELS
+from onepath.most import CHANNELS, PIXELS
 
 _MOST_CELLS = 100  # and nodes of a cell, and options of one choice
 _MOST_HIDDEN = 8192  # features; the weights of a cell of 8 nodes take 4 GB
@@ -63,6 +63,10 @@ _TAKEN: Mapping[str, _Takes] = {
     ),
     "hidden": _whole(1, _MOST_HIDDEN),
     "num_nodes": _whole(1, _MOST_CELLS),
+    "resolutions": _Takes(
+        f"a list of at most {_MOST_CELLS} different whole numbers from 4 to {PIXELS:,}",
+        lambda value: value == () or value == [] or _numbers("", _whole(4, PIXELS)).holds(value),
+    ),
     **dict.fromkeys(
         (
             "dropout_words",
