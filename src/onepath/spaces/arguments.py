@@ -65,7 +65,7 @@ _TAKEN: Mapping[str, _Takes] = {
     "num_nodes": _whole(1, _MOST_CELLS),
     "resolutions": _Takes(
         f"a list of at most {_MOST_CELLS} different whole numbers from 4 to {PIXELS:,}",
-        lambda value: value == () or value == [] or _numbers("", _whole(4, PIXELS)).holds(value),
+        lambda value: value in ((), []) or _numbers("", _whole(4, PIXELS)).holds(value),
     ),
     **dict.fromkeys(
         (

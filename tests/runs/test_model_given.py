@@ -1,0 +1,177 @@
+"""The door for those who have a model: from a trained network to a smaller one, in a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rewinding import without_digests
+from safetensors.torch import load_file, save_file
+
+import onepath as op
+from onepath.conversion.models import load_model
+from onepath.errors import ConfigurationError, RunDirectoryError, UserError
+from onepath.runs.config import make_config
+
+SOURCE = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 32, 3, padding=1)
+        self.norm = nn.BatchNorm2d(32)
+        self.last = nn.Conv2d(32, 32, 3, padding=1)
+        self.head = nn.Linear(32, num_classes)
+    def forward(self, x):
+        return self.head(self.last(self.norm(self.conv(x)).relu()).relu().mean((2, 3)))
+def build(num_classes):
+    return Net(num_classes)
+"""
+QUICK: dict[str, Any] = {
+    "method": "sandwich",
+    "epochs": 1,
+    "population": 4,
+    "generations": 1,
+    "num_baselines": 1,
+    "workers": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    (path / "net.py").write_text(SOURCE)
+    torch.manual_seed(0)
+    save_file(load_model(f"{path}/net.py:build", num_classes=10).state_dict(), path / "w.safetensors")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> op.runs.result.Result:
+    return op.run(
+        model=f"{folder}/net.py:build",
+        weights=folder / "w.safetensors",
+        max_macs="60%,40%",
+        out=folder / "run",
+        **QUICK,
+    )
+
+
+def test_limits_in_percent_are_of_the_model(finished: Any, folder: Path) -> None:
+    model = load_model(f"{folder}/net.py:build", num_classes=10)
+    whole = op.cost.module_cost(model, (1, 8, 8)).macs
+    teacher = finished.result["teacher"]
+    assert teacher["costs"]["macs"] == {"value": whole, "unit": "macs"}
+    limits = [winner["limits"]["max_macs"] for winner in finished.result["winners"]]
+    assert limits == [int(0.6 * whole), int(0.4 * whole)]
+    for winner in finished.result["winners"]:
+        assert winner["cost"]["macs"] <= winner["limits"]["max_macs"]
+    assert finished.result["finish"] == "as-is"
+
+
+def test_the_model_that_came_in_is_scored_as_it_is(finished: Any, folder: Path) -> None:
+    """On all test examples, with its own weights and statistics."""
+    model = load_model(f"{folder}/net.py:build", folder / "w.safetensors", num_classes=10).eval()
+    data = op.load_data("digits")
+    right = num = 0
+    with torch.no_grad():
+        for batch in data.batches("test", 100):
+            right += int((model(batch.inputs).argmax(1) == batch.targets).sum())
+            num += len(batch.targets)
+    teacher = finished.result["teacher"]
+    assert teacher["test"] == pytest.approx(right / num, abs=1 / num)
+    assert teacher["name"] == "net.py:build"
+    assert 0 <= teacher["agreement"] <= 1
+    assert teacher["latency_ms"] > 0
+    assert any("The model that came in has" in sentence for sentence in finished.result["verdict"])
+    assert "The model that came in has" in (finished.path / "report.html").read_text()
+
+
+def test_the_winner_inherits_the_weights_of_the_supernet(finished: Any) -> None:
+    supernet = finished.supernet()
+    architecture = supernet.space.parse(str(finished.architecture))
+    inherited, model = supernet.extract(architecture).state_dict(), finished.model().state_dict()
+    names = [name for name in inherited if "running" not in name and "num_batches" not in name]
+    assert all(torch.equal(inherited[name], model[name]) for name in names)
+
+
+def test_the_first_weights_are_those_of_the_file_in_another_order(finished: Any, folder: Path) -> None:
+    initial = load_file(finished.path / "checkpoints" / "initial.safetensors")
+    given = load_file(folder / "w.safetensors")
+    found = {key.removeprefix("module."): value for key, value in initial.items()}
+    assert set(found) >= set(given)
+    for name, value in given.items():
+        assert torch.equal(found[name].flatten().sort().values, value.flatten().sort().values), name
+
+
+def test_it_continues_by_itself_and_refuses_other_options(finished: Any, folder: Path) -> None:
+    before = (finished.path / "result.json").read_text()
+    name = f"{folder}/net.py:build"
+    for given in ({"model": name}, {"space": name}, {"model": name, "max_macs": "60%,40%"}):
+        op.run(out=finished.path, **given)
+        assert (finished.path / "result.json").read_text() == before
+    with pytest.raises(RunDirectoryError, match=r"max_macs: 60,40 % -> 50 %"):
+        op.run(out=finished.path, model=name, max_macs="50%")
+    with pytest.raises(ConfigurationError, match="own code must be named"):
+        op.run(out=finished.path)
+
+
+def test_what_was_interrupted_ends_with_the_same_network(finished: Any, folder: Path, tmp_path: Path) -> None:
+    """The networks are finished again, from the weights on the disk and a conversion without data."""
+    out = tmp_path / "run"
+    shutil.copytree(finished.path, out)
+    for name in ("result.json", "model.safetensors"):
+        (out / name).unlink()
+    connection = sqlite3.connect(out / "trials.sqlite")
+    connection.execute("DELETE FROM stages WHERE stage IN ('retrain', 'export', 'report')")
+    connection.execute("DELETE FROM networks")
+    connection.commit()
+    connection.close()
+    without_digests(out)
+    again = op.run(out=out, model=f"{folder}/net.py:build")
+    before, after = (load_file(path / "model.safetensors") for path in (finished.path, out))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert again.result["accuracy"] == finished.result["accuracy"]
+    assert again.result["teacher"]["test"] == finished.result["teacher"]["test"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_macs": "120%"}, "max_macs must be percentages above 0 and at most 100"),
+        ({"max_macs": "0%"}, "max_macs must be percentages above 0 and at most 100"),
+        ({"max_macs": "60%,x"}, "max_macs must be percentages above 0 and at most 100"),
+        ({"max_params": "1e3%"}, "max_params must be percentages above 0"),
+        ({"model": None, "max_macs": "60%"}, "is of the model that came in, but none came"),
+        ({"model": None, "weights": "w.pt"}, "weights are those of a model, but none came"),
+        ({"space": "darts"}, "model takes the place of a space, but both came"),
+        ({"max_latency_ms": "50%"}, "max_latency_ms is a limit on a device, but none came"),
+        ({"max_macs": 10}, "max_macs must be at least the smallest cost of the space"),
+        ({"weights": "absent.safetensors"}, "weights must be a file"),
+    ],
+)
+def test_mistakes_end_in_one_line_before_anything_is_trained(
+    folder: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    given = {"model": f"{folder}/net.py:build", **options}
+    with pytest.raises(UserError, match=message) as caught:
+        op.run(out=tmp_path / "run", **{name: value for name, value in given.items() if value is not None})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_configuration_keeps_the_model_as_its_space(folder: Path) -> None:
+    config = make_config({"model": f"{folder}/net.py:build", "max_params": "50%"})
+    assert config.space == config.model == f"{folder}/net.py:build"
+    assert config.percentages == {"max_params": (50.0,)}
+    assert config.limits == {}
+    assert "max_params" not in config.given
+    found = config.with_limits({"max_params": (7,)})
+    assert (found.limits, found.percentages) == ({"max_params": (7,)}, {})
+    assert config.directory() == Path("runs/digits-build-spos")
+    assert json.loads(json.dumps(config.as_dict()))["model"] == config.model
