@@ -38,6 +38,20 @@ def test_mini_nas(tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx").stat().st_size > 0
 
 
+def test_shrink_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = EXAMPLES / "shrink_own_model.py"
+    out = run(example, "--epochs", 2)
+    assert "elastic: 100.0 % of multiply-accumulates" in out
+    model, half = (int(line.split()[1].replace(",", "")) for line in out.splitlines() if "test" in line)
+    assert half <= model // 2
+    assert (tmp_path / "smaller.onnx").stat().st_size > 0
+    assert len([line for line in example.read_text().splitlines() if line.strip()]) <= 40
+    assert "down to" in run(
+        "-m", "onepath.cli", "convert", f"{example}:build", "--input-size", 8, "--in-channels", 1
+    )
+
+
 def test_new_cost() -> None:
     out = run(EXAMPLES / "new_cost.py", "--epochs", 1, "--max-traffic", "60kB")
     assert "best of" in out

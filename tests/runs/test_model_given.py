@@ -168,10 +168,11 @@ def test_mistakes_end_in_one_line_before_anything_is_trained(
 def test_a_configuration_keeps_the_model_as_its_space(folder: Path) -> None:
     config = make_config({"model": f"{folder}/net.py:build", "max_params": "50%"})
     assert config.space == config.model == f"{folder}/net.py:build"
+    assert (config.method, config.finish) == ("sandwich", "as-is")
     assert config.percentages == {"max_params": (50.0,)}
     assert config.limits == {}
     assert "max_params" not in config.given
     found = config.with_limits({"max_params": (7,)})
     assert (found.limits, found.percentages) == ({"max_params": (7,)}, {})
-    assert config.directory() == Path("runs/digits-build-spos")
+    assert config.directory() == Path("runs/digits-build-sandwich")
     assert json.loads(json.dumps(config.as_dict()))["model"] == config.model

@@ -107,7 +107,7 @@ class RunConfig(_WithCosts):
     method: types.Text = option(
         "spos",
         f"How the supernet is trained and searched: {', '.join(METHODS)}; its own options are shown by "
-        "`onepath run --method NAME --help`.",
+        "`onepath run --method NAME --help`; default: spos, or sandwich for a model.",
         group="Space",
     )
     max_latency_ms: types.Latencies | None = option(
@@ -311,6 +311,8 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
     for old, new in _FORMER_NAMES.items():
         if old in given and given.setdefault(new, given[old]) != given.pop(old):
             raise ConfigurationError(f"{old} is the former name of {new}, but both came; leave {old} out")
+    if given.get("model") is not None:
+        given.setdefault("method", "sandwich")  # whose winners keep the weights that came in
     kind = find_method(given.get("method", "spos")) if kind is None else kind
     if isinstance(given.get("method"), type):
         given["method"] = kind.name if METHODS.get(kind.name) is kind else GIVEN_IN_PYTHON + kind.name

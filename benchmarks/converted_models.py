@@ -1,4 +1,4 @@
-"""How much of common models conversion makes elastic: `python benchmarks/conversion.py`.
+"""How much of common models conversion makes elastic: `python benchmarks/converted_models.py`.
 
 Needs timm. With `--modelopt PYTHON`, an interpreter of another environment in which NVIDIA ModelOpt 0.47 is installed
 beside torch, timm and torchvision, the same models go through its `autonas` conversion, and both shares stand side by
