@@ -100,6 +100,10 @@ def test_winner_is_drawn_over_the_baseline(finished_record: RunRecord) -> None:
     assert [f"<extra>Random {number}</extra>" in traces[number - 1]["hovertemplate"] for number in (1, 2, 3)]
     assert curve_title("baseline-11-inherited") == "Random 12, inherited"
     assert curve_title("winner-inherited") == "Winner, inherited"
+    assert curve_title("winner-as-is") == "Winner, as it is"
+    assert curve_title("baseline-0-fine-tuned") == "Random 1, fine-tuned"
+    assert curve_title("baseline-2-scratch") == "Random 3"
+    assert curve_title("supernet-seed3") == "Supernet, seed 3"
     assert curve_title("supernet") == "Supernet"
 
 

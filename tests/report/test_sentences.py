@@ -12,6 +12,7 @@ from onepath.report.sentences import (
     cautions,
     gain_text,
     limits_text,
+    model_text,
     ranking_text,
     retraining_text,
     verdict,
@@ -256,3 +257,36 @@ def test_limits_of_any_cost_are_named(make_record: Make) -> None:
     assert limits_text(make_record(stages=noted)).replace("\u00a0", " ") == (
         "The limit was 24.6 kB of memory and 1.5 ms of latency and 12 layers."
     )
+
+
+MODEL = {
+    "name": "net.py:build",
+    "costs": {"macs": 2_000, "params": 400},
+    "validation": 0.95,
+    "test": 0.97,
+    "latency_ms": 0.5,
+    "winner_latency_ms": 0.2,
+    "latency_device": "onnxruntime-cpu",
+    "is_noisy": False,
+    "agreement": 0.9,
+}
+
+
+def test_the_model_that_came_in_stands_beside_the_winner(make_record: Make) -> None:
+    (winner,) = networks(0.96, start="as-is")
+    record = make_record(networks=[replace(winner, costs={"macs": 500.0, "params": 100.0})])
+    assert model_text(record) == ""
+    record.stages["export"] = {"done": True, "seconds": 1.0, "record": {"start": "as-is", "model": MODEL}}
+    assert model_text(record).replace("\u00a0", " ") == (
+        "The model that came in has 97.0 % on the test set; the winner has 96.0 % with 25 % of its 2.00 k MACs and 25 "
+        "% of its 400 parameters, and takes 0.2 ms for its 0.5 ms on onnxruntime-cpu (2.5 times as fast). It gives 90 % "
+        "of the test examples to the same class."
+    )
+    record.stages["export"]["record"]["model"] = {**MODEL, "agreement": None, "is_noisy": True}
+    assert model_text(record).endswith("(2.5 times as fast, noisy).")
+    assert model_text(record) in words(record)
+
+
+def test_networks_that_are_left_as_they_are_gain_nothing(make_record: Make) -> None:
+    record = make_record(networks=networks(0.96, start="as-is"))
+    assert retraining_text(record).startswith("Networks keep the supernet's weights")

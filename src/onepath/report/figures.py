@@ -5,6 +5,7 @@ Texts here are shown as HTML by plotly; what comes from the user is escaped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -253,7 +254,7 @@ def _curve(name: str, known: Sequence[tuple[float, float]], hover: str, is_first
     """One training curve, thinned to a few hundred points."""
     step = -(-len(known) // _MOST_POINTS)
     kept = known[::-step][::-1]
-    role, _, start = name.rpartition("-") if name.count("-") else (name, "", "")
+    role, start = _role_and_start(name)
     colour = {"winner": "winner", "baseline": "baseline", "ranked": "baseline"}.get(
         role.partition("-")[0], "supernet"
     )
@@ -270,10 +271,16 @@ def curve_title(name: str) -> str:
     """What a curve is called: "baseline-0-inherited" -> "Random 1, inherited"."""
     if name in _TITLES:
         return _TITLES[name]
-    role, _, start = name.rpartition("-")
+    role, start = _role_and_start(name)
     if role == "supernet":
         return f"Supernet, {start.replace('seed', 'seed ')}"
-    return _role_title(role) + (f", {start}" if start != "scratch" else "")
+    return _role_title(role) + (f", {start.replace('as-is', 'as it is')}" if start != "scratch" else "")
+
+
+def _role_and_start(name: str) -> tuple[str, str]:
+    """Of a training's name: "baseline-0-fine-tuned" -> "baseline-0" and "fine-tuned"; a role alone has no start."""
+    found = re.fullmatch(r"([a-z]+(?:-\d+)?)(?:-(.+))?", name)
+    return (name, "") if found is None else (found[1], found[2] or "")
 
 
 def network_title(row: NetworkRow) -> str:
@@ -289,7 +296,7 @@ def _role_title(role: str) -> str:
 
 def _curve_order(name: str) -> tuple[bool, str, int, str]:
     """Random networks first, so that the winner is drawn over them."""
-    role, _, start = name.rpartition("-")
+    role, start = _role_and_start(name)
     kind, _, number = role.partition("-")
     return (kind == "winner", kind, int(number) if number.isdigit() else 0, start)
 

@@ -107,7 +107,7 @@ def content(record: RunRecord) -> dict[str, Any]:
     choices, active = search.get("space_choices") or (), search.get("active") or {}
     first, *further = words(record)
     return {
-        "title": f"{record.config.get('space', 'run')} on {_data_name(record)}",
+        "title": f"{_space_name(record)} on {_data_name(record)}",
         "subtitle": _subtitle(record),
         "unfinished": [stage for stage in _STAGES if not is_done(record, stage)],
         "verdict": first,
@@ -160,6 +160,16 @@ def content(record: RunRecord) -> dict[str, Any]:
     }
 
 
+def _space_name(record: RunRecord) -> str:
+    """Of the space or the model; a file of the user's own without its folders."""
+    name = str(record.config.get("space", "run"))
+    return Path(name).name if ".py:" in name else name
+
+
+def _weights_text(start: str) -> str:
+    return "with the supernet's weights as they are" if start == "as-is" else f"from {start} weights"
+
+
 def cards(record: RunRecord) -> list[Card]:
     """The winner's test metric and costs; of the best evaluated architecture while it has not been retrained."""
     trial, network, metric = winner_trial(record), winner_network(record), metric_of(record)
@@ -169,7 +179,7 @@ def cards(record: RunRecord) -> list[Card]:
         num = num_examples(record, "test")
         error = sampling_error(network.retrained_test, num) if metric.is_share else None
         notes = [f"±{metric.difference(2 * error)} on {formats.whole(num)} examples"] if error else direction
-        notes = notes + ([] if network.start == "scratch" else [f"from {network.start} weights"])
+        notes = notes + ([] if network.start == "scratch" else [_weights_text(network.start)])
         found.append(Card(f"Test {metric.name}", metric.text(network.retrained_test), ", ".join(notes)))
     elif trial is not None and trial.accuracy is not None:
         num = None if by.is_score else num_scored(record)

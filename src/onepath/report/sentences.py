@@ -187,6 +187,8 @@ def retraining_text(record: RunRecord) -> str:
     gains = [gain for row in record.networks if (gain := gain_of(metric, row)) is not None]
     if not gains:
         return f"Inherited and retrained {metric.name} were not both measured, so the gain of retraining is unknown."
+    if all(row.start == "as-is" for row in record.networks):
+        return "Networks keep the supernet's weights: nothing is trained after the search."
     mean = statistics.fmean(gains)
     text = (
         f"Training a network on its own {'improves' if mean >= 0 else 'worsens'} its validation {metric.name} by "

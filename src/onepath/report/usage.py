@@ -39,5 +39,5 @@ def usage(record: RunRecord) -> Usage | None:
         preparing["summary"],
         preparing["snippet"],
         f'onepath.load_run("{path}"{code}).model()',
-        f"supernet.extract(architecture, inherit={export.get('start') == 'inherited'})",
+        f"supernet.extract(architecture, inherit={export.get('start') != 'scratch'})",
     )

@@ -62,7 +62,7 @@ def export_stage(run: Run) -> None:
             metadata={
                 "architecture": str(architecture),
                 "space": _space_name(run.config.space),
-                "layers": f"those of Supernet.extract(architecture, inherit={start == 'inherited'}); "
+                "layers": f"those of Supernet.extract(architecture, inherit={start != 'scratch'}); "
                 "onepath.load_run(DIRECTORY).model() gives the module with these weights",
             },
         )
