@@ -279,8 +279,8 @@ def test_the_model_that_came_in_stands_beside_the_winner(make_record: Make) -> N
     record.stages["export"] = {"done": True, "seconds": 1.0, "record": {"start": "as-is", "model": MODEL}}
     assert model_text(record).replace("\u00a0", " ") == (
         "The model that came in has 97.0 % on the test set; the winner has 96.0 % with 25 % of its 2.00 k MACs and 25 "
-        "% of its 400 parameters, and takes 0.2 ms for its 0.5 ms on onnxruntime-cpu (2.5 times as fast). It gives 90 % "
-        "of the test examples to the same class."
+        "% of its 400 parameters, and takes 0.2 ms for its 0.5 ms on onnxruntime-cpu (2.5 times as fast). It gives 90 "
+        "% of the test examples to the same class."
     )
     record.stages["export"]["record"]["model"] = {**MODEL, "agreement": None, "is_noisy": True}
     assert model_text(record).endswith("(2.5 times as fast, noisy).")
