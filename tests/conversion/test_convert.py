@@ -361,15 +361,27 @@ class Branching(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.one, self.two, self.head = nn.Linear(8, 16), nn.Linear(8, 16), nn.Linear(16, 3)
+        self.one, self.two, self.never = nn.Linear(8, 16), nn.Linear(8, 16), nn.Linear(8, 16)
+        self.head = nn.Linear(16, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head((self.one if x.sum() > 0 else self.two)(x).relu())
+        layer = self.one if x.sum() > 0 else self.two
+        return self.head((self.never if x.shape[-1] == 9 else layer)(x).relu())
 
 
-def test_the_branch_that_did_not_run_stays_as_it_is() -> None:
-    rows = {row.path: row for row in op.convert(Branching().eval(), torch.ones(1, 8)).conversion.rows}
-    assert rows["two"].reason == "it does not run with the example inputs"
+def test_both_branches_belong_to_what_follows_them_and_what_never_runs_stays() -> None:
+    model = Branching().double().eval()
+    randomise(model)
+    x = torch.ones(1, 8, dtype=torch.double)
+    supernet = op.convert(model, x).eval()
+    assert options(supernet) == {"one.width": (8, 16)}
+    rows = {row.path: row for row in supernet.conversion.rows}
+    assert rows["two"].choices == rows["head"].choices == ("one.width",)
+    assert rows["never"].reason == "it does not run with the example inputs"
+    for inputs in (x, -x):
+        with torch.no_grad():
+            assert difference(model(inputs), supernet(inputs, largest(supernet))) < 1e-10
+            assert supernet.extract(smallest(supernet))(inputs).shape == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def make_conversion(model: nn.Module, traced: Traced, adaptations: Adaptations, 
     macs: dict[str, int] = {}
     for operation in traced.operations:
         macs[operation.path] = macs.get(operation.path, 0) + operation.macs
-    ran = {call.path for call in traced.calls} | {""}
+    ran = {call.path for call in traced.trace.calls} | {""}
     counted: set[int] = set()
     rows = []
     for path, module in model.named_modules():

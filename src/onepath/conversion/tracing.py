@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from onepath.nn.supernet import Supernet
 
 @dataclass(frozen=True)
 class Traced:
-    """A trace, and which of its calls and operations are those of the passes in evaluation mode."""
+    """A trace, and which of its calls and operations are those of the passes in evaluation mode on the given inputs."""
 
     trace: Trace
     calls: tuple[Call, ...]
@@ -44,7 +45,22 @@ def trace_passes(model: nn.Module, inputs: Sequence[Any]) -> Traced:
         ) from error
     traced = Traced(trace, tuple(trace.calls), tuple(trace.operations))
     _add_training(model, inputs, trace)
+    _add_branches(model, inputs, trace)
     return traced
+
+
+def _add_branches(model: nn.Module, inputs: Sequence[Any], trace: Trace) -> None:
+    """Where a part has not run yet, other values may lead to it: the inputs' own turned round, zeros and large ones."""
+    for factor in (-1, 0, 100):
+        ran = {call.path for call in trace.calls}
+        if all(path in ran or not module._parameters for path, module in model.named_modules() if path):
+            return
+        with contextlib.suppress(Exception):  # what these values mean to a network is not known
+            trace.run(tree_map(lambda x, by=factor: x * by if _is_float(x) else x, tuple(inputs)))
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _each_candidate(model: nn.Module) -> Iterator[None]:
