@@ -303,7 +303,187 @@ class Encoder(Words):
         return self.layer(x)
 
 
-IMAGES: tuple[type[Images], ...] = (
+class Chunked(Images):
+    """Halves by `chunk`, of which one is scaled by the other and both go on."""
+
+    def __init__(self) -> None:
+        super().__init__(width=32, out=16)
+        self.point = nn.Conv2d(16, 16, 1)
+
+    def body(self, x: Tensor) -> Tensor:
+        one, two = x.chunk(2, 1)
+        return self.point(one) * two.sigmoid() + two
+
+
+class PerChannel(Images):
+    """Parameters of each channel in several shapes, and normalisation of each image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prelu, self.instance = nn.PReLU(16), nn.InstanceNorm2d(16, affine=True)
+        self.gamma, self.beta = nn.Parameter(torch.ones(1, 16, 1, 1)), nn.Parameter(torch.zeros(16))
+
+    def body(self, x: Tensor) -> Tensor:
+        x = self.instance(self.prelu(x)) * self.gamma
+        return x + self.beta[None, :, None, None]
+
+
+class Response(Images):
+    """Global response normalisation over channels, and a softmax over them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.conv = nn.Parameter(torch.ones(16)), nn.Conv2d(16, 16, 1)
+
+    def body(self, x: Tensor) -> Tensor:
+        norm = x.norm(p=2, dim=(2, 3), keepdim=True)
+        x = x + self.weight.view(1, -1, 1, 1) * x * norm / (norm.mean(1, keepdim=True) + 1e-6)
+        return self.conv(x).softmax(1) * functional.normalize(x, dim=1)
+
+
+class Places(Images):
+    """An attention map of one channel, and a stack of three levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.map = nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(2, 1, 3, padding=1)
+
+    def body(self, x: Tensor) -> Tensor:
+        levels = torch.stack([x, self.one(x), functional.pad(x, (1, 1, 1, 1))[..., 1:-1, 1:-1]]).sum(0)
+        summary = torch.cat([levels.amax(1, keepdim=True), levels.mean(1, keepdim=True)], 1)
+        return levels * self.map(summary).sigmoid()
+
+
+class InPlace(Images):
+    """Operations that change their input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(16, 16, 1)
+
+    def body(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        y += x
+        y.mul_(0.5).clamp_(max=3.0)
+        return functional.relu(y, inplace=True)
+
+
+class Standardised(Images):
+    """A weight that is computed at each pass, whose channels stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 16, 1)
+
+    def body(self, x: Tensor) -> Tensor:
+        weight = self.conv.weight
+        weight = (weight - weight.mean((1, 2, 3), keepdim=True)) / (
+            weight.std((1, 2, 3), keepdim=True) + 1e-5
+        )
+        return self.last(functional.conv2d(x, weight, self.conv.bias, padding=1).relu())
+
+
+class Series(Images):
+    """One dimension, dilated, with a depthwise convolution that has two outputs for each input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.long = nn.Conv1d(16, 16, 5, padding=4, dilation=2, groups=16)
+        self.twice, self.norm = nn.Conv1d(16, 32, 1, groups=16), nn.BatchNorm1d(32)
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn(self.stem(x)).relu().flatten(2)
+        return self.head(self.norm(self.twice(self.long(x))).relu().mean(2))
+
+
+class Volume(nn.Module):
+    """Three dimensions, and a gate of all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm, self.point = (
+            nn.Conv3d(1, 16, 3, padding=1),
+            nn.BatchNorm3d(16),
+            nn.Conv3d(16, 16, 1),
+        )
+        self.up, self.head = nn.ConvTranspose3d(16, 16, 2, 2, groups=16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.stem(x[:, :1, None].expand(-1, -1, 4, -1, -1))).relu()
+        x = functional.max_pool3d(self.up(self.point(x) * x), 2)
+        return self.head(functional.adaptive_avg_pool3d(x, 1).flatten(1))
+
+
+class OneKey(TokenMix):
+    """Queries of several heads over one key and one value, with normalised queries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.keys, self.out = nn.Linear(32, 32), nn.Linear(32, 16), nn.Linear(32, 32)
+        self.norm = nn.LayerNorm(8)
+
+    def mix(self, x: Tensor) -> Tensor:
+        batch, num, _ = x.shape
+        query = self.norm(self.query(x).reshape(batch, num, -1, self.head_dim)).transpose(1, 2)
+        key, value = self.keys(x).unsqueeze(1).chunk(2, -1)
+        scores = (query @ key.transpose(-2, -1)).softmax(-1)
+        return self.out((scores @ value).transpose(1, 2).flatten(2))
+
+
+class Einsum(Words):
+    """Heads by Einstein sums, with a mask and normalised queries and keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.query, self.key = 4, nn.Linear(32, 32), nn.Linear(32, 32)
+        self.value, self.out, self.scale = (
+            nn.Linear(32, 32),
+            nn.Linear(32, 32),
+            nn.Parameter(torch.ones(4, 1, 1)),
+        )
+        self.register_buffer("mask", torch.zeros(6, 6).masked_fill(torch.ones(6, 6).triu(1).bool(), -1e9))
+
+    def split(self, x: Tensor) -> Tensor:
+        return x.view(x.shape[0], x.shape[1], self.heads, -1)
+
+    def mix(self, x: Tensor) -> Tensor:
+        query = functional.normalize(self.split(self.query(x)), dim=-1)
+        key = functional.normalize(self.split(self.key(x)), dim=-1)
+        scores = torch.einsum("bqhd,bkhd->bhqk", query, key) * self.scale + self.mask
+        mixed = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), self.split(self.value(x)))
+        return self.out(mixed.reshape(x.shape[0], x.shape[1], -1))
+
+
+class Single(Words):
+    """Attention of one head, whose keys and queries have a width of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key = nn.Linear(32, 16), nn.Linear(32, 16)
+        self.value, self.out = nn.Linear(32, 24), nn.Linear(24, 32)
+
+    def mix(self, x: Tensor) -> Tensor:
+        scores = (self.query(x) @ self.key(x).transpose(-2, -1)).softmax(-1)
+        return self.out(scores @ self.value(x))
+
+
+class Recurrent(Words):
+    """A recurrent layer, which is left alone, between layers that are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.rnn, self.after = (
+            nn.Linear(32, 16),
+            nn.GRU(16, 16, batch_first=True),
+            nn.Linear(16, 32),
+        )
+
+    def mix(self, x: Tensor) -> Tensor:
+        return self.after(self.rnn(self.before(x))[0])
+
+
+IMAGES: tuple[type[nn.Module], ...] = (
     *(
         Chain,
         Concat,
@@ -318,6 +498,7 @@ IMAGES: tuple[type[Images], ...] = (
         Upscaled,
         Shared,
     ),
-    *(Depthwise, HardCoded, Padded, Unknown, Auxiliary),
+    *(Depthwise, HardCoded, Padded, Unknown, Auxiliary, Chunked, PerChannel, Response, Places, InPlace),
+    *(Standardised, Series, Volume),
 )
-WORDS: tuple[type[Words], ...] = (Words, TokenMix, HeadsMajor, Encoder)
+WORDS: tuple[type[Words], ...] = (*(Words, TokenMix, HeadsMajor, Encoder, OneKey, Einsum, Single, Recurrent),)

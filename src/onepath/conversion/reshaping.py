@@ -54,8 +54,23 @@ def reshape_labels(trace: Trace, func: Any, args: Any, output: Any, kwargs: Any)
     made = func(
         *tree_map(twin, args), **{k: v for k, v in tree_map(twin, dict(kwargs)).items() if k not in _LAYOUT}
     )
-    for result, labels in zip(tree_leaves(output), tree_leaves(made), strict=True):
+    parts = tree_leaves(made)
+    for result, labels in zip(tree_leaves(output), parts, strict=True):
         trace.set(result, labels)
+    if name == "split" and len({part.shape for part in parts}) == 1:
+        _note_parts(trace, twin(args[0]), len(parts))
+
+
+def _note_parts(trace: Trace, labels: Tensor, num: int) -> None:
+    """Remember where a dimension of units is cut into equal parts, whose code may cut what comes into as many."""
+    for dim, size in enumerate(labels.shape):
+        if size % num == 0 and trace.units.varies(labels, dim):
+            trace.splits.append(Split(_line(labels, dim), num))
+
+
+def _line(labels: Tensor, dim: int) -> Tensor:
+    """The labels along a dimension at the first place of all others."""
+    return labels[tuple(slice(None) if other == dim else 0 for other in range(labels.dim()))]
 
 
 def _note_splits(trace: Trace, labels: Tensor, shape: torch.Size) -> None:
@@ -70,5 +85,4 @@ def _note_splits(trace: Trace, labels: Tensor, shape: torch.Size) -> None:
         return
     for dim, size in enumerate(labels.shape):
         if size == old[0] and trace.units.varies(labels, dim):
-            others = [slice(None) if other == dim else 0 for other in range(labels.dim())]
-            trace.splits.append(Split(labels[tuple(others)], new[0]))
+            trace.splits.append(Split(_line(labels, dim), new[0]))

@@ -93,7 +93,8 @@ def _pointwise(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
 def _freeze_beside(trace: Trace, labels: Tensor, tensor: Tensor) -> None:
     """Units keep their sizes along a dimension in which a tensor of fixed size stands beside them."""
     for back in range(1, tensor.dim() + 1):
-        if tensor.shape[-back] > 1 and back <= labels.dim() and trace.units.varies(labels, -back):
+        is_spread = tensor.shape[-back] == 1 or tensor.stride(-back) == 0  # one value for all, however many
+        if not is_spread and back <= labels.dim() and trace.units.varies(labels, -back):
             trace.units.freeze(labels, "it is joined with a tensor of fixed size")
 
 
@@ -114,10 +115,15 @@ def _reduction(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
     dims = given.get("dim", given.get("dims"))
     dims = range(labels.dim()) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
     dims = sorted({dim % max(1, labels.dim()) for dim in dims})
+    varying = [dim for dim in range(labels.dim()) if trace.units.varies(labels, dim)]
+    over = [dim for dim in dims if dim in varying]
+    if over and len(over) == len(varying):  # over all channels: what is left is of none of them
+        return
     for dim in dims:
-        if trace.units.varies(labels, dim):  # over channels: what is left is of none of them
-            return
-    for dim in dims:
+        if (
+            dim in over
+        ):  # of channels that are reduced in parallel, those at one place of the others belong together
+            trace.units.unite(labels, labels.amax(dim, keepdim=True).expand_as(labels))
         labels = labels.amax(dim, keepdim=True)
     for result in tree_leaves(output):
         if isinstance(result, Tensor) and result.is_floating_point() and result.numel() == labels.numel():
@@ -266,7 +272,7 @@ _SHAPES = frozenset((
     "lift_fresh_copy", "as_strided", "detach", "alias",
 ))
 _POINTWISE = frozenset((
-    "masked_fill", "where", "addcmul", "addcdiv", "lerp", "clamp", "native_dropout_backward", "hardswish",
+    "masked_fill", "where", "addcmul", "addcdiv", "lerp", "clamp", "_prelu_kernel", "hardswish",
     "dropout",
 ))
 _SAME = frozenset((

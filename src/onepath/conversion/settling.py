@@ -40,7 +40,7 @@ class Settling:
     widths: Sequence[float]
     divisor: int
     heads: bool
-    _steps: dict[int, int] = field(default_factory=dict)
+    _steps: dict[int, int] = field(default_factory=dict)  # of the splits, by their numbers
 
     def settled(self) -> tuple[Layout, Adaptations]:
         """Families, and what modules are adapted to.
@@ -54,8 +54,7 @@ class Settling:
             failing = self._failing(layout, adaptations, generator)
             if not failing:
                 return layout, adaptations
-            for family, why in failing.items():
-                self._coarsen(layout.families[family], why)
+            self._coarsen({layout.families[family]: why for family, why in failing.items()})
         return self._one_by_one(*self._adaptations())
 
     def _adaptations(self) -> tuple[Layout, Adaptations]:
@@ -97,23 +96,31 @@ class Settling:
     ) -> tuple[set[int], str] | None:
         return failing_families(self.model, self.inputs, self.trace.units, layout, adaptations, options)
 
-    def _coarsen(self, family: Family, why: str) -> None:
-        """Larger units for a family that cannot be cut as it is; heads are whole already."""
-        units, roots = self.trace.units, torch.tensor(family.roots)
-        involved = set(family.roots)
-        step = max((self._steps.get(root, 0) for root in family.roots), default=0) + 1
-        splits = [split for split in self.trace.splits if involved & set(units.roots(split.labels).tolist())]
-        if step > _COARSEST or not splits or family.is_heads:
-            units.freeze(roots, why)
-            return
-        for split in splits:
+    def _coarsen(self, failing: Mapping[Family, str]) -> None:
+        """Larger units for families that cannot be cut as they are; heads are whole already."""
+        units = self.trace.units
+        involved: dict[int, list[Family]] = {}
+        for family, why in failing.items():
+            roots = set(family.roots)
+            found = [
+                number
+                for number, split in enumerate(self.trace.splits)
+                if not family.is_heads and roots & set(units.roots(split.labels).tolist())
+            ]
+            if not found:
+                units.freeze(torch.tensor(family.roots), why)
+            for number in found:
+                involved.setdefault(number, []).append(family)
+        for number, families in involved.items():
+            split = self.trace.splits[number]
+            self._steps[number] = step = self._steps.get(number, 0) + 1
             blocks = split.labels.reshape(split.outer, -1)
             blocks = blocks if step == _COARSEST else blocks.t()
-            units.unite(blocks, blocks.amax(1, keepdim=True).expand_as(blocks))
-        left = set(units.roots(roots).tolist())
-        self._steps.update(dict.fromkeys(left, step))
-        if len(left) == 1:
-            units.freeze(roots, why)
+            if step <= _COARSEST:
+                units.unite(blocks, blocks.amax(1, keepdim=True).expand_as(blocks))
+            if step > _COARSEST or len(set(units.roots(split.labels).tolist())) == 1:
+                for family in families:
+                    units.freeze(torch.tensor(family.roots), failing[family])
 
     def _one_by_one(self, layout: Layout, adaptations: Adaptations) -> tuple[Layout, Adaptations]:
         """As many families as can be cut at the same time, in the order of the network."""
