@@ -14,6 +14,7 @@ from rewinding import without_digests
 from safetensors.torch import load_file, save_file
 
 import onepath as op
+from onepath import runs
 from onepath.conversion.models import load_model
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
 from onepath.runs.config import make_config
@@ -176,3 +177,14 @@ def test_a_configuration_keeps_the_model_as_its_space(folder: Path) -> None:
     assert (found.limits, found.percentages) == ({"max_params": (7,)}, {})
     assert config.directory() == Path("runs/digits-build-sandwich")
     assert json.loads(json.dumps(config.as_dict()))["model"] == config.model
+
+
+def test_a_finished_run_is_asked_again_in_percent(finished: Any, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished.path, out)
+    name, whole = f"{folder}/net.py:build", finished.result["teacher"]["costs"]["macs"]["value"]
+    runs.search(out, limits={"max_macs": "50%"}, space=name)
+    limits = [winner["limits"]["max_macs"] for winner in op.load_run(out).result["winners"]]
+    assert limits[2:] == [int(0.5 * whole)]
+    with pytest.raises(ConfigurationError, match="at most 100"):
+        runs.search(out, limits={"max_macs": "101%"}, space=name)

@@ -117,7 +117,9 @@ LatencyPrecision = Annotated[
 OwnSpace = Annotated[
     str | None,
     typer.Option(
-        "--space", help="The run's own path/to/file.py:function, again: a directory chooses no code."
+        "--space",
+        "--model",
+        help="The run's own space or model, path/to/file.py:function, again: a directory chooses no code.",
     ),
 ]
 OwnDevice = Annotated[

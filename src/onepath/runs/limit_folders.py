@@ -17,10 +17,11 @@ from onepath.randomness import generator
 from onepath.record import RunDirectory, StageRow, save_tensors
 from onepath.record.atomic import damaged_error
 from onepath.record.directory import CONFIG, LIMIT_FOLDERS, RESULT, TRIALS
-from onepath.runs.config import RunConfig, make_config
+from onepath.runs.config import make_config
 from onepath.runs.definition import INITIAL, SUPERNET
 from onepath.runs.latencies import PROFILE
 from onepath.runs.opened import Run
+from onepath.runs.resolving import resolve_percentages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,15 +89,17 @@ def ask_again(run: Run, limits: Mapping[str, float]) -> Run:
     return run.others[-1]
 
 
-def make_limits(config: RunConfig, limits: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Limits as they were given, for each winner.
+def make_limits(run: Run, limits: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Limits as they were given, for each winner; in percent they are of the model that came in.
 
     Raises:
         ConfigurationError: one is none, or out of its range.
     """
-    others = dict.fromkeys(config.limits)
-    kept = {name: value for name, value in config.as_dict().items() if name in ("device", "device_threads")}
-    return make_config({**others, **kept, **limits}).at_limits()
+    others, names = dict.fromkeys(run.config.limits), ("device", "device_threads", "model")
+    kept = {name: value for name, value in run.config.as_dict().items() if name in names}
+    return resolve_percentages(
+        run, make_config({"space": run.config.space, **others, **kept, **limits})
+    ).at_limits()
 
 
 def open_folder(run: Run, limits: Mapping[str, float]) -> Run:

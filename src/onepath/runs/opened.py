@@ -145,7 +145,7 @@ class Run(Workspace):
 
         self.config = resolve_shape(self)
         percentages = {name: list(values) for name, values in self.config.percentages.items()}
-        self.config = resolve_percentages(self)
+        self.config = resolve_percentages(self, self.config)
         job = RunJob(self)
         # Find out now what would otherwise end the run after hours of training.
         job.prepare(self.config.options)

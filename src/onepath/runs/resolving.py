@@ -65,9 +65,8 @@ def resolve_shape(definition: RunDefinition) -> RunConfig:
     return config.model_copy(update=update)
 
 
-def resolve_percentages(definition: RunDefinition) -> RunConfig:
-    """The configuration with limits in the place of percentages of what the model that came in costs."""
-    config = definition.config
+def resolve_percentages(definition: RunDefinition, config: RunConfig) -> RunConfig:
+    """A configuration with limits in the place of percentages of what the model that came in costs."""
     if not config.percentages:
         return config
     from onepath.cost import COSTS

@@ -145,7 +145,7 @@ def search(
         for stage in STAGES[:1]:
             if not run.is_done(stage):
                 run_stage(run, stage)
-        for single in make_limits(run.config, limits):
+        for single in make_limits(run, limits):
             run_all(ask_again(run, single))
         if run.is_done(STAGES[-1]):
             report_stage(run)
