@@ -240,6 +240,26 @@ def test_a_kernel_is_the_centre_of_the_largest() -> None:
     assert "depthwise.kernel" not in options(converted(networks.Depthwise, kernels=False)[1])
 
 
+def test_a_learned_kernel_begins_as_the_centre_and_is_trained() -> None:
+    _, plain, x = converted(networks.Depthwise)
+    _, learned, _ = converted(networks.Depthwise, kernels="learned")
+    for side in (3, 5, 7):
+        chosen = largest(plain).options | {"depthwise.kernel": side, "stem.width": 8}
+        with torch.no_grad():
+            one, two = plain(x, plain.space.parse(chosen)), learned(x, learned.space.parse(chosen))
+            assert torch.equal(one, two)
+    layer: Any = learned.module.depthwise  # type: ignore[union-attr]
+    for matrix in layer.transforms.values():
+        nn.init.normal_(matrix)
+    small = learned.space.parse(largest(learned).options | {"depthwise.kernel": 3, "stem.width": 8})
+    learned(x, small).sum().backward()
+    assert all(matrix.grad is not None for matrix in layer.transforms.values())
+    found: Any = learned.extract(small).eval()
+    assert set(found.depthwise.state_dict()) == {"weight", "bias"}
+    with torch.no_grad():
+        assert difference(learned(x, small), found(x)) < 1e-12
+
+
 def test_the_channels_that_matter_most_stay() -> None:
     model, x = made(networks.Chain)
     important = [3, 5, 6, 9, 11, 12, 14, 15]
@@ -390,6 +410,7 @@ def test_both_branches_belong_to_what_follows_them_and_what_never_runs_stays() -
         (lambda m, x: op.convert("resnet", x), "model must be an nn.Module, but got 'resnet'"),
         (lambda m, x: op.convert(m, x, widths=(0.5, 1.5)), "widths must be shares above 0 and at most 1"),
         (lambda m, x: op.convert(m, x, widths=()), "widths must be shares above 0 and at most 1"),
+        (lambda m, x: op.convert(m, x, kernels="learn"), "kernels must be True, False or 'learned'"),
         (lambda m, x: op.convert(m, x, divisor=0), "divisor must be a whole number of 1 or more"),
         (lambda m, x: op.convert(m, x, pin=["nowhere"]), "none is called 'nowhere'"),
         (

@@ -37,6 +37,11 @@ class Adaptations:
         model: that was traced.
         trace, layout: of it.
         choices: family, by its number -> its choice, and by how much its options count one unit.
+
+    Attributes:
+        presences: path of a block that may be left out -> when it is there.
+        kernels: path of a convolution -> the choice of its side.
+        learns_kernels: whether smaller kernels are transformed by learned matrices.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Adaptations:
         self.sizes: dict[str, dict[str, Size]] = defaultdict(dict)
         self.presences: dict[str, Presence] = {}
         self.kernels: dict[str, Choice] = {}
+        self.learns_kernels = False
         for (number, dim), roots in layout.vectors.items():
             part = self.part(roots)
             if part is not None:
@@ -80,7 +86,8 @@ class Adaptations:
         """That of a module; None where nothing of it depends on a choice."""
         parts = {name: dict(dims) for name, dims in self.parts.get(path, {}).items()}
         own = parts, dict(self.sizes.get(path, {})), self.kernels.get(path), self.presences.get(path)
-        return Adaptation(*own, caches=_caches(self.modules[path])) if any(own) else None
+        learns = self.learns_kernels and path in self.kernels
+        return Adaptation(*own, learns, caches=_caches(self.modules[path])) if any(own) else None
 
     def paths(self) -> list[str]:
         """Of the modules that anything of depends on a choice, in the order of the network."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ def convert(
     *,
     widths: Sequence[float] = (0.5, 0.75, 1.0),
     depth: bool = True,
-    kernels: bool = True,
+    kernels: bool | Literal["learned"] = True,
     heads: bool = True,
     divisor: int = 8,
     pin: Iterable[str] = (),
@@ -62,7 +62,8 @@ def convert(
         example_inputs: what it is called with: a tuple holds its arguments, anything else is the only one.
         widths: shares of a group's channels that may be kept, from above 0 to 1.
         depth: whether residual blocks may be left out; of a row of them at least half stay.
-        kernels: whether depthwise kernels may be cut to their centre.
+        kernels: whether depthwise kernels may be cut to their centre; "learned" multiplies it by a matrix that begins
+            as the identity and is trained, see `onepath.nn.kernel_transform`.
         heads: whether attention heads may be left out.
         divisor: numbers of channels are rounded to a multiple of it.
         pin: paths of modules whose sizes stay, also as patterns such as "stem*".
@@ -80,6 +81,10 @@ def convert(
         >>> print(supernet.conversion)
     """
     _check(model, widths, divisor)
+    if kernels not in (True, False, "learned"):
+        raise ConfigurationError(
+            f"kernels must be True, False or 'learned', but got {shown(kernels)}; change it"
+        )
     inputs = tuple(example_inputs) if isinstance(example_inputs, tuple) else (example_inputs,)
     model = copy.deepcopy(model).eval()
     clear_caches(model)
@@ -96,6 +101,7 @@ def convert(
         _add_depth(model, traced, adaptations, whole)
     if kernels:
         _add_kernels(adaptations, whole)
+        adaptations.learns_kernels = kernels == "learned"
     report = make_conversion(model, traced, adaptations, divisor)
     if not any(row.choices for row in report.rows):
         raise _nothing_elastic(model, report)

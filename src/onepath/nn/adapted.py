@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from onepath.nn.kernel_transform import make_transforms, transformed
 from onepath.nn.selection import Selection
 from onepath.space import Choice, Option
 
@@ -96,6 +97,8 @@ class Adaptation:
         parts: name of a parameter or buffer -> dimension -> the part of it that is active.
         sizes: attribute -> its value.
         kernel: side of a convolution's kernel, of which the centre is used.
+        transforms_kernel: whether the module has matrices `transforms` that the centre is multiplied by, see
+            `onepath.nn.kernel_transform.transformed`.
         presence: when the module is part of the network; elsewhere it hands on its first input. None: always.
         caches: attributes in which the module keeps what it computed from its parameters; emptied before each use.
     """
@@ -104,6 +107,7 @@ class Adaptation:
     sizes: dict[str, Size] = field(default_factory=dict)
     kernel: Choice | None = None
     presence: Presence | None = None
+    transforms_kernel: bool = False
     caches: tuple[str, ...] = ()
 
     @property
@@ -118,10 +122,9 @@ class Adaptation:
         """The active part of a parameter or buffer."""
         for dim, part in self.parts.get(name, {}).items():
             tensor = part.of(tensor, dim, options)
-        if name == "weight" and self.kernel is not None:
-            margin = self.margin(options)
-            for dim in range(2, tensor.dim()):
-                tensor = tensor.narrow(dim, margin, tensor.shape[dim] - 2 * margin)
+        margin = self.margin(options) if name == "weight" else 0
+        for dim in range(2, tensor.dim() if margin else 0):
+            tensor = tensor.narrow(dim, margin, tensor.shape[dim] - 2 * margin)
         return tensor
 
     def margin(self, options: Mapping[Choice, Option]) -> int:
@@ -172,10 +175,23 @@ class Adapted(nn.Module):
         value = super().__getattr__(name)
         if not isinstance(value, Tensor):
             return value
-        active = self.adaptation.tensor(name, value, self.selection.options)
+        active = self.active(name, value)
         if self.training and active is not value and name in self._buffers and not active._is_view():
             self.__dict__["_written"].append((name, active))
         return active
+
+    def active(self, name: str, tensor: Tensor) -> Tensor:
+        """The active part of a parameter or buffer of the module."""
+        adaptation, options = self.adaptation, self.selection.options
+        margin = adaptation.margin(options)
+        if name != "weight" or not adaptation.transforms_kernel or not margin:
+            return adaptation.tensor(name, tensor, options)
+        assert adaptation.kernel is not None
+        for dim, part in adaptation.parts.get(name, {}).items():
+            tensor = part.of(tensor, dim, options)
+        sides = list(map(int, adaptation.kernel.options))
+        transforms: Any = self._modules["transforms"]
+        return transformed(tensor, max(sides) - 2 * margin, sides, transforms)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """What the module does with the active parts; its input where it is not part of the network."""
@@ -208,6 +224,8 @@ class Adapted(nn.Module):
         """Give a copy, whose tensors are the active parts, its own class and the active sizes."""
         options = self.selection.options
         clone.__class__ = self.plain
+        if self.adaptation.transforms_kernel:
+            del clone._modules["transforms"]
         for name in ("path", "selection", "_written"):
             clone.__dict__.pop(name, None)
         for name, size in self.adaptation.sizes.items():
@@ -247,6 +265,11 @@ def adapt(module: nn.Module, adaptation: Adaptation) -> None:
             ),
             lambda self, value: self.__dict__.__setitem__("padding", value),
         )
+    if adaptation.transforms_kernel and adaptation.kernel is not None:
+        weight = module._parameters["weight"]
+        assert weight is not None
+        transforms = make_transforms(list(map(int, adaptation.kernel.options)), weight.dim() - 2)
+        module.add_module("transforms", transforms.to(weight))
     made: Any = type(own.__name__, (Adapted, own), members)
     module.__class__ = made
     module.__dict__.update(path="", selection=Selection(), _written=[])
@@ -256,6 +279,8 @@ def restore(module: nn.Module) -> None:
     """Undo `adapt`."""
     if isinstance(module, Adapted):
         own: Any = module.plain
+        if module.adaptation.transforms_kernel:
+            del module._modules["transforms"]
         module.__class__ = own
         for name in ("path", "selection", "_written"):
             module.__dict__.pop(name, None)

@@ -100,7 +100,7 @@ class _Extraction:
         """A copy of an adapted module, of its own class, with copies of the active parts of its tensors."""
 
         def part(name: str, tensor: Tensor) -> Tensor | None:
-            active = module.adaptation.tensor(name, tensor, module.selection.options)
+            active = module.active(name, tensor)
             if active is tensor:
                 return None  # copied whole, once for all that hold it
             known = self.parts.get((id(tensor), active.shape))

@@ -1,7 +1,8 @@
-"""A depthwise convolution whose smaller kernels are learned from the centre of the larger ones."""
+"""Smaller kernels that are learned from the centre of larger ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,31 @@ from torch import Tensor, nn
 
 from onepath.nn.conv import ElasticConv2d
 from onepath.space import Choice
+
+
+def make_transforms(sides: Sequence[int], num_dims: int = 2) -> nn.ParameterDict:
+    """A matrix for each side but the largest, by its name: the identity of (side ** num_dims) rows."""
+    return nn.ParameterDict(
+        {
+            f"{small}": nn.Parameter(torch.eye(small**num_dims))
+            for _, small in pairwise(sorted(sides, reverse=True))
+        }
+    )
+
+
+def transformed(weight: Tensor, side: int, sides: Sequence[int], transforms: Mapping[str, Tensor]) -> Tensor:
+    """The kernel of a side, made of the largest one (O, I, *): at each step a matrix times the centre.
+
+    Source: Once-for-All (arXiv 1908.09791), section 3.3. With identities it is the centre itself.
+    """
+    for large, small in pairwise(sorted(sides, reverse=True)):
+        if side > small:
+            break
+        margin = (large - small) // 2
+        for dim in range(2, weight.dim()):
+            weight = weight.narrow(dim, margin, small)
+        weight = (weight.flatten(2) @ transforms[f"{small}"].t()).view_as(weight)
+    return weight
 
 
 class TransformedConv2d(ElasticConv2d):
@@ -28,14 +54,10 @@ class TransformedConv2d(ElasticConv2d):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         side = self.sizes[2]
-        sides = sorted(map(int, side.options)) if isinstance(side, Choice) else [int(self.kernel_size[0])]
-        self.sides_of_kernel = tuple(reversed(sides))
-        self.transforms = nn.ParameterDict(
-            {
-                f"{small}": nn.Parameter(torch.eye(small * small))
-                for _, small in pairwise(self.sides_of_kernel)
-            }
+        self.sides_of_kernel = (
+            tuple(map(int, side.options)) if isinstance(side, Choice) else (int(self.kernel_size[0]),)
         )
+        self.transforms = make_transforms(self.sides_of_kernel)
 
     def reset_parameters(self) -> None:
         """As of a convolution, with matrices that are the identity."""
@@ -47,11 +69,5 @@ class TransformedConv2d(ElasticConv2d):
         centre, bias, padding, groups = super()._active_weight()
         num_out, per_group, side = centre.shape[:3]
         weight = self.weight[:num_out, :per_group]
-        for large, small in pairwise(self.sides_of_kernel):
-            if side > small:
-                break
-            margin = (large - small) // 2
-            weight = weight[..., margin : large - margin, margin : large - margin]
-            flat = weight.reshape(num_out, per_group, -1)
-            weight = (flat @ self.transforms[f"{small}"].t()).view_as(weight)
-        return weight, bias, padding, groups
+        matrices = dict(self.transforms.items())
+        return transformed(weight, side, self.sides_of_kernel, matrices), bias, padding, groups
