@@ -51,9 +51,9 @@ def limits_of(task: Task, width: float) -> str:
     """Five limits between the smallest and the largest network."""
     from onepath.conversion import reachable
 
-    low, high = reachable(
-        op.spaces.build("ofa-mobilenetv3", task.num_classes, 32, width=width), task.input_shape
-    )["macs"]
+    channels, size, _ = task.input_shape
+    supernet = op.spaces.build("ofa-mobilenetv3", task.num_classes, size, in_channels=channels, width=width)
+    low, high = reachable(supernet, task.input_shape)["macs"]
     return ",".join(str(int(low + share * (high - low))) for share in (0.05, 0.2, 0.4, 0.65, 1.0))
 
 

@@ -77,6 +77,7 @@ KEYS = {
     | {"inherited_validation", "retrained_validation", "retrained_test"},
     "costs": {"macs", "params"},
     "finish": None,
+    "teacher": None,
     "verdict": None,
     "winners": None,
     "front": {"hypervolume", "reference", "architectures"},

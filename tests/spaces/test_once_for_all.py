@@ -13,7 +13,7 @@ from torch import nn
 import onepath as op
 from onepath.cost import module_cost
 from onepath.methods.ofa import kinds_of
-from onepath.spaces.once_for_all import ElasticBottleneck
+from onepath.spaces.once_for_all import OfaBottleneck
 
 
 def ends(supernet: op.Supernet) -> tuple[op.Architecture, op.Architecture]:
@@ -107,7 +107,7 @@ def test_sorting_channels_leaves_the_full_network_as_it_is() -> None:
         assert torch.allclose(supernet(x, full), before, rtol=1e-10, atol=1e-10)
         after = supernet(x, supernet.space.parse(full.options | {"stages.0.0.expand": 3}))
         assert not torch.allclose(after, smaller)
-    for block in (each for each in supernet.modules() if isinstance(each, ElasticBottleneck)):
+    for block in (each for each in supernet.modules() if isinstance(each, OfaBottleneck)):
         weights: Any = block.project[0].weight
         importance = weights.abs().sum((0, 2, 3))
         assert bool((importance[:-1] >= importance[1:]).all())
@@ -120,7 +120,7 @@ def test_sorting_again_keeps_what_is_open_in_front() -> None:
     four = supernet.space.parse({**full.options, **{n: 4 for n in full.options if n.endswith("expand")}})
     three = supernet.space.parse({**full.options, **{n: 3 for n in full.options if n.endswith("expand")}})
     module: Any = supernet.module
-    excitations = [each for each in supernet.modules() if type(each).__name__ == "ElasticExcitation"]
+    excitations = [each for each in supernet.modules() if type(each).__name__ == "OfaExcitation"]
     for each in excitations:
         each.sort_middle = lambda: None  # type: ignore[union-attr, assignment]
     with torch.no_grad():

@@ -61,7 +61,7 @@ MOBILENET_V3 = Family(
 PROXYLESS = Family(32, 16, (24, 40, 80, 96, 192, 320), (1280,), (nn.ReLU6,) * 7, (False,) * 6, single=True)
 
 
-class ElasticBottleneck(nn.Module):
+class OfaBottleneck(nn.Module):
     """An inverted bottleneck with an elastic middle and an elastic depthwise kernel.
 
     Args:
@@ -96,7 +96,7 @@ class ElasticBottleneck(nn.Module):
             ElasticBatchNorm2d(middle),
             activation(),
         )
-        self.excite = ElasticExcitation(middle) if squeezes else nn.Identity()
+        self.excite = OfaExcitation(middle) if squeezes else nn.Identity()
         self.project = nn.Sequential(
             ElasticConv2d(middle, out_channels, 1, bias=False), ElasticBatchNorm2d(out_channels)
         )
@@ -125,7 +125,7 @@ class ElasticBottleneck(nn.Module):
         for norm in (layers.expand[1], layers.depthwise[1]):
             rows += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
         columns: list[Tensor] = [layers.project[0].weight]
-        if isinstance(self.excite, ElasticExcitation):
+        if isinstance(self.excite, OfaExcitation):
             rows += [layers.excite.expand.weight, layers.excite.expand.bias]
             columns.append(layers.excite.reduce.weight)
             self.excite.sort_middle()
@@ -135,7 +135,7 @@ class ElasticBottleneck(nn.Module):
             tensor.copy_(tensor[:, order])
 
 
-class ElasticExcitation(nn.Module):
+class OfaExcitation(nn.Module):
     """Squeeze-and-excitation of an elastic number of channels, with a quarter of them in its middle.
 
     Args:
@@ -220,7 +220,7 @@ class OnceForAll(nn.Module):
                 stride = strides.get(stage, 1) if block == 0 else 1
                 name = f"stages.{stage}.{block}"
                 activation = family.activations[stage + 1]
-                blocks.append(ElasticBottleneck(channels, out_channels, name, stride, activation, squeezes))
+                blocks.append(OfaBottleneck(channels, out_channels, name, stride, activation, squeezes))
                 channels = out_channels
             depth = 1 if is_single else Choice(f"stages.{stage}.depth", DEPTHS, role="depth")
             self.stages.append(ElasticDepth(blocks, depth))
@@ -232,6 +232,7 @@ class OnceForAll(nn.Module):
             layers += [] if is_pooled else [nn.BatchNorm2d(last)]
             (self.mix if is_pooled else self.head).extend([*layers, act()])
             channels = last
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, num_classes)
         self.reset_parameters()
@@ -241,7 +242,7 @@ class OnceForAll(nn.Module):
         x = self.first(self.stem(self.resolution(x)))
         for stage in self.stages:
             x = stage(x)
-        x = self.mix(self.head(x).mean((2, 3), keepdim=True)).flatten(1)
+        x = self.mix(self.pool(self.head(x))).flatten(1)
         logits: Tensor = self.classifier(self.dropout(x))
         return logits
 
@@ -254,9 +255,9 @@ class OnceForAll(nn.Module):
                     nn.init.eye_(matrix)
 
     def sort_channels(self, opened: Sequence[int] = ()) -> None:
-        """Put the middle channels of every block in the order of their importance; see `ElasticBottleneck`."""
+        """Put the middle channels of every block in the order of their importance; see `OfaBottleneck`."""
         for module in self.modules():
-            if isinstance(module, ElasticBottleneck):
+            if isinstance(module, OfaBottleneck):
                 module.sort_middle(opened)
 
 

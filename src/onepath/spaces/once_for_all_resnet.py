@@ -34,7 +34,7 @@ def _convolution(
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if acts else []))
 
 
-class ElasticResidual(nn.Module):
+class OfaResidual(nn.Module):
     """A bottleneck of three convolutions between elastic widths, and a shortcut.
 
     Args:
@@ -120,10 +120,11 @@ class OnceForAllResNet(nn.Module):
             blocks = []
             for block in range(depth + MORE_BLOCKS):
                 stride = strides[stage] if block == 0 and stage > 0 else 1
-                blocks.append(ElasticResidual(channels, wide, f"stages.{stage}.{block}", stride))
+                blocks.append(OfaResidual(channels, wide, f"stages.{stage}.{block}", stride))
                 channels = wide
             depths = tuple(range(depth, depth + MORE_BLOCKS + 1))
             self.stages.append(ElasticDepth(blocks, Choice(f"stages.{stage}.depth", depths, role="depth")))
+        self.average = nn.AdaptiveAvgPool2d(1)
         self.classifier = ElasticLinear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,7 +132,7 @@ class OnceForAllResNet(nn.Module):
         x = self.pool(self.stem(self.resolution(x)))
         for stage in self.stages:
             x = stage(x)
-        logits: Tensor = self.classifier(x.mean((2, 3)))
+        logits: Tensor = self.classifier(self.average(x).flatten(1))
         return logits
 
 
