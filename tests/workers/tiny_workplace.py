@@ -64,8 +64,8 @@ class TinyWorkplace(Workplace):
 
     def save(self, tell: Tell, path: str) -> None:
         """Works until it is interrupted, and then saves."""
-        tell("at work")
         try:
+            tell("at work")  # from here on an interruption may come
             while True:
                 time.sleep(0.01)
         except KeyboardInterrupt:
