@@ -188,3 +188,16 @@ def test_a_finished_run_is_asked_again_in_percent(finished: Any, folder: Path, t
     assert limits[2:] == [int(0.5 * whole)]
     with pytest.raises(ConfigurationError, match="at most 100"):
         runs.search(out, limits={"max_macs": "101%"}, space=name)
+
+
+def test_a_converted_supernet_is_a_space_too(folder: Path, tmp_path: Path) -> None:
+    model = load_model(f"{folder}/net.py:build", folder / "w.safetensors", num_classes=10).eval()
+    supernet = op.convert(model, torch.zeros(1, 1, 8, 8))
+    result = op.run("digits", space=supernet, max_macs=200_000, out=tmp_path / "run", **QUICK)
+    assert result.result["cost"]["macs"] <= 200_000
+    assert result.result["teacher"]["name"] == "python:Net"
+    found = result.model()  # the space need not be given again
+    assert type(found) is type(model)
+    assert sum(parameter.numel() for parameter in found.parameters()) == result.result["cost"]["params"]
+    with pytest.raises(ConfigurationError, match="a space given in Python must be given again"):
+        op.load_run(tmp_path / "run").model()

@@ -68,7 +68,7 @@ def export_stage(run: Run) -> None:
         )
         exported = _exported(run, model)
         clock.record = {"start": start, "preprocessing": _preprocessing_record(run), **exported}
-        if run.config.model is not None:
+        if run.blank.conversion is not None:
             from onepath.runs.model_given import model_record
 
             clock.record["model"] = model_record(run, model, _device(run))

@@ -25,7 +25,7 @@ def model_record(run: Run, winner: nn.Module, device: Device) -> dict[str, Any]:
     """What the model that came in costs and scores, and how often the winner says the same, for the stage's record.
 
     Args:
-        run: that began with a model; its first weights are in the directory.
+        run: over a space that a model was converted to; its first weights are in the directory.
         winner: the network that is handed over.
         device: where both are timed side by side.
     """
@@ -44,7 +44,7 @@ def model_record(run: Run, winner: nn.Module, device: Device) -> dict[str, Any]:
     }
     own, found = latency.measure(device, [model, winner], run.input_shape)
     return {
-        "name": Path(str(config.model)).name,
+        "name": Path(config.space).name,
         "costs": {name: cost.count(model, run.input_shape).total for name, cost in COSTS.items()},
         **scores,
         "latency_ms": own.median_ms,

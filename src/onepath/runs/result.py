@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
 from onepath.record.stage_records import reading_records
 from onepath.runs.code import check_sources, confirmed
 from onepath.runs.config import read_stored
-from onepath.runs.definition import RunDefinition
+from onepath.runs.definition import Given, RunDefinition
 from onepath.runs.fronts import front_result
 from onepath.runs.latencies import MEASURED
 from onepath.runs.limit_folders import winners
@@ -60,12 +60,14 @@ class Result:
         space: path/to/file.py:function of a run in a space of the user's own, which the run directory may confirm, but
             not choose.
         method: the class of a run of a method of the user's own, likewise.
+        given: objects given in Python in the place of names, of a run that has just been made.
     """
 
     path: Path
     result: dict[str, Any]
     space: str | None = None
     method: type[Method] | None = None
+    given: Given | None = field(default=None, repr=False, compare=False)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -160,7 +162,7 @@ class Result:
         config = read_stored(record.config, self.path, self.method)
         config = confirmed(config, self.path, self.space, config.device, facts, config.method)
         check_sources(config, facts)
-        return RunDefinition(self.path, config, facts, digests=record.digests)
+        return RunDefinition(self.path, config, facts, self.given, digests=record.digests)
 
     def _stage(self, name: str, what: str) -> dict[str, Any]:
         """The record of a finished stage."""

@@ -113,4 +113,5 @@ def finish(opened: Run) -> Result:
     run_all(opened)
     result = opened.directory.read_json(RESULT)
     assert result is not None, "the stage report writes it"
-    return Result(opened.directory.path, result, opened.config.space, type(opened.config.options))
+    own = opened.config.space, type(opened.config.options), opened.objects
+    return Result(opened.directory.path, result, *own)
