@@ -120,9 +120,7 @@ def _reduction(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
     if over and len(over) == len(varying):  # over all channels: what is left is of none of them
         return
     for dim in dims:
-        if (
-            dim in over
-        ):  # of channels that are reduced in parallel, those at one place of the others belong together
+        if dim in over:  # of channels reduced in parallel, those at one place of the others belong together
             trace.units.unite(labels, labels.amax(dim, keepdim=True).expand_as(labels))
         labels = labels.amax(dim, keepdim=True)
     for result in tree_leaves(output):
