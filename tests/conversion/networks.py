@@ -123,6 +123,26 @@ class Residual(Images):
         return self.stage2(self.stage1(x))
 
 
+class Sized(Block):
+    """A block that is told the size of the image."""
+
+    def forward(self, x: Tensor, size: tuple[int, ...], *, scale: float = 1.0) -> Tensor:
+        return super().forward(x) * scale + x.new_zeros(1).expand(size[0], 1, 1, 1)
+
+
+class Told(Images):
+    """Blocks with further arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Sized(16, 16), Sized(16, 16)])
+
+    def body(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x, tuple(x.shape), scale=1.0)
+        return x
+
+
 class Gated(Images):
     def __init__(self) -> None:
         super().__init__()
@@ -499,6 +519,6 @@ IMAGES: tuple[type[nn.Module], ...] = (
         Shared,
     ),
     *(Depthwise, HardCoded, Padded, Unknown, Auxiliary, Chunked, PerChannel, Response, Places, InPlace),
-    *(Standardised, Series, Volume),
+    *(Standardised, Series, Volume, Told),
 )
 WORDS: tuple[type[Words], ...] = (*(Words, TokenMix, HeadsMajor, Encoder, OneKey, Einsum, Single, Recurrent),)

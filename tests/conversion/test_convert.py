@@ -16,7 +16,7 @@ from onepath.conversion.importance import permute_units
 from onepath.conversion.settling import Settling
 from onepath.conversion.tracing import trace_passes
 from onepath.errors import ConfigurationError
-from onepath.nn.adapted import Adapted
+from onepath.nn.adapted import Adapted, FirstInput
 from onepath.nn.attention import HeadAttention
 
 Network = Images | Words
@@ -215,6 +215,15 @@ def test_depth_leaves_out_the_last_blocks_of_a_row() -> None:
     with torch.no_grad():
         assert difference(shortened(x), plain(x)) < 1e-10
     assert not any("depth" in name for name in options(converted(networks.Residual, depth=False)[1]))
+
+
+def test_a_block_with_further_arguments_is_left_out_too() -> None:
+    _, supernet, x = converted(networks.Told)
+    chosen = supernet.space.parse(largest(supernet).options | {"blocks.depth": 1})
+    plain: Any = supernet.extract(chosen).eval()
+    assert [type(block) for block in plain.blocks] == [networks.Sized, FirstInput]
+    with torch.no_grad():
+        assert torch.equal(plain(x), supernet(x, chosen))
 
 
 def test_choices_of_a_block_that_is_left_out_are_not_active() -> None:

@@ -42,6 +42,7 @@ class Adaptations:
         presences: path of a block that may be left out -> when it is there.
         kernels: path of a convolution -> the choice of its side.
         learns_kernels: whether smaller kernels are transformed by learned matrices.
+        take_more: paths of modules that are called with more than one argument.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Adaptations:
         self.presences: dict[str, Presence] = {}
         self.kernels: dict[str, Choice] = {}
         self.learns_kernels = False
+        self.take_more: set[str] = set()
         for (number, dim), roots in layout.vectors.items():
             part = self.part(roots)
             if part is not None:
@@ -87,7 +89,9 @@ class Adaptations:
         parts = {name: dict(dims) for name, dims in self.parts.get(path, {}).items()}
         own = parts, dict(self.sizes.get(path, {})), self.kernels.get(path), self.presences.get(path)
         learns = self.learns_kernels and path in self.kernels
-        return Adaptation(*own, learns, caches=_caches(self.modules[path])) if any(own) else None
+        if not any(own):
+            return None
+        return Adaptation(*own, learns, path in self.take_more, _caches(self.modules[path]))
 
     def paths(self) -> list[str]:
         """Of the modules that anything of depends on a choice, in the order of the network."""

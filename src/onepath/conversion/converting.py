@@ -174,6 +174,7 @@ def _add_depth(model: nn.Module, traced: Traced, adaptations: Adaptations, whole
         for place, path in enumerate(paths):
             reaching = frozenset(option for option in choice.options if int(option) > place)
             adaptations.presences[path] = choice, reaching
+    adaptations.take_more = {call.path for call in traced.calls if call.takes_more}
 
 
 def _add_kernels(adaptations: Adaptations, whole: Collection[str]) -> None:

@@ -66,6 +66,8 @@ class Call:
     last: int
     is_plain: bool
     """Whether one tensor came first and one tensor of its shape went."""
+    takes_more: bool
+    """Whether anything came beside the first argument."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return hook
 
         def after(path: str) -> Callable[..., None]:
-            def hook(_: nn.Module, args: Any, __: Any, output: Any) -> None:
+            def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
                 self._stack.pop()
                 inputs, first = begun.pop()
                 outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
@@ -222,7 +224,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 )
                 self._kept += outputs
                 ids = tuple(map(id, outputs))
-                self.calls.append(Call(path, inputs, ids, first, len(self.operations), is_plain))
+                takes_more = len(args) + len(kwargs) > 1
+                self.calls.append(Call(path, inputs, ids, first, len(self.operations), is_plain, takes_more))
 
             return hook
 

@@ -100,6 +100,7 @@ class Adaptation:
         transforms_kernel: whether the module has matrices `transforms` that the centre is multiplied by, see
             `onepath.nn.kernel_transform.transformed`.
         presence: when the module is part of the network; elsewhere it hands on its first input. None: always.
+        takes_more: whether the module is called with more than its first input.
         caches: attributes in which the module keeps what it computed from its parameters; emptied before each use.
     """
 
@@ -108,6 +109,7 @@ class Adaptation:
     kernel: Choice | None = None
     presence: Presence | None = None
     transforms_kernel: bool = False
+    takes_more: bool = False
     caches: tuple[str, ...] = ()
 
     @property
@@ -138,6 +140,14 @@ class Adaptation:
         if isinstance(padding, str):
             return padding
         return tuple(size - self.margin(options) * step for size, step in zip(padding, dilation, strict=True))
+
+
+class FirstInput(nn.Identity):
+    """Hands on the first of several inputs."""
+
+    def forward(self, input: Tensor, *others: Any, **named: Any) -> Tensor:  # noqa: ARG002
+        """The first input."""
+        return input
 
 
 class Adapted(nn.Module):
@@ -218,7 +228,9 @@ class Adapted(nn.Module):
     def extracted(self, *, inherit: bool) -> nn.Module:
         """`nn.Identity` where the module is not part of the network; else itself, which extraction then cuts down."""
         del inherit
-        return self if self.is_present else nn.Identity()
+        if self.is_present:
+            return self
+        return FirstInput() if self.adaptation.takes_more else nn.Identity()
 
     def make_plain(self, clone: nn.Module) -> None:
         """Give a copy, whose tensors are the active parts, its own class and the active sizes."""
