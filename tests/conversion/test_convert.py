@@ -12,10 +12,11 @@ from conversion.zoo import difference, randomise
 from torch import Tensor, nn
 
 import onepath as op
+from onepath.conversion.converting import _check_sorted
 from onepath.conversion.importance import permute_units
 from onepath.conversion.settling import Settling
 from onepath.conversion.tracing import trace_passes
-from onepath.errors import ConfigurationError
+from onepath.errors import ConfigurationError, ShapeError
 from onepath.nn.adapted import Adapted, FirstInput
 from onepath.nn.attention import HeadAttention
 
@@ -201,6 +202,15 @@ def test_what_the_code_fixes_is_left_alone_with_a_reason() -> None:
     assert (rows["conv"].choices, rows["last"].choices) == (("stem.width",), ("last.width",))
     with pytest.raises(ConfigurationError, match="linalg_qr has no rule"):
         converted(networks.Unknown, pin=["stem", "last"])
+
+
+def test_large_values_are_no_mistake_and_mixed_channels_are() -> None:
+    torch.manual_seed(0)
+    one = torch.cat([torch.tensor([1e8]), torch.randn(9)])
+    _check_sorted([one], [one + 10])
+    with pytest.raises(ShapeError, match="sorting channels must not change what a model computes"):
+        _check_sorted([one], [one.roll(1)])
+    _check_sorted([one, torch.arange(3)], [one.roll(1), torch.arange(3)])  # boxes and their classes
 
 
 def test_depth_leaves_out_the_last_blocks_of_a_row() -> None:

@@ -35,6 +35,7 @@ from onepath.space import Choice
 if TYPE_CHECKING:
     from onepath.data import Task
 
+_SORTED_ERROR = 1e-2  # in proportion to the largest value
 _BATCH, _NUM_EXAMPLES = 32, 256  # of the data that importance is measured on
 
 
@@ -209,9 +210,9 @@ def _check_sorted(before: list[Tensor], after: list[Tensor]) -> None:
     if not all(tensor.is_floating_point() for tensor in before):
         return
     for one, other in zip(before, after, strict=True):
-        if one.shape != other.shape or not torch.allclose(
-            one.double(), other.double(), rtol=1e-3, atol=1e-3, equal_nan=True
-        ):
+        # Rounding grows with the values on the way; channels that are mixed up change a result as a whole.
+        bound = _SORTED_ERROR * one.abs().nan_to_num().max() if one.numel() else 0.0
+        if one.shape != other.shape or bool(((one - other).abs() > bound).any()):
             raise ShapeError(
                 "sorting channels must not change what a model computes, but it did; pin the part that mixes channels "
                 "in a way of its own"
