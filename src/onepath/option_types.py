@@ -68,6 +68,21 @@ def parse_count(value: object) -> object:
     return int(number)
 
 
+def parse_percentages(text: str) -> tuple[float, ...]:
+    """One or several percentages with commas, such as 60% or 60%,40%.
+
+    Raises:
+        ValueError: one is none, or not above 0 and at most 100.
+    """
+    parts = [
+        re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,6})?)\s*%\s*", part) for part in text[:_MOST_DIGITS].split(",")
+    ]
+    found = tuple(float(part[1]) for part in parts if part is not None)
+    if len(found) < len(parts) or not all(0 < share <= 100 for share in found):
+        raise ValueError("must be percentages above 0 and at most 100, such as 60%")
+    return found
+
+
 _BYTES = {
     **{"": 1, "B": 1},
     **{unit: 1000 ** (power + 1) for power, unit in enumerate(("KB", "MB", "GB"))},

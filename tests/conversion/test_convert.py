@@ -19,6 +19,7 @@ from onepath.conversion.tracing import trace_passes
 from onepath.errors import ConfigurationError, ShapeError
 from onepath.nn.adapted import Adapted, FirstInput
 from onepath.nn.attention import HeadAttention
+from onepath.space.ends import end_of
 
 Network = Images | Words
 EVERY = pytest.mark.parametrize("kind", [*IMAGES, *WORDS])
@@ -40,11 +41,11 @@ def converted(kind: type[Any], **options: Any) -> tuple[nn.Module, op.Supernet, 
 
 
 def largest(supernet: op.Supernet) -> op.Architecture:
-    return supernet.space.architecture([c.options.index(max(c.options)) for c in supernet.space.choices])
+    return end_of(supernet.space, max)
 
 
 def smallest(supernet: op.Supernet) -> op.Architecture:
-    return supernet.space.architecture([c.options.index(min(c.options)) for c in supernet.space.choices])
+    return end_of(supernet.space, min)
 
 
 def some(supernet: op.Supernet, num: int = 10) -> list[op.Architecture]:

@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 import onepath as op
-from onepath.conversion import reachable, smallest_path
+from onepath.conversion import reachable
 from onepath.conversion.models import input_size_of, load_model
 from onepath.errors import ConfigurationError
+from onepath.space.ends import end_of
 
 SOURCE = """
 from torch import nn
@@ -161,7 +162,7 @@ def test_models_that_cannot_be_built(file: Path, name: str, message: str) -> Non
 def test_the_ends_of_what_can_be_reached(file: Path) -> None:
     model = load_model(f"{file}:build")
     supernet = op.convert(model.eval(), torch.randn(1, 1, 8, 8))
-    assert smallest_path(supernet).options == {"0.width": 8}
+    assert end_of(supernet.space, min).options == {"0.width": 8}
     reached = reachable(supernet, (1, 8, 8))
     assert reached["macs"] == (8 * 9 * 36 + 8 * 36 * 7, 16 * 9 * 36 + 16 * 36 * 7)
     assert reached["params"][1] == sum(parameter.numel() for parameter in model.parameters())

@@ -8,20 +8,16 @@ import numpy as np
 import pytest
 import torch
 from conversion.zoo import randomise
-from torch import nn
 
 import onepath as op
 from onepath.cost import module_cost
 from onepath.methods.ofa import kinds_of
+from onepath.space.ends import end_of
 from onepath.spaces.once_for_all import OfaBottleneck
 
 
 def ends(supernet: op.Supernet) -> tuple[op.Architecture, op.Architecture]:
-    space = supernet.space
-    return (
-        space.architecture([choice.options.index(max(choice.options)) for choice in space.choices]),
-        space.architecture([choice.options.index(min(choice.options)) for choice in space.choices]),
-    )
+    return end_of(supernet.space, max), end_of(supernet.space, min)
 
 
 @pytest.mark.parametrize(
@@ -137,4 +133,3 @@ def test_fresh_networks_are_trained_from_the_initial_weights_of_mobilenets() -> 
     for one, other in zip(fresh.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     assert all(bool(p.isfinite().all()) for p in fresh.parameters())
-    assert isinstance(fresh, nn.Module)

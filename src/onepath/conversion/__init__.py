@@ -1,7 +1,7 @@
 """Trained networks made elastic: the model you have, smaller and faster."""
 
 from onepath.conversion.converting import convert
-from onepath.conversion.reach import reachable, smallest_path
+from onepath.conversion.reach import reachable
 from onepath.conversion.report import Conversion, Row
 
-__all__ = ["Conversion", "Row", "convert", "reachable", "smallest_path"]
+__all__ = ["Conversion", "Row", "convert", "reachable"]

@@ -30,9 +30,11 @@ def weight_importance(layout: Layout) -> Scores:
 def taylor_importance(
     layout: Layout, model: nn.Module, batches: Iterable[tuple[Any, Any]], loss: Callable[[Any, Any], Tensor]
 ) -> Scores:
-    """How much the loss would change to first order without a unit: |sum of weight times gradient|, over all tensors.
+    """How much the loss would change to first order without a unit: |sum of weight * gradient| of its part of each
+    parameter, added up over the parameters.
 
-    Source: "Importance Estimation for Neural Network Pruning", equation 8 (arXiv 1906.10771), without its square.
+    Source: "Importance Estimation for Neural Network Pruning", equation 8 (arXiv 1906.10771). Differs from it: absolute
+    values in place of squares, and the parts of a unit do not cancel each other.
     """
     model.zero_grad()
     num = 0

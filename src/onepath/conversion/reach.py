@@ -6,18 +6,7 @@ from collections.abc import Sequence
 
 from onepath.cost import COSTS
 from onepath.nn import Supernet
-from onepath.nn.alignment import widest_path
-from onepath.space import Architecture
-
-
-def smallest_path(supernet: Supernet) -> Architecture:
-    """The smallest option of each choice that has an order, the first of any other."""
-    return supernet.space.architecture(
-        [
-            choice.options.index(min(choice.options)) if choice.is_ordered else 0
-            for choice in supernet.space.choices
-        ]
-    )
+from onepath.space.ends import end_of
 
 
 def reachable(supernet: Supernet, input_shape: Sequence[int]) -> dict[str, tuple[int, int]]:
@@ -25,7 +14,10 @@ def reachable(supernet: Supernet, input_shape: Sequence[int]) -> dict[str, tuple
 
     A cost that rises with every size, as all of ours do, reaches no further.
     """
-    ends = [supernet.on_meta().extract(path) for path in (smallest_path(supernet), widest_path(supernet))]
+    ends = [
+        supernet.on_meta().extract(path)
+        for path in (end_of(supernet.space, min), end_of(supernet.space, max))
+    ]
     shape = tuple(input_shape)
     return {
         name: (cost.count(ends[0], shape).total, cost.count(ends[1], shape).total)

@@ -22,8 +22,8 @@ from onepath.nn.conv import ElasticConv2d
 from onepath.nn.selection import has_choices
 from onepath.space import Choice, Option
 from onepath.space.choice import size_choices
+from onepath.space.ends import end_of
 from onepath.train import OpenSampler, Phase
-from onepath.train.sandwich import end_of
 
 if TYPE_CHECKING:
     import numpy as np

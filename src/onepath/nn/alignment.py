@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.supernet import Supernet
 from onepath.space import Architecture
+from onepath.space.ends import end_of
 
 
 @runtime_checkable
@@ -36,12 +37,7 @@ def widest_path(supernet: Supernet) -> Architecture:
     start = getattr(supernet.module, "start", None)
     if start is not None:
         return supernet.space.parse(str(start))
-    return supernet.space.architecture(
-        [
-            choice.options.index(max(choice.options)) if choice.is_ordered else 0
-            for choice in supernet.space.choices
-        ]
-    )
+    return end_of(supernet.space, max)
 
 
 def align_candidates(supernet: Supernet, path: Architecture) -> None:

@@ -364,13 +364,10 @@ def _percentages(given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
             raise ConfigurationError(
                 f"{name} in percent is of the model that came in, but none came; give model, or a number"
             )
-        parts = [re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,6})?)\s*%\s*", part) for part in text.split(",")]
-        shares = tuple(float(part[1]) for part in parts if part is not None)
-        if len(shares) < len(parts) or not all(0 < share <= 100 for share in shares):
-            raise ConfigurationError(
-                f"{name} must be percentages above 0 and at most 100, such as 60%, but got {shown(text)}; change it"
-            )
-        found[name] = shares
+        try:
+            found[name] = types.parse_percentages(text)
+        except ValueError as error:
+            raise ConfigurationError(f"{name} {error}, but got {shown(text)}; change it") from error
     return found
 
 

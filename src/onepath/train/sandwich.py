@@ -9,22 +9,13 @@ import numpy as np
 import torch
 
 from onepath.space import Architecture, Choice, Option, SearchSpace
+from onepath.space.ends import end_of
 from onepath.tree import Tree
 
 if TYPE_CHECKING:
     from onepath.data import Task
 
 Attention = Literal["best-up", "worst-up"]
-
-
-def end_of(space: SearchSpace, kind: Callable[[Sequence[Option]], Option]) -> Architecture:
-    """The architecture of the largest (`max`) or smallest (`min`) option of each choice that has an order.
-
-    Choices between operations take their first option.
-    """
-    return space.architecture(
-        [choice.options.index(kind(choice.options)) if choice.is_ordered else 0 for choice in space.choices]
-    )
 
 
 class SandwichSampler:
