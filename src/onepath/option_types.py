@@ -277,4 +277,5 @@ Latencies = Annotated[
     tuple[Milliseconds, ...], BeforeValidator(parse_milliseconds), Field(min_length=1, max_length=most.LIMITS)
 ]
 Evaluated = Annotated[int, Number, Field(ge=1, le=most.EVALUATED)]
+Pairs = Annotated[int, Number, Field(ge=0, le=most.NETWORKS)]
 DataKind = Literal["images", "sequence", "classification", "regression", "multi-label", "segmentation"]

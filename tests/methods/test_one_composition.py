@@ -45,12 +45,13 @@ def elastic_space(**_: Any) -> torch.nn.Module:
 
 COMMON: dict[str, Any] = {"batch_size": 16, "retrain_epochs": 1, "seed": 3}
 SEARCH: dict[str, Any] = {"population": 4, "generations": 1}
+PREDICTED: dict[str, Any] = {"predictor": 12, "num": 3, "population": 8, "generations": 2}
 OPTIONS: dict[str, dict[str, Any]] = {
     "spos": {"epochs": 2, **SEARCH},
     "fairnas": {"epochs": 1, **SEARCH},
     "one-shot": {"epochs": 1, **SEARCH},
-    "sandwich": {"epochs": 1, "teacher": "model", "divergence": "alpha", "attention": "best-up", **SEARCH},
-    "ofa": {"epochs": 12, **SEARCH},
+    "sandwich": {"epochs": 1, "teacher": "model", "divergence": "alpha", "attention": "best-up", **PREDICTED},
+    "ofa": {"epochs": 12, "predictor": 0, **SEARCH},
     "darts": {"epochs": 1, "order": "second", "population": 3},
     "gdas": {"epochs": 2, "warmup_epochs": 1, "population": 3},
     "proxyless": {"epochs": 1, "warmup_epochs": 1, "population": 3},

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
 from torch import nn
 
+import onepath as op
+from onepath.nn.kernel_transform import TransformedConv2d
 from onepath.train import depthwise
 from onepath.train.depthwise import depthwise_conv2d, fast_depthwise
 
@@ -99,3 +102,37 @@ def test_frozen_weights_and_inputs_without_gradient() -> None:
     weight.requires_grad_()
     depthwise_conv2d(x.detach(), weight).sum().backward()
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize("kind", [op.ElasticConv2d, TransformedConv2d])
+def test_elastic_convolutions_get_the_same_gradients_under_every_width_and_kernel(
+    kind: type[op.ElasticConv2d], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width, side = op.Choice("width", [8, 16]), op.Choice("side", [3, 5, 7])
+    torch.manual_seed(0)
+    layers = [op.ElasticConv2d(3, width, 1), kind(width, width, side, 2, padding=3, groups=width, bias=False)]
+    supernet = op.Supernet(nn.Sequential(*layers))
+    for parameter in supernet.parameters():
+        nn.init.normal_(parameter)
+    reference = copy.deepcopy(supernet)
+    x = torch.randn(4, 3, 12, 12)
+    seen: list[int] = []
+    fast = depthwise.depthwise_conv2d
+    monkeypatch.setattr(
+        depthwise, "depthwise_conv2d", lambda x, w, *a, **k: seen.append(w.shape[3]) or fast(x, w, *a, **k)
+    )
+    for channels, kernel in itertools.product((8, 16), (3, 5, 7)):
+        architecture = supernet.space.parse({"width": channels, "side": kernel})
+        with fast_depthwise(supernet):
+            ours = supernet(x, architecture)
+        theirs = reference(x, architecture)
+        for model, y in ((supernet, ours), (reference, theirs)):
+            model.zero_grad()
+            y.square().sum().backward()
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        for own, their in zip(supernet.parameters(), reference.parameters(), strict=True):
+            assert (own.grad is None) == (their.grad is None)
+            if own.grad is not None and their.grad is not None:
+                assert (own.grad - their.grad).norm() <= 1e-5 * their.grad.norm()
+    assert seen == [5, 7, 5, 7]  # torch's own way is as fast for a kernel of 3
+    assert not any("convolve" in module.__dict__ for module in supernet.modules())

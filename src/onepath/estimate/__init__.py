@@ -1,5 +1,6 @@
 """How good an architecture is: with the supernet's weights, trained by itself, looked up, or scored untrained."""
 
+from onepath.estimate.accuracy_predictor import AccuracyPredictor, spread
 from onepath.estimate.benchmark_table import TableEstimator
 from onepath.estimate.estimator import (
     AnticipatingEstimator,
@@ -27,6 +28,7 @@ from onepath.estimate.supernet import SupernetEstimator
 
 __all__ = [
     "SCORES",
+    "AccuracyPredictor",
     "AnticipatingEstimator",
     "BuildingEstimator",
     "Estimate",
@@ -49,4 +51,5 @@ __all__ = [
     "score",
     "score_definition",
     "scores",
+    "spread",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,14 @@ from pydantic import BaseModel, ConfigDict, StrictBool
 from onepath import option_types as types
 from onepath.data import Task
 from onepath.errors import ConfigurationError
-from onepath.estimate import ScoreEstimator, SupernetEstimator, recalibrate_on_task, score_definition
+from onepath.estimate import (
+    AccuracyPredictor,
+    ScoreEstimator,
+    SupernetEstimator,
+    recalibrate_on_task,
+    score_definition,
+    spread,
+)
 from onepath.nn import Supernet
 from onepath.option_types import option
 from onepath.randomness import generator
@@ -213,6 +220,18 @@ class Job(ABC):
             seed=self.seed,
             precision=settings.precision,
         )
+
+    @abstractmethod
+    def accuracies(self, trained: Trained, architectures: Sequence[Architecture]) -> list[float]:
+        """Inherited accuracy of each, whether it meets the limits or not."""
+
+    def accuracy_predictor(self, trained: Trained, num: int) -> AccuracyPredictor:
+        """What predicts inherited accuracy, from as many architectures of the whole space.
+
+        They depend on the seed of the job alone, so that a search under other limits learns from the same.
+        """
+        architectures = self.space.architectures(spread(self.space, num, generator(self.seed, "pairs")))
+        return AccuracyPredictor.fit(architectures, self.accuracies(trained, architectures), seed=self.seed)
 
     def finished(self, architecture: Architecture, start: str = "scratch") -> nn.Module:
         """The stand-alone network of an architecture, in eval mode.

@@ -101,6 +101,11 @@ class MemoryJob(Job):
         """In this process."""
         return standard_scorer(self, name, None).value
 
+    def accuracies(self, trained: Trained, architectures: Sequence[Architecture]) -> list[float]:
+        """In this process."""
+        estimator = self.inherited(trained)
+        return [estimator.estimate(architecture).accuracy for architecture in architectures]
+
     def train(self, method: Method) -> Trained:
         """In this process, from the supernet's present weights."""
         if not method.trains_supernet:

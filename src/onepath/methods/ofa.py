@@ -4,15 +4,15 @@ Source: Cai et al., "Once-for-All: Train One Network and Specialize it for Effic
 1908.09791), section 3.3, with the schedule of the released code: the full network, then elastic kernels, depths and
 widths, the last two in two steps each, with one, two and four networks an update; resolutions are elastic from the
 first update on. Every network also learns from the full one. Differs from it: the phases share out the passes that
-other methods train for, in the proportions of the released schedule; where a trained model came in, it is the full
-network; the full network that teaches is the one in training, on the same batch, unless the model that came in is asked
-for.
+other methods train for, in the proportions of the released schedule (`shared_out`); where a trained model came in, it
+is the full network; the full network that teaches is the one in training, on the same batch, unless the model that came
+in is asked for.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from onepath.methods.functions import function_of
@@ -85,13 +85,12 @@ class Ofa(Distilled):
         ]
         recipe = self.base_recipe(job)
         objective = self.objective(job, recipe)
-        passes = sum(stretch.epochs * stretch.num_passes for stretch in stretches)
         opened: dict[Choice, Sequence[Option]] = {choice: choice.options for choice in kinds["resolution"]}
         phases = []
-        for stretch in stretches:
+        for stretch, epochs in shared_out(stretches, recipe.epochs):
+            before = {o for c in kinds["width"] for o in opened.get(c, ())}
             if stretch.kind is not None:
                 opened |= {c: _largest(c, stretch.options) for c in kinds[stretch.kind]}
-            epochs = max(1, round(recipe.epochs * stretch.epochs / passes))
             own = dataclasses.replace(
                 recipe,
                 epochs=epochs,
@@ -100,7 +99,7 @@ class Ofa(Distilled):
             )
             num_drawn = 0 if stretch.kind is None else stretch.num_paths
             sampler = TaughtSampler(OpenSampler(job.space, dict(opened), num_drawn))
-            enter = _sorting(stretch, kinds) if stretch.kind == "width" else None
+            enter = _sorting(before) if stretch.kind == "width" else None
             phases.append(Phase(stretch.name, own, sampler, objective=objective, enter=enter))
         return phases
 
@@ -138,6 +137,25 @@ def kinds_of(supernet: Supernet) -> Mapping[Kind, list[Choice]]:
     return found
 
 
+def shared_out(stretches: Sequence[Stretch], passes: int) -> list[tuple[Stretch, int]]:
+    """Whole epochs of each stretch: as many passes as can be, in proportions close to the released ones.
+
+    A stretch that opens only the larger options is left out where it would not get an epoch; the others get one or
+    more, even if that is more than `passes`.
+    """
+    released = sum(stretch.epochs * stretch.num_passes for stretch in stretches)
+    due = [passes * stretch.epochs / released for stretch in stretches]
+    epochs = [
+        max(int(share), int(stretch.options is None)) for stretch, share in zip(stretches, due, strict=True)
+    ]
+    while True:
+        left = passes - sum(s.num_passes * num for s, num in zip(stretches, epochs, strict=True))
+        fitting = [place for place, s in enumerate(stretches) if s.num_passes <= left and epochs[place] > 0]
+        if not fitting:
+            return [(s, num) for s, num in zip(stretches, epochs, strict=True) if num > 0]
+        epochs[max(fitting, key=lambda place: due[place] - epochs[place])] += 1
+
+
 def _opens(choices: Sequence[Choice], options: int | None) -> bool:
     """Whether a stretch opens anything that the one before it did not, or the next will not at once."""
     most = max((choice.num_options for choice in choices), default=1)
@@ -148,9 +166,8 @@ def _largest(choice: Choice, num: int | None) -> Sequence[Option]:
     return sorted(choice.options, reverse=True)[:num]
 
 
-def _sorting(stretch: Stretch, kinds: Mapping[Kind, list[Choice]]) -> Callable[[Any], None]:
+def _sorting(opened: Set[Option]) -> Callable[[Any], None]:
     """Sort channels where the space can, so that the leading ones are worth keeping; those open stay together."""
-    opened = set() if stretch.options is not None else {o for c in kinds["width"] for o in _largest(c, 2)}
 
     def enter(supernet: Supernet) -> None:
         sort = getattr(supernet.module, "sort_channels", None)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from onepath import option_types as types
+from onepath.estimate.accuracy_predictor import FEWEST_PAIRS
 from onepath.methods.method import Method
 from onepath.methods.supernet_search import Search
 from onepath.option_types import option
-from onepath.search import ALGORITHMS, Budget, Prefilter
+from onepath.search import ALGORITHMS, Budget, Predicted, Prefilter
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimator
     from onepath.methods.job import Job, Trained
     from onepath.search import Algorithm
+
+PREDICTED_BUDGET, NUM_VERIFIED = (100, 100), 10
+"""Population and generations of a search on predictions, of the 500 of Once-for-All; and what is evaluated after it."""
 
 AlgorithmName = Literal["evolution", "regularized-evolution", "mutation-evolution", "nsga2", "random"]
 
@@ -57,7 +62,7 @@ class SearchingMethod(Method):
     )
     num: types.Evaluated | None = option(
         None,
-        "Architectures evaluated in all; default: population * (generations + 1).",
+        "Architectures evaluated in all; default: population * (generations + 1), or the 10 best with a predictor.",
         group="Search",
         metavar="N",
     )
@@ -106,15 +111,64 @@ class SearchingMethod(Method):
 
 
 class SampledMethod(SearchingMethod):
-    """Train a supernet on sampled paths, then search it by inherited accuracy."""
+    """Train a supernet on sampled paths, then search it by inherited accuracy.
+
+    Attributes:
+        default_pairs: of the accuracy predictor.
+    """
+
+    default_pairs: ClassVar[int] = 0
 
     epochs: types.Epochs | None = option(
         None, "Epochs of the supernet's training; default: by the size of the data."
     )
+    predictor: types.Pairs | None = option(
+        None,
+        "Architectures of the whole space whose inherited accuracy an accuracy predictor learns, 10 or more; the "
+        "search then goes by it, under any limit, and the best that it finds are evaluated; 0: none; default: 300 for "
+        "sandwich and ofa in spaces with more, else 0.",
+        group="Search",
+    )
+
+    @model_validator(mode="after")
+    def _check_predictor(self) -> Self:
+        if self.predictor and self.predictor < FEWEST_PAIRS:
+            raise ValueError(
+                f"predictor must be 0 or at least {FEWEST_PAIRS}, but got {self.predictor}; raise it"
+            )
+        if self.predictor and self.prefilter is not None:
+            raise ValueError(
+                f"prefilter leaves out what would be evaluated, but with predictor={self.predictor} nothing is while "
+                "the search goes on; give one of them"
+            )
+        return self
 
     def resolved(self, job: Job) -> Self:
-        """Also the length of the training."""
-        return super().resolved(job).filled(epochs=job.recipe().epochs)
+        """Also the length of the training; and with a predictor the budget of the search on predictions."""
+        method = self.filled(predictor=0 if self.prefilter is not None else self.default_pairs)
+        if self.predictor is None and job.space.size <= (method.predictor or 0):
+            method = method.model_copy(update={"predictor": 0})
+        if method.predictor:
+            population, generations = PREDICTED_BUDGET
+            method = method.filled(population=population, generations=generations, num=NUM_VERIFIED)
+        return super(SampledMethod, method).resolved(job).filled(epochs=job.recipe().epochs)
+
+    def search(self, job: Job, trained: Trained) -> Search:
+        """Also by an accuracy predictor."""
+        search = super().search(job, trained)
+        if not self.predictor:
+            return search
+        predict = job.accuracy_predictor(trained, self.predictor)
+        num = self.num or NUM_VERIFIED
+        return dataclasses.replace(
+            search, algorithm=Predicted(search.algorithm, predict, num), total=min(num, job.space.size)
+        )
+
+    @property
+    def num_planned(self) -> int:
+        """Also on predictions, where `num` counts what is evaluated after them."""
+        num = (self.population or 1) * ((self.generations or 0) + 1)
+        return num if self.predictor else super().num_planned
 
     def estimator(self, job: Job, trained: Trained) -> Estimator:
         """Inherited accuracy."""

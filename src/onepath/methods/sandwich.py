@@ -37,6 +37,7 @@ class Distilled(SampledMethod):
 
     finish: ClassVar[Finish] = "as-is"
     default_algorithm: ClassVar[str] = "evolution"
+    default_pairs: ClassVar[int] = 300
 
     teacher: Literal["largest", "model"] = option(
         "largest",

@@ -36,6 +36,7 @@ from onepath.report.findings import (
 )
 from onepath.report.front import front_section
 from onepath.report.latency import latency_section, limit_ms, winner_latency
+from onepath.report.predictor import predictor_section, with_pairs
 from onepath.report.sentences import cautions, gain_of, limits_text, ranking_text, retraining_text, words
 from onepath.report.several_limits import limits_section
 from onepath.report.study_pages import ranking_figures, ranking_sections, stored_studies
@@ -100,10 +101,10 @@ def content(record: RunRecord) -> dict[str, Any]:
     search, by, metric = stage_record(record, "search"), searched_by(record), metric_of(record)
     size = record.result.get("space_size") or search.get("space_size")
     costs = shown_costs(record)
-    scatters = [figures.score_against(record, cost) for cost in costs]
-    drawn = [figure for figure in scatters if figure is not None]
+    scatters = [(figures.score_against(record, cost), cost) for cost in costs]
+    drawn = [with_pairs(figure, record, cost) for figure, cost in scatters if figure is not None]
     progress, curves = figures.search_progress(record), figures.training_curves(record)
-    against = figures.searched_against_alone(record)
+    against, predictor = figures.searched_against_alone(record), predictor_section(record)
     choices, active = search.get("space_choices") or (), search.get("active") or {}
     first, *further = words(record)
     return {
@@ -123,6 +124,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "cost_of": cost_of,
         "scatters": drawn,
         "progress": progress,
+        "predictor": predictor,
         "curves": curves,
         "against": against,
         "latency": latency,
@@ -134,6 +136,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "figures": [
             *drawn,
             *([progress] if progress else ()),
+            *([predictor["figure"]] if predictor else ()),
             *curves,
             *([against] if against else ()),
             *([counts["plot"]] if counts else ()),

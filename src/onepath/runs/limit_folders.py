@@ -116,7 +116,7 @@ def open_folder(run: Run, limits: Mapping[str, float]) -> Run:
         progress=run.progress,
         checkpoint_seconds=run.checkpoint_seconds,
     )
-    other.is_announced = True
+    other.is_announced, other.root = True, run.root
     if "task" in run.__dict__:
         other.__dict__["task"] = run.task
     return other

@@ -24,6 +24,7 @@ from onepath.runs.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
     from onepath.cost import Constraint
+    from onepath.estimate import AccuracyPredictor
     from onepath.latency import LatencyPredictor
     from onepath.methods import Method
     from onepath.search import FeasibleSet
@@ -51,6 +52,8 @@ class Run(Workspace):
 
     Attributes:
         others: the runs of further limits; None before they are opened.
+        root: the run whose supernet it is: itself, or the one around it.
+        accuracy_predictor: of a root, once one has learned.
 
     Raises:
         RunDirectoryError: the directory is in use, cannot be written, or holds a run of another configuration or of
@@ -76,6 +79,8 @@ class Run(Workspace):
         self.checkpoint_seconds = checkpoint_seconds
         self.is_announced = False
         self.others: list[Run] | None = None
+        self.root = self
+        self.accuracy_predictor: AccuracyPredictor | None = None
         if path is None:
             assert config is not None, "a run without a path needs a configuration"
             path = config.directory()

@@ -49,9 +49,10 @@ class Replay:
     def _num(self) -> int:
         return len(self._told)
 
-    def begin(self, title: str, search: Search, first_generation: int) -> None:
-        """A search begins; its generations are counted from `first_generation`."""
-        self._first, self._first_generation, self._estimator = self._num, first_generation, search.estimator
+    def begin(self, title: str, search: Search) -> None:
+        """A search begins; its generations are counted on from those of the searches before it."""
+        self._first, self._estimator = self._num, search.estimator
+        self._first_generation = 1 + max((trial.generation for trial in self._told.values()), default=-1)
         total = search.total
         self._run.progress.begin(title, total, min(max(len(self._stored) - self._first, 0), total))
 

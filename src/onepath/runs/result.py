@@ -255,7 +255,11 @@ def _result(run: Run) -> dict[str, Any]:
             **_baseline_latencies(run, baseline),
         },
         "ranking": ranking(networks).document(),
-        "search": {"evaluated": len(trials), "seconds": stages["search"].seconds},
+        "search": {
+            "evaluated": len(trials),
+            "seconds": stages["search"].seconds,
+            "predictor": _predictor(stages["search"].record),
+        },
         "seconds": {
             **seconds,
             "total": sum(stages[name].seconds for name in ("profile", *seconds, "export") if name in stages),
@@ -281,6 +285,12 @@ def _result(run: Run) -> dict[str, Any]:
         "verdict": words(RunRecord.load(run.directory.path)),
     }
     return {**result, "winners": winners(run, result), "front": front, "score": score}
+
+
+def _predictor(record: dict[str, Any]) -> dict[str, Any] | None:
+    """How the accuracy predictor of a search did on what it had not seen; None without one."""
+    known = record.get("predictor")
+    return known and {name: known[name] for name in ("num_pairs", "error", "tau")}
 
 
 def preprocessing_result(facts: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any] | None:

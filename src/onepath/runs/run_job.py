@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onepath.methods import Job, Method, Search, Trained
@@ -20,7 +20,7 @@ from onepath.train import CandidateCounts, train_phases
 
 if TYPE_CHECKING:
     from onepath.data import Task
-    from onepath.estimate import Estimate, Estimator
+    from onepath.estimate import AccuracyPredictor, Estimate, Estimator
     from onepath.nn import Supernet
     from onepath.runs.opened import Run
     from onepath.runs.workspace import StageClock
@@ -110,6 +110,38 @@ class RunJob(Job):
         return StoredScore(self, self._run, name)
 
     # Training.
+
+    def accuracies(self, trained: Trained, architectures: Sequence[Architecture]) -> list[float]:
+        """Each is in the estimates of the run as soon as it is made, where folders of further limits find it."""
+        estimator, config = self.inherited(trained), self._run.config
+        images = f"{config.calibration_images} and {config.validation_images} images, {config.precision}"
+        setting, progress = f"inherited accuracy, seed {self.seed}, {images}", self._run.progress
+        with EstimateStore(self._run.root.path / ESTIMATES) as store:
+            known = {text: row["accuracy"] for text, row in store.read(setting).items()}
+            new = [each for each in architectures if str(each) not in known]
+            progress.begin(
+                "evaluating for the accuracy predictor", len(architectures), len(architectures) - len(new)
+            )
+            for done, architecture in enumerate(new, start=len(architectures) - len(new) + 1):
+                found = estimator.estimate(architecture)
+                store.put(setting, str(architecture), {"accuracy": found.accuracy}, found.seconds)
+                known[str(architecture)] = found.accuracy
+                self._at_work.tick()
+                progress.advance(done)
+        return [known[str(architecture)] or 0.0 for architecture in architectures]
+
+    def accuracy_predictor(self, trained: Trained, num: int) -> AccuracyPredictor:
+        """One for all searches of this process on the run's supernet."""
+        root = self._run.root
+        if root.accuracy_predictor is None:
+            root.accuracy_predictor = super().accuracy_predictor(trained, num)
+            predictor = root.accuracy_predictor
+            tau = "undefined" if predictor.tau is None else f"{predictor.tau:.2f}"
+            self._run.progress.note(
+                f"the accuracy predictor is off by {predictor.error:.4f} on average, with Kendall's tau {tau}, on "
+                f"networks held out of the {len(predictor.accuracies):,} evaluated for it"
+            )
+        return root.accuracy_predictor
 
     def train(self, method: Method) -> Trained:
         """Keep the weights in `checkpoints/supernet.safetensors`, and what else was trained in the stage's record.
@@ -240,7 +272,7 @@ class RunJob(Job):
         """Every evaluated architecture is stored at once; what is stored is not evaluated again."""
         assert self._replay is not None, "a search has begun"
         title = "searching" if self._step == 0 else f"searching under {self._screen_ms:.4g} ms"
-        self._replay.begin(title, search, self._step * ((self._run.config.options.generations or 0) + 1))
+        self._replay.begin(title, search)
         replayed = dataclasses.replace(search, estimator=self._replay)
         return searched(self.feasible, replayed, on_trial=self._replay.on_trial, counter=self.counter)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onepath.errors import ConfigurationError
 from onepath.record import TrialRow
 from onepath.runs.fronts import front_record
@@ -86,11 +88,29 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
         "front": None if by_score else front_record(trials, run.limits, run.config.options.ties),
         "score": score_record(run, trials) if by_score else None,
         "num_random_legal": sum(trial.origin == "random" for trial in trials),
+        "predictor": predictor_record(run),
     }
     if screen_ms is not None:
         record["screen_ms"] = screen_ms
         record["predicted_ms"] = run.latencies.predicted(space.parse(trial.architecture) for trial in trials)
     return record
+
+
+def predictor_record(run: Run) -> dict[str, Any] | None:
+    """What is stored of the accuracy predictor that was searched by; None without one."""
+    predictor = run.root.accuracy_predictor
+    if predictor is None:
+        return None
+    return {
+        "num_pairs": len(predictor.accuracies),
+        "error": predictor.error,
+        "tau": predictor.tau,
+        "held_out": predictor.held_out.tolist(),
+        "accuracies": predictor.accuracies.tolist(),
+        "costs": {
+            name: np.asarray(counted(predictor.rows)).tolist() for name, counted in run.counters.items()
+        },
+    }
 
 
 def score_record(run: Run, trials: Sequence[TrialRow]) -> dict[str, Any]:

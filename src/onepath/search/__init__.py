@@ -9,6 +9,7 @@ from onepath.search.evolution import Evolution
 from onepath.search.feasible import Constraint, FeasibleSet, Limit
 from onepath.search.mutation_evolution import MutationEvolution
 from onepath.search.nsga2 import NSGA2
+from onepath.search.predicted import Predicted
 from onepath.search.prefilter import Prefilter
 from onepath.search.random_search import RandomSearch
 from onepath.search.regularized_evolution import RegularizedEvolution
@@ -34,6 +35,7 @@ __all__ = [
     "FeasibleSet",
     "Limit",
     "MutationEvolution",
+    "Predicted",
     "Prefilter",
     "Proposal",
     "RandomSearch",

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onepath.nn.conv import ElasticConv2d
 from onepath.train.recipe import Precision
 
 _IS_ONEDNN_ON_X86 = platform.machine() in ("x86_64", "AMD64") and bool(torch._C._has_mkldnn)
@@ -34,11 +35,11 @@ _backward = torch.ops.aten.convolution_backward
 def fast_depthwise(model: nn.Module, precision: Precision = "float32") -> Iterator[None]:
     """Inside, depthwise convolutions of `model` on the CPU take the faster way to their gradients.
 
-    Values are equal up to rounding. Elastic convolutions that use a slice of their weight stay as they are, and
-    so do models with compiled parts and other processors than x86.
+    Values are equal up to rounding. Models with compiled parts stay as they are, and so does every model on other
+    processors than x86.
 
     Args:
-        model: its modules get another `_conv_forward`, and their own back afterwards.
+        model: its modules get another `_conv_forward`, elastic ones another `convolve`, and their own back afterwards.
         precision: what the model is trained in.
     """
     smallest = 1 if precision == "bfloat16" else 5
@@ -51,15 +52,38 @@ def fast_depthwise(model: nn.Module, precision: Precision = "float32") -> Iterat
     ]
     if not _IS_ONEDNN_ON_X86 or any(m._compiled_call_impl is not None for m in model.modules()):
         convolutions = []
-    for convolution in convolutions:
-        convolution.__dict__["_conv_forward"] = functools.partial(
-            depthwise_conv2d, stride=convolution.stride[0], dilation=convolution.dilation[0]
-        )
+    names = [
+        "convolve" if isinstance(m, ElasticConv2d) and m.is_elastic else "_conv_forward" for m in convolutions
+    ]
+    for convolution, name in zip(convolutions, names, strict=True):
+        stride, dilation = convolution.stride[0], convolution.dilation[0]
+        if name == "convolve":
+            fast = functools.partial(_convolve, smallest=smallest if dilation == 1 else 1)
+        else:
+            fast = functools.partial(depthwise_conv2d, stride=stride, dilation=dilation)
+        convolution.__dict__[name] = fast
     try:
         yield
     finally:
-        for convolution in convolutions:
-            del convolution.__dict__["_conv_forward"]
+        for convolution, name in zip(convolutions, names, strict=True):
+            del convolution.__dict__[name]
+
+
+def _convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    *,
+    smallest: int,
+) -> Tensor:
+    """A depthwise convolution by the slice of a weight, the faster way where its kernel is wide enough to gain."""
+    if weight.shape[3] < smallest:
+        return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    return depthwise_conv2d(x, weight, bias, stride=stride[0], dilation=dilation[0])
 
 
 def _is_depthwise(convolution: nn.Conv2d) -> bool:

