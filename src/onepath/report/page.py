@@ -36,6 +36,7 @@ from onepath.report.findings import (
 )
 from onepath.report.front import front_section
 from onepath.report.latency import latency_section, limit_ms, winner_latency
+from onepath.report.model_given import model_section
 from onepath.report.predictor import predictor_section, with_pairs
 from onepath.report.sentences import cautions, gain_of, limits_text, ranking_text, retraining_text, words
 from onepath.report.several_limits import limits_section
@@ -125,6 +126,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "scatters": drawn,
         "progress": progress,
         "predictor": predictor,
+        "model": model_section(record),
         "curves": curves,
         "against": against,
         "latency": latency,

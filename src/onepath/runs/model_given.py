@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from onepath.conversion.cuts import cuts
 from onepath.cost import COSTS
 from onepath.nn.alignment import widest_path
 from onepath.tree import call
@@ -46,6 +47,8 @@ def model_record(run: Run, winner: nn.Module, device: Device) -> dict[str, Any]:
     return {
         "name": Path(config.space).name,
         "costs": {name: cost.count(model, run.input_shape).total for name, cost in COSTS.items()},
+        "winner_costs": {name: cost.count(winner, run.input_shape).total for name, cost in COSTS.items()},
+        "layers": [cut._asdict() for cut in cuts(model, winner)],
         **scores,
         "latency_ms": own.median_ms,
         "winner_latency_ms": found.median_ms,
