@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from onepath import Choice, ChoiceBlock, ElasticConv2d, Supernet, cost, spaces
 from onepath.cost import module_cost
 from onepath.errors import ShapeError, SpaceError
-from onepath.latency.parts import find_layout, find_parts
+from onepath.latency.parts import Called, PartsError, find_layout, find_parts
 from onepath.latency.table import Calibration, Entry, LatencyTable
 
 
@@ -110,6 +112,65 @@ def test_a_fixed_part_of_two_inputs_is_left_to_the_intercept() -> None:
     assert [term.choices for term in layout.terms] == [("width",)]
 
 
+def test_a_part_with_choices_of_two_tensors_is_an_error() -> None:
+    with pytest.raises(PartsError, match="block: a part with choices must take one tensor"):
+        find_layout(Supernet(Paired()), SHAPE)
+
+
 def test_a_wrong_shape_is_an_error() -> None:
     with pytest.raises(ShapeError, match="must accept inputs of shape 8x8x5"):
         find_layout(Supernet(Blocks()), (5, 8, 8))
+
+
+class Paired(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = ChoiceBlock({"one": Weighted(), "other": Weighted()})
+
+    def forward(self, x: Tensor) -> Tensor:
+        joined: Tensor = self.block(x, x)
+        return joined
+
+
+class Scaled(nn.Module):
+    """A width whose layer is called with a word and a number behind its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = Choice("width", [4, 8])
+        self.first = ToldLayer(1, width, 3, padding=1)
+        self.last = ElasticConv2d(width, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        means: Tensor = self.last(self.first(x, "twice", factor=2.0)).mean(dim=(1, 2, 3))
+        return means
+
+
+class ToldLayer(ElasticConv2d):
+    def forward(self, x: Tensor, how: str = "once", *, factor: float | None = None) -> Tensor:
+        y = super().forward(x)
+        return y * factor if how == "twice" and factor is not None else y
+
+    def extracted(self, *, inherit: bool) -> nn.Module:
+        return ToldPlain(super().extracted(inherit=inherit))
+
+
+class ToldPlain(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, how: str, *, factor: float) -> Tensor:
+        return self.layer(x) * factor if how == "twice" else self.layer(x)
+
+
+def test_plain_arguments_behind_the_input_are_given_again() -> None:
+    layout = find_layout(Supernet(Scaled()), SHAPE)
+    modules = {key: module for key, _, module in layout.modules(Supernet(Scaled()))}
+    told = [module for module in modules.values() if isinstance(module, Called)]
+    assert len(told) == 2
+    x = torch.randn(2, *SHAPE)
+    for module in told:
+        inner: Any = module.module
+        torch.testing.assert_close(module(x), 2 * inner.layer(x))
+    assert sum("factor" in key for key in modules) == 2

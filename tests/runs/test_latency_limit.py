@@ -555,3 +555,50 @@ def test_a_finished_limited_run_is_printed(
     assert f"latency    {cost['latency_ms']:.3f} ms (IQR 0.000 ms) measured on fake, predicted" in shown
     assert "limit 0.305 ms\n" in shown
     assert f"limit 0.215 ms: {out / 'limit-0.215ms'}" in shown
+
+
+PAIRED = """
+import torch
+from torch import nn
+import onepath as op
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.blocks = nn.ModuleList([op.ChoiceBlock({f"k{s}": Sum(s) for s in (1, 3, 5)}) for _ in range(3)])
+        self.head = nn.Linear(1, num_classes)
+    def forward(self, x):
+        y = x
+        for block in self.blocks:
+            y = block(y, x)
+        return self.head(y.mean((2, 3)))
+class Sum(nn.Module):
+    def __init__(self, side):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, side, padding=side // 2)
+    def forward(self, x, y):
+        return self.conv(x) + y
+def build(num_classes, **_):
+    return Net(num_classes)
+"""
+
+
+def test_where_no_table_is_possible_whole_networks_are_measured(own: Path, tmp_path: Path) -> None:
+    """Blocks of two inputs cannot be measured alone; the limit is held by measuring all the same."""
+    (own / "paired.py").write_text(PAIRED)
+    given = options(own, 0.4, latency_table=None, space=f"{own}/paired.py:build", seed=1)
+    told = Told()
+    config = runs.make_config(
+        {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+        | {"out": str(tmp_path / "run")}
+    )
+    with runs.Run(config, progress=told) as run:
+        for stage in ("train", "search"):
+            runs.run_stage(run, stage)
+    record = RunRecord.load(tmp_path / "run")
+    assert (tmp_path / "run" / "latency-predictor.safetensors").is_file()
+    assert any("27 whole networks are measured" in note for note in told.notes)
+    winner = record.stages["search"]["record"]["winner"]
+    assert record.stages["latency"]["record"]["measured"][winner]["median_ms"] <= 0.4
+    before = num_prepared(own)
+    searched(tmp_path / "run", {**given})
+    assert num_prepared(own) == before

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from onepath.cost.additive_costs import MOST_OPTIONS_TOGETHER, dependencies, sweep
 from onepath.cost.architecture import shape_twin
@@ -25,6 +26,10 @@ from onepath.space import Architecture, SearchSpace
 
 NUM_CHECKED = 8
 _CANDIDATE = re.compile(r"(.*)\.candidates\.\d+")
+
+
+class PartsError(SpaceError):
+    """The latency of a space is not the sum over its parts, or these cannot be measured one by one."""
 
 
 class Part(NamedTuple):
@@ -47,11 +52,26 @@ class Candidate(NamedTuple):
         key: equal for equal modules at equal input shapes, wherever they stand.
         path: of the part.
         input_shape: of one example, without the batch.
+        further: arguments that it is called with behind its input, by place and by name; none is a tensor.
     """
 
     key: str
     path: str
     input_shape: tuple[int, ...]
+    further: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+
+class Called(nn.Module):
+    """A module with the further arguments that it is called with."""
+
+    def __init__(self, module: nn.Module, further: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        super().__init__()
+        self.module = module
+        self.further = further
+
+    def forward(self, x: Tensor) -> Any:
+        """What the module gives for an input."""
+        return self.module(x, *self.further[0], **self.further[1])
 
 
 @dataclass(frozen=True)
@@ -90,7 +110,10 @@ class Layout:
             standing = _standing(supernet, origins)
             for key, (shown_in, candidate) in self.shown.items():
                 if shown_in == architecture:
-                    yield key, candidate.input_shape, standing[candidate.path].eval()
+                    module = standing[candidate.path]
+                    if any(candidate.further):
+                        module = Called(module, candidate.further)
+                    yield key, candidate.input_shape, module.eval()
 
 
 def find_parts(supernet: Supernet) -> list[Part]:
@@ -131,8 +154,9 @@ def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:
         input_shape: of one example, without the batch.
 
     Raises:
-        SpaceError: a part depends on more than 4,096 joint options, or on choices of other parts.
-        ShapeError: the network rejects the shape, or a part with choices does not take and return one tensor.
+        PartsError: a part depends on more than 4,096 joint options, or on choices of other parts, or does not take and
+            return one tensor, beside plain numbers and words.
+        ShapeError: the network rejects the shape.
     """
     space = supernet.space
     twin = shape_twin(supernet)
@@ -143,7 +167,7 @@ def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:
     }
     for names, shape in shapes.items():
         if math.prod(shape) > MOST_OPTIONS_TOGETHER:
-            raise SpaceError(
+            raise PartsError(
                 f"a latency table needs parts that depend on at most {MOST_OPTIONS_TOGETHER} joint options, but one "
                 f"depends on {len(names)} choices with {math.prod(shape)}: {', '.join(names)}; measure whole networks "
                 "instead"
@@ -204,21 +228,22 @@ def candidates(
 
     def note(part: Part, name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+            first, *more = inputs or (None,)
             if (
-                keywords
-                or len(inputs) != 1
-                or not isinstance(inputs[0], Tensor)
+                not isinstance(first, Tensor)
                 or not isinstance(output, Tensor)
+                or not are_plain([*more, keywords])
             ):
                 if part.choices:
-                    raise ShapeError(
+                    raise PartsError(
                         f"{part.path}: a part with choices must take one tensor and return one to be measured alone, "
                         "but it is called otherwise; measure whole networks instead"
                     )
                 return
-            shape = tuple(inputs[0].shape[1:])
-            key = candidate_key(name, shape, tuple(output.shape[1:]), module)
-            calls.append(Candidate(key, part.path, shape))
+            shape = tuple(first.shape[1:])
+            called = f"{name}{tuple(more)}{keywords}" if more or keywords else name
+            key = candidate_key(called, shape, tuple(output.shape[1:]), module)
+            calls.append(Candidate(key, part.path, shape, (tuple(more), keywords)))
 
         return hook
 
@@ -237,6 +262,11 @@ def candidates(
             f"{str(error).splitlines()[0]}; give the shape of one example without the batch"
         ) from error
     return calls
+
+
+def are_plain(values: Any) -> bool:
+    """Whether these are numbers, words and None, in lists, tuples and dictionaries: equal in every call."""
+    return all(isinstance(leaf, bool | int | float | str | None) for leaf in tree_leaves(values))
 
 
 def _standing(supernet: Supernet, origins: dict[nn.Module, str]) -> dict[str, nn.Module]:
@@ -282,7 +312,7 @@ def _check(layout: Layout, twin: Supernet, parts: dict[str, Part], input_shape: 
                 told += term.keys[int(np.ravel_multi_index(joint, term.shape))]
         if found != sorted(told):
             odd = next(iter(set(found) ^ set(told)), "a part that is called again")
-            raise SpaceError(
+            raise PartsError(
                 "a latency table needs parts whose shapes depend on their own choices alone, but in "
                 f"{architecture} they do not: {odd}; measure whole networks instead"
             )

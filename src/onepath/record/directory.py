@@ -52,6 +52,7 @@ _FILES = (
     *(RESULT, REPORT, ONNX, PROGRAM, WEIGHTS, ARCHITECTURE, TRIALS, f"{TRIALS}-journal"),
     *(RANKING, RANKING_PAGE, ESTIMATES, f"{ESTIMATES}-journal"),
     *(LATENCY_TABLE, f"{LATENCY_TABLE}.part", "latency-table.html", LATENCY_PREDICTOR),
+    *(f"latency-predictor.{name}" for name in ("pairs.json", "report.json", "report.html")),
 )
 # Workers of a killed process end within milliseconds, unless their disk hangs.
 WAIT_SECONDS = 10.0

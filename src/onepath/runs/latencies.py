@@ -22,6 +22,7 @@ PROFILE = "profile"
 MEASURED = "latency"
 # Of a table that a run makes for itself; the winner is measured, so less will do than `onepath profile` spends.
 _PROFILE_SECONDS = 120.0
+_NUM_MEASURED = 60  # networks, where no table is possible
 
 
 class Latencies:
@@ -229,21 +230,41 @@ class Latencies:
         return Reference(self._run.blank.extract(space.parse(known[0]), inherit=False), known[1])
 
     def _obtained(self) -> LatencyPredictor:
-        """A table of this space, device and machine: kept by an earlier run, or profiled now and kept for later."""
+        """A table of this space, device and machine: kept by an earlier run, or profiled now and kept for later.
+
+        Where latency is no sum over parts, whole networks are measured, and a predictor learns from them.
+        """
         from onepath.latency.kept import kept_or_profiled
+        from onepath.latency.parts import PartsError
+        from onepath.latency.predictor import profile_networks
 
         run = self._run
-        return kept_or_profiled(
+        try:
+            return kept_or_profiled(
+                run.blank,
+                self.device,
+                run.input_shape,
+                path=run.path / LATENCY_TABLE,
+                say=run.progress.note,
+                seed=run.config.seed,
+                space_name=run.config.space,
+                arguments=self._arguments(),
+                max_seconds=_PROFILE_SECONDS,
+                progress=self._teller(),
+            )
+        except PartsError as error:
+            num = min(_NUM_MEASURED, run.blank.space.size)
+            run.progress.note(f"no table of parts ({error}): {num} whole networks are measured")
+        run.progress.begin("measuring networks", num)
+        return profile_networks(
             run.blank,
             self.device,
             run.input_shape,
-            path=run.path / LATENCY_TABLE,
-            say=run.progress.note,
+            num,
+            path=run.path / LATENCY_PREDICTOR,
             seed=run.config.seed,
             space_name=run.config.space,
-            arguments=self._arguments(),
-            max_seconds=_PROFILE_SECONDS,
-            progress=self._teller(),
+            progress=lambda done, _: run.progress.advance(done),
         )
 
     def _arguments(self) -> dict[str, Any]:
