@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from onepath.errors import SpaceError
 from onepath.nn.adapted import Adaptation, Adapted, Part, Size, adapt, restore
 from onepath.nn.binding import conditions_by_path
 from onepath.space import Choice
+from onepath.space.ends import end_of
 
 
 def leading_part(choice: Choice, num: int, per_unit: int = 1) -> Part:
@@ -145,3 +147,21 @@ def test_a_module_that_is_absent_hands_on_its_input_and_its_choices_do_not_matte
     assert conditions_by_path(net)["1.block"] == ((depth, frozenset({2})),)
     with pytest.raises(SpaceError):
         supernet.space.parse({"0.block": "b", "depth": 3})
+
+
+def test_a_deep_copy_of_a_converted_network_stays_elastic() -> None:
+    """Its choices are copies, too, and its modules must read those."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 8, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    supernet = op.convert(model.eval(), torch.zeros(1, 3, 8, 8))
+    copied = copy.deepcopy(supernet)
+    smallest = end_of(copied.space, min)
+    assert copied.extract(smallest)[0].out_channels == 16
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(copied(x, smallest), supernet(x, end_of(supernet.space, min)))
+    with torch.no_grad():
+        copied.module[0].bias.zero_()
+        assert bool(supernet.module[0].bias.any())
+    again = copy.deepcopy(copied)
+    assert again.extract(end_of(again.space, min))[0].out_channels == 16

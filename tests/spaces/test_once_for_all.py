@@ -14,6 +14,7 @@ from onepath.cost import module_cost
 from onepath.methods.ofa import kinds_of
 from onepath.space.ends import end_of
 from onepath.spaces.once_for_all import OfaBottleneck
+from onepath.spaces.once_for_all_resnet import OfaResidual
 
 
 def ends(supernet: op.Supernet) -> tuple[op.Architecture, op.Architecture]:
@@ -99,7 +100,7 @@ def test_sorting_channels_leaves_the_full_network_as_it_is() -> None:
     with torch.no_grad():
         before = supernet(x, full)
         smaller = supernet(x, supernet.space.parse(full.options | {"stages.0.0.expand": 3}))
-        module.sort_channels()
+        module.sort_channels({})
         assert torch.allclose(supernet(x, full), before, rtol=1e-10, atol=1e-10)
         after = supernet(x, supernet.space.parse(full.options | {"stages.0.0.expand": 3}))
         assert not torch.allclose(after, smaller)
@@ -121,9 +122,30 @@ def test_sorting_again_keeps_what_is_open_in_front() -> None:
         each.sort_middle = lambda: None  # type: ignore[union-attr, assignment]
     with torch.no_grad():
         before = supernet(x, four), supernet(x, three)
-        module.sort_channels([4])
+        module.sort_channels({name: [4] for name in full.options if name.endswith("expand")})
         assert torch.allclose(supernet(x, four), before[0], rtol=1e-10, atol=1e-10)
         assert not torch.allclose(supernet(x, three), before[1])
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.25])
+def test_the_middles_of_a_resnet_are_sorted_and_what_is_open_stays_in_front(ratio: float) -> None:
+    supernet = op.spaces.build("ofa-resnet50", 10, 32, width=0.5).double().eval()
+    randomise(supernet)
+    x, full = torch.randn(2, 3, 32, 32, dtype=torch.double), ends(supernet)[0]
+    ratios = [name for name in full.options if name.endswith("ratio")]
+    smaller = supernet.space.parse({**full.options, **dict.fromkeys(ratios, ratio)})
+    module: Any = supernet.module
+    with torch.no_grad():
+        before = supernet(x, full), supernet(x, smaller)
+        module.sort_channels({name: [0.25, 0.35] for name in ratios})
+        torch.testing.assert_close(supernet(x, full), before[0], rtol=1e-10, atol=1e-10)
+        assert torch.allclose(supernet(x, smaller), before[1], rtol=1e-10, atol=1e-10) == (ratio == 0.25)
+        module.sort_channels({})
+        torch.testing.assert_close(supernet(x, full), before[0], rtol=1e-10, atol=1e-10)
+    for block in (each for each in supernet.modules() if isinstance(each, OfaResidual)):
+        for layer in (block.layers[1][0], block.layers[2][0]):
+            importance = layer.weight.abs().sum((0, 2, 3))
+            assert bool((importance[:-1] >= importance[1:]).all())
 
 
 def test_fresh_networks_are_trained_from_the_initial_weights_of_mobilenets() -> None:

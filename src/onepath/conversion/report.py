@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from onepath.conversion.adaptations import Adaptations
 from onepath.conversion.families import Layout
+from onepath.conversion.sorting import Sorting
 from onepath.conversion.tracing import Traced
 from onepath.nn.selection import has_choices
 
@@ -42,11 +43,13 @@ class Conversion:
         rows: every module once, in the order of the network.
         elastic_macs_share: 0 to 1: multiply-accumulates of modules whose cost depends on a choice.
         elastic_params_share: 0 to 1: parameters of such modules.
+        sorting: puts the channels of the network in another order.
     """
 
     rows: tuple[Row, ...]
     elastic_macs_share: float
     elastic_params_share: float
+    sorting: Sorting = field(repr=False, compare=False)
 
     def __str__(self) -> str:
         shown = [row for row in self.rows if row.params or row.choices]
@@ -83,7 +86,7 @@ def make_conversion(model: nn.Module, traced: Traced, adaptations: Adaptations, 
         reason = "" if names else _reason(path, module, adaptations.layout, ran, divisor)
         rows.append(Row(path, names, reason, macs.get(path, 0), params))
     shares = (_share([(row.macs, row) for row in rows]), _share([(row.params, row) for row in rows]))
-    return Conversion(tuple(rows), *shares)
+    return Conversion(tuple(rows), *shares, Sorting(adaptations.layout, adaptations.choices))
 
 
 def _choices(path: str, module: nn.Module, adaptations: Adaptations) -> tuple[str, ...]:

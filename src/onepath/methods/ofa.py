@@ -12,7 +12,7 @@ in is asked for.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from onepath.methods.functions import function_of
@@ -88,7 +88,7 @@ class Ofa(Distilled):
         opened: dict[Choice, Sequence[Option]] = {choice: choice.options for choice in kinds["resolution"]}
         phases = []
         for stretch, epochs in shared_out(stretches, recipe.epochs):
-            before = {o for c in kinds["width"] for o in opened.get(c, ())}
+            before = {choice.name: opened[choice] for choice in kinds["width"] if choice in opened}
             if stretch.kind is not None:
                 opened |= {c: _largest(c, stretch.options) for c in kinds[stretch.kind]}
             own = dataclasses.replace(
@@ -166,13 +166,14 @@ def _largest(choice: Choice, num: int | None) -> Sequence[Option]:
     return sorted(choice.options, reverse=True)[:num]
 
 
-def _sorting(opened: Set[Option]) -> Callable[[Any], None]:
+def _sorting(opened: Mapping[str, Sequence[Option]]) -> Callable[[Any], None]:
     """Sort channels where the space can, so that the leading ones are worth keeping; those open stay together."""
 
     def enter(supernet: Supernet) -> None:
-        sort = getattr(supernet.module, "sort_channels", None)
-        if callable(sort):
-            sort([option for option in sorted(opened) if isinstance(option, int)])
+        if supernet.conversion is not None:
+            supernet.conversion.sorting.sort(supernet.module, opened)
+        elif callable(sort := getattr(supernet.module, "sort_channels", None)):
+            sort(opened)
 
     return enter
 

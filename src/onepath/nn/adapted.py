@@ -7,9 +7,10 @@ of each size that it has noted. Nothing in the network has to be replaced, so th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -164,6 +165,14 @@ class Adapted(nn.Module):
     path: str
     selection: Selection
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy reads the copies of the choices, of which its class therefore knows."""
+        made = _adapted_class(self.plain, copy.deepcopy(self.adaptation, memo))
+        clone: Self = made.__new__(made)
+        memo[id(self)] = clone
+        clone.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return clone
+
     def own_choices(self) -> tuple[Choice, ...]:
         """All choices that the module itself reads."""
         return self.adaptation.choices
@@ -261,7 +270,17 @@ def _set_kernel(module: Any, clone: nn.Module) -> None:
 
 def adapt(module: nn.Module, adaptation: Adaptation) -> None:
     """Make a module elastic, in place."""
-    own = type(module)
+    if adaptation.transforms_kernel and adaptation.kernel is not None:
+        weight = module._parameters["weight"]
+        assert weight is not None
+        transforms = make_transforms(list(map(int, adaptation.kernel.options)), weight.dim() - 2)
+        module.add_module("transforms", transforms.to(weight))
+    module.__class__ = _adapted_class(type(module), adaptation)
+    module.__dict__.update(path="", selection=Selection(), _written=[])
+
+
+def _adapted_class(own: type[nn.Module], adaptation: Adaptation) -> Any:
+    """The class of one adapted module."""
     members: dict[str, Any] = {
         "__module__": own.__module__,
         "__qualname__": own.__qualname__,
@@ -277,14 +296,7 @@ def adapt(module: nn.Module, adaptation: Adaptation) -> None:
             ),
             lambda self, value: self.__dict__.__setitem__("padding", value),
         )
-    if adaptation.transforms_kernel and adaptation.kernel is not None:
-        weight = module._parameters["weight"]
-        assert weight is not None
-        transforms = make_transforms(list(map(int, adaptation.kernel.options)), weight.dim() - 2)
-        module.add_module("transforms", transforms.to(weight))
-    made: Any = type(own.__name__, (Adapted, own), members)
-    module.__class__ = made
-    module.__dict__.update(path="", selection=Selection(), _written=[])
+    return type(own.__name__, (Adapted, own), members)
 
 
 def restore(module: nn.Module) -> None:

@@ -8,7 +8,7 @@ is a choice only where `resolutions` are given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,11 +116,8 @@ class OfaBottleneck(nn.Module):
             opened: expansions that are trained already: the channels of each stay before those of the larger ones.
         """
         layers: Any = self
-        importance = layers.project[0].weight.abs().sum((0, 2, 3))
-        for expansion in sorted(opened, reverse=True):
-            kept = int(round_to(self.in_channels * expansion, DIVISOR))
-            importance[kept:] -= importance.max() - importance.min() + 1
-        order = importance.argsort(descending=True, stable=True)
+        kept = [int(round_to(self.in_channels * expansion, DIVISOR)) for expansion in opened]
+        order = order_of(layers.project[0].weight.abs().sum((0, 2, 3)), kept)
         rows: list[Tensor] = [layers.expand[0].weight, layers.depthwise[0].weight]
         for norm in (layers.expand[1], layers.depthwise[1]):
             rows += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
@@ -133,6 +130,13 @@ class OfaBottleneck(nn.Module):
             tensor.copy_(tensor[order])
         for tensor in columns:
             tensor.copy_(tensor[:, order])
+
+
+def order_of(importance: Tensor, kept: Sequence[int]) -> Tensor:
+    """Channels from the most important to the least; the first of each number in `kept` stay before the others."""
+    for num in kept:
+        importance[num:] -= importance.max() - importance.min() + 1
+    return importance.argsort(descending=True, stable=True)
 
 
 class OfaExcitation(nn.Module):
@@ -254,11 +258,15 @@ class OnceForAll(nn.Module):
                 for matrix in module.transforms.values():
                     nn.init.eye_(matrix)
 
-    def sort_channels(self, opened: Sequence[int] = ()) -> None:
-        """Put the middle channels of every block in the order of their importance; see `OfaBottleneck`."""
+    def sort_channels(self, opened: Mapping[str, Sequence[Any]]) -> None:
+        """Put the middle channels of every block in the order of their importance.
+
+        Args:
+            opened: name of a choice -> its options that are trained already; see `OfaBottleneck.sort_middle`.
+        """
         for module in self.modules():
             if isinstance(module, OfaBottleneck):
-                module.sort_middle(opened)
+                module.sort_middle(opened.get(module.expansion.name, ()))
 
 
 class _Separable(nn.Module):

@@ -9,14 +9,15 @@ given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from onepath.nn import ElasticBatchNorm2d, ElasticConv2d, ElasticDepth, ElasticLinear
 from onepath.space import Choice, Size, round_to
-from onepath.spaces.once_for_all import DIVISOR, resized
+from onepath.spaces.once_for_all import DIVISOR, order_of, resized
 from onepath.spaces.small_inputs import check_width, stage_strides
 
 STAGE_CHANNELS, STAGE_DEPTHS = (256, 512, 1024, 2048), (2, 2, 4, 2)
@@ -47,8 +48,10 @@ class OfaResidual(nn.Module):
 
     def __init__(self, in_channels: Size, out_channels: Any, name: str, stride: int) -> None:
         super().__init__()
-        middle: Any = round_to(out_channels * Choice(f"{name}.ratio", RATIOS, role="size"), DIVISOR)
-        self.layers = nn.Sequential(
+        self.ratio = Choice(f"{name}.ratio", RATIOS, role="size")
+        self.widest = max(out_channels.values())
+        middle: Any = round_to(out_channels * self.ratio, DIVISOR)
+        self.layers: Any = nn.Sequential(
             _convolution(in_channels, middle, 1),
             _convolution(middle, middle, 3, stride),
             _convolution(middle, out_channels, 1, acts=False),
@@ -58,6 +61,22 @@ class OfaResidual(nn.Module):
             pool = nn.AvgPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()
             self.shortcut = nn.Sequential(pool, _convolution(in_channels, out_channels, 1, acts=False))
         self.activation = nn.ReLU(inplace=True)
+
+    @torch.no_grad()
+    def sort_middle(self, opened: Sequence[float] = ()) -> None:
+        """Put the inputs and the outputs of the 3x3 convolution in the order of the weights that read them.
+
+        Args:
+            opened: ratios that are trained already: the channels of each stay before those of the larger ones.
+        """
+        first, second, third = self.layers
+        for before, after in ((first, second), (second, third)):
+            convolution, norm = before[0], before[1]
+            kept = [int(round_to(self.widest * ratio, DIVISOR)) for ratio in opened]
+            order = order_of(after[0].weight.abs().sum((0, 2, 3)), kept)
+            for tensor in (convolution.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                tensor.copy_(tensor[order])
+            after[0].weight.copy_(after[0].weight[:, order])
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform, and add the shortcut."""
@@ -126,6 +145,16 @@ class OnceForAllResNet(nn.Module):
             self.stages.append(ElasticDepth(blocks, Choice(f"stages.{stage}.depth", depths, role="depth")))
         self.average = nn.AdaptiveAvgPool2d(1)
         self.classifier = ElasticLinear(channels, num_classes)
+
+    def sort_channels(self, opened: Mapping[str, Sequence[Any]]) -> None:
+        """Put the middle channels of every block in the order of their importance; the stages' stay as they are.
+
+        Args:
+            opened: name of a choice -> its options that are trained already; see `OfaResidual.sort_middle`.
+        """
+        for module in self.modules():
+            if isinstance(module, OfaResidual):
+                module.sort_middle(opened.get(module.ratio.name, ()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, num_classes) of images (B, in_channels, H, W)."""
