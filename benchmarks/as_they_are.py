@@ -1,9 +1,10 @@
 """Winners used as they are, beside the same networks trained alone: `python benchmarks/as_they_are.py --data FILE`.
 
 Three supernets of one space are trained for an equal number of passes of a network over the data: on uniform paths
-(`spos`), by the sandwich rule, and by progressive shrinking (`ofa`). Each is searched under five limits; its winners
-are tested as they are, recalibrated. The networks of the smallest, the middle and the largest limit are then trained
-alone, each for a fifth of the passes. Everything is kept in `--out`, and the same command continues there.
+(`spos`), by the sandwich rule, and by progressive shrinking (`ofa`). An accuracy predictor learns from each, and its
+best under five limits of MACs are evaluated; the winner of each limit is tested as it is, recalibrated, and so is the
+largest network of the space. Those of the smallest, the middle and the largest limit are then trained alone, each for
+a fifth of the passes. Everything is kept in `--out`, and the same command continues there.
 """
 
 from __future__ import annotations
@@ -11,69 +12,139 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onepath as op
+from onepath import runs
+from onepath.conversion import reachable
+from onepath.cost import MaxMacs
 from onepath.data import Task
+from onepath.estimate import AccuracyPredictor, SupernetEstimator, spread
 from onepath.evidence import wilson
+from onepath.methods import feasible_set
+from onepath.randomness import generator
+from onepath.search import Evolution, Predicted
+from onepath.space import Architecture
+from onepath.space.ends import end_of
 from onepath.train import evaluate
 
-METHODS: dict[str, dict[str, Any]] = {
-    "uniform": {"method": "spos", "sampler": "uniform"},
-    "sandwich": {"method": "sandwich"},
-    "shrinking": {"method": "ofa"},
-}
-_PATHS = {"uniform": 1, "sandwich": 4, "shrinking": 1}
+METHODS = {"uniform": "spos", "sandwich": "sandwich", "shrinking": "ofa"}
+PATHS = {"uniform": 1, "sandwich": 4, "shrinking": 1}
 """Passes of an epoch; progressive shrinking counts its own."""
+SHARES = (0.05, 0.2, 0.4, 0.65, 1.0)
+"""Limits, between the smallest network (0) and the largest (1)."""
+ALONE = (0, 2, 4)
+NUM_VERIFIED = 5
 
 
-def searched(name: str, given: argparse.Namespace, limits: str) -> op.runs.result.Result:
-    """The run of a method, finished or continued."""
-    return op.run(
-        given.data,
-        test_data=given.test_data,
-        space="ofa-mobilenetv3",
-        width=given.width,
-        finish="as-is",
-        num_baselines=0,
-        max_macs=limits,
-        epochs=max(1, given.passes // _PATHS[name]),
-        population=given.population,
-        generations=given.generations,
-        out=given.out / name,
-        **METHODS[name],
-    )
+class Comparison:
+    """What is compared, each part kept once it is known.
+
+    Args:
+        task: data.
+        given: options of the command line.
+    """
+
+    def __init__(self, task: Task, given: argparse.Namespace) -> None:
+        self.task, self.given, self.out = task, given, given.out
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """A value, made once."""
+        file = self.out / f"{name}.json"
+        if not file.is_file():
+            file.write_text(json.dumps(make()))
+        return json.loads(file.read_text())
+
+    def supernet(self, name: str) -> op.Supernet:
+        """The trained supernet of a method; its training is continued."""
+        config = runs.make_config(
+            {
+                "data": self.given.data,
+                "test_data": self.given.test_data,
+                "space": "ofa-mobilenetv3",
+                "width": self.given.width,
+                "method": METHODS[name],
+                "epochs": max(1, self.given.passes // PATHS[name]),
+                "finish": "as-is",
+                "num_baselines": 0,
+                "population": 10,
+                "generations": 2,
+                "out": str(self.out / name),
+            }
+        )
+        with runs.Run(config) as run:
+            runs.run_stage(run, "train")
+        return op.load_run(self.out / name).supernet()
+
+    def searched(self, name: str, supernet: op.Supernet) -> dict[str, Any]:
+        """The winners under the limits and the predictor's error, from inherited accuracies alone."""
+        space, shape = supernet.space, self.task.input_shape
+        estimator = SupernetEstimator(supernet, self.task)
+        architectures = space.architectures(spread(space, self.given.pairs, generator(0, "pairs")))
+        known = [
+            self.kept(f"pairs-{name}-{place}", lambda one=one: estimator.estimate(one).accuracy)
+            for place, one in enumerate(architectures)
+        ]
+        predictor = AccuracyPredictor.fit(architectures, known)
+        low, high = reachable(supernet, shape)["macs"]
+        winners = {}
+        for share in SHARES:
+            limit = int(low + share * (high - low))
+            feasible = feasible_set(supernet, shape, [MaxMacs(limit)])
+            search = Predicted(Evolution(space, 0, population=100, generations=100), predictor, NUM_VERIFIED)
+            found = [proposal.architecture for proposal in search.ask(feasible)]
+            winners[str(limit)] = str(max(found, key=lambda one: estimator.estimate(one).accuracy))
+        return {"winners": winners, "error": predictor.error, "tau": predictor.tau}
+
+    def as_it_is(self, name: str, supernet: op.Supernet, architecture: Architecture) -> float:
+        """Test accuracy with inherited weights, recalibrated."""
+        model = SupernetEstimator(supernet, self.task).model(architecture)
+        return float(
+            self.kept(
+                f"as-it-is-{name}-{_short(architecture)}", lambda: evaluate(model, self.task, "test").metric
+            )
+        )
+
+    def alone(self, supernet: op.Supernet, architecture: Architecture) -> float:
+        """Test accuracy of a network that is trained by itself for a fifth of the passes."""
+        epochs = max(1, self.given.passes // 5)
+
+        def trained() -> float:
+            model = supernet.extract(architecture, inherit=False, seed=0)
+            recipe = op.Recipe.for_task(self.task, retrain=True, epochs=epochs)
+            op.train_model(model, self.task, recipe=dataclasses.replace(recipe, one_path=0.0), seed=0)
+            return evaluate(model, self.task, "test").metric
+
+        return float(self.kept(f"alone-{epochs}-{_short(architecture)}", trained))
+
+    def rows(self, name: str) -> None:
+        """Print a row for each limit, and one for the largest network."""
+        supernet = self.supernet(name)
+        found = self.kept(f"searched-{name}", lambda: self.searched(name, supernet))
+        largest = end_of(supernet.space, max)
+        limits = [*found["winners"].items(), ("largest", str(largest))]
+        for place, (limit, text) in enumerate(limits):
+            architecture = supernet.space.parse(text)
+            macs = op.cost.macs(supernet, architecture, self.task.input_shape)
+            tested = self._shown(self.as_it_is(name, supernet, architecture))
+            by_itself = self._shown(self.alone(supernet, architecture)) if place in ALONE else "-"
+            shown = limit if limit == "largest" else f"{int(limit) / 1e6:.2f} M"
+            print(f"| {name} | {shown} | {macs / 1e6:.2f} M | {tested} | {by_itself} |", flush=True)
+        print(f"predictor of {name}: error {found['error']:.4f}, tau {found['tau']:.2f}", flush=True)
+
+    def _shown(self, share: float) -> str:
+        low, high = wilson(share, self.task.num_examples("test"))
+        return f"{share:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def limits_of(task: Task, width: float) -> str:
-    """Five limits between the smallest and the largest network."""
-    from onepath.conversion import reachable
-
-    channels, size, _ = task.input_shape
-    supernet = op.spaces.build("ofa-mobilenetv3", task.num_classes, size, in_channels=channels, width=width)
-    low, high = reachable(supernet, task.input_shape)["macs"]
-    return ",".join(str(int(low + share * (high - low))) for share in (0.05, 0.2, 0.4, 0.65, 1.0))
-
-
-def alone(task: Task, supernet: op.Supernet, architecture: str, given: argparse.Namespace) -> float:
-    """Test accuracy of a network that is trained by itself, kept once it is known."""
-    file = given.out / f"alone-{given.passes // 5}-{architecture.replace(',', '')}.json"
-    if file.is_file():
-        return float(json.loads(file.read_text()))
-    model = supernet.extract(supernet.space.parse(architecture), inherit=False, seed=0)
-    recipe = dataclasses.replace(
-        op.Recipe.for_task(task, retrain=True, epochs=max(1, given.passes // 5)), one_path=0.0
-    )
-    op.train_model(model, task, recipe=recipe, seed=0)
-    found = evaluate(model, task, "test").metric
-    file.write_text(json.dumps(found))
-    return found
+def _short(architecture: Architecture) -> str:
+    return str(architecture).replace(",", "")
 
 
 def main() -> None:
-    """Print a row for each method and limit."""
+    """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -82,35 +153,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/as-they-are"))
     parser.add_argument("--passes", type=int, default=40)
     parser.add_argument("--width", type=float, default=0.5)
-    parser.add_argument("--population", type=int, default=16)
-    parser.add_argument("--generations", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=100, help="that the accuracy predictor learns from")
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     given = parser.parse_args()
-    task = op.load_data(given.data, test=given.test_data)
-    limits, num = limits_of(task, given.width), task.num_examples("test")
-    print("| method | limit | MACs | test accuracy as it is | trained alone | minutes of training |")
-    print("|---|---|---|---|---|---|")
+    given.out.mkdir(parents=True, exist_ok=True)
+    comparison = Comparison(op.load_data(given.data, test=given.test_data), given)
+    print("| method | limit | MACs | test accuracy as it is | trained alone |\n|---|---|---|---|---|")
     for name in given.methods:
-        result = searched(name, given, limits)
-        supernet = result.supernet()
-        for place, winner in enumerate(result.result["winners"]):
-            tested, folder = winner["accuracy"]["retrained_test"], result.path / winner["path"]
-            found = op.load_run(folder)
-            by_itself = "-"
-            if place in (0, 2, 4):
-                score = alone(task, supernet, str(found.architecture), given)
-                by_itself = f"{score:.3f} {_interval(score, num)}"
-            minutes = result.result["seconds"]["train"] / 60
-            print(
-                f"| {name} | {winner['limits']['max_macs'] / 1e6:.2f} M | {winner['cost']['macs'] / 1e6:.2f} M | "
-                f"{tested:.3f} {_interval(tested, num)} | {by_itself} | {minutes:.1f} |",
-                flush=True,
-            )
-
-
-def _interval(share: float, num: int) -> str:
-    low, high = wilson(share, num)
-    return f"[{low:.3f}, {high:.3f}]" if math.isfinite(low) else ""
+        comparison.rows(name)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A step of a converted supernet beside one of the same network cut out: `python benchmarks/converted_step.py`.
+"""A step of an elastic supernet beside one of the same network cut out: `python benchmarks/converted_step.py`.
 
-Forward and backward pass in training mode of three random architectures for each model, alternately in one process; the
-ratio is of the medians of eight. Needs timm.
+Forward and backward pass of three random architectures for each converted model and each space, as trainings make them
+(channels last, depthwise gradients the faster way), alternately in one process; the ratio is of the medians of eight.
+Needs timm.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 import onepath as op
+from onepath.nn.layout import lay_channels_last
+from onepath.train.depthwise import fast_depthwise
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -26,6 +29,9 @@ MODELS = {
     "test_vit": (8, 160),
     "densenet121": (16, 96),
 }
+
+
+SPACES = {"ofa-mobilenetv3": (64, 32), "ofa-resnet50": (64, 32)}
 
 
 def seconds(network: nn.Module, inputs: Tensor) -> float:
@@ -41,14 +47,20 @@ def main() -> None:
     """Print the three ratios of each model."""
     from conversion.zoo import built
 
-    for name, (num, side) in MODELS.items():
-        model, example = built(name)
-        supernet, inputs = op.convert(model, example).train(), torch.randn(num, 3, side, side)
+    for name, (num, side) in (MODELS | SPACES).items():
+        if name in SPACES:
+            supernet = op.spaces.build(name, 10, side, width=0.25).train()
+        else:
+            supernet = op.convert(*built(name)).train()
+        lay_channels_last(supernet)
+        inputs = torch.randn(num, 3, side, side).contiguous(memory_format=torch.channels_last)
         ratios = []
         for architecture in supernet.space.architectures(supernet.space.sample(3, np.random.default_rng(0))):
             plain = supernet.extract(architecture).train()
+            lay_channels_last(plain)
             supernet.activate(architecture)
-            pairs = [(seconds(supernet.module, inputs), seconds(plain, inputs)) for _ in range(10)][2:]
+            with fast_depthwise(supernet), fast_depthwise(plain):
+                pairs = [(seconds(supernet.module, inputs), seconds(plain, inputs)) for _ in range(10)][2:]
             ours, alone = zip(*pairs, strict=True)
             ratios.append(statistics.median(ours) / statistics.median(alone))
         print(f"{name:24} {', '.join(f'{ratio:.2f}' for ratio in ratios)}", flush=True)
