@@ -43,12 +43,19 @@ def test_one_limit_is_no_section(finished_record: RunRecord, several: RunRecord)
 def test_every_limit_has_a_row_with_its_costs(several: RunRecord) -> None:
     section = limits_section(several)
     assert section is not None
-    assert section["heads"] == ["Limit", "Test accuracy", "MACs", "Parameters", "Memory", "Folder"]
+    assert section["heads"] == ["Limit", "Test accuracy", "MACs", "Parameters", "Memory", "On the front", "Folder"]
     assert [tuple(cell.replace("\u00a0", " ") for cell in row) for row in section["rows"]] == [
-        ("64.0 kB of memory", "97.0 %", "1.00 M", "20.0 k", "60.0 kB", "limit-64000"),
-        ("32.0 kB of memory", "95.0 %", "1.00 M", "20.0 k", "31.0 kB", "limit-32000"),
-        ("128 kB of memory", "–", "1.00 M", "20.0 k", "100 kB", "limit-128000"),
+        ("64.0 kB of memory", "97.0 %", "1.00 M", "20.0 k", "60.0 kB", "yes", "limit-64000"),
+        ("32.0 kB of memory", "95.0 %", "1.00 M", "20.0 k", "31.0 kB", "yes", "limit-32000"),
+        ("128 kB of memory", "–", "1.00 M", "20.0 k", "100 kB", "no", "limit-128000"),
     ]
+
+
+def test_what_another_winner_beats_is_not_on_the_front(several: RunRecord) -> None:
+    winners = [winner(64_000, 60_000, 0.94), winner(32_000, 31_000, 0.95), winner(128_000, 100_000, 0.96)]
+    section = limits_section(replace(several, result={**several.result, "winners": winners}))
+    assert section is not None
+    assert [row[-2] for row in section["rows"]] == ["no", "yes", "yes"]
 
 
 def test_the_diagram_is_against_the_cost_whose_limit_differs(several: RunRecord) -> None:

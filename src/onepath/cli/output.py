@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from onepath.display import shown_cost
+from onepath.display import SPACE, shown_cost
 from onepath.own_code import is_own
 
 # Control characters, those that turn the direction of writing, line separators, halves of surrogate pairs.
@@ -125,6 +125,20 @@ def print_result(path: Path, result: Mapping[str, Any]) -> None:
     for winner in result["winners"][1:]:
         test = number(metric_in(result), winner["accuracy"]["retrained_test"])
         write(f"winner     {test} test, {_limited(winner)}: {path / winner['path']}")
+
+
+def print_limits(path: Path) -> None:
+    """The winners of a run under several limits as a table, for people; of one limit, the outcome of the run."""
+    from onepath.record import RunRecord
+    from onepath.report.several_limits import limits_section
+
+    record = RunRecord.load(path)
+    section = limits_section(record)
+    if section is None:
+        print_result(path, record.result)
+        return
+    print_table(section["heads"], [[cell.replace(SPACE, " ") for cell in row] for row in section["rows"]])
+    write(f"file  {path / record.result['files']['report']}")
 
 
 def _limited(winner: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onepath.cli import options as o
-from onepath.cli.output import print_json, print_result, write
+from onepath.cli.output import print_json, print_limits, print_result, write
 from onepath.cli.run_options import takes_run_options
 from onepath.errors import ConfigurationError
 from onepath.own_code import is_own
@@ -86,11 +86,10 @@ def search(
         _stage("search", path, json, named=(space, device, method))
         return
     runs.search(path, limits=limits, space=space, device=device, method=method, progress=make_progress())
-    result = runs.load_run(path)
     if json:
-        print_json(result.result)
+        print_json(runs.load_run(path).result)
     else:
-        print_result(result.path, result.result)
+        print_limits(Path(path))
 
 
 def retrain(

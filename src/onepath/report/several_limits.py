@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from onepath.display import SPACE, ShownCost, shown_cost
+from onepath.pareto import pareto_front
 from onepath.record import RunRecord
 from onepath.report.figures import RANDOM, WINNER, Figure, layout_of, scatter
 from onepath.report.findings import metric_of
@@ -24,18 +27,26 @@ def limits_section(record: RunRecord) -> dict[str, Any] | None:
     costs = [shown_cost(name) for name in dict.fromkeys([*names, limited.name])]
     metric = metric_of(record)
     return {
-        "heads": ["Limit", f"Test {metric.name}", *(cost.head for cost in costs), "Folder"],
+        "heads": ["Limit", f"Test {metric.name}", *(cost.head for cost in costs), "On the front", "Folder"],
         "rows": [
             (
                 _limit_text(row),
                 metric.text(row["accuracy"]["retrained_test"]),
                 *(cost.text(_cost(row, cost.name)) for cost in costs),
+                "yes" if is_best else "no",
                 row["path"],
             )
-            for row in winners
+            for row, is_best in zip(winners, _on_front(winners, limited), strict=True)
         ],
         "front": front_of_limits(record),
     }
+
+
+def _on_front(winners: Sequence[Winner], limited: ShownCost) -> list[bool]:
+    """Whether no other winner tests as well at less of the limited cost, or better at no more of it."""
+    points = [(row["accuracy"]["retrained_test"], _cost(row, limited.name)) for row in winners]
+    known = np.array([[np.nan if value is None else value for value in point] for point in points])
+    return [bool(is_best) for is_best in pareto_front(known, [True, False])]
 
 
 def limited_cost(winners: Sequence[Winner]) -> ShownCost:
