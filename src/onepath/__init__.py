@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onepath.latency import MaxLatency
     from onepath.methods.darts import darts
     from onepath.methods.fairnas import fairnas
+    from onepath.methods.fastnas import fastnas
     from onepath.methods.gdas import gdas
     from onepath.methods.ofa import ofa
     from onepath.methods.one_shot import one_shot
@@ -93,6 +94,7 @@ _HOMES = {
     "methods": (
         "darts",
         "fairnas",
+        "fastnas",
         "gdas",
         "ofa",
         "one_shot",
@@ -155,6 +157,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "export_onnx",
     "export_program",
     "fairnas",
+    "fastnas",
     "gdas",
     "latency",
     "load_data",

@@ -43,6 +43,21 @@ def elastic_space(**_: Any) -> torch.nn.Module:
         return op.spaces.build("ofa-mobilenetv3", 3, 8, in_channels=1, width=0.1).module
 
 
+def trained_model(**_: Any) -> op.Supernet:
+    """A model that came in, made elastic."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        layers = [torch.nn.Conv2d(1, 32, 3, padding=1), torch.nn.BatchNorm2d(32), torch.nn.ReLU()]
+        layers += [
+            torch.nn.Conv2d(32, 32, 3),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(1),
+            torch.nn.Flatten(),
+        ]
+        model = torch.nn.Sequential(*layers, torch.nn.Linear(32, 3)).eval()
+        return op.convert(model, torch.zeros(1, 1, 8, 8))
+
+
 COMMON: dict[str, Any] = {"batch_size": 16, "retrain_epochs": 1, "seed": 3}
 SEARCH: dict[str, Any] = {"population": 4, "generations": 1}
 PREDICTED: dict[str, Any] = {"predictor": 12, "num": 3, "population": 8, "generations": 2}
@@ -52,6 +67,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "one-shot": {"epochs": 1, **SEARCH},
     "sandwich": {"epochs": 1, "teacher": "model", "divergence": "alpha", "attention": "best-up", **PREDICTED},
     "ofa": {"epochs": 12, "predictor": 0, **SEARCH},
+    "fastnas": {},
     "darts": {"epochs": 1, "order": "second", "population": 3},
     "gdas": {"epochs": 2, "warmup_epochs": 1, "population": 3},
     "proxyless": {"epochs": 1, "warmup_epochs": 1, "population": 3},
@@ -71,6 +87,8 @@ def test_in_memory_and_in_a_run_are_the_same_to_the_bit(name: str, data: ImageTa
         options["proxy"] = "grad_norm"
     is_elastic = name in ("sandwich", "ofa")
     build, limit = (elastic_space, 800_000) if is_elastic else (cell_space, LIMIT)
+    if name == "fastnas":
+        build, limit = trained_model, 250_000
     result = op.run(
         data,
         space=build,
@@ -80,7 +98,7 @@ def test_in_memory_and_in_a_run_are_the_same_to_the_bit(name: str, data: ImageTa
         out=tmp_path / "run",
         **options,
     )
-    own = op.Supernet(build())
+    own = build() if name == "fastnas" else op.Supernet(build())
     job = methods.MemoryJob(
         own, data, constraints=[op.MaxMacs(limit)], **{key: options[key] for key in COMMON}
     )

@@ -43,7 +43,15 @@ def test_one_limit_is_no_section(finished_record: RunRecord, several: RunRecord)
 def test_every_limit_has_a_row_with_its_costs(several: RunRecord) -> None:
     section = limits_section(several)
     assert section is not None
-    assert section["heads"] == ["Limit", "Test accuracy", "MACs", "Parameters", "Memory", "On the front", "Folder"]
+    assert section["heads"] == [
+        "Limit",
+        "Test accuracy",
+        "MACs",
+        "Parameters",
+        "Memory",
+        "On the front",
+        "Folder",
+    ]
     assert [tuple(cell.replace("\u00a0", " ") for cell in row) for row in section["rows"]] == [
         ("64.0 kB of memory", "97.0 %", "1.00 M", "20.0 k", "60.0 kB", "yes", "limit-64000"),
         ("32.0 kB of memory", "95.0 %", "1.00 M", "20.0 k", "31.0 kB", "yes", "limit-32000"),

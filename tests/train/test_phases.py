@@ -385,6 +385,23 @@ def test_outputs_of_earlier_paths_have_no_graph_and_do_not_outlive_the_update(to
     assert graphs == [[True], [False, True], [False, False, True]] * 12
 
 
+def test_equal_recipes_in_a_row_are_trained_one_after_another(toys: Any) -> None:
+    """Two phases of one length and rate, as in progressive shrinking; each goes through its whole schedule."""
+    supernet = blocks_supernet((3, 2))
+    sampler = toys.ListSampler([supernet.space.architecture([0, 0])])
+    entered: list[str] = []
+    phases = [
+        Phase(name, RECIPE, sampler, enter=lambda _, name=name: entered.append(name))
+        for name in ("one", "other")
+    ]
+    once = train_phases(copy.deepcopy(supernet), toys.NoiseTask(), phases[:1])
+    curve = train_phases(supernet, toys.NoiseTask(), phases)
+    assert curve[-1].update == 2 * once[-1].update
+    assert entered == ["one", "one", "other"]
+    rates = [point.learning_rate for point in curve]
+    assert rates[: len(rates) // 2] == rates[len(rates) // 2 :]
+
+
 @pytest.mark.parametrize(
     ("shares", "named"),
     [

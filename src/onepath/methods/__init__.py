@@ -4,6 +4,7 @@ from onepath.methods.catalogue import METHODS, find_method
 from onepath.methods.darts import Darts, darts, darts_recipe
 from onepath.methods.differentiable import Derived, Differentiable, derive_within
 from onepath.methods.fairnas import Fairnas, fair_recipe, fairnas
+from onepath.methods.fastnas import FastNas, fastnas
 from onepath.methods.front import Front, front_of
 from onepath.methods.functions import function_of
 from onepath.methods.gdas import Gdas, gdas
@@ -26,6 +27,7 @@ __all__ = [
     "Derived",
     "Differentiable",
     "Fairnas",
+    "FastNas",
     "Finish",
     "Found",
     "Front",
@@ -52,6 +54,7 @@ __all__ = [
     "derive_within",
     "fair_recipe",
     "fairnas",
+    "fastnas",
     "feasible_set",
     "find_method",
     "front_of",

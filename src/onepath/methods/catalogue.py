@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from onepath.errors import ConfigurationError, shown
 from onepath.methods.darts import Darts
 from onepath.methods.fairnas import Fairnas
+from onepath.methods.fastnas import FastNas
 from onepath.methods.gdas import Gdas
 from onepath.methods.method import Method
 from onepath.methods.ofa import Ofa
@@ -22,7 +23,7 @@ GIVEN_IN_PYTHON = "python:"
 
 METHODS: Mapping[str, type[Method]] = {
     kind.name: kind
-    for kind in (Spos, Fairnas, OneShot, Sandwich, Ofa, Darts, Gdas, Proxyless, Zen, RandomNetworks)
+    for kind in (Spos, Fairnas, OneShot, Sandwich, Ofa, FastNas, Darts, Gdas, Proxyless, Zen, RandomNetworks)
 }
 
 

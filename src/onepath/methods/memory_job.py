@@ -134,6 +134,8 @@ class MemoryJob(Job):
 
     def _trained(self, method: Method) -> Trained:
         phases = tuple(method.phases(self))
+        if not phases:
+            return Trained(self.supernet)
         curve = train_phases(
             self.supernet,
             self.task,

@@ -224,6 +224,9 @@ class RunJob(Job):
         run, clock = self._run, self._at_work
         supernet, counts = run.build_supernet(self.seed), CandidateCounts()
         phases = tuple(method.phases(self._on(supernet)))
+        if not phases:
+            run.save_weights(name, supernet.state_dict())
+            return Trained(supernet.eval()), {"num_updates": 0, "counts": {}}
         before = phases[-1].before
         on_point, on_update = watch(run, clock, name, title)
         curve = train_phases(

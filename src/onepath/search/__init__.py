@@ -13,6 +13,7 @@ from onepath.search.predicted import Predicted
 from onepath.search.prefilter import Prefilter
 from onepath.search.random_search import RandomSearch
 from onepath.search.regularized_evolution import RegularizedEvolution
+from onepath.search.sensitivity import Sensitivity
 
 ALGORITHMS: Mapping[str, type[SearchAlgorithm]] = {
     "evolution": Evolution,
@@ -42,6 +43,7 @@ __all__ = [
     "RegularizedEvolution",
     "Score",
     "SearchAlgorithm",
+    "Sensitivity",
     "hypervolume",
     "pareto_front",
     "run_search",

@@ -79,7 +79,7 @@ class Phase:
     """What one part of a training does.
 
     Neighbouring phases of one recipe share its schedule and the optimizer's state, as a start from one path and the
-    training after it do; a phase of another recipe begins anew.
+    training after it do; a phase of another recipe begins anew, and so does one behind a phase that ended its recipe.
 
     Attributes:
         name: what it is called in records and messages, for example "supernet".
@@ -106,6 +106,18 @@ class Phase:
     enter: Callable[[Any], None] | None = None
     until: float = 1.0
     reduction: Reduction = "sum"
+
+
+def stretches_of(phases: Sequence[Phase]) -> list[tuple[Phase, ...]]:
+    """Phases that share out one recipe: those of it that follow each other, up to the one that ends at 1."""
+    found: list[tuple[Phase, ...]] = []
+    for phase in phases:
+        last = found[-1][-1] if found else None
+        if last is not None and last.recipe == phase.recipe and last.until < 1:
+            found[-1] = (*found[-1], phase)
+        else:
+            found.append((phase,))
+    return found
 
 
 def ends(phases: Sequence[Phase], num_updates: int) -> list[int]:

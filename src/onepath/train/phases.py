@@ -14,7 +14,7 @@ from onepath.nn.alignment import align_candidates, widest_path
 from onepath.train.checks import check_supernet
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
-from onepath.train.phase import Phase, ends
+from onepath.train.phase import Phase, ends, stretches_of
 from onepath.train.training import Checkpoint, OnPoint, OnUpdate, Training, num_updates
 from onepath.tree import call
 
@@ -134,15 +134,14 @@ def _check(phases: Sequence[Phase], task: Task) -> None:
     """That there are phases, and that those of a recipe share out its updates."""
     if not phases:
         raise ConfigurationError("a training needs at least one phase, but got none; give one")
-    for recipe, group in itertools.groupby(phases, key=lambda phase: phase.recipe):
-        stretch = list(group)
+    for stretch in stretches_of(phases):
         shares = [0.0, *(phase.until for phase in stretch)]
         if shares[-1] != 1 or any(not a < b for a, b in itertools.pairwise(shares)):
             raise ConfigurationError(
                 f"the phases of a recipe must end at rising shares of it, the last one at 1, but got {shares[1:]}; "
                 "change `until`"
             )
-        num = num_updates(task, recipe)
+        num = num_updates(task, stretch[0].recipe)
         for phase, (begin, end) in zip(stretch, itertools.pairwise([0, *ends(stretch, num)]), strict=True):
             if begin == end:
                 raise ConfigurationError(

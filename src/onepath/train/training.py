@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import dataclasses
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +24,7 @@ from onepath.train.evaluation import autocast
 from onepath.train.interruption import DeferredInterrupt
 from onepath.train.memory import keep_freed_memory
 from onepath.train.optimizer import active_optimizer
-from onepath.train.phase import Phase, SeesBatch, ends
+from onepath.train.phase import Phase, SeesBatch, ends, stretches_of
 from onepath.train.reduction import GradientCounter
 from onepath.train.threads import worthwhile_threads
 from onepath.tree import Tree, detached, float_outputs, is_image_shape, to_device
@@ -69,7 +68,7 @@ class FollowsProgress(Protocol):
 class Training:
     """One training and its state: weights, the optimizer's state, the number of updates done, the curve.
 
-    Phases of one recipe that follow each other are a stretch, with one schedule and one optimizer.
+    Phases that share out one recipe are a stretch, with one schedule and one optimizer; see `stretches_of`.
 
     Args:
         module: what is trained; moved to `device`, in channels_last where the inputs are images.
@@ -102,9 +101,7 @@ class Training:
             lay_channels_last(module)
         self.forward = forward
         self.task = task
-        self.stretches = [
-            tuple(stretch) for _, stretch in itertools.groupby(phases, key=lambda phase: phase.recipe)
-        ]
+        self.stretches = stretches_of(phases)
         self.lengths = [num_updates(task, stretch[0].recipe) for stretch in self.stretches]
         self.befores = list({id(p.before): p.before for p in phases if p.before is not None}.values())
         for before in self.befores:
