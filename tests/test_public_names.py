@@ -53,6 +53,7 @@ PUBLIC = [
     "export_onnx",
     "export_program",
     "fairnas",
+    "fastnas",
     "gdas",
     "latency",
     "load_data",

@@ -11,7 +11,7 @@ from onepath.cli.app import app
 from onepath.cli.options import merged
 from onepath.record import RunRecord
 from onepath.report.command import reproduce
-from onepath.runs.config import make_config
+from onepath.runs.making import make_config
 
 Make = Callable[..., RunRecord]
 

@@ -130,7 +130,7 @@ def test_the_same_directory_by_other_paths(begun: Path, own: Path, monkeypatch: 
 
 
 def test_data_by_other_paths_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from onepath.runs.config import differences
+    from onepath.runs.making import differences
 
     (tmp_path / "data.npz").write_bytes(b"")
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)

@@ -11,8 +11,8 @@ import pytest
 from onepath import runs
 from onepath.errors import ConfigurationError
 from onepath.runs import make_config, parse_count
-from onepath.runs.config import differences, option_fields
 from onepath.runs.definition import RunDefinition
+from onepath.runs.making import differences, option_fields
 from onepath.runs.resolving import resolve_shape
 
 

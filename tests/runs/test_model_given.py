@@ -17,7 +17,7 @@ import onepath as op
 from onepath import runs
 from onepath.conversion.models import load_model
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
-from onepath.runs.config import make_config
+from onepath.runs.making import make_config
 
 SOURCE = """
 from torch import nn

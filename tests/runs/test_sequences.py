@@ -10,8 +10,8 @@ import pytest
 
 import onepath as op
 from onepath.errors import ConfigurationError
-from onepath.runs.config import make_config
 from onepath.runs.definition import RunDefinition
+from onepath.runs.making import make_config
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3, 32)).astype(np.float32)

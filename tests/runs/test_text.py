@@ -13,8 +13,8 @@ import pytest
 from onepath import runs
 from onepath.data import TextTask
 from onepath.record import RunRecord
-from onepath.runs.config import make_config
 from onepath.runs.definition import Given
+from onepath.runs.making import make_config
 from onepath.runs.run_job import RunJob
 from onepath.runs.stages import run_stage
 

@@ -64,7 +64,8 @@ class RunCommand(TyperCommand):
 
 def _made_options(kind: Any) -> list[Any]:
     """The options as Typer makes them of a function's signature."""
-    from onepath.runs.config import RunConfig, option_fields
+    from onepath.runs.config import RunConfig
+    from onepath.runs.making import option_fields
 
     parameters, former = [], typer.Option("--retrain-from", hidden=True)
     annotations: dict[str, Any] = {"retrain_from": Annotated[str | None, former]}

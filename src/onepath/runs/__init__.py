@@ -1,9 +1,10 @@
 """`op.run`: train, search, retrain, export, report, each stage resumable."""
 
 from onepath.option_types import parse_count
-from onepath.runs.config import RunConfig, make_config
+from onepath.runs.config import RunConfig
 from onepath.runs.continuing import continued_config
 from onepath.runs.definition import SUPERNET, check_reads, check_takes
+from onepath.runs.making import make_config
 from onepath.runs.opened import Run
 from onepath.runs.progress import Progress, SilentProgress
 from onepath.runs.result import Result, load_run

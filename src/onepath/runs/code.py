@@ -8,7 +8,8 @@ from typing import Any
 
 from onepath.errors import ConfigurationError, RunDirectoryError, shown
 from onepath.own_code import is_own, is_same, source_digest, unnamed_code
-from onepath.runs.config import RunConfig, absolute
+from onepath.runs.config import RunConfig
+from onepath.runs.making import absolute
 
 CODE = ("space", "device", "method")
 """Options that may name code of the user's own."""

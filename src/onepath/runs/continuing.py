@@ -12,7 +12,8 @@ from onepath.methods import find_method
 from onepath.own_code import is_own
 from onepath.record.directory import CONFIG, read_config
 from onepath.runs.code import CODE, confirmed
-from onepath.runs.config import RunConfig, differences, make_config, read_stored
+from onepath.runs.config import RunConfig
+from onepath.runs.making import differences, make_config, read_stored
 
 
 def continued_config(given: Mapping[str, Any]) -> RunConfig:

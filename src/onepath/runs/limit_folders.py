@@ -17,9 +17,9 @@ from onepath.randomness import generator
 from onepath.record import RunDirectory, StageRow, save_tensors
 from onepath.record.atomic import damaged_error
 from onepath.record.directory import CONFIG, LIMIT_FOLDERS, RESULT, TRIALS
-from onepath.runs.config import make_config
 from onepath.runs.definition import INITIAL, SUPERNET
 from onepath.runs.latencies import PROFILE
+from onepath.runs.making import make_config
 from onepath.runs.opened import Run
 from onepath.runs.resolving import resolve_percentages
 

@@ -15,9 +15,10 @@ from onepath.randomness import generator
 from onepath.record import RunDirectory
 from onepath.record.directory import LATENCY_TABLE
 from onepath.runs.code import CODE, check_sources, confirmed, same_code, sources
-from onepath.runs.config import RunConfig, differences, read_stored, written
+from onepath.runs.config import RunConfig, written
 from onepath.runs.definition import INITIAL, Given, describe
 from onepath.runs.latencies import Latencies
+from onepath.runs.making import differences, read_stored
 from onepath.runs.progress import Progress, SilentProgress
 from onepath.runs.resolving import check_early, resolve_percentages, resolve_shape
 from onepath.runs.workspace import STAGES, Workspace

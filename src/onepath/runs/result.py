@@ -16,11 +16,11 @@ from onepath.record.atomic import damaged_error
 from onepath.record.directory import ONNX, PROGRAM, REPORT, TRIALS, WEIGHTS
 from onepath.record.stage_records import reading_records
 from onepath.runs.code import check_sources, confirmed
-from onepath.runs.config import read_stored
 from onepath.runs.definition import Given, RunDefinition
 from onepath.runs.fronts import front_result
 from onepath.runs.latencies import MEASURED
 from onepath.runs.limit_folders import winners
+from onepath.runs.making import read_stored
 from onepath.runs.opened import Run
 from onepath.runs.shown_result import (
     costs_result,

@@ -10,9 +10,9 @@ from typing import Any
 from onepath.errors import ConfigurationError
 from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.record.directory import RESULT
-from onepath.runs.config import make_config, option_fields
 from onepath.runs.continuing import continued_config
 from onepath.runs.definition import READING, Given
+from onepath.runs.making import make_config, option_fields
 from onepath.runs.opened import Run
 from onepath.runs.progress import Progress
 from onepath.runs.result import Result

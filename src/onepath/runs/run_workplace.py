@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onepath.runs.config import make_config
 from onepath.runs.definition import RunDefinition
+from onepath.runs.making import make_config
 from onepath.runs.standalone import PlannedNetwork, train_network
 from onepath.workers import Tell, Workplace
 

@@ -1,0 +1,192 @@
+"""A run's configuration out of what was given or stored, checked, and how two of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from onepath import option_types as types
+from onepath.errors import ConfigurationError, RunDirectoryError, shown
+from onepath.methods import METHODS, Method, SampledMethod, find_method, make_method
+from onepath.methods.catalogue import GIVEN_IN_PYTHON
+from onepath.option_types import one_line, unknown_option
+from onepath.own_code import is_own, unnamed_code
+from onepath.runs.config import LIMIT_NAMES, RunConfig, written
+
+_PATHS = ("data", "test_data", "data_root", "latency_table", "weights")
+_FORMER_NAMES = {"retrain_from": "finish"}
+_DIGITS_SPACE = "nasbench-macro"
+_DIGITS_LIMITS = (500_000, 1_000_000, 2_000_000)
+"""What shows a gain on the bundled 8x8 images within two minutes: three winners of one supernet, each twice as dear."""
+
+
+def option_fields(method: str | None = None) -> dict[str, Any]:
+    """Name -> field of every option of a run of a method; None for those of all methods."""
+    kinds = METHODS.values() if method is None else (METHODS[method],)
+    fields: dict[str, Any] = dict(RunConfig.model_fields)
+    for kind in kinds:
+        fields |= {name: field for name, field in kind.model_fields.items() if name not in fields}
+    return fields
+
+
+def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) -> RunConfig:
+    """Check options; paths of files become absolute, so that a run can be continued from any directory.
+
+    Args:
+        options: option name -> value; what is left out or None takes its default.
+        kind: the class of the method, where the caller has it; None finds it, which runs a file of the user's own.
+
+    Raises:
+        ConfigurationError: an option does not exist, is out of its range, or does not fit the others.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for old, new in _FORMER_NAMES.items():
+        if old in given and given.setdefault(new, given[old]) != given.pop(old):
+            raise ConfigurationError(f"{old} is the former name of {new}, but both came; leave {old} out")
+    if given.get("model") is not None:
+        given.setdefault("method", "sandwich")  # whose winners keep the weights that came in
+    kind = find_method(given.get("method", "spos")) if kind is None else kind
+    if isinstance(given.get("method"), type):
+        given["method"] = kind.name if METHODS.get(kind.name) is kind else GIVEN_IN_PYTHON + kind.name
+    percentages = _percentages(given)
+    own = {name: value for name, value in given.items() if name in kind.model_fields}
+    common = {name: value for name, value in given.items() if name not in own}
+    _check_known(common, kind)
+    method = make_method(kind, own)
+    try:
+        config = RunConfig(**{**_defaults(options, kind), **common})
+    except ValidationError as error:
+        raise ConfigurationError(one_line(error, option_fields())) from error
+    if not kind.trains_supernet and config.finish not in (None, "scratch"):
+        raise ConfigurationError(
+            f"finish: method {kind.name} has no supernet to inherit from, but got {config.finish}; leave it out"
+        )
+    aims = {f"{name.rpartition('_')[2]}": max(values) for name, values in config.limits.items()}
+    if (config.latency_table or "").endswith(".safetensors"):
+        aims.pop("ms", None)  # a predictor of whole networks, whose costs do not add up
+    method.check_aims(aims)
+    names = ["data_root", "space", "latency_table", "method", "model", "weights"]
+    # With a root, a bare word names a torchvision dataset even beside a folder called so, as `load_data` has it.
+    names += [
+        name for name in ("data", "test_data") if config.data_root is None or _is_path(getattr(config, name))
+    ]
+    config = config.model_copy(
+        update={
+            "finish": config.finish or kind.finish,
+            **{name: absolute(getattr(config, name)) for name in names},
+        }
+    )
+    # A limit that was explicitly left out is an answer; of other options none stands for a default.
+    config._options, config._given = (
+        method,
+        frozenset({*given, *(set(options) & {*LIMIT_NAMES, "max_latency_ms"})} - set(percentages)),
+    )
+    config._percentages = percentages
+    return config
+
+
+def _percentages(given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Take the limits that are percentages, such as 60%, out of the options."""
+    found = {}
+    for name in (*LIMIT_NAMES, "max_latency_ms"):
+        if not isinstance(given.get(name), str) or "%" not in given[name]:
+            continue
+        text = given.pop(name)
+        if given.get("model") is None:
+            raise ConfigurationError(
+                f"{name} in percent is of the model that came in, but none came; give model, or a number"
+            )
+        try:
+            found[name] = types.parse_percentages(text)
+        except ValueError as error:
+            raise ConfigurationError(f"{name} {error}, but got {shown(text)}; change it") from error
+    return found
+
+
+def _defaults(options: Mapping[str, Any], kind: type[Method]) -> dict[str, Any]:
+    """The space, and for the bundled digits limits too, of a run that asks for none."""
+    if options.get("model") is not None:
+        return {"space": options["model"]}
+    is_digits = options.get("data") in (None, "digits") and kind.space == Method.space
+    if not is_digits or options.get("space") is not None:
+        return {"space": kind.space}
+    is_limited = bool(set(options) & {*LIMIT_NAMES, "max_latency_ms"})
+    limits = {} if is_limited or not issubclass(kind, SampledMethod) else {"max_macs": _DIGITS_LIMITS}
+    return {"space": _DIGITS_SPACE, **limits}
+
+
+def _check_known(common: Mapping[str, Any], kind: type[Method]) -> None:
+    for name in common:
+        takers = [other.name for other in METHODS.values() if name in other.model_fields]
+        if name in RunConfig.model_fields:
+            continue
+        if not takers:
+            raise ConfigurationError(unknown_option(name, option_fields()))
+        raise ConfigurationError(
+            f"{name} is an option of method {' or '.join(takers)}, but method is {kind.name}; leave {name} out, "
+            f"or give method {takers[0]}"
+        )
+
+
+def read_stored(stored: Mapping[str, Any], path: Path, kind: type[Method] | None = None) -> RunConfig:
+    """The configuration of a run directory; of options that an older onepath stored as null nothing is said.
+
+    Args:
+        stored: as the directory has it.
+        path: the directory, for messages.
+        kind: the class of the method that the caller has named. A directory chooses no code: one of the user's own is
+            taken from here alone.
+
+    Raises:
+        ConfigurationError: the method is the user's own, and the caller has not named it.
+        RunDirectoryError: it is no configuration of this onepath.
+    """
+    method = str(stored.get("method", ""))
+    if is_own(method) and kind is None:
+        raise unnamed_code(path, "method", method)
+    options = {name: value for name, value in stored.items() if value is not None}
+    try:
+        return make_config(options, kind if method not in METHODS else None)
+    except ConfigurationError as error:
+        if method.startswith(GIVEN_IN_PYTHON):
+            raise
+        raise RunDirectoryError(f"{path} must hold a configuration of this onepath, but {error}") from error
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two configurations, as "option: old -> new"; where the run is kept does not count."""
+    names = [
+        name for name in {**old, **new} if name != "out" and not _is_same(name, old.get(name), new.get(name))
+    ]
+    return [f"{name}: {written(old.get(name))} -> {written(new.get(name))}" for name in names]
+
+
+def _is_path(value: str | None) -> bool:
+    return value is not None and ("/" in value or Path(value).suffix != "")
+
+
+def _is_same(name: str, old: object, new: object) -> bool:
+    if name in _PATHS and isinstance(old, str) and isinstance(new, str):
+        return Path(old).expanduser().resolve() == Path(new).expanduser().resolve()
+    return old == new
+
+
+def absolute(value: str | None) -> str | None:
+    """A path of an existing file, or of code in one, as an absolute path; other texts as they are."""
+    if value is None:
+        return None
+    path, separator, function = value.rpartition(":") if ".py:" in value else (value, "", "")
+    if not path.strip():
+        return value  # not the working directory; refused where it is read
+    # "digits" is the bundled data, even beside a folder called so.
+    if value in ("digits", *{kind.space for kind in METHODS.values()}) and not separator:
+        return value
+    file = Path(path).expanduser()
+    try:
+        is_there = file.exists()
+    except OSError:  # a name longer than any file's, or in a folder that may not be searched
+        return value
+    return f"{file.absolute()}{separator}{function}" if is_there else value
