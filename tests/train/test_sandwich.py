@@ -68,6 +68,39 @@ def test_attention_takes_the_best_or_the_worst_on_the_batch() -> None:
     assert len(plain.paths(0, np.random.default_rng(0))) == 4
 
 
+def test_attention_compares_architectures_of_one_cost() -> None:
+    """Else the best on the batch would mostly be the largest."""
+    space = SearchSpace([Choice(f"width{place}", [1, 2, 3, 4], role="size") for place in range(8)])
+    compared: list[list[int]] = []
+
+    class Task:
+        def loss(self, outputs: Tensor, targets: Any) -> Tensor:
+            del targets
+            return outputs
+
+    def forward(inputs: Any, path: Any) -> Tensor:
+        del inputs
+        compared[-1].append(sum(path.indices))
+        return torch.tensor(-float(sum(path.indices)))  # the largest is the best
+
+    def costs(rows: Any) -> Any:
+        return rows.sum(axis=1)
+
+    sizes = {}
+    for name, known in (("any", None), ("alike", costs)):
+        sampler = AttentiveSampler(space, Task(), "best-up", 1, num_drawn=3, costs=known)  # type: ignore[arg-type]
+        rng, chosen = np.random.default_rng(0), []
+        for update in range(200):
+            compared.append([])
+            sampler.begin(forward, None, None, rng)
+            chosen.append(sum(sampler.paths(update, rng)[1].indices))
+        sizes[name] = float(np.mean(chosen))
+        spans = [max(each) - min(each) for each in compared[-200:]]
+        assert (np.mean(spans) < 0.3) == (name == "alike")
+    assert sizes["alike"] == pytest.approx(12, abs=0.5)  # as random architectures have it
+    assert sizes["any"] > 13.5
+
+
 def test_what_is_not_open_stays_at_its_largest() -> None:
     width, kernel, *_ = SPACE.choices
     sampler = OpenSampler(SPACE, {kernel: (7, 5), width: (16, 8)}, 3)

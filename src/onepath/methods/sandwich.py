@@ -83,8 +83,8 @@ class Sandwich(Distilled):
     num_random: types.Parts = option(2, "Random networks of an update, beside the largest and the smallest.")
     attention: Attention | None = option(
         None,
-        "Which random networks an update trains: the best of three by their loss on the batch (best-up), or the worst "
-        "(worst-up); default: any.",
+        "Which random networks an update trains: the best of three of about equal multiply-accumulates by their loss "
+        "on the batch (best-up), or the worst (worst-up); default: any.",
     )
 
     def resolved(self, job: Job) -> Self:
@@ -97,7 +97,9 @@ class Sandwich(Distilled):
         recipe = self.base_recipe(job)
         sampler = SandwichSampler(job.space, self.num_random)
         if self.attention is not None:
-            sampler = AttentiveSampler(job.space, job.task, self.attention, self.num_random)
+            sampler = AttentiveSampler(
+                job.space, job.task, self.attention, self.num_random, costs=job.counter("macs")
+            )
         return [Phase("sandwich", recipe, sampler, objective=self.objective(job, recipe))]
 
 

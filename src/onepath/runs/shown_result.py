@@ -58,7 +58,11 @@ def teacher_result(model: Mapping[str, Any] | None, metric: Metric) -> dict[str,
     return {
         **model,
         **splits,
-        "costs": {name: _costed(name, value) for name, value in model["costs"].items()},
+        **{
+            key: {name: _costed(name, value) for name, value in model[key].items()}
+            for key in ("costs", "winner_costs")
+            if key in model
+        },
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from onepath.space import Architecture, Choice, Option, SearchSpace
@@ -14,6 +15,9 @@ from onepath.tree import Tree
 
 if TYPE_CHECKING:
     from onepath.data import Task
+
+Matrix = npt.NDArray[Any]
+_POOL = 64
 
 Attention = Literal["best-up", "worst-up"]
 
@@ -51,16 +55,24 @@ class AttentiveSampler(SandwichSampler):
         task: whose loss is asked.
         attention: "best-up" keeps those of the least loss, "worst-up" those of the greatest.
         num_drawn: from how many each is chosen.
+        costs: matrix of architectures -> multiply-accumulates; those that are compared then cost about the same, so
+            that the best is not just the largest. None compares any.
 
-    Source: Wang et al., "AttentiveNAS" (arXiv 2011.09011), section 3.2. Differs from it: architectures are drawn
-    uniformly, not by a prior over their multiply-accumulates.
+    Source: Wang et al., "AttentiveNAS" (arXiv 2011.09011), section 3.2: a cost is drawn as random architectures have
+    it, then architectures of that cost. Differs from it: these are the nearest to the first one among 64.
     """
 
     def __init__(
-        self, space: SearchSpace, task: Task, attention: Attention, num_random: int = 2, num_drawn: int = 3
+        self,
+        space: SearchSpace,
+        task: Task,
+        attention: Attention,
+        num_random: int = 2,
+        num_drawn: int = 3,
+        costs: Callable[[Matrix], Matrix] | None = None,
     ) -> None:
         super().__init__(space, num_random)
-        self.task, self.attention, self.num_drawn = task, attention, num_drawn
+        self.task, self.attention, self.num_drawn, self.costs = task, attention, num_drawn, costs
         self._chosen: list[Architecture] = []
 
     def begin(
@@ -73,10 +85,16 @@ class AttentiveSampler(SandwichSampler):
         def loss(architecture: Architecture) -> float:
             return sign * float(self.task.loss(forward(inputs, architecture), targets))
 
-        self._chosen = [
-            min((self.space.random(rng) for _ in range(self.num_drawn)), key=loss)
-            for _ in range(self.num_random)
-        ]
+        self._chosen = [min(self._compared(rng), key=loss) for _ in range(self.num_random)]
+
+    def _compared(self, rng: np.random.Generator) -> list[Architecture]:
+        """Random architectures, of one cost where costs are known."""
+        if self.costs is None:
+            return self.space.architectures(self.space.sample(self.num_drawn, rng))
+        rows = self.space.sample(max(_POOL, self.num_drawn), rng)
+        costs = np.asarray(self.costs(rows), dtype=np.float64)
+        nearest = np.argsort(np.abs(costs - costs[0]), kind="stable")[: self.num_drawn]
+        return self.space.architectures(rows[nearest])
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:
         """The chosen ones between the largest and the smallest; random ones where no batch was shown."""
