@@ -27,6 +27,30 @@ RECORDS: dict[str, Any] = {
         "front": {"trials": [4, 0], "hypervolume": 0.5, "reference": {"macs": 3}, "decides_ties": False},
         "score": None,
         "num_random_legal": 6,
+        "predictor": {
+            "num_pairs": 2,
+            "error": 0.1,
+            "tau": None,
+            "held_out": [0.5, 0.6],
+            "accuracies": [0.5, 1],
+            "costs": {"macs": [3, 4]},
+        },
+    },
+    "export": {
+        "model": {
+            "name": "net.py:build",
+            "costs": {"macs": 3},
+            "validation": 0.5,
+            "test": 0.5,
+            "latency_ms": 2.0,
+            "winner_latency_ms": 1.0,
+            "latency_device": "cpu",
+            "is_noisy": False,
+            "agreement": None,
+            "layers": [
+                {"path": "a", "kind": "heads", "width": 3, "kept_width": None, "kernel": [], "kept_kernel": []}
+            ],
+        },
     },
     "retrain": {
         "networks": [

@@ -180,6 +180,37 @@ _preprocessing = _fields(
         "background": _maybe(_count),
     },
 )
+_predictor = _fields(
+    {
+        "num_pairs": _whole(1),
+        "error": _number,
+        "tau": _maybe(_number),
+        "held_out": _each(_number, 1),
+        "accuracies": _each(_number, 1),
+        "costs": _by_name(_each(_number, 1)),
+    }
+)
+_layer = _fields(
+    {
+        "path": _text,
+        "kind": _text,
+        "width": _whole(1),
+        "kept_width": _maybe(_count),
+        "kernel": _each(_count),
+        "kept_kernel": _each(_count),
+    }
+)
+_model = _fields(
+    {
+        "name": _text,
+        "costs": _by_name(_number),
+        **dict.fromkeys(("validation", "test", "latency_ms", "winner_latency_ms"), _number),
+        "latency_device": _text,
+        "is_noisy": _flag,
+        "agreement": _maybe(_number),
+    },
+    {"winner_costs": _by_name(_number), "layers": _each(_layer)},
+)
 _STAGES: Mapping[str, Mapping[str, _Check]] = {
     "data": {
         "name": _text,
@@ -214,6 +245,7 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
         "front": _maybe(_front),
         "score": _maybe(_fields({"name": _text, "num_degenerate": _count})),
         "num_random_legal": _count,
+        "predictor": _maybe(_predictor),
         "screen_ms": _maybe(_number),
         "predicted_ms": _each(_maybe(_number)),
     },
@@ -229,5 +261,6 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
         "preprocessing": _maybe(_preprocessing),
         "latency": _maybe(_fields({}, {"device": _text, **_latency})),
         **dict.fromkeys(("onnx_max_abs_error", "pt2_max_abs_error", "latency_ms"), _maybe(_number)),
+        "model": _model,
     },
 }

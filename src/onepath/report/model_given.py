@@ -61,7 +61,7 @@ def model_section(record: RunRecord) -> dict[str, Any] | None:
         ],
         "device": model["latency_device"],
         "text": _text(model["layers"]),
-        "layers": [_layer(row, max(_length(other) for other in model["layers"])) for row in model["layers"]],
+        "layers": [_layer(row, max(map(_length, model["layers"]))) for row in model["layers"]],
     }
 
 
