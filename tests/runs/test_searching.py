@@ -61,7 +61,7 @@ class Log:
 def evaluated(log: Log) -> Replay:
     replay = Replay(log.run, log.clock, log.costs)
     search: Any = SimpleNamespace(estimator=log, total=3)
-    replay.begin("searching", search, 0)
+    replay.begin("searching", search)
     for architecture in SPACE.enumerate():
         estimate = replay.estimate(architecture)
         replay.on_trial(Trial(architecture, estimate, "random", 0))

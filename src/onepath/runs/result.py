@@ -258,7 +258,7 @@ def _result(run: Run) -> dict[str, Any]:
         "search": {
             "evaluated": len(trials),
             "seconds": stages["search"].seconds,
-            "predictor": _predictor(stages["search"].record),
+            **_predictor(stages["search"].record),
         },
         "seconds": {
             **seconds,
@@ -287,10 +287,12 @@ def _result(run: Run) -> dict[str, Any]:
     return {**result, "winners": winners(run, result), "front": front, "score": score}
 
 
-def _predictor(record: dict[str, Any]) -> dict[str, Any] | None:
-    """How the accuracy predictor of a search did on what it had not seen; None without one."""
+def _predictor(record: dict[str, Any]) -> dict[str, Any]:
+    """How the accuracy predictor of a search did on what it had not seen, under its key; nothing without one."""
     known = record.get("predictor")
-    return known and {name: known[name] for name in ("num_pairs", "error", "tau")}
+    return (
+        {} if known is None else {"predictor": {name: known[name] for name in ("num_pairs", "error", "tau")}}
+    )
 
 
 def preprocessing_result(facts: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any] | None:
