@@ -48,7 +48,14 @@ RECORDS: dict[str, Any] = {
             "is_noisy": False,
             "agreement": None,
             "layers": [
-                {"path": "a", "kind": "heads", "width": 3, "kept_width": None, "kernel": [], "kept_kernel": []}
+                {
+                    "path": "a",
+                    "kind": "heads",
+                    "width": 3,
+                    "kept_width": None,
+                    "kernel": [],
+                    "kept_kernel": [],
+                }
             ],
         },
     },
