@@ -155,3 +155,16 @@ def test_fresh_networks_are_trained_from_the_initial_weights_of_mobilenets() -> 
     for one, other in zip(fresh.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     assert all(bool(p.isfinite().all()) for p in fresh.parameters())
+
+
+@pytest.mark.parametrize("name", ["ofa-mobilenetv3", "ofa-proxyless", "ofa-resnet50"])
+def test_residual_blocks_start_as_their_shortcuts(name: str) -> None:
+    """In the supernet and in a network with fresh weights; fresh weights as such are not zeros."""
+    supernet = op.spaces.build(name, 10, 32, width=0.25)
+    fresh = supernet.extract(ends(supernet)[0], inherit=False, seed=3)
+    for module in (supernet.module, fresh):
+        blocks: list[Any] = [m for m in module.modules() if isinstance(m, OfaBottleneck | OfaResidual)]
+        norms = [b.project[1] if isinstance(b, OfaBottleneck) else b.layers[2][1] for b in blocks]
+        identities = [getattr(block, "is_residual", True) for block in blocks]
+        assert [not norm.weight.any() for norm in norms] == identities
+        assert sum(identities) > 8

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -251,9 +251,15 @@ class OnceForAll(nn.Module):
         return logits
 
     def reset_parameters(self) -> None:
-        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`."""
+        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`, with residual blocks that start as
+        identities: the scale of their last normalisation is 0.
+
+        Source of the zeros: Goyal et al., "Accurate, Large Minibatch SGD" (arXiv 1706.02677), section 5.1.
+        """
         reset_as_mobilenet(self)
         for module in self.modules():
+            if isinstance(module, OfaBottleneck) and module.is_residual:
+                nn.init.zeros_(cast(nn.BatchNorm2d, module.project[1]).weight)
             if isinstance(module, TransformedConv2d):
                 for matrix in module.transforms.values():
                     nn.init.eye_(matrix)

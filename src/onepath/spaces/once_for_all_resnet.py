@@ -145,6 +145,16 @@ class OnceForAllResNet(nn.Module):
             self.stages.append(ElasticDepth(blocks, Choice(f"stages.{stage}.depth", depths, role="depth")))
         self.average = nn.AdaptiveAvgPool2d(1)
         self.classifier = ElasticLinear(channels, num_classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Let every block start as its shortcut: the scale of its last normalisation is 0; the rest stays as drawn.
+
+        Source: Goyal et al., "Accurate, Large Minibatch SGD" (arXiv 1706.02677), section 5.1.
+        """
+        for module in self.modules():
+            if isinstance(module, OfaResidual):
+                nn.init.zeros_(module.layers[2][1].weight)
 
     def sort_channels(self, opened: Mapping[str, Sequence[Any]]) -> None:
         """Put the middle channels of every block in the order of their importance; the stages' stay as they are.

@@ -7,11 +7,13 @@ import math
 import pytest
 import torch
 
+import onepath as op
 from onepath.data import Task
 from onepath.errors import ConfigurationError
 from onepath.estimate import ScoreEstimator, score
 from onepath.methods import search_supernet
 from onepath.nn import Supernet
+from onepath.randomness import generator
 from onepath.search import RandomSearch
 
 
@@ -45,3 +47,18 @@ def test_options_and_unknown_scores(supernet: Supernet, task: Task) -> None:
     assert one > other > -math.inf
     with pytest.raises(ConfigurationError, match="must be one of"):
         ScoreEstimator("accuracy", supernet, task)
+
+
+def test_a_score_sees_into_blocks_that_start_as_identities(task: Task) -> None:
+    """As if their last scale, which is 0 at first, were 1."""
+    _, *shape = task.input_shape
+    supernet = op.spaces.build("ofa-mobilenetv3", task.num_classes, shape[0], task.input_shape[0], width=0.25)
+    architecture = supernet.space.random(generator(0, "scored"))
+    found = ScoreEstimator("snip", supernet, task, batch_size=8).value(architecture)
+    inputs, targets = next(task.batches("train", 8, num_examples=8, seed=0))
+    model = supernet.extract(architecture, inherit=False, seed=0)
+    hidden = score("snip", model, inputs, targets, seed=0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)
+    assert found == score("snip", model, inputs, targets, seed=0) != hidden

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onepath.space import Architecture
 
 _DRAWN = (_ConvNd, nn.Linear, _BatchNorm)
+_NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class ScoreEstimator:
@@ -175,9 +176,20 @@ class ScoreEstimator:
             model = self._supernet.extract(architecture, inherit=False, seed=None)
             if all(isinstance(module, _DRAWN) for module in model.modules() if module._parameters):
                 return self._placed(model)
-        return self._placed(self._supernet.extract(architecture, inherit=False, seed=self._seed))
+        model = self._supernet.extract(architecture, inherit=False, seed=self._seed)
+        _show_blocks(model)
+        return self._placed(model)
 
     def _placed(self, model: nn.Module) -> nn.Module:
         # Visiting every parameter takes longer than a layer of a small network.
         first = next(model.parameters(), None)
         return model if first is None or first.device == self._device else model.to(self._device)
+
+
+@torch.no_grad()
+def _show_blocks(model: nn.Module) -> None:
+    """Set scales of normalisation that are all 0 to 1: no score sees into a block that starts as an identity."""
+    for module in model.modules():
+        scale = module._parameters.get("weight") if isinstance(module, _NORMS) else None
+        if scale is not None and not scale.any():
+            scale.fill_(1.0)
