@@ -201,3 +201,24 @@ def test_a_converted_supernet_is_a_space_too(folder: Path, tmp_path: Path) -> No
     assert sum(parameter.numel() for parameter in found.parameters()) == result.result["cost"]["params"]
     with pytest.raises(ConfigurationError, match="a space given in Python must be given again"):
         op.load_run(tmp_path / "run").model()
+
+
+def test_options_of_the_conversion_are_arguments_of_the_space(folder: Path, tmp_path: Path) -> None:
+    result = op.run(
+        model=f"{folder}/net.py:build",
+        weights=folder / "w.safetensors",
+        space_arguments={"widths": [0.25, 0.5, 1], "resolutions": [4, 6, 8]},
+        max_macs="30%",
+        out=tmp_path / "run",
+        **{**QUICK, "method": "ofa"},
+    )
+    choices = {choice.name: choice.options for choice in result.supernet().space.choices}
+    assert choices == {"resolution": (4, 6, 8), "conv.width": (8, 16, 32), "last.width": (8, 16, 32)}
+    winner = result.result["winners"][0]
+    counted = op.cost.module_cost(result.model(), (1, 8, 8)).macs
+    assert winner["cost"]["macs"] == counted <= winner["limits"]["max_macs"]
+
+
+def test_another_argument_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="beside --model must be one of widths, depth, .* 'sizes'"):
+        op.run(model=f"{folder}/net.py:build", space_arguments={"sizes": [1]}, out=tmp_path / "run")

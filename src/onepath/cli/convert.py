@@ -39,6 +39,14 @@ def convert(
         list[str] | None,
         typer.Option(help="A module, or a pattern such as 'stem*', whose sizes stay; may be repeated."),
     ] = None,
+    resolution: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            max=most.PIXELS,
+            help="Side in pixels that images may be brought to, the input's own among them; may be repeated.",
+        ),
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """What of a model can be elastic, and the smallest and largest cost that can be reached."""
@@ -53,6 +61,8 @@ def convert(
     size = input_size or input_size_of(built)
     shape = (in_channels, size, size)
     options: dict[str, Any] = {"widths": tuple(width)} if width else {}
+    if resolution:
+        options["resolutions"] = tuple(resolution)
     supernet = conversion.convert(
         built, blank_inputs(built, shape), divisor=divisor, pin=pin or (), **options
     )

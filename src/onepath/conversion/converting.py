@@ -23,6 +23,7 @@ from onepath.conversion.importance import (
 )
 from onepath.conversion.kernels import kernels_of
 from onepath.conversion.report import Conversion, make_conversion
+from onepath.conversion.resolutions import INSIDE, NAME, behind_resolution, check_resolutions
 from onepath.conversion.settling import Settling
 from onepath.conversion.tracing import Traced, trace_passes
 from onepath.errors import ConfigurationError, ShapeError, shown
@@ -50,6 +51,7 @@ def convert(
     divisor: int = 8,
     pin: Iterable[str] = (),
     data: Task | Iterable[tuple[Any, Any]] | None = None,
+    resolutions: Sequence[int] = (),
 ) -> Supernet:
     """Make a trained network elastic: a supernet whose largest architecture computes what the network computes.
 
@@ -70,6 +72,8 @@ def convert(
         pin: paths of modules whose sizes stay, also as patterns such as "stem*".
         data: on which importance is measured, to first order of the loss: a task, or batches of inputs and targets;
             None: by the absolute weights.
+        resolutions: sides in pixels that images may be brought to before the network, as one more choice; the largest
+            must be the side of the example's images. None: as they come.
 
     Returns:
         A supernet with an attribute `conversion`, the report.
@@ -82,6 +86,9 @@ def convert(
         >>> print(supernet.conversion)
     """
     _check(model, widths, divisor)
+    for name, value in (("depth", depth), ("heads", heads)):
+        if not isinstance(value, bool):
+            raise ConfigurationError(f"{name} must be True or False, but got {shown(value)}; change it")
     if kernels not in (True, False, "learned"):
         raise ConfigurationError(
             f"kernels must be True, False or 'learned', but got {shown(kernels)}; change it"
@@ -95,6 +102,9 @@ def convert(
     pinned = _pinned(model, pin)
     own = {path for path, module in model.named_modules() if has_choices(module)}
     whole = dict.fromkeys(pinned, "it is pinned") | dict.fromkeys(own, "it has choices of its own")
+    if resolutions:
+        check_resolutions(model, inputs, resolutions)
+        clear_caches(model)
     traced = trace_passes(model, inputs)
     settling = Settling(model, inputs, traced.trace, whole, tuple(map(float, widths)), divisor, heads)
     layout, adaptations = settling.settled()
@@ -103,7 +113,7 @@ def convert(
     if kernels:
         _add_kernels(adaptations, whole)
         adaptations.learns_kernels = kernels == "learned"
-    report = make_conversion(model, traced, adaptations, divisor)
+    report = make_conversion(model, traced, adaptations, divisor, [NAME] if resolutions else [])
     if not any(row.choices for row in report.rows):
         raise _nothing_elastic(model, report)
     before = _outputs(model, inputs)
@@ -114,6 +124,9 @@ def convert(
         adaptation = adaptations.of(path)
         assert adaptation is not None
         adapt(adaptations.modules[path], adaptation)
+    if resolutions:
+        model = behind_resolution(model, resolutions)
+        report.sorting.prefix = f"{INSIDE}."
     supernet = Supernet(model)
     supernet.conversion = report
     return supernet

@@ -70,8 +70,10 @@ def _words(row: Row) -> str:
     return ", ".join(row.choices) if row.choices else f"({row.reason})"
 
 
-def make_conversion(model: nn.Module, traced: Traced, adaptations: Adaptations, divisor: int) -> Conversion:
-    """The report on a traced network and its adaptations."""
+def make_conversion(
+    model: nn.Module, traced: Traced, adaptations: Adaptations, divisor: int, whole: Sequence[str]
+) -> Conversion:
+    """The report on a traced network and its adaptations; `whole` are choices of the model as a whole."""
     macs: dict[str, int] = {}
     for operation in traced.operations:
         macs[operation.path] = macs.get(operation.path, 0) + operation.macs
@@ -82,7 +84,7 @@ def make_conversion(model: nn.Module, traced: Traced, adaptations: Adaptations, 
         own = [p for p in module._parameters.values() if p is not None and id(p) not in counted]
         counted |= {id(parameter) for parameter in own}
         params = sum(parameter.numel() for parameter in own)
-        names = _choices(path, module, adaptations)
+        names = (*(() if path else whole), *_choices(path, module, adaptations))
         reason = "" if names else _reason(path, module, adaptations.layout, ran, divisor)
         rows.append(Row(path, names, reason, macs.get(path, 0), params))
     shares = (_share([(row.macs, row) for row in rows]), _share([(row.params, row) for row in rows]))

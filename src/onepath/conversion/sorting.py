@@ -19,6 +19,9 @@ class Sorting:
     Args:
         layout: of the network; nothing of its tensors is kept.
         choices: family, by its number -> its choice, and by how much its options count one unit.
+
+    Attributes:
+        prefix: of the network's paths in the module that is sorted.
     """
 
     def __init__(self, layout: Layout, choices: Mapping[int, tuple[Choice, int]]) -> None:
@@ -27,6 +30,7 @@ class Sorting:
             dataclasses.replace(source, tensor=nothing, vectors={}, elements=None)
             for source in layout.sources
         ]
+        self.prefix = ""
         self._layout = dataclasses.replace(layout, sources=sources)
         self._sizes = {family: (choice.name, unit) for family, (choice, unit) in choices.items()}
 
@@ -43,7 +47,7 @@ class Sorting:
         """
         modules = dict(module.named_modules())
         sources = [
-            dataclasses.replace(source, tensor=_tensor(modules[source.path], source.name))
+            dataclasses.replace(source, tensor=_tensor(modules[self.prefix + source.path], source.name))
             for source in self._layout.sources
         ]
         layout = dataclasses.replace(self._layout, sources=sources)

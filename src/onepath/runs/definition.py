@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onepath.errors import ConfigurationError, RunDirectoryError
+from onepath.errors import ConfigurationError, RunDirectoryError, shown
 from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.record import load_tensors
 from onepath.record.directory import weights_path
@@ -254,9 +254,27 @@ def build_converted(config: RunConfig, facts: Mapping[str, Any], task: Task | No
     arguments = _arguments(config, facts, None)
     sizes = {name: arguments[name] for name in ("num_classes", "in_channels", "input_size")}
     model = load_model(str(config.model), None if task is None else config.weights, **sizes)
-    supernet = convert(model, blank_inputs(model, plain_shape(facts["input_shape"])), data=task)
+    inputs = blank_inputs(model, plain_shape(facts["input_shape"]))
+    options = _conversion_options(config.space_arguments)
+    supernet = convert(model, inputs, data=task, **options)
     check_reads(supernet, facts.get("is_text", False), str(config.model))
     return supernet
+
+
+def _conversion_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of `convert` as a run's arguments of the space name them."""
+    import inspect
+
+    from onepath.conversion import convert
+
+    known = [name for name in inspect.signature(convert).parameters][2:]
+    known.remove("data")
+    for name in given:
+        if name not in known:
+            raise ConfigurationError(
+                f"a space argument beside --model must be one of {', '.join(known)}, but got {shown(name)}; change it"
+            )
+    return dict(given)
 
 
 def build_given(

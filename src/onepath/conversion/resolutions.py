@@ -1,0 +1,70 @@
+"""The side of a converted network's images as a choice."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from numbers import Integral
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from onepath.errors import ConfigurationError, shown
+from onepath.nn.resolution import ElasticResolution
+from onepath.space import Choice
+
+NAME, INSIDE = "resolution", "model"
+
+
+def check_resolutions(model: nn.Module, inputs: Sequence[object], resolutions: Sequence[int]) -> None:
+    """Raise unless a network computes outputs of the same shapes from images of every side.
+
+    Args:
+        model: in evaluation mode.
+        inputs: the arguments that it is called with; the only one must be a batch of square images (B, C, H, H).
+        resolutions: sides in pixels, of which the largest must be H.
+
+    Raises:
+        ConfigurationError: it does not, or a side is no whole number above 0.
+    """
+    if any(isinstance(side, bool) or not isinstance(side, Integral) or side < 1 for side in resolutions):
+        raise ConfigurationError(
+            f"resolutions must be whole numbers of 1 or more, but got {shown(list(resolutions))}; give sides in pixels"
+        )
+    images = inputs[0] if len(inputs) == 1 else None
+    if not isinstance(images, Tensor) or images.dim() != 4 or images.shape[2] != images.shape[3]:
+        raise ConfigurationError(
+            "resolutions need a model of one batch of square images, but its example inputs are none; leave them out"
+        )
+    if max(resolutions) != images.shape[2]:
+        raise ConfigurationError(
+            f"the largest of the resolutions must be the side of the images, {images.shape[2]}, but it is "
+            f"{max(resolutions)}; add it, so that the largest network is the model"
+        )
+    shapes = _shapes(model, images)
+    for side in sorted(resolutions):
+        try:
+            found = _shapes(model, nn.functional.interpolate(images, (side, side), mode="bilinear"))
+        except Exception as error:
+            raise ConfigurationError(
+                f"a model must take images of every resolution, but at {side} pixels it raised "
+                f"{shown(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, 120)}; "
+                "leave that resolution out"
+            ) from error
+        if found != shapes:
+            raise ConfigurationError(
+                "a model must return the same shapes at every resolution, but at "
+                f"{side} pixels it returns {shown(found)}, not {shown(shapes)}; leave that resolution out"
+            )
+
+
+def behind_resolution(model: nn.Module, resolutions: Sequence[int]) -> nn.Module:
+    """A network behind a choice of the side that its images are brought to."""
+    first = ElasticResolution(Choice(NAME, sorted(map(int, resolutions)), role="resolution"))
+    return nn.Sequential(OrderedDict([(NAME, first), (INSIDE, model)]))
+
+
+@torch.no_grad()
+def _shapes(model: nn.Module, images: Tensor) -> list[tuple[int, ...]]:
+    return [tuple(leaf.shape) for leaf in tree_leaves(model(images)) if isinstance(leaf, Tensor)]
