@@ -34,7 +34,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """An ordinary module. Its choices: one width, and for each of three places an operation or nothing."""
+    """An ordinary module with choices: one width, and for each of three positions an operation or none."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Net(nn.Module):
 
 
 def bars(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Your own data: noisy 12x12 images of a horizontal, a vertical or a diagonal bar."""
+    """Make your own data: noisy 12x12 images of a horizontal, vertical or diagonal bar, and a label for each."""
     rng = np.random.default_rng(seed)
     images = rng.normal(0.0, 0.5, (num, 12, 12, 1)).astype(np.float32)
     labels = rng.integers(0, 3, num)

@@ -1,6 +1,6 @@
-"""A device of your own, and a limit in its milliseconds: a simulated processor that multiplies slowly.
+"""A device of your own, and a limit on its latency in milliseconds: a simulated processor that multiplies slowly.
 
-Run it with `python examples/new_device.py`; it takes some seconds. In a run the same class is
+Run it with `python examples/new_device.py`; it takes some seconds. To use the same class in a run:
 `onepath run --device examples/new_device.py:SmallProcessor --max-latency-ms 1200`.
 """
 
@@ -30,7 +30,7 @@ class Simulated:
 
 
 class SmallProcessor(Device):
-    """Two multiply-accumulates a microsecond, and a millisecond to begin, a tenth of one for each layer."""
+    """A processor that takes 1 ms to begin, 0.1 ms per layer and 1 us per two multiply-accumulates."""
 
     name = "small-processor"
     schedule = Schedule(num_blocks=3, num_runs=1, num_warm_up=0)
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--max-latency-ms", type=float, default=40.0)
     options = parser.parse_args()
 
-    # Here, since a command that is given this file loads it without its folder.
+    # Imported here, because a command that is given this file loads it without its folder.
     from mini_nas import Net, bars
 
     data = op.load_data(bars(1200, seed=0), test=bars(300, seed=1), flip=False)

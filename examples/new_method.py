@@ -39,7 +39,7 @@ class SeveralPaths(SampledMethod):
     num_paths: int = option(2, "Paths that every update trains.")
 
     def phases(self, job: Job) -> Sequence[Phase]:
-        """After a start from one path, as short trainings have it."""
+        """Train on several paths an update, after the start from one path that short trainings have."""
         sampler = SeveralSampler(job.space, self.num_paths)
         return path_phases(job.supernet, job.task, job.recipe(self.epochs), sampler, reduction="mean")
 
@@ -49,7 +49,7 @@ several_paths = function_of(SeveralPaths, "Every evaluated architecture, with th
 
 
 def main() -> None:
-    """The method in memory, then the same in a run directory."""
+    """Run the method in memory, then in a run directory."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", default="runs/several-paths")

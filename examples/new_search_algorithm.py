@@ -1,4 +1,4 @@
-"""A search algorithm of your own: climb from the best architecture to a neighbour, and start anew where none is better.
+"""A search algorithm of your own: climb to a better neighbour, or start again at random if no neighbour is better.
 
 Run it with `python examples/new_search_algorithm.py`; it takes some seconds.
 """
@@ -19,7 +19,7 @@ from onepath.search import Draw, Evaluated, SearchAlgorithm
 
 # --- the algorithm -----------------------------------------------------------------------------------------------
 class HillClimbing(SearchAlgorithm):
-    """Neighbours of the present place; where none of them is better, a random place."""
+    """Propose neighbours of the present architecture, or a random one if no neighbour was better."""
 
     name = "hill climbing"
     place: op.Architecture | None = None
@@ -44,7 +44,7 @@ class HillClimbing(SearchAlgorithm):
 
 
 def main() -> None:
-    """Climb on a small supernet under a limit."""
+    """Run the algorithm on a small supernet under a limit."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=5)
     options = parser.parse_args()

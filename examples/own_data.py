@@ -1,6 +1,6 @@
 """Your own data, as arrays: `python examples/own_data.py` searches a network for it.
 
-What arrays may hold and how they are read is said by `onepath.load_data`; `task.notes` say what was guessed.
+The docstring of `onepath.load_data` says what arrays may hold and how they are read; `task.notes` lists its guesses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onepath as op
 
 
 def stripes(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (num, 8, 8, 3) of 8-bit colours, and labels (num,): is the pattern horizontal, vertical or neither?"""
+    """Make images (num, 8, 8, 3) of 8-bit colours, and labels (num,): horizontal pattern, vertical pattern or none."""
     rng = np.random.default_rng(seed)
     images, labels = rng.integers(0, 120, (num, 8, 8, 3), dtype=np.uint8), rng.integers(0, 3, num)
     images[labels == 0, ::2] += 100

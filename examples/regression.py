@@ -1,6 +1,6 @@
 """A task of your own: a number instead of a class, from a table of ten measurements.
 
-Run it with `python examples/regression.py`; the smallest of the networks within the limit takes some seconds.
+Run it with `python examples/regression.py`; training the smallest network within the limit takes some seconds.
 """
 
 from __future__ import annotations

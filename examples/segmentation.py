@@ -15,7 +15,7 @@ import onepath as op
 
 
 def squares(num: int) -> TensorDataset:
-    """Noisy images with a bright square, and which pixels it covers."""
+    """Make noisy images (num, 1, 16, 16) with a bright square, and targets (num, 16, 16): 1 inside the square."""
     rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
     corners = torch.randint(0, 10, (num, 2, 1, 1), generator=(rng := torch.Generator().manual_seed(num)))
     inside = (rows - corners[:, 0]).div(6, rounding_mode="floor").eq(0)
@@ -24,7 +24,7 @@ def squares(num: int) -> TensorDataset:
 
 
 def build(seed: int = 0) -> nn.Module:
-    """Two elastic convolutions, of 3 or 5 pixels a side, and two scores for each pixel."""
+    """Return two elastic convolutions with kernels of 3 or 5 pixels per side, which give two scores for each pixel."""
     torch.manual_seed(seed)
     kernel, width = op.Choice("kernel", [3, 5]), op.Choice("width", [4, 8, 16])
     first, second = (

@@ -1,4 +1,4 @@
-"""A trained network made smaller: `python examples/shrink_own_model.py`.
+"""Make a trained network smaller: `python examples/shrink_own_model.py`.
 
 The same on the command line: `onepath run --model examples/shrink_own_model.py:build --weights w.safetensors
 --max-macs 40%,60%`.

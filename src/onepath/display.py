@@ -1,7 +1,8 @@
-"""How a metric and a cost are shown to people: where a stored score becomes a figure with a name and a unit.
+"""How metrics and costs are shown to people: a stored score becomes a figure with a name and a unit.
 
-Rows hold scores, of which higher is always better. The metric that a task declares may count the other way, and need
-not be a share: `Metric` turns one into the other for the console, `result.json` and the report.
+The trial store holds scores, where higher is always better. For the metric that a task declares, lower may be better,
+and it need not be a share. `Metric` converts scores to values of the metric for the console, `result.json` and the
+report.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ _PREFIXES = ((10**9, " G"), (10**6, " M"), (10**3, " k"))
 
 @dataclass(frozen=True)
 class Metric:
-    """What a task measures.
+    """The metric that a task measures.
 
     Attributes:
-        name: for example "accuracy" or "rmse".
-        higher_is_better: its direction.
-        is_share: whether it is a fraction of 1, which is shown in percent.
+        name: name of the metric, for example "accuracy" or "rmse".
+        higher_is_better: whether a higher value of the metric is better.
+        is_share: whether the metric is a fraction of 1, which is shown in percent.
 
     Example:
         ``Metric("rmse", higher_is_better=False).text(-3.214)`` is "3.214".
@@ -36,7 +37,12 @@ class Metric:
 
     @classmethod
     def of(cls, found: str | Mapping[str, Any] | None) -> Metric:
-        """The metric as the facts of the data note it; a bare name is one from before its direction was noted."""
+        """Return the metric that the stored facts of the data describe.
+
+        Args:
+            found: a dictionary as returned by `document`; or a name alone, as older records have it, whose direction
+                follows from the name; None stands for accuracy.
+        """
         if isinstance(found, Mapping):
             is_share = bool(found.get("is_share", False)) and found["name"] not in _LOWER
             return cls(found["name"], bool(found["higher_is_better"]), is_share)
@@ -44,64 +50,80 @@ class Metric:
         return cls(name, name not in _LOWER, name in _SHARES)
 
     def document(self) -> dict[str, Any]:
-        """As the facts of the data and `result.json` have it."""
+        """Return the metric as the dictionary that the facts of the data and `result.json` hold."""
         return {"name": self.name, "higher_is_better": self.higher_is_better, "is_share": self.is_share}
 
     def value(self, score: float) -> float:
-        """The metric itself, from the score: the negative where lower is better; of perplexity also the inverse."""
+        """Return the value of the metric for a score.
+
+        The value is the score if higher is better, and else the negative score. Perplexity is the inverse of a positive
+        score.
+        """
         if self.higher_is_better:
             return score
         return 1 / score if self.name in _LOWER and score > 0 else -score
 
     def goodness(self, score: float) -> float:
-        """In the units of the metric, and higher is better: what differences and spreads are taken of."""
+        """Return a score in the units of the metric, with higher is better, so that differences have these units."""
         value = self.value(score)
         return value if self.higher_is_better else -value
 
     def drawn(self, value: float) -> float:
-        """A value of the metric as a diagram has it: shares in percent."""
+        """Return a value of the metric for a diagram: shares in percent, rounded to four decimals."""
         return round(100 * value if self.is_share else value, 4)
 
     def shown(self, score: float) -> float:
-        """A score as a diagram has it."""
+        """Return the value of the metric for a score, as `drawn` gives it for a diagram."""
         return self.drawn(self.value(score))
 
     def text(self, score: float | None, digits: int = 1) -> str:
-        """A score in words: "97.7 %" of a share, else four digits; a dash where there is none."""
+        """Return a score as text: "97.7 %" for a share, else four significant digits; a dash for None."""
         if score is None:
             return "–"
         value = self.value(score)
         return f"{100 * value:.{digits}f}{SPACE}%" if self.is_share else f"{value:.4g}"
 
     def range_text(self, scores: list[float]) -> str:
-        """The smallest and the largest: "96.1–97.2 %"; one figure where they read the same."""
+        """Return the smallest and the largest value as text: "96.1–97.2 %"; one figure if both read the same.
+
+        Args:
+            scores: at least one score.
+        """
         values = sorted(scores, key=self.value)
         low, high = self.text(values[0]), self.text(values[-1])
         return low if low == high else f"{low.removesuffix(f'{SPACE}%')}–{high}"
 
     def difference(self, amount: float, digits: int = 1) -> str:
-        """A difference of two values without its sign: "1.2 points" of a share, else three digits."""
+        """Return the size of a difference as text: "1.2 points" for a share, else three significant digits."""
         if not self.is_share:
             return f"{abs(amount):.3g}"
         text = f"{abs(100 * amount):.{digits}f}"
         return f"{text} point" + ("" if float(text) == 1 else "s")
 
     def signed(self, amount: float | None) -> str:
-        """A difference with its sign, in points of a share: "+1.2"; a dash where there is none."""
+        """Return a difference with its sign as text, "+1.2", for a share in percentage points; a dash for None."""
         text = "–" if amount is None else f"{100 * amount:+.1f}" if self.is_share else f"{amount:+.3g}"
         return text.replace("-", "\u2212")
 
     def hover(self, axis: str = "y") -> str:
-        """A figure under the pointer, as plotly.js formats it."""
+        """Return the template by which plotly.js formats a value under the pointer.
+
+        Args:
+            axis: axis that the value belongs to, "x" or "y".
+        """
         return f"%{{{axis}:.2f}} %" if self.is_share else f"%{{{axis}:.4~g}}"
 
     @property
     def direction(self) -> str:
-        """In words."""
+        """The direction of the metric in words: "higher is better" or "lower is better"."""
         return "higher is better" if self.higher_is_better else "lower is better"
 
     def axis(self, what: str) -> str:
-        """The title of an axis: "inherited validation accuracy (%)", "test rmse (lower is better)"."""
+        """Return the title of an axis, such as "inherited validation accuracy (%)" or "test rmse (lower is better)".
+
+        Args:
+            what: words in front of the metric's name, such as "test"; may be empty.
+        """
         name = f"{what} {self.name}".strip()
         return (
             f"{name} (%)" if self.is_share else name if self.higher_is_better else f"{name} (lower is better)"
@@ -112,11 +134,11 @@ class ShownCost(NamedTuple):
     """How a cost is shown.
 
     Attributes:
-        name: as rows and limits have it, "macs".
-        title: in a sentence, "MACs".
-        axis: of a diagram.
-        factor: what a diagram's figures are divided by.
-        unit: behind a figure in a table or a sentence.
+        name: name of the cost in records and limits, such as "macs".
+        title: name of the cost in a sentence, such as "MACs".
+        axis: title of a diagram's axis, such as "million MACs".
+        factor: number by which the values of a diagram are divided.
+        unit: unit that follows a figure in a table or a sentence; empty if there is none.
     """
 
     name: str
@@ -126,7 +148,7 @@ class ShownCost(NamedTuple):
     unit: str = ""
 
     def text(self, value: float | None) -> str:
-        """In three digits, with its unit but without its name: "1.89 M", "24.6 kB", "1.45 ms"."""
+        """Return a value in three digits with its unit, such as "1.89 M", "24.6 kB" or "1.45 ms"; a dash for None."""
         if value is None:
             return "–"
         if self.unit == "ms":
@@ -136,11 +158,11 @@ class ShownCost(NamedTuple):
 
     @property
     def head(self) -> str:
-        """Of a column or a card: "MACs", "Model size"."""
+        """The heading of a column or a card: "MACs", "Model size"."""
         return self.title[:1].upper() + self.title[1:]
 
     def named(self, value: float | None) -> str:
-        """With its name: "1.89 M MACs", "24.6 kB of memory"."""
+        """Return a value with the name of the cost: "1.89 M MACs", "24.6 kB of memory"."""
         return f"{self.text(value)} {'of ' if self.unit else ''}{self.title}"
 
 
@@ -155,13 +177,13 @@ _COSTS = {
 
 
 def shown_cost(name: str) -> ShownCost:
-    """How the cost of a name is shown; one that is not known here by its name and its plain figure."""
+    """Return how the cost of a name is shown; an unknown cost is shown with its name and without a unit."""
     title = name.replace("_", " ")
     return _COSTS.get(name, ShownCost(name, title, title))
 
 
 def short_count(value: float) -> str:
-    """A count in three digits: 1889280 -> "1.89 M"."""
+    """Return a count in three digits: 1889280 -> "1.89 M"."""
     for factor, prefix in _PREFIXES:
         # 999,950 would otherwise become "1e+03 k".
         if abs(value) >= 0.9995 * factor:

@@ -10,7 +10,7 @@
         ├── DataError             data that cannot be read or cannot be learned from
         ├── InfeasibleError       a limit that no architecture, or too few, can meet
         ├── ConfigurationError    an option that does not exist or does not fit the others
-        │   └── UnnamedCodeError     a file alone names code of the user's own, which only a caller may choose
+        │   └── UnnamedCodeError     only a file names code of the user's own; the caller must name it
         └── RunDirectoryError     a run directory that cannot be written, read or continued
             └── DirectoryInUseError  another process works on it
 
@@ -49,7 +49,7 @@ class ConfigurationError(UserError):
 
 
 class UnnamedCodeError(ConfigurationError):
-    """A file alone names code of the user's own, which only whoever runs it may choose."""
+    """Only a file names code of the user's own; whoever runs the code must name it as well."""
 
 
 class RunDirectoryError(UserError):
@@ -61,13 +61,13 @@ class DirectoryInUseError(RunDirectoryError):
 
 
 def shown(value: object, most: int = 80) -> str:
-    """A value that came from outside, fit for one line of a message: `repr` for text, `str` for the rest, cut.
+    """Return a value that came from outside as text for one line of a message: `repr` of text, `str` of the rest.
 
     Control characters are escaped, so that a file cannot write to the terminal through a message.
 
     Args:
-        value: what came.
-        most: characters kept; what is cut is told by its length.
+        value: the value to show.
+        most: number of characters kept; for a text that is cut, its full length is added.
     """
     text = repr(value[: most + 1]) if isinstance(value, str) else _plain_text(value, most)
     text = _printable(text)
@@ -78,7 +78,14 @@ def shown(value: object, most: int = 80) -> str:
 
 
 def plain(value: object, most: int = 120) -> str:
-    """The same without quotes, for a path or another program's words: of what is too long, the end is kept."""
+    """Return a path or the output of another program as text for a message, without quotes.
+
+    Control characters are escaped. Of a text that is too long, the end is kept.
+
+    Args:
+        value: the value to show.
+        most: number of characters kept.
+    """
     text = str(value)
     if len(text) > most:
         text = f"...{text[-most:]}"
@@ -90,7 +97,7 @@ def _printable(text: str) -> str:
 
 
 def _plain_text(value: object, most: int) -> str:
-    """The text of a value that is no text; a huge whole number is not written out first."""
+    """Return the text of a value that is not a text; a huge whole number is described and not written out."""
     if isinstance(value, int) and value.bit_length() > 4 * most:
         return f"a number of about {value.bit_length() * 30103 // 100000:,} digits"
     return str(value)

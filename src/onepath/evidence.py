@@ -1,7 +1,8 @@
-"""What few networks and few examples can tell: intervals, a comparison with random networks, and what was gained.
+"""What few networks and few examples can show: intervals, a comparison with random networks, and the gain of a search.
 
-Shares are of examples that were counted right; other values have no interval of their own, and only their spread over
-networks tells anything. All values are higher-is-better, see `onepath.display.Metric.goodness`.
+A share is the fraction of examples that were predicted correctly. Other values have no interval of their own: only
+their spread over networks shows their uncertainty. Higher is better for all values, see
+`onepath.display.Metric.goodness`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import TypeVar
 from onepath.verdict import Scored, cost_of, score_of
 
 Trial = TypeVar("Trial", bound=Scored)
-_Z = 1.959963984540054  # 95 % of a normal distribution lie within this many standard deviations
+_Z = 1.959963984540054  # 95 % of a normal distribution lies within this many standard deviations
 
 
 def wilson(share: float, num: int) -> tuple[float, float]:
-    """The interval of 95 % of a share that was counted on `num` examples.
+    """Return (lowest, highest) of the 95 % interval of a share that was counted on `num` examples.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
@@ -29,7 +30,10 @@ def wilson(share: float, num: int) -> tuple[float, float]:
 
 
 def sampling_error(share: float | None, num: int | None) -> float | None:
-    """Standard deviation of a share counted on `num` examples; never under that of one example wrong."""
+    """Return the standard deviation of a share that was counted on `num` examples, or None if either is missing.
+
+    The share counts as at least 1 / (num + 1) and at most num / (num + 1), so that the result is never 0.
+    """
     if share is None or not num:
         return None
     inside = min(max(share, 1 / (num + 1)), num / (num + 1))
@@ -38,12 +42,13 @@ def sampling_error(share: float | None, num: int | None) -> float | None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A winner against random networks that were trained with the same budget.
+    """A comparison of a winner with random networks that were trained with the same budget.
 
     Attributes:
-        winner: its value on the test set, higher is better.
-        baseline: those of the random networks, at least one.
-        noise: half width of what chance alone explains, see `compare`; None where nothing tells it.
+        winner: the winner's value on the test set, higher is better.
+        baseline: values of the random networks on the test set, at least one, higher is better.
+        noise: half width of the range of differences that chance alone explains, see `compare`; None if it cannot be
+            estimated.
     """
 
     winner: float
@@ -52,31 +57,32 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """The winner's value minus the mean of the baseline's."""
+        """The winner's value minus the mean of the baseline."""
         return self.winner - statistics.fmean(self.baseline)
 
     @property
     def is_better(self) -> bool:
-        """Above the baseline's mean by more than the noise, and above its best."""
+        """Whether the winner is above the mean of the baseline by more than the noise, and above its best value."""
         return self.noise is not None and self.difference > self.noise and self.winner > max(self.baseline)
 
     @property
     def is_worse(self) -> bool:
-        """Below the baseline's mean by more than the noise, and below its worst."""
+        """Whether the winner is below the mean of the baseline by more than the noise, and below its worst value."""
         return self.noise is not None and self.difference < -self.noise and self.winner < min(self.baseline)
 
 
 def compare(winner: float, baseline: Sequence[float], num_examples: int | None) -> Comparison:
-    """Whether a winner is told apart from random networks.
+    """Compare a winner with random networks.
 
-    The noise is twice the standard deviation of (one network - mean of n), s * sqrt(1 + 1/n). For s stands the larger
-    of the baseline's own standard deviation and the sampling error of a share, sqrt(p (1 - p) / examples); that is
-    never under one example, so that a difference of one example is no difference.
+    The noise is twice the standard deviation of (one network - mean of n), s * sqrt(1 + 1/n). Here s is the larger one
+    of two numbers: the standard deviation of the baseline, and the sampling error of a share,
+    sqrt(p (1 - p) / examples). The sampling error is never under one example, so that a difference of one example does
+    not count as a difference.
 
     Args:
-        winner: value on the test set, higher is better.
-        baseline: of the random networks, at least one.
-        num_examples: of the test set where the values are shares of it; None for other metrics.
+        winner: the winner's value on the test set, higher is better.
+        baseline: values of the random networks on the test set, at least one.
+        num_examples: number of test examples if the values are shares of them; None for other metrics.
     """
     spread = statistics.stdev(baseline) if len(baseline) > 1 else None
     sampling = sampling_error(statistics.fmean(baseline), num_examples)
@@ -90,12 +96,12 @@ class Gain:
     """The smallest network that still reaches the best score within its uncertainty.
 
     Attributes:
-        number: of the trial.
-        score: of the trial.
-        best: the highest score of all.
-        lowest: what counts as reaching it: the lower end of its interval, or `best` itself where it has none.
-        cost: of the trial.
-        of_best: that of the cheapest trial with the best score.
+        number: number of the smallest trial that reaches the best score.
+        score: score of that trial.
+        best: the highest score of all trials.
+        lowest: lowest score that counts as reaching `best`: the lower end of its interval, or `best` if it has none.
+        cost: cost of that trial.
+        of_best: cost of the cheapest trial with the score `best`.
     """
 
     number: int
@@ -107,15 +113,16 @@ class Gain:
 
 
 def smallest_as_good(trials: Sequence[Trial], cost: str, num_examples: int | None = None) -> Gain | None:
-    """What a search gained: how cheap a network may be and still reach the best score within its uncertainty.
+    """Return the cheapest trial that still reaches the best score within its uncertainty.
 
     Args:
-        trials: rows of a search.
-        cost: by its name.
-        num_examples: on which scores were counted, where they are shares; else only an equal score reaches the best.
+        trials: the trials of a search.
+        cost: name of the cost, such as "macs".
+        num_examples: number of examples on which the scores were counted, if they are shares. None: only a score equal
+            to the best one reaches it.
 
     Returns:
-        None where no trial has both a score and the cost.
+        The gain, or None if no trial has both a score and the cost.
     """
     known = [
         (value, -score_of(row), row.number)

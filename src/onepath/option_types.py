@@ -1,7 +1,7 @@
-"""Options as fields: each is stated once, with its type, default, help text and place in the help.
+"""Options as fields: each option is declared once, with its type, default, help text and place in the help.
 
 The command line, the configuration file and the Python signatures are made from these fields. Every number has a
-largest value, every text is one.
+largest allowed value, and every text a largest length.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from onepath import most
 from onepath.errors import shown
 
 RESERVED = ("num_classes", "input_size", "in_channels", "width", "seed", "name")
-"""What a space is built with by options of their own."""
+"""Arguments of a space that `space_arguments` must not hold, because they are given otherwise."""
 
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -31,30 +31,33 @@ _WHOLE = "must be a whole number such as 30M, 1.5M, 250k, 2G or 2_000_000"
 
 
 GROUPS = ("Data", "Space", "Limits", "Training", "Search", "Differentiable", "Finishing", "Run")
-"""The headings of the help, in order."""
+"""The headings of the options in the help, in order."""
 
 
 def option(
     default: Any, help: str, *, group: str = "Training", metavar: str = "", python_only: bool = False
 ) -> Any:
-    """A field that is an option.
+    """Declare an option as a pydantic field.
 
     Args:
-        default: taken where none is given; None stands for one that depends on the data, the space or the limits.
+        default: value if the user gives none; None stands for a default that depends on the data, the space or the
+            limits.
         help: a whole phrase that stands alone; it is shown by `--help` and in the docstrings of Python functions.
-        group: heading under which `--help` shows it.
-        metavar: what `--help` shows for the value; empty derives it from the type.
-        python_only: whether its values cannot be written on a command line.
+        group: heading under which `--help` shows the option, one of `GROUPS`.
+        metavar: placeholder that `--help` shows for the value; if empty, it is derived from the type.
+        python_only: whether the values of the option cannot be written on a command line.
     """
     extra: Any = {"group": group, "metavar": metavar, "python_only": python_only}
     return Field(default, description=help, json_schema_extra=extra)
 
 
 def parse_count(value: object) -> object:
-    """A number that may be written as 30M, 1.5M, 250k, 2G or 2_000_000; what is not text is returned as it is.
+    """Return the whole number that a text such as 30M, 1.5M, 250k, 2G or 2_000_000 stands for.
+
+    A value that is not a text is returned unchanged.
 
     Raises:
-        ValueError: the text is not such a number, or not a whole one.
+        ValueError: the text does not have this form, or the number is not whole.
     """
     if not isinstance(value, str):
         return value
@@ -69,10 +72,10 @@ def parse_count(value: object) -> object:
 
 
 def parse_percentages(text: str) -> tuple[float, ...]:
-    """One or several percentages with commas, such as 60% or 60%,40%.
+    """Return the percentages of a text such as 60% or 60%,40%, each as a number above 0 and at most 100.
 
     Raises:
-        ValueError: one is none, or not above 0 and at most 100.
+        ValueError: a part of the text is not a percentage, or not above 0 and at most 100.
     """
     parts = [
         re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,6})?)\s*%\s*", part) for part in text[:_MOST_DIGITS].split(",")
@@ -91,10 +94,12 @@ _BYTES = {
 
 
 def parse_bytes(value: object) -> object:
-    """A number of bytes that may be written as 256KiB, 1MB or 2_000_000; what is not text is returned as it is.
+    """Return the number of bytes that a text such as 256KiB, 1MB or 2_000_000 stands for.
+
+    A value that is not a text is returned unchanged.
 
     Raises:
-        ValueError: the text is not such a number, or not a whole one.
+        ValueError: the text does not have this form, or the number of bytes is not whole.
     """
     if not isinstance(value, str):
         return value
@@ -109,7 +114,7 @@ def parse_bytes(value: object) -> object:
 
 
 def plain(value: object) -> float | None:
-    """A number as Python's own; None for what is none, or not finite."""
+    """Return a finite number as a Python number; None for anything else, such as a truth value, NaN or a text."""
     if type(value).__name__ in ("bool", "bool_"):
         return None
     if not isinstance(value, int | float) and hasattr(value, "__index__"):
@@ -118,7 +123,11 @@ def plain(value: object) -> float | None:
 
 
 def several(value: object) -> object:
-    """One value or several, also as a text with commas, as a tuple; mappings and the like are left to pydantic."""
+    """Return one value or several values as a tuple.
+
+    A text is split at its commas, a list becomes a tuple, and None stays None. Any other value becomes a tuple of that
+    one value, which pydantic checks later.
+    """
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
     if isinstance(value, (list, tuple)):
@@ -127,11 +136,11 @@ def several(value: object) -> object:
 
 
 def one_line(error: ValidationError, names: Iterable[str]) -> str:
-    """The first mistake in the options of a model, as the one line that its user is told.
+    """Return the first mistake in the options of a model as a one-line message for the user.
 
     Args:
-        error: of pydantic.
-        names: of the options that there are.
+        error: the error that pydantic raised.
+        names: names of the options that exist.
     """
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
@@ -142,14 +151,14 @@ def one_line(error: ValidationError, names: Iterable[str]) -> str:
     if not name:
         return text
     if isinstance(first["input"], Mapping | list | tuple | set):
-        return f"{name} {text}; change it"  # what it holds may be nested without end
+        return f"{name} {text}; change it"  # the value may be nested without end, so it is not shown
     given = first["input"]
     is_number = isinstance(given, str) and re.fullmatch(r"-?\d{1,20}(\.\d{1,20})?", given) is not None
     return f"{name} {text}, but got {given if is_number else shown(given)}; change it"
 
 
 def unknown_option(name: str, names: Iterable[str]) -> str:
-    """The message for an option that does not exist, with the nearest one that does."""
+    """Return the message for an option that does not exist, with the name of the most similar option."""
     names = list(names)
     near = difflib.get_close_matches(name[:80].replace("-", "_"), names, n=1)
     advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
@@ -158,7 +167,7 @@ def unknown_option(name: str, names: Iterable[str]) -> str:
 
 
 def parse_milliseconds(value: object) -> object:
-    """One or several latencies, also as a text with commas; see `several`.
+    """Return one or several latencies in milliseconds as a tuple; a text is split at its commas, see `several`.
 
     Raises:
         ValueError: the text holds something other than numbers.
@@ -170,23 +179,23 @@ def parse_milliseconds(value: object) -> object:
 
 
 def _no_truth_value(value: object) -> object:
-    """A number as Python's own; what is none is left to pydantic.
+    """Return a whole number of numpy as a Python int; other values are returned unchanged and checked by pydantic.
 
     Raises:
-        ValueError: true or false, which Python takes for 1 and 0.
+        ValueError: the value is true or false, which Python would take for 1 or 0.
     """
     if type(value).__name__ in ("bool", "bool_"):
         raise ValueError("must be a number")
     if not isinstance(value, int | float | str) and hasattr(value, "__index__"):
-        return operator.index(value)  # of numpy
+        return operator.index(value)  # a whole number of numpy
     return value
 
 
 def check_text(value: str) -> str:
-    """A text as it was given.
+    """Return a text unchanged if it is valid.
 
     Raises:
-        ValueError: it is empty, too long or cannot be written as UTF-8.
+        ValueError: the text is empty, has more than 4,096 characters, holds a NUL or cannot be written as UTF-8.
     """
     if not value.strip():
         raise ValueError("must not be empty")
@@ -198,10 +207,11 @@ def check_text(value: str) -> str:
 
 
 def check_space_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Further arguments of a space as they were given.
+    """Return a copy of the further arguments of a space if they are valid.
 
     Raises:
-        ValueError: a name is none of Python's or has an option of its own, or a value is not plain.
+        ValueError: there are more than 100 arguments, a name is not a Python identifier or is set by an option of its
+            own, or a value is not plain: texts, numbers, lists and mappings of limited size and depth.
     """
     if len(arguments) > most.ARGUMENTS:
         raise ValueError(f"must be at most {most.ARGUMENTS}")
@@ -215,7 +225,10 @@ def check_space_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_plain(name: str, value: object) -> None:
-    """That a value is what JSON can hold, of bounded size; without recursion, for it may be nested deeply."""
+    """Raise ValueError unless a value is one that JSON can hold, of limited size.
+
+    The check does not recurse, because the value may be nested deeply.
+    """
     level, num = [value], 0
     for _ in range(most.DEPTH):
         num += len(level)

@@ -1,4 +1,4 @@
-"""Code of the user's own, named on the command line as `path/to/file.py:name`: loaded, recognised, blamed."""
+"""Load and recognise code of the user's own, `path/to/file.py:name` or `exec:command`, and report its errors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ COMMAND = "exec:"
 _MODULE = "onepath_user_"
 _MOST_FILES = 500
 _OTHERS = ("onepath", "torch")
-_LONGEST = 500  # characters of a path that is to be copied from a message
-_MESSAGE = 200  # characters of an error's own text
+_LONGEST = 500  # characters shown of a path that the user copies from a message
+_MESSAGE = 200  # characters shown of the text of an error
 
 
 class OwnCode(NamedTuple):
-    """What a file of the user's has under a name; `value` is None where it has nothing."""
+    """The object that a file of the user's holds under a name.
+
+    Attributes:
+        path: path of the file, as it was given.
+        name: name of the object in the file.
+        value: the object; None if the file has nothing of that name.
+    """
 
     path: str
     name: str
@@ -38,14 +44,14 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
     The file is run as Python code: it is the user's own program.
 
     Args:
-        text: what was given, which is no name of ours.
-        what: it is to be, for messages: "space" or "device".
-        known: the names of ours.
-        forms: how one's own is written, for messages.
+        text: text that the user gave, which is not a name that onepath knows.
+        what: kind of object that the text names, for messages: "space" or "device".
+        known: names of this kind that onepath knows.
+        forms: how code of the user's own is written, for messages.
 
     Raises:
-        ConfigurationError: the text is not of that form (the nearest name of ours is named), the file does not
-            exist, or it raises.
+        ConfigurationError: the text does not have this form (the message names the most similar known name), the file
+            does not exist, or running it raises.
     """
     path, separator, name = text.rpartition(":")
     if not separator or not path.endswith(".py"):
@@ -61,7 +67,7 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    # As an import does it: dataclasses and pickles look their module up there.
+    # As an import does: dataclasses and pickles look up their module there.
     sys.modules[module_name] = module
     try:
         specification.loader.exec_module(module)
@@ -75,12 +81,12 @@ def load_own(text: str, *, what: str, known: Collection[str], forms: str) -> Own
 
 
 def is_own(text: object) -> bool:
-    """Whether a space, a device or a method names code of the user's own: `path/to/file.py:name` or `exec:command`."""
+    """Whether the name of a space, device or method has the form `path/to/file.py:name` or `exec:command`."""
     return isinstance(text, str) and (text.startswith(COMMAND) or text.rpartition(":")[0].endswith(".py"))
 
 
 def is_same(text: str, other: str) -> bool:
-    """Whether two names are of one function or command; links and relative paths are followed."""
+    """Whether two names stand for the same function or command; links and relative paths are resolved."""
     if text == other or text.startswith(COMMAND) or not (is_own(text) and is_own(other)):
         return text == other
     (path, _, name), (other_path, _, other_name) = text.rpartition(":"), other.rpartition(":")
@@ -88,10 +94,13 @@ def is_same(text: str, other: str) -> bool:
 
 
 def source_digest(text: str) -> str | None:
-    """Digest of the code behind a name of the user's own, without running it; None where there is no such file.
+    """Return a digest of the code that a name stands for, without running it; None if there is no such file.
 
-    Of a Python file it covers the modules that it imports from its own folder as well, and leaves out comments and
-    layout. Of a command it covers the program and its scripts, where they are files named by a path.
+    For a Python file the digest also covers the modules that the file imports from its own folder; comments and layout
+    do not count. For a command the digest covers the program and its scripts, if they are given as paths of files.
+
+    Args:
+        text: `path/to/file.py:name` or `exec:command`.
     """
     if text.startswith(COMMAND):
         with contextlib.suppress(ValueError, OSError):
@@ -114,10 +123,11 @@ def source_digest(text: str) -> str | None:
 
 
 def source_files(path: Path) -> list[Path]:
-    """A Python file, and the modules and packages of its folder that it imports, and those that these import.
+    """Return the paths of a Python file and of everything in its folder that it imports, directly or indirectly.
 
-    Folders without `__init__.py` are packages too, and relative imports are followed, but not folders that code adds to
-    `sys.path` and modules that it imports by a name it makes up.
+    Folders without `__init__.py` count as packages, and relative imports are followed. Not found are modules in folders
+    that code adds to `sys.path`, and modules that are imported by a name made at run time. At most 500 files are
+    returned, sorted; none if `path` is not a file.
     """
     found: dict[Path, None] = {}
     waiting = [path]
@@ -135,7 +145,12 @@ def source_files(path: Path) -> list[Path]:
 
 
 def _modules(folder: Path, names: list[str]) -> list[Path]:
-    """The files that importing a dotted name from a folder may run: of each part the module, or the package."""
+    """Return the files that importing a dotted name from a folder may run.
+
+    Args:
+        folder: where the import starts.
+        names: parts of the dotted name. If a part is a package, all files of the package are returned.
+    """
     found = [folder / "__init__.py"]
     for name in names:
         found.append(folder / f"{name}.py")
@@ -146,7 +161,13 @@ def _modules(folder: Path, names: list[str]) -> list[Path]:
 
 
 def unnamed_code(path: Path, name: str, code: str) -> UnnamedCodeError:
-    """The one line where a file names code of the user's own, which only whoever runs it may choose."""
+    """Return the error that only a file names code of the user's own, while whoever runs the code must name it.
+
+    Args:
+        path: the file that names the code.
+        name: option that the code belongs to, such as "space".
+        code: the code as the file names it, `path/to/file.py:name` or `exec:command`.
+    """
     again = shlex.quote(code) if code.isprintable() else shown(code, _LONGEST)
     return UnnamedCodeError(
         f"own code must be named by whoever runs it, but only {path} names the {name}; if it is yours, add "
@@ -156,12 +177,13 @@ def unnamed_code(path: Path, name: str, code: str) -> UnnamedCodeError:
 
 @contextlib.contextmanager
 def blaming_own_code() -> Iterator[None]:
-    """Around work that runs code of the user's own: what that code raises becomes one line that names the place.
+    """A context for work that runs code of the user's own; errors of that code become one line that names the place.
 
     Raises:
-        ConfigurationError: an exception passed through a file of the user's, or something asked Python to exit, which
+        ConfigurationError: an exception passed through a file of the user's, or some code asked Python to exit, which
             must not look like success.
-        UserError: ours, which is one line already; the place is added where such an exception is its cause.
+        UserError: a `UserError` of onepath passes through, with the place added if its cause was raised in a file of
+            the user's.
     """
     try:
         yield
@@ -176,7 +198,7 @@ def blaming_own_code() -> Iterator[None]:
     except BaseException as error:
         if isinstance(
             error.__context__, BrokenPipeError
-        ):  # stdout's reader has gone, which typer turns into an exit
+        ):  # the reader of stdout has closed it, which typer turns into an exit
             raise
         place = _own_place(error)
         if place is None and not isinstance(error, SystemExit):
@@ -188,7 +210,7 @@ def blaming_own_code() -> Iterator[None]:
 
 
 def _own_place(error: BaseException) -> str | None:
-    """The innermost line of the user's own files that an exception passed; None where it passed none."""
+    """Return the innermost line of the user's own files that an exception passed through, or None."""
     loaded = [module for name, module in list(sys.modules.items()) if name.startswith(_MODULE)]
     paths = [Path(file) for module in loaded if (file := getattr(module, "__file__", None))]
     own = {file.resolve() for path in paths for file in source_files(path)}
@@ -206,20 +228,20 @@ def _raised(error: BaseException) -> str:
 
 
 def _imported(tree: ast.AST) -> set[tuple[int, str]]:
-    """The modules that a source imports, without ours: dots in front, and the dotted name."""
+    """Return (number of leading dots, dotted name) of each module that a source imports, without onepath and torch."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {(0, alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             start = f"{node.module}." if node.module else ""
-            # What is imported from a package may be a module itself.
+            # A name that is imported from a package may be a module itself.
             found |= {(node.level, f"{start}{alias.name}".removesuffix(".*")) for alias in node.names}
     return {(level, name) for level, name in found if level or name.partition(".")[0] not in _OTHERS}
 
 
 def _plain(node: object) -> object:
-    """A syntax tree as nested lists; what is empty is left out, since versions of Python differ in it."""
+    """Return a syntax tree as nested lists; empty fields are left out, because versions of Python differ in them."""
     if isinstance(node, ast.AST):
         parts = [(name, _plain(value)) for name, value in ast.iter_fields(node) if value not in (None, [])]
         return [type(node).__name__, *parts]

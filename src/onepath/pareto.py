@@ -1,7 +1,7 @@
 """The Pareto front of a set of points, its layers and its hypervolume.
 
-The algorithms are moocore's. It is given places in an order, or gains of a size near 1, so that no number, however
-large, reaches it.
+The algorithms are those of moocore. It is called with ranks of the values, or with gains scaled to a size near 1, so
+that it never meets a very large number.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from onepath.errors import ConfigurationError
 
 
 def pareto_front(objectives: npt.ArrayLike, maximise: bool | Sequence[bool] = True) -> npt.NDArray[np.bool_]:
-    """Which points no other point dominates.
+    """Return a mask of the points that no other point dominates.
 
-    A point dominates another if it is nowhere worse and somewhere better; of equal points all are on the
-    front. A point with a NaN is never on it; an infinity is worse or better than every number.
+    A point dominates another if it is nowhere worse and somewhere better. Equal points are either all on the front or
+    all not. A point with a NaN is never on it; an infinity is worse or better than every number.
 
     Args:
-        objectives: (points, objectives); may be empty.
-        maximise: per objective, or for all: whether higher is better.
+        objectives: values of the points, (points, objectives); may be empty.
+        maximise: whether higher is better, for all objectives or for each.
 
     Returns:
-        (points,) True on the front.
+        (points,) True for a point on the front.
 
     Raises:
-        ConfigurationError: `objectives` is not a matrix, or `maximise` has another length.
+        ConfigurationError: `objectives` is not a matrix, or `maximise` does not have one entry per objective.
     """
     from moocore import is_nondominated  # its import takes longer than the rest of this package
 
@@ -44,9 +44,15 @@ def pareto_front(objectives: npt.ArrayLike, maximise: bool | Sequence[bool] = Tr
 
 
 def nondomination_ranks(objectives: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """The front that each of (points, objectives) is in, all maximised: 0 where no other point dominates.
+    """Return the number of the front that each point is in: 0 for a point that no other point dominates.
 
     A NaN counts as minus infinity.
+
+    Args:
+        objectives: values of the points, (points, objectives); higher is better for all.
+
+    Returns:
+        (points,) the rank of each point, lower is better.
 
     Source: Deb et al., NSGA-II, section III.A.
     """
@@ -61,22 +67,23 @@ def nondomination_ranks(objectives: npt.NDArray[np.float64]) -> npt.NDArray[np.i
 def hypervolume(
     objectives: npt.ArrayLike, reference: npt.ArrayLike, maximise: bool | Sequence[bool] = True
 ) -> float:
-    """The volume of what the points dominate and that dominates the reference point; higher is better.
+    """Return the volume of the region between the points and the reference point; higher is better.
 
-    Points that are no better than the reference in some objective, or hold a NaN or an infinity, add nothing. The
-    value depends on the units of the objectives and on the reference: compare only with equal ones.
+    The region holds every point that dominates the reference and that some given point dominates. Points that are no
+    better than the reference in some objective, or hold a NaN or an infinity, add nothing. The value depends on the
+    units of the objectives and on the reference: compare values only if both are equal.
 
     Args:
-        objectives: (points, objectives).
-        reference: (objectives,), a point that is worse than those that should count.
-        maximise: per objective, or for all: whether higher is better.
+        objectives: values of the points, (points, objectives).
+        reference: (objectives,), a point that is worse than all points that should count.
+        maximise: whether higher is better, for all objectives or for each.
 
     Returns:
-        In the product of the units of the objectives; 0 without points, infinite where it is over what a float holds.
+        The volume in the product of the units of the objectives; 0 without points, infinite if a float cannot hold it.
 
     Raises:
-        ConfigurationError: `objectives` is not a matrix, or `maximise` or `reference` has another length or
-            the reference is not finite.
+        ConfigurationError: `objectives` is not a matrix, `maximise` or `reference` does not have one entry per
+            objective, or the reference is not finite.
     """
     import moocore
 
@@ -87,13 +94,13 @@ def hypervolume(
             f"reference must be {points.shape[1]} finite numbers; got {reference!r}; give one per objective"
         )
     points = points[np.isfinite(points).all(axis=1)]
-    # As gains over the reference: a point that loses somewhere would otherwise be taken as it is. Halved, as the
-    # difference of two numbers may be over what a float holds.
+    # Gains over the reference, because a point that is worse in one objective must add nothing. Halved, because a
+    # float may not hold the difference of two numbers.
     gains = np.where(directions, points / 2 - worst / 2, worst / 2 - points / 2)
     gains = gains[(gains > 0).all(axis=1)]
     if not len(gains):
         return 0.0
-    # By powers of two, which change no digit.
+    # Scale by powers of two, which change no digit.
     exponents = np.frexp(gains.max(axis=0))[1]
     volume = float(moocore.hypervolume(np.ldexp(gains, -exponents), ref=0.0, maximise=True))
     try:
@@ -107,10 +114,10 @@ class FrontOfPoints:
     """The front of scores against costs.
 
     Attributes:
-        indices: of the points on it, by rising costs, the first cost first.
-        costs: (indices, costs), theirs.
-        hypervolume: share of the box between the reference (score 0, the given costs) and the ideal (score 1, cost 0)
-            that the front dominates; higher is better, compare only with an equal reference.
+        indices: indices of the points on the front, sorted by rising costs: by the first cost, then by the next ones.
+        costs: costs of these points in the same order, (indices, costs).
+        hypervolume: share of the box between the reference (score 0, the reference costs) and the ideal (score 1, cost
+            0) that the front dominates; higher is better. Compare values only if the references are equal.
     """
 
     indices: tuple[int, ...]
@@ -121,16 +128,16 @@ class FrontOfPoints:
 def front_of_points(
     scores: npt.ArrayLike, costs: npt.ArrayLike, reference: Sequence[float] | None = None
 ) -> FrontOfPoints:
-    """The front of points, whatever they are.
+    """Return the front of points with a score and one or more costs each.
 
     Args:
-        scores: (points,), higher is better; NaN is on no front.
+        scores: (points,), higher is better; a point whose score is NaN is not on the front.
         costs: (points, costs), lower is better.
-        reference: a cost each, above 0; those at it or above add nothing to the hypervolume. The largest finite
-            ones by default.
+        reference: one number above 0 per cost; points at or above it in some cost add nothing to the hypervolume. The
+            default is the largest finite value of each cost.
 
     Raises:
-        ConfigurationError: no point, no cost, or a reference that is not one positive number per cost.
+        ConfigurationError: there is no point or no cost, or `reference` is not one finite positive number per cost.
     """
     heights, columns = np.asarray(scores, dtype=np.float64), np.asarray(costs, dtype=np.float64)
     if not len(heights):
@@ -152,13 +159,13 @@ def front_of_points(
 
 
 def _largest(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(costs,) the largest finite one of each column; 1 where there is none above 0."""
+    """Return (costs,) the largest finite value of each column; 1 for a column without a finite value above 0."""
     known = np.where(np.isfinite(columns), columns, -np.inf).max(axis=0)
     return np.where(np.isfinite(known) & (known > 0), known, 1.0)
 
 
 def _places(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The place of each value among the distinct ones of its column, lowest 0: nothing else tells who dominates."""
+    """Return the rank of each value among the distinct values of its column, from 0; ranks alone decide dominance."""
     columns = [np.unique(column, return_inverse=True)[1] for column in values.T]
     return np.column_stack(columns).astype(np.float64)
 
@@ -166,7 +173,7 @@ def _places(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _checked(
     objectives: npt.ArrayLike, maximise: bool | Sequence[bool], num_objectives: int | None = None
 ) -> tuple[npt.NDArray[np.float64], list[bool]]:
-    """The points as a matrix, and a direction per objective; an empty list is no points of `num_objectives`."""
+    """Return the points as a matrix and one direction per objective; an empty list becomes a matrix without rows."""
     points = np.asarray(objectives, dtype=np.float64)
     if points.shape == (0,):
         points = points.reshape(0, num_objectives or (np.size(maximise) or 1))

@@ -1,4 +1,4 @@
-"""YAML of bounded depth, without aliases, tags or doubled keys: what a file of options needs."""
+"""Read and write the part of YAML that a file of options needs: limited depth, no aliases, tags or duplicate keys."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MOST_CHARACTERS = 120
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what could make a small file large, or one line of it silently replace another."""
+    """Refuses YAML that makes a small file large, or that lets one line silently replace another."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """A node; see yaml.composer."""
+        """Return a node, unless it is an alias or nested too deeply; see yaml.composer."""
         if self.check_event(yaml.AliasEvent):
             raise ValueError("must have no aliases (*name)")
         self._depth += 1
@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping; see yaml.constructor."""
+        """Return a mapping, unless it has a key twice; see yaml.constructor."""
         keys: set[str] = set()
         for key in (key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key in keys:
@@ -42,25 +42,25 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes a value that stands in two places twice."""
+    """Writes a value that occurs in two places twice, and not as an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Of no value; see yaml.representer."""
+        """Return True for every value, so that no alias is written; see yaml.representer."""
         del data
         return True
 
 
 def write_yaml(content: Any) -> str:
-    """The text of plain values that `read_yaml` reads back, in their order."""
+    """Return plain values as a YAML text that `read_yaml` reads back; keys keep their order."""
     text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
 
 
 def read_yaml(text: str) -> Any:
-    """The content of a YAML text.
+    """Return the content of a YAML text.
 
     Raises:
-        ValueError: it is no YAML, or has aliases, tags of other types, doubled keys or more than 20 levels.
+        ValueError: the text is not YAML, or has aliases, tags of other types, duplicate keys or more than 20 levels.
     """
     try:
         return _Loader(text).get_single_data()
@@ -69,6 +69,6 @@ def read_yaml(text: str) -> Any:
 
 
 def shown_line(error: Exception) -> str:
-    """An error of `read_yaml` in one short line."""
+    """Return an error of `read_yaml` as one line of at most 120 characters and an ellipsis."""
     line = " ".join(str(error).split())
     return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}..."

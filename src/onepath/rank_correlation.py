@@ -1,7 +1,8 @@
 """Kendall's and Spearman's rank correlations of one sample, or of many resamples of it at once.
 
-A resample is a row of counts: how often it holds each point. All functions take resamples as a matrix (R, n) and return
-(R,) values, NaN where one side is constant; `rank_correlation` is for one sample and says None instead.
+A resample is a row of counts: how often it holds each of the n points. `kendall_tau` and `spearman` take R resamples as
+a matrix (R, n) and return (R,) values, NaN where one side is constant. `rank_correlation` is for one sample and returns
+None instead of NaN.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 FEWEST_RANKED = 3
-_MOST_ENUMERATED = 7  # points of which every order is tried
-_BLOCK = 1024  # points whose signs against all others are held at a time
+_MOST_ENUMERATED = 7  # largest number of points for which every order is tried
+_BLOCK = 1024  # number of points whose signs against all others are in memory at once
 
 
 class RankCorrelation(NamedTuple):
-    """Both correlations in [-1, 1], 1 is the same order; None where undefined."""
+    """Both correlations, in [-1, 1], where 1 means the same order; None if undefined."""
 
     kendall_tau: float | None
     spearman: float | None
@@ -34,7 +35,17 @@ class RankCorrelation(NamedTuple):
 def rank_correlation(
     first: Sequence[float], second: Sequence[float], *, fewest: int = FEWEST_RANKED
 ) -> RankCorrelation:
-    """Kendall's tau-b and Spearman's rho of pairs; None for fewer than `fewest`, or where one side is constant.
+    """Return Kendall's tau-b and Spearman's rho of pairs of values.
+
+    Equal values are ties. Values that are not finite are equal to each other and below the others.
+
+    Args:
+        first: first value of each pair.
+        second: second value of each pair.
+        fewest: smallest number of pairs for which the correlations are computed.
+
+    Returns:
+        Both correlations; None for both if there are fewer than `fewest` pairs or one side is constant.
 
     Raises:
         ConfigurationError: the lengths differ.
@@ -51,28 +62,31 @@ def rank_correlation(
 
 
 def number(value: float) -> float | None:
-    """None for NaN, which JSON does not have."""
+    """Return a Python float, or None for NaN, which JSON does not have."""
     return None if np.isnan(value) else float(value)
 
 
 def ordinal(values: Sequence[float] | npt.NDArray[np.floating[Any]]) -> Integers:
-    """(n,) place of each value among the distinct ones, from 0; what is not finite is equal and below the rest."""
+    """Return (n,) the place of each value among the distinct values, the lowest at 0.
+
+    Values that are not finite are equal to each other and below the others.
+    """
     numbers = np.asarray(values, dtype=np.float64)
     _, places = np.unique(np.where(np.isfinite(numbers), numbers, -np.inf), return_inverse=True)
     return places.astype(np.int64)
 
 
 def kendall_tau(first: Integers, second: Integers, counts: Floats) -> Floats:
-    """Tau-b of every resample.
+    """Return Kendall's tau-b of every resample, (R,).
 
-    With s the sign of a pair's difference and pairs of equal points left out of each root,
+    With s the sign of a pair's difference, which is 0 for equal points,
     tau-b = sum s_x s_y / sqrt(sum s_x^2 * sum s_y^2). Over a resample with counts w this is a quadratic form in w, so
     that all resamples cost one product of matrices.
 
     Args:
         first: (n,) places, see `ordinal`.
-        second: (n,) places.
-        counts: (R, n).
+        second: (n,) places, see `ordinal`.
+        counts: (R, n) how often each resample holds each point.
 
     Source: Kendall, "The treatment of ties in ranking problems", Biometrika 33 (1945).
     """
@@ -89,7 +103,10 @@ def kendall_tau(first: Integers, second: Integers, counts: Floats) -> Floats:
 
 
 def spearman(first: Integers, second: Integers, counts: Floats) -> Floats:
-    """Rho of every resample: the correlation of mean ranks; see `kendall_tau` for the arguments."""
+    """Return Spearman's rho of every resample, (R,): the correlation of mean ranks.
+
+    The arguments are the same as for `kendall_tau`.
+    """
     middle = (counts.sum(axis=1, keepdims=True) + 1) / 2
     x, y = (mean_ranks(places, counts) - middle for places in (first, second))
     product = (counts * x * y).sum(axis=1)
@@ -97,7 +114,12 @@ def spearman(first: Integers, second: Integers, counts: Floats) -> Floats:
 
 
 def mean_ranks(places: Integers, counts: Floats) -> Floats:
-    """(R, n) rank of every point in every resample, from 1; equal points share the mean of theirs."""
+    """Return (R, n) the rank of every point in every resample, the lowest at 1; equal points share their mean rank.
+
+    Args:
+        places: (n,) places, see `ordinal`.
+        counts: (R, n) how often each resample holds each point.
+    """
     sums = grouped(places, counts)
     below = np.cumsum(sums, axis=1) - sums
     ranks: Floats = (below + (sums + 1) / 2)[:, places]
@@ -105,14 +127,20 @@ def mean_ranks(places: Integers, counts: Floats) -> Floats:
 
 
 def num_better(places: Integers, counts: Floats) -> Floats:
-    """(R, n) how many points of every resample are strictly above each point."""
+    """Return (R, n) how many points of every resample are strictly above each point.
+
+    The arguments are the same as for `mean_ranks`.
+    """
     sums = grouped(places, counts)
     above: Floats = (counts.sum(axis=1, keepdims=True) - np.cumsum(sums, axis=1))[:, places]
     return above
 
 
 def grouped(places: Integers, counts: Floats) -> Floats:
-    """(R, distinct) sum of the counts of equal points."""
+    """Return (R, distinct places) the sum of the counts of equal points, by rising place.
+
+    The arguments are the same as for `mean_ranks`.
+    """
     order = np.argsort(places, kind="stable")
     starts = np.flatnonzero(np.diff(places[order], prepend=-1))
     sums: Floats = np.add.reduceat(counts[:, order], starts, axis=1)
@@ -126,10 +154,15 @@ def _ratio(product: Floats, squares: Floats) -> Floats:
 
 
 def chance_of_order(first: Sequence[float], second: Sequence[float]) -> float:
-    """Probability that a random order of `second` has at least its Kendall's tau with `first`.
+    """Return the probability that a random order of `second` has at least its Kendall's tau with `first`.
 
-    All orders are counted: one by one up to seven points, by the number of inversions where there are no ties; of more
-    points with ties the normal approximation with its correction for ties is taken.
+    Up to seven points, all orders are tried one by one. For more points without ties, all orders are counted by their
+    number of inversions. For more points with ties, the result is the normal approximation with its correction for
+    ties.
+
+    Args:
+        first: first value of each pair.
+        second: second value of each pair, as many as `first`.
 
     Source: Kendall, "Rank Correlation Methods", chapters 4 and 5.
     """
@@ -160,6 +193,6 @@ def chance_of_order(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _concordance(first: Integers, second: Integers) -> int:
-    """Concordant minus discordant pairs: the part of tau-b that an order changes."""
+    """Return the number of concordant minus discordant pairs, which is the part of tau-b that the order changes."""
     signs = np.sign(first[:, None] - first[None]) * np.sign(second[:, None] - second[None])
     return int(signs.sum()) // 2

@@ -5,4 +5,4 @@ from __future__ import annotations
 import signal
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Ctrl-C, a request to end, and a terminal that has gone; those that the system has."""
+"""The signals of Ctrl-C, of a request to end and of a closed terminal, as far as the system has them."""

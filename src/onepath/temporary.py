@@ -1,4 +1,4 @@
-"""Temporary folders that the next run removes where a run that was killed has left them."""
+"""Temporary folders; if a run is killed and leaves one, the next run removes it."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ _MARK = ".onepath-temporary"
 
 
 class TemporaryFolder:
-    """A folder of its own, removed by `close` or at the end of a `with`; the kernel notes who lives.
+    """A new temporary folder, which is removed by `close` or at the end of a `with` statement.
 
-    Its process holds a lock on it, which ends with the process however that ends. Before the first is made, folders of
-    this user without a holder are removed; others, and links, are left alone.
+    The process holds a lock on the folder. The kernel releases the lock when the process ends, even if it is killed.
+    Before a process makes its first folder, it removes the folders of this user that no process locks. Folders of other
+    users, and links, are left alone.
 
     Attributes:
-        path: of the folder.
+        path: path of the folder.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
 
     def __init__(self) -> None:
         _sweep()
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
         lock = _locked(self.path)
-        # Last: a folder with the mark and without a lock belongs to nobody.
+        # The mark comes last: a folder with the mark and without a lock belongs to nobody.
         (self.path / _MARK).touch()
         self._end = weakref.finalize(self, _remove, self.path, lock)
 
@@ -57,7 +58,7 @@ class TemporaryFolder:
 
 @functools.cache
 def _sweep() -> None:
-    """Once in a process."""
+    """Remove abandoned folders, once in a process."""
     remove_abandoned()
 
 
@@ -68,7 +69,7 @@ def _remove(path: Path, lock: int | None) -> None:
 
 
 def remove_abandoned() -> list[Path]:
-    """Remove the temporary folders of processes that have ended; those removed."""
+    """Remove the temporary folders of processes that have ended, and return their paths."""
     removed = []
     for path in _marked(Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
@@ -80,7 +81,7 @@ def remove_abandoned() -> list[Path]:
 
 
 def _marked(folder: Path) -> Iterator[Path]:
-    """The folders of this user that were made here."""
+    """Yield the folders of this user that carry the mark of `TemporaryFolder`."""
     with contextlib.suppress(OSError):
         for path in folder.glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError):
@@ -91,7 +92,7 @@ def _marked(folder: Path) -> Iterator[Path]:
 
 
 def _locked(path: Path) -> int | None:
-    """A descriptor with a lock on a folder; None where another process holds it, or locks do not exist."""
+    """Lock a folder and return its descriptor; None if another process holds the lock, or the system has no locks."""
     if not _HAS_LOCKS:
         return None
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -14,7 +14,7 @@ Tree = Any
 
 
 def map_tensors(function: Callable[[Tensor], Any], tree: Tree) -> Any:
-    """The same tree with every tensor replaced by what `function` gives for it; other leaves stay as they are."""
+    """Return the same tree with every tensor replaced by the result of `function`; other leaves are unchanged."""
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, dict):
@@ -27,7 +27,7 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Tree) -> Any:
 
 
 def tensors(tree: Tree) -> Iterator[Tensor]:
-    """The tensors of a tree, in order."""
+    """Yield the tensors of a tree, in order."""
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, dict):
@@ -39,17 +39,17 @@ def tensors(tree: Tree) -> Iterator[Tensor]:
 
 
 def to_device(tree: Tree, device: torch.device) -> Tree:
-    """The tree on a device; without waiting for it where the memory allows that."""
+    """Return the tree with every tensor on a device; copies from pinned memory are asynchronous."""
     return map_tensors(lambda tensor: tensor.to(device, non_blocking=True), tree)
 
 
 def first_tensor(tree: Tree) -> Tensor:
-    """The first tensor of a tree, whose first dimension counts the examples of a batch."""
+    """Return the first tensor of a tree; the first dimension of a batch's tensors is the number of examples."""
     return next(tensors(tree))
 
 
 def num_examples(tree: Tree) -> int:
-    """Examples of a batch."""
+    """Return the number of examples in a batch."""
     return len(first_tensor(tree))
 
 
@@ -58,8 +58,11 @@ def call(function: Callable[..., Any], inputs: Tree, **named: Any) -> Any:
 
     Args:
         function: a module, or any callable.
-        inputs: of a batch.
-        named: further arguments.
+        inputs: inputs of a batch.
+        named: further arguments, passed by name.
+
+    Returns:
+        The result of `function`.
     """
     if isinstance(inputs, dict):
         return function(**inputs, **named)
@@ -69,12 +72,12 @@ def call(function: Callable[..., Any], inputs: Tree, **named: Any) -> Any:
 
 
 def float_outputs(outputs: Tree) -> Tree:
-    """Outputs of a network in float32, where they are floats."""
+    """Return the outputs of a network with every floating-point tensor in float32."""
     return map_tensors(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor, outputs)
 
 
 def detached(outputs: Tree) -> Tree:
-    """Outputs without their graph."""
+    """Return the outputs detached from their autograd graph; the tensors share memory with the given ones."""
     return map_tensors(Tensor.detach, outputs)
 
 
@@ -84,7 +87,11 @@ def is_image_shape(shape: Any) -> bool:
 
 
 def num_values(shape: Any) -> int:
-    """Numbers in one example of a shape, or of a tuple of shapes."""
+    """Return how many numbers one example has.
+
+    Args:
+        shape: shape of the example without the batch, or a tuple of shapes if the example has several tensors.
+    """
     if all(isinstance(size, int) for size in shape):
         return math.prod(shape)
     return sum(num_values(part) for part in shape)

@@ -1,4 +1,4 @@
-"""Pages that load nothing: a policy that lets the browser run our own scripts and nothing else, and diagrams in one."""
+"""HTML pages that load nothing from outside, with a policy that lets the browser run only our own scripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-# Data stand in a script element that the browser does not run, so what the scripts say is ours alone.
+# The data are in a script element that the browser does not run, so the scripts hold only text of our own.
 _DRAW = """
 const place = document.getElementById(document.body.dataset.figure);
 const figure = JSON.parse(document.getElementById("content").textContent);
@@ -34,9 +34,12 @@ _PAGE = """<!DOCTYPE html>
 
 
 def policy(scripts: Sequence[str]) -> str:
-    """The Content-Security-Policy of a page: these scripts by their hashes, and nothing from outside.
+    """Return the Content-Security-Policy of a page that runs these scripts, by their hashes, and loads nothing.
 
-    Styles are let pass, for plotly.js sets them on elements; blobs are what it saves a diagram by.
+    Inline styles are allowed because plotly.js sets them on elements, and blobs because it saves diagrams with them.
+
+    Args:
+        scripts: the text of each script element that runs.
     """
     hashes = " ".join(f"'sha256-{base64.b64encode(_digest(script)).decode()}'" for script in scripts)
     return (
@@ -46,29 +49,34 @@ def policy(scripts: Sequence[str]) -> str:
 
 
 def plotly_script() -> str:
-    """plotly.js as it stands in a script element (about 5 MB)."""
+    """Return plotly.js as the text of a script element (about 5 MB)."""
     from plotly.offline import get_plotlyjs
 
-    # As a browser reads it, which the hash is of.
+    # A browser normalises line ends before it computes the hash.
     text: str = get_plotlyjs()
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def script_json(text: str) -> str:
-    """JSON that may stand in a script element: nothing in it ends the element, or a line of JavaScript."""
+    """Return JSON that is safe in a script element: no character ends the element or a line of JavaScript.
+
+    Args:
+        text: JSON; the result stands for the same value.
+    """
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text
 
 
 def figure_page(figure: Any, name: str, *, title: str, config: Mapping[str, Any] | None = None) -> str:
-    """A diagram as one HTML file that loads nothing.
+    """Return a diagram as the text of one HTML file that loads nothing.
 
     Args:
-        figure: of plotly; texts in it from outside are escaped already, for it shows them as HTML.
-        name: id of the element that holds it.
-        title: of the page, plain text.
-        config: of plotly.js, beside its own defaults.
+        figure: a figure of plotly. Texts in it that come from outside must be escaped already, because plotly shows
+            them as HTML.
+        name: id of the HTML element that holds the diagram.
+        title: title of the page, plain text.
+        config: settings of plotly.js in addition to its defaults.
     """
     plotly = plotly_script()
     settings = {"responsive": True, **(config or {})}

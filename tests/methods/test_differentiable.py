@@ -66,7 +66,7 @@ def test_methods_finish_within_the_limit(name: str, data: ImageTask) -> None:
     assert (again.best, again.points) == (found.best, found.points)
 
 
-def test_several_limits_are_all_met(data: ImageTask) -> None:
+def test_winners_are_all_met(data: ImageTask) -> None:
     own = supernet()
     relaxation = SoftmaxRelaxation(own, deviation=1.0)
     limits = feasible_set(own, data.input_shape, [op.MaxMacs(LIMIT), op.MaxParams(7_000)]).limits

@@ -92,6 +92,14 @@ def test_curves_are_thinned_keep_their_end_and_leave_out_what_is_not_finite(make
     assert training_curves(make_record(curves={"supernet": []})) == []
 
 
+def test_a_curve_of_a_metric_that_counts_down_is_drawn_as_itself(make_record: Make) -> None:
+    """An rmse is stored as its negative, the task's score."""
+    noted = {"name": "rmse", "higher_is_better": False, "is_share": False}
+    points = [CurvePoint("supernet", 0, i, i, 9.0 - i, i - 3.0, 0.1, i) for i in (1, 2)]
+    figures = training_curves(make_record(curves={"supernet": points}, stages={"data": {"metric": noted}}))
+    assert [figure["data"][0]["y"] for figure in figures] == [[8.0, 7.0], [2.0, 1.0]]
+
+
 def test_winner_is_drawn_over_the_baseline(finished_record: RunRecord) -> None:
     figures = {figure["id"]: figure for figure in training_curves(finished_record)}
     traces = figures["curves-stand-alone-metric"]["data"]

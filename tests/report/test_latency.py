@@ -18,7 +18,7 @@ from onepath.report.latency import (
 )
 from onepath.report.page import cards, content, render
 from onepath.report.sentences import limits_text
-from onepath.report.several_limits import front_of_limits
+from onepath.report.winners import front_of_limits
 
 Make = Callable[..., RunRecord]
 
@@ -133,7 +133,7 @@ def test_the_scatter_has_predictions_the_front_measurements_and_the_limit(limite
     assert figure["layout"]["shapes"][0]["x0"] == 1.5
 
 
-def test_the_front_of_several_limits_is_in_the_order_of_latency(limited: RunRecord) -> None:
+def test_the_front_of_winners_is_in_the_order_of_latency(limited: RunRecord) -> None:
     assert front_of_limits(limited) is None
     figure = front_of_limits(with_winners(limited))
     assert figure is not None

@@ -10,7 +10,7 @@ import pytest
 
 from onepath.record import RunRecord
 from onepath.report.page import content, render
-from onepath.report.several_limits import front_of_limits, limited_cost, limits_section
+from onepath.report.winners import front_of_limits, limited_cost, limits_section
 
 Make = Callable[..., RunRecord]
 

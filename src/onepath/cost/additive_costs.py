@@ -1,4 +1,4 @@
-"""The additive cost table of a space: what every option adds."""
+"""Additive cost tables: what every option of a search space adds to the cost of an architecture."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from onepath.errors import SpaceError
 from onepath.nn import Supernet
 from onepath.space import SearchSpace
 
-MOST_OPTIONS_TOGETHER = 4096
-NUM_CHECKED = 8
+MOST_OPTIONS_TOGETHER = 4096  # joint options of one term of a table
+NUM_CHECKED = 8  # architectures on which a table is compared with the direct count
 
 
 @runtime_checkable
@@ -26,7 +26,12 @@ class HasCostTable(Protocol):
     """A supernet's module that knows the additive costs of its architectures in closed form."""
 
     def cost_table(self, input_shape: tuple[int, ...], kind: str) -> CostTable | None:
-        """The table for inputs of a shape (without the batch); None for a cost that it does not know."""
+        """Return the additive table, or None for a cost that the module does not know.
+
+        Args:
+            input_shape: shape of one example, without the batch.
+            kind: name of the cost, such as "macs".
+        """
 
 
 def table(
@@ -36,27 +41,29 @@ def table(
     *,
     on_uncounted: Refuse = refuse_uncounted,
 ) -> CostTable:
-    """The cost of every option of every choice, so that an architecture's cost is a sum.
+    """Return a table of what every option costs, so that an architecture's cost is a sum over the table.
 
-    Each layer's cost depends on a few choices: those of its own sizes and those that put it into the path.
-    Layers with the same choices make one term of the table; for an operator with a channel scale that is a
-    term over two choices. A module that has its own `cost_table` is asked; what it says is checked all the same.
+    The cost of a layer depends on a few choices: the ones that set its sizes, and the ones that decide whether it is
+    in the path. Layers that depend on the same choices make one term of the table. For an operator with a channel
+    scale this is a term over two choices. A supernet's module that has a `cost_table` provides the table itself; that
+    table is also compared with direct counts.
 
     Args:
-        supernet: not changed; no data is run.
-        input_shape: of one example, without the batch.
-        kind: a cost that adds up, or its name: "macs", "params", "layers" (convolutions and linear layers) or "size".
-        on_uncounted: called with the operations that have no counter, as `ModuleCost.uncounted`, where
-            multiply-accumulates are asked for and some architecture runs any; by default it raises. Where it returns,
-            the table leaves them out.
+        supernet: the supernet whose architectures are counted; not changed, and no data runs through it.
+        input_shape: shape of one example, without the batch.
+        kind: an additive cost, or its name: "macs", "params", "layers" (convolutions and linear layers) or "size".
+        on_uncounted: called once if `kind` is macs and some architecture runs an operation that has no counter. Its
+            argument has the form of `ModuleCost.uncounted`. The default raises ConfigurationError. If it returns, the
+            table leaves those operations out.
 
     Returns:
         A table of exact integers, equal to the direct count for every architecture.
 
     Raises:
-        SpaceError: the cost does not add up over modules, does not split into terms of at most 4,096 joint options, or
-            the terms do not add up.
-        ConfigurationError: some operation cannot be counted.
+        SpaceError: the cost is not additive over modules, does not split into terms of at most 4,096 joint options, or
+            the terms do not add up to the direct count.
+        ConfigurationError: there is no cost named `kind`, or some operation cannot be counted.
+        ShapeError: the network rejects `input_shape`.
     """
     cost = cost_of(kind)
     if not cost.is_additive:
@@ -95,7 +102,7 @@ def _table(supernet: Supernet, input_shape: tuple[int, ...], twins: _Measured) -
 
 
 class _Measured:
-    """Direct counts of architectures, split by the choices each layer depends on."""
+    """Direct counts of architectures, split by the choices that each layer depends on."""
 
     def __init__(self, supernet: Supernet, input_shape: tuple[int, ...], cost: Cost) -> None:
         self.supernet, self.input_shape, self.cost = supernet, input_shape, cost
@@ -105,7 +112,11 @@ class _Measured:
         self.uncounted: dict[str, str] = {}
 
     def cost_by_choices(self, indices: Sequence[int]) -> dict[tuple[str, ...], int]:
-        """Names of choices -> summed cost of the layers that depend on just these."""
+        """Return names of choices -> summed cost of the layers that depend on exactly these choices.
+
+        Args:
+            indices: option index of every choice.
+        """
         architecture = self.space.architecture(indices)
         model, origins = shape_twin(self.supernet).extract_with_origins(architecture, inherit=False)
         counted = self.cost.count(model, self.input_shape)
@@ -130,7 +141,7 @@ class _Measured:
         return result
 
     def _names(self, path: str) -> tuple[str, ...]:
-        """The choices that the cost of the module at a path depends on."""
+        """Return the names of the choices that the cost of the module at `path` depends on."""
         if path in self.homes:
             raise SpaceError(
                 f"a cost table needs layers that depend on the same choices wherever they stand, but {path} is also "
@@ -141,7 +152,10 @@ class _Measured:
     def _by_owner(
         self, sizes: Mapping[Tensor, int], origins: Mapping[nn.Module, str]
     ) -> dict[tuple[str, ...], int]:
-        """Every tensor once: one that several modules share goes to the one that is there in any case."""
+        """Sum tensor sizes by choices, each tensor once.
+
+        A tensor that several modules share counts for the module that depends on no choice, if there is one.
+        """
         owners: dict[Tensor, tuple[str, ...]] = {}
         for module, path in origins.items():
             for tensor in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
@@ -164,7 +178,7 @@ class _Measured:
 
 
 def dependencies(supernet: Supernet) -> dict[str, tuple[str, ...]]:
-    """Path of each module -> names of the choices that its cost depends on, in the order of the space."""
+    """Return path of each module -> names of the choices that its cost depends on, in the order of the space."""
     from onepath.nn.binding import choices_by_path
 
     return {
@@ -174,7 +188,7 @@ def dependencies(supernet: Supernet) -> dict[str, tuple[str, ...]]:
 
 
 def _homes(supernet: Supernet, choices_of: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Path of a module that stands in two places that depend on other choices -> the other place."""
+    """Return path -> other path of each module that occurs at two paths that depend on different choices."""
     first: dict[nn.Module, str] = {}
     found: dict[str, str] = {}
     for path, module in supernet.module.named_modules(remove_duplicate=False):
@@ -185,12 +199,12 @@ def _homes(supernet: Supernet, choices_of: Mapping[str, tuple[str, ...]]) -> dic
 
 
 def _groups(twins: _Measured) -> list[tuple[str, ...]]:
-    """The distinct non-empty sets of choices that some layer depends on."""
+    """Return the distinct non-empty sets of choices that layers depend on."""
     return [names for names in dict.fromkeys(twins.choices_of.values()) if names]
 
 
 def _terms(space: SearchSpace, groups: list[tuple[str, ...]], twins: _Measured) -> list[CostTerm]:
-    """Measure the joint options of every group; groups that share no choice are measured in the same pass."""
+    """Count the cost of every joint option of every group, and return a term for each group that costs anything."""
     shapes = {
         names: tuple(space.choices[space.column(name)].num_options for name in names) for names in groups
     }
@@ -205,16 +219,18 @@ def _terms(space: SearchSpace, groups: list[tuple[str, ...]], twins: _Measured) 
 def sweep(
     space: SearchSpace, groups: Sequence[tuple[str, ...]]
 ) -> Iterator[tuple[list[int], dict[tuple[str, ...], tuple[int, ...]]]]:
-    """Architectures in which every joint option of every group of choices is active once.
+    """Yield architectures in which every joint option of every group of choices is active once.
 
-    Groups that share no choice, and do not decide each other's, are swept together, so that few architectures do.
+    Groups are swept together if they, each with the choices that activate it, have no choice in common, so that few
+    architectures are enough.
 
     Args:
-        space: of the choices.
+        space: the search space that the choices belong to.
         groups: distinct, non-empty sets of names of choices.
 
     Yields:
-        Option indices of an architecture; group -> its joint option, for the groups this architecture is for.
+        (indices, joint options): the option index of every choice, and group -> option indices of its choices, for
+        the groups whose joint option this architecture represents.
     """
     options = {
         names: list(
@@ -241,7 +257,7 @@ def sweep(
 
 
 def _activating_options(space: SearchSpace, name: str) -> dict[str, int]:
-    """Options of other choices, by index, under which a choice is active: those of its first alternative."""
+    """Return other choice -> index of an option that makes the choice `name` active, by its first alternative."""
     alternatives = space.conditions.alternatives[space.column(name)]
     if alternatives is None:
         return {}
@@ -251,7 +267,7 @@ def _activating_options(space: SearchSpace, name: str) -> dict[str, int]:
 def _disjoint(
     groups: list[tuple[str, ...]], parents: dict[str, dict[str, int]]
 ) -> Iterator[list[tuple[str, ...]]]:
-    """Partition the groups into classes whose members neither share nor decide each other's choices."""
+    """Partition the groups into classes; within a class, groups and the choices that activate them are disjoint."""
     left = list(groups)
     while left:
         together: list[tuple[str, ...]] = []
@@ -266,7 +282,7 @@ def _disjoint(
 
 
 def _check(result: CostTable, twins: _Measured) -> None:
-    """Compare with the direct count on a few architectures drawn from a fixed seed."""
+    """Raise SpaceError unless the table equals the direct count on a few architectures drawn with a fixed seed."""
     space = twins.space
     for row in space.sample(NUM_CHECKED, np.random.default_rng(0)):
         architecture = space.architecture([int(index) for index in row])

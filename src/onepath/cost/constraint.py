@@ -1,4 +1,4 @@
-"""Hard limits on what an architecture may cost."""
+"""Hard limits on the cost of an architecture."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class BoundConstraint:
     """A limit on the architectures of one space, in the form that a search algorithm takes.
 
     Attributes:
-        name: for example "max_macs".
-        unit: of the cost, for example "macs".
-        maximum: the largest cost allowed, inclusive.
-        costs: matrix of architectures (num, num_choices) -> vector of costs (num,).
-        table: the additive table behind `costs`, if there is one; it allows exact sampling under the limit.
+        name: name of the limit, for example "max_macs".
+        unit: unit of the cost, for example "macs".
+        maximum: the largest cost allowed, inclusive, in `unit`.
+        costs: function from a matrix of option indices, (num, num_choices), to a vector of costs, (num,), in `unit`.
+        table: the additive table behind `costs`, or None if there is none; with a table, architectures under the limit
+            can be drawn exactly uniformly.
     """
 
     name: str
@@ -39,13 +40,13 @@ class BoundConstraint:
 
 
 class Constraint(ABC):
-    """A hard limit, before it knows the space: `cost <= maximum`.
+    """A hard limit `cost <= maximum` that is not yet bound to a search space.
 
-    A search never evaluates an architecture that violates it.
+    A search never evaluates an architecture that violates the limit.
 
     Attributes:
-        name: as on the command line, with underscores.
-        maximum: the largest cost allowed, inclusive, in the unit that ends the name.
+        name: name of the limit, for example "max_macs": the option of the command line, with underscores.
+        maximum: the largest cost allowed, inclusive, in the unit of the cost.
     """
 
     name: str
@@ -53,18 +54,24 @@ class Constraint(ABC):
 
     @abstractmethod
     def bind(self, supernet: Supernet, input_shape: tuple[int, ...]) -> BoundConstraint:
-        """The limit on the architectures of this supernet for inputs of this shape (without the batch)."""
+        """Return the limit on the architectures of this supernet.
+
+        Args:
+            supernet: the supernet whose architectures are limited; not changed.
+            input_shape: shape of one example, without the batch.
+        """
 
 
 class CostLimit(Constraint):
     """A limit on a cost that is counted without running data.
 
     Args:
-        cost: for example `COSTS["memory"]`, or one of the user's own.
-        maximum: a number, or a text such as "30M"; of bytes also "256KiB".
+        cost: the cost that is limited, for example `COSTS["memory"]` or a `Cost` of your own.
+        maximum: the largest cost allowed, inclusive: a number, or a text such as "30M"; for a cost in bytes also a text
+            such as "256KiB".
 
     Raises:
-        ConfigurationError: the maximum is no positive number.
+        ConfigurationError: `maximum` is not a positive number.
     """
 
     def __init__(self, cost: Cost, maximum: object) -> None:
@@ -76,7 +83,18 @@ class CostLimit(Constraint):
         return f"{type(self).__name__}({self.maximum:_})"
 
     def bind(self, supernet: Supernet, input_shape: tuple[int, ...]) -> BoundConstraint:
-        """A limit by an additive table; architecture by architecture where the space has none."""
+        """Return the limit, with an additive table if the space has one for this cost.
+
+        Without a table each distinct architecture is counted by itself, once.
+
+        Args:
+            supernet: the supernet whose architectures are limited; not changed, and no data runs through it.
+            input_shape: shape of one example, without the batch.
+
+        Raises:
+            ConfigurationError: some operation cannot be counted.
+            ShapeError: the network rejects `input_shape`.
+        """
         costs, additive = counter(supernet, input_shape, self.cost)
         return BoundConstraint(self.name, self.cost.unit, self.maximum, costs, additive)
 
@@ -88,25 +106,30 @@ def counter(
     *,
     on_uncounted: Refuse = refuse_uncounted,
 ) -> tuple[Costs, CostTable | None]:
-    """A function that counts many architectures, and the additive table behind it where the space has one.
+    """Return a function that counts many architectures, and the additive table behind it if the space has one.
 
     Without a table each distinct architecture is counted by itself, once.
 
     Args:
-        supernet: not changed; no data is run.
-        input_shape: of one example, without the batch.
+        supernet: the supernet whose architectures are counted; not changed, and no data runs through it.
+        input_shape: shape of one example, without the batch.
         kind: a cost, or its name; see `COSTS`.
-        on_uncounted: see `table`; called here at once, also where there is no table.
+        on_uncounted: called at once, with or without a table, if operations have no counter; see `table`.
+
+    Returns:
+        (costs, table): a function from a matrix of option indices, (num, num_choices), to a vector of costs, (num,),
+        int64; and the table, or None.
 
     Raises:
-        ConfigurationError: some operation cannot be counted.
+        ConfigurationError: there is no cost named `kind`, or some operation cannot be counted.
+        ShapeError: the network rejects `input_shape`.
     """
     cost = cost_of(kind)
     try:
         additive = table(supernet, input_shape, cost, on_uncounted=on_uncounted)
     except SpaceError:
         each = _Each(supernet, input_shape, cost)
-        if cost.is_additive:  # what it runs has counters, or has none
+        if cost.is_additive:  # try every option once, to find operations without a counter now
             for indices, _ in sweep(supernet.space, [(name,) for name in supernet.space.names]):
                 each.count(indices)
         if each.uncounted:
@@ -116,7 +139,7 @@ def counter(
 
 
 class _Each:
-    """Counts architecture by architecture, each once."""
+    """Counts each architecture by itself, once."""
 
     def __init__(self, supernet: Supernet, input_shape: tuple[int, ...], cost: Cost) -> None:
         self.supernet, self.input_shape, self.cost = supernet, input_shape, cost
@@ -124,7 +147,7 @@ class _Each:
         self._known: dict[tuple[int, ...], int] = {}
 
     def count(self, indices: Sequence[int]) -> int:
-        """The cost of the architecture of these option indices."""
+        """Return the cost of the architecture with these option indices."""
         architecture = self.supernet.space.architecture(indices)
         if architecture.indices not in self._known:
             model, _ = shape_twin(self.supernet).extract_with_origins(architecture, inherit=False)
@@ -135,31 +158,46 @@ class _Each:
 
 
 class MaxMacs(CostLimit):
-    """At most this many multiply-accumulates for one example."""
+    """A limit on the multiply-accumulates (macs) of one forward pass of one example.
+
+    Args:
+        maximum: the largest number allowed, inclusive: a number, or a text such as "30M".
+    """
 
     def __init__(self, maximum: object) -> None:
         super().__init__(MACS, maximum)
 
 
 class MaxParams(CostLimit):
-    """At most this many learned parameters in the stand-alone network."""
+    """A limit on the learned parameters of the stand-alone network.
+
+    Args:
+        maximum: the largest number allowed, inclusive: a number, or a text such as "1.5M".
+    """
 
     def __init__(self, maximum: object) -> None:
         super().__init__(PARAMS, maximum)
 
 
 class MaxLayers(CostLimit):
-    """At most this many convolutions and linear layers in the stand-alone network: a limit on its depth."""
+    """A limit on the convolutions and linear layers of the stand-alone network, and so on its depth.
+
+    Args:
+        maximum: the largest number allowed, inclusive.
+    """
 
     def __init__(self, maximum: object) -> None:
         super().__init__(LAYERS, maximum)
 
 
 class MaxMemory(CostLimit):
-    """At most this many bytes of activations alive at once in one inference, as in "256KiB".
+    """A limit on the bytes of activations that are alive at once in one inference of one example.
 
-    `peak_memory_bytes` says what is alive when. It does not add up over choices: each architecture is counted by
-    itself, once, and legal ones are drawn by rejection.
+    `peak_memory_bytes` defines which activations are alive. This cost is not additive over choices: each architecture
+    is counted by itself, once, and architectures within the limit are drawn by rejection.
+
+    Args:
+        maximum: the largest number of bytes allowed, inclusive: a number, or a text such as "256KiB".
     """
 
     def __init__(self, maximum: object) -> None:
@@ -167,7 +205,11 @@ class MaxMemory(CostLimit):
 
 
 class MaxSize(CostLimit):
-    """At most this many bytes of weights and buffers as stored, as in "1MB"; a tensor that layers share counts once."""
+    """A limit on the bytes of weights and buffers as stored; a tensor that layers share counts once.
+
+    Args:
+        maximum: the largest number of bytes allowed, inclusive: a number, or a text such as "1MB".
+    """
 
     def __init__(self, maximum: object) -> None:
         super().__init__(SIZE, maximum)

@@ -1,7 +1,7 @@
-"""What a network costs: one object per cost, each with its name, its unit and how it is counted.
+"""The costs of a network: one `Cost` object each, with its name, its unit and the function that counts it.
 
-Adding a cost is one `Cost` and its place in `COSTS`; limits, trials, results and reports take any number of them, and a
-cost of the user's own goes wherever one of these goes.
+To add a cost, write one `Cost` and list it in `COSTS`: limits, trials, results and reports take any number of costs. A
+`Cost` of the user's own is accepted wherever one of these is.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Counted:
-    """What one plain network costs.
+    """The cost of one plain network. An additive cost also gives `by_module` or `by_tensor`.
 
     Attributes:
-        total: of the network.
-        by_module: module -> its share, without its children; or
-        by_tensor: parameter or buffer -> its share. Where one of them is given, the shares sum up to the total, and the
-            cost of an architecture is a sum over its choices.
+        total: cost of the whole network.
+        by_module: module -> its share of the cost, without its children. If given, the shares sum to `total`.
+        by_tensor: parameter or buffer -> its share of the cost. If given, the shares sum to `total`.
         uncounted: operation without a counter -> path of the first module that runs it; see `ModuleCost`.
     """
 
@@ -44,13 +43,14 @@ class Cost:
     """A cost of plain networks; lower is better.
 
     Attributes:
-        name: in options ("max_" and the name), records and tables, for example "macs".
-        unit: of its numbers: its name, or "bytes".
-        label: in sentences and reports, for example "MACs".
-        help: of the limit, a phrase such as "Most multiply-accumulates of the network found".
-        count: network and shape of one example -> its cost.
-        is_additive: whether it is a sum over modules or tensors, so that a space has a table of it.
-        needs_inputs: whether it depends on the shape of the inputs.
+        name: name in records, tables and options (the limit is named "max_" and this name), for example "macs".
+        unit: unit of the numbers: the name of the cost, or "bytes".
+        label: name in sentences and reports, for example "MACs".
+        help: help text of the limit's option, a phrase without a final period.
+        count: function from a network and the shape of one example (without the batch) to the cost. Tables and limits
+            call it with networks on torch's meta device.
+        is_additive: whether the cost is a sum over modules or tensors, so that a space can have a table of it. `count`
+            then fills `by_module` or `by_tensor`.
 
     Example:
         ``Cost("depth", "depth", "blocks", "Most blocks", lambda model, shape: Counted(len(list(model.children()))))``
@@ -64,10 +64,10 @@ class Cost:
     is_additive: bool = False
 
     def parsed(self, maximum: object) -> float:
-        """A limit as it may be written: 30M, 1.5k; of bytes also 256KiB or 1MB.
+        """Return a limit as a number, from a number or a text such as 30M or 1.5k; for bytes also 256KiB or 1MB.
 
         Raises:
-            ConfigurationError: it is no positive number.
+            ConfigurationError: `maximum` is not a positive number.
         """
         try:
             number = types.parse_bytes(maximum) if self.unit == "bytes" else types.parse_count(maximum)
@@ -82,7 +82,7 @@ class Cost:
 
     @property
     def limit_type(self) -> Any:
-        """The type of the option that limits it: one number or several."""
+        """The type of the option that limits this cost, which accepts one number or several."""
         return types.Sizes if self.unit == "bytes" else types.Counts
 
 
@@ -114,33 +114,55 @@ def _memory(model: nn.Module, input_shape: Shape) -> Counted:
     return Counted(peak_memory_bytes(model, input_shape))
 
 
-MACS = Cost("macs", "macs", "MACs", "Most multiply-accumulates of the network found, as in 30M", _macs, True)
+MACS = Cost(
+    "macs",
+    "macs",
+    "MACs",
+    "Largest number of multiply-accumulates that the network found may have, such as 30M",
+    _macs,
+    True,
+)
 PARAMS = Cost(
-    "params", "params", "parameters", "Most parameters of the network found, as in 1M", _params, True
+    "params",
+    "params",
+    "parameters",
+    "Largest number of parameters that the network found may have, such as 1M",
+    _params,
+    True,
 )
 LAYERS = Cost(
-    "layers", "layers", "layers", "Most convolutions and linear layers of the network found", _layers, True
+    "layers",
+    "layers",
+    "layers",
+    "Largest number of convolutions and linear layers that the network found may have",
+    _layers,
+    True,
 )
 MEMORY = Cost(
     "memory",
     "bytes",
     "bytes of activations",
-    "Most bytes of activations that are alive at once in one inference, as in 256KiB",
+    "Largest number of bytes of activations that may be alive at once in one inference, such as 256KiB",
     _memory,
 )
 SIZE = Cost(
-    "size", "bytes", "bytes of weights", "Most bytes of the weights as stored, as in 1MB", _size, True
+    "size",
+    "bytes",
+    "bytes of weights",
+    "Largest size of the stored weights in bytes, such as 1MB",
+    _size,
+    True,
 )
 
 COSTS: Mapping[str, Cost] = {cost.name: cost for cost in (MACS, PARAMS, LAYERS, MEMORY, SIZE)}
-"""The costs by name; each has a limit `max_<name>`."""
+"""Name -> cost; each cost has a limit named `max_<name>`."""
 
 
 def cost_of(kind: str | Cost) -> Cost:
-    """A cost, by its name or as it is.
+    """Return the cost of a name in `COSTS`; a `Cost` is returned unchanged.
 
     Raises:
-        ConfigurationError: there is no such cost.
+        ConfigurationError: there is no cost of that name.
     """
     if isinstance(kind, Cost):
         return kind

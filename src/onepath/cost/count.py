@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of one plain network, without data."""
+"""Parameters and multiply-accumulates (macs) of one plain network, counted without data."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ Ran = TypeVar("Ran")
 
 @dataclass(frozen=True)
 class ModuleCost:
-    """What one forward pass of one example costs.
+    """The cost of one forward pass of one example.
 
     Attributes:
         macs: multiply-accumulates of matrix products, convolutions, linear, bilinear and recurrent layers and
-            attention; bias, activation, normalisation and pooling are not counted, as in the papers. Without those of
-            `uncounted`.
-        params: learned numbers, each counted once.
-        macs_by_module: module -> what it does itself, without its children, summed over its calls.
-        uncounted: operations without a counter that the network runs, such as "aten::grid_sampler_2d" -> path of the
-            first module that does ("" for the network itself). Empty where `macs` is all of them.
+            attention; bias, activation, normalisation and pooling are not counted, as in the papers. The operations in
+            `uncounted` are not included.
+        params: number of learned parameters; a parameter that layers share counts once.
+        macs_by_module: module -> its own macs, without its children, summed over all its calls. The keys are modules of
+            the network that was counted, not of a copy.
+        uncounted: name of an operation that runs and has no counter, such as "aten::grid_sampler_2d" -> path of the
+            first module that runs it ("" for the network itself). If empty, `macs` is complete.
     """
 
     macs: int
@@ -43,17 +44,18 @@ class ModuleCost:
 
 
 def module_cost(model: nn.Module, input_shape: tuple[int, ...]) -> ModuleCost:
-    """Count a network by the operations that it runs.
+    """Count the parameters and macs of a network by the operations that it runs.
 
-    The network runs once in evaluation mode on torch's meta device, which computes shapes and no values; where an
-    operation needs values, once on the CPU with zeros as inputs (and as weights, for a network on the meta device).
+    The network runs once in evaluation mode on torch's meta device, which computes shapes and no values. If an
+    operation needs values, the network runs on the CPU instead, with zeros as inputs (and with zeros as weights, if the
+    network is on the meta device).
 
     Args:
-        model: on the meta device, or on any other (then a copy without data is made); not changed.
-        input_shape: of one example, without the batch: (C, H, W), or (T,) for words.
+        model: the network, on any device; not changed. If it is not on the meta device, a copy without data runs.
+        input_shape: shape of one example, without the batch: (C, H, W), or (T,) for words.
 
     Raises:
-        ShapeError: the network rejects the shape, or fails otherwise.
+        ShapeError: the network rejects `input_shape`, or fails for another reason.
     """
     counts, copy = run_without_data(
         model, input_shape, lambda copy, device: _counts(copy, input_shape, device)
@@ -73,18 +75,18 @@ def module_cost(model: nn.Module, input_shape: tuple[int, ...]) -> ModuleCost:
 def run_without_data(
     given: nn.Module, input_shape: tuple[int, ...], run: Callable[[nn.Module, str], Ran]
 ) -> tuple[Ran, nn.Module]:
-    """Run a network on the meta device; where an operation needs values, on the CPU.
+    """Run a network on torch's meta device, or on the CPU if an operation needs values.
 
     Args:
-        given: not changed.
-        input_shape: for messages.
-        run: takes the network, or a copy without data, and the device that it is on.
+        given: the network; not changed.
+        input_shape: shape of one example, used in error messages only.
+        run: called with the network or a copy of it, and the device that the network is on ("meta" or "cpu").
 
     Returns:
-        What `run` returned, and the network that it was given.
+        The result of `run`, and the network that `run` was called with.
 
     Raises:
-        ShapeError: the network rejects the shape, or fails otherwise.
+        ShapeError: the network rejects the shape, or fails for another reason.
     """
     model = given
     if any(tensor.device.type != "meta" for tensor in _tensors(model)):
@@ -102,7 +104,7 @@ def run_without_data(
 
 
 class _Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operation that the network runs, below torch's own composite ones."""
+    """Counts every operation that the network runs; composite operations of torch are split into their parts."""
 
     supports_higher_order_operators = True
 
@@ -122,7 +124,7 @@ class _Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         counter = counter_of(func)
         if counter is None and isinstance(func, torch._ops.OpOverload):
-            with self:  # a composite one, which is only met whole in inference mode
+            with self:  # a composite operation, which arrives undivided only in inference mode
                 output = func.decompose(*args, **kwargs)
             if output is not NotImplemented:
                 return output
@@ -136,11 +138,11 @@ class _Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
     def add(self, module: nn.Module, macs: int) -> None:
-        """Count what one call of a module does itself."""
+        """Add the macs of one call to those of a module, without its children."""
         self.macs[module] = self.macs.get(module, 0) + macs
 
     def _caller(self) -> nn.Module:
-        """The module whose call is the innermost one that runs now."""
+        """Return the module whose call is the innermost one at this moment."""
         frame = sys._getframe(2)
         while frame.f_back is not None:
             if frame.f_code is _CALL:
@@ -156,7 +158,7 @@ _CALL = nn.Module._call_impl.__code__
 
 
 def _counts(model: nn.Module, input_shape: tuple[int, ...], device: str) -> _Counts:
-    """What a network does with zeros of this shape on the device that it is on."""
+    """Count one pass of zeros of this shape through a network on the given device."""
     counts = _Counts(model)
     around = _replaced(model, counts.add) if device == "meta" else _operations_apart()
     with around:
@@ -167,7 +169,16 @@ def _counts(model: nn.Module, input_shape: tuple[int, ...], device: str) -> _Cou
 def run_once(
     model: nn.Module, input_shape: tuple[int, ...], device: str, mode: contextlib.AbstractContextManager[Any]
 ) -> Any:
-    """One pass of zeros in evaluation mode inside `mode`; what the network returns."""
+    """Run one pass of zeros in evaluation mode inside `mode`, and return the network's output.
+
+    Every module is in its own training or evaluation mode again afterwards.
+
+    Args:
+        model: the network, on `device`.
+        input_shape: shape of one example, without the batch.
+        device: where the inputs are made, "meta" or "cpu".
+        mode: context in which the network is called, for example a `TorchDispatchMode` that sees every operation.
+    """
     was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -182,7 +193,7 @@ def run_once(
 
 @contextlib.contextmanager
 def _replaced(model: nn.Module, add: Callable[[nn.Module, int], None]) -> Iterator[None]:
-    """Inside, torch's common layers compute shapes and report their costs."""
+    """Within this context, common torch layers only compute shapes and report their macs to `add`."""
     replaced = []
     for module in model.modules():
         if "forward" not in module.__dict__ and (own := shape_only(module, add)) is not None:
@@ -197,7 +208,7 @@ def _replaced(model: nn.Module, add: Callable[[nn.Module, int], None]) -> Iterat
 
 @contextlib.contextmanager
 def _operations_apart() -> Iterator[None]:
-    """Inside, no transformer or recurrent layer runs as one fused operation, which could not be counted."""
+    """Within this context, no transformer or recurrent layer runs as one fused operation, which has no counter."""
     fast, onednn = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
@@ -214,14 +225,14 @@ def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:
 
 
 def _needs_values(error: Exception) -> bool:
-    """Whether a network failed because it was without data: an operation needs values or is not known there."""
+    """Whether a network failed because of the meta device: an operation needs values, or does not exist there."""
     return isinstance(error, NotImplementedError) or any(
         word in str(error) for word in ("meta", "Meta", "fake")
     )
 
 
 def _copy(model: nn.Module, device: str) -> nn.Module:
-    """A copy on the meta device, or on the CPU with zeros in the place of values that are not there."""
+    """Return a copy on the meta device, or on the CPU with zeros in place of tensors of the meta device."""
 
     def moved(tensor: torch.Tensor) -> torch.Tensor:
         held = torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor.detach()

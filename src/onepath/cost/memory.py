@@ -1,4 +1,4 @@
-"""Peak activation memory of one inference, without data."""
+"""Peak activation memory of one inference, computed without data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from onepath.cost.count import run_once, run_without_data
 
-# In aten, without the underscore of a variant in place; beside what torch tags as value by value.
+# Names in aten, without the underscore of an in-place variant, in addition to what torch tags as elementwise.
 _VALUE_BY_VALUE = frozenset(
     [
         "native_batch_norm",
@@ -29,30 +29,30 @@ _VALUE_BY_VALUE = frozenset(
 
 
 def peak_memory_bytes(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """The most bytes of activations that are alive at once in one inference of one example.
+    """Return the largest number of bytes of activations that are alive at once in one inference of one example.
 
-    At every operation its inputs, its outputs and all that a later operation still needs are alive; the largest sum of
-    their bytes is the peak. The rule in full:
+    During an operation its inputs, its outputs and every tensor that a later operation needs are alive. The largest
+    sum of their bytes is the peak. The rule in full:
 
     - Operations run in the order in which `forward` calls them, in evaluation mode, for a batch of one example. Numbers
       have the type that the network computes them in: float32 unless the network says otherwise.
-    - Parameters and buffers are not counted, the network's own inputs are, from the start to their last use. What the
-      network returns is alive to the end.
-    - Views, and operations in place, share the memory of what they look at or write to: it is counted once.
-    - An operation value by value, and batch normalisation, writes over an input of the same size that nothing needs
-      later, as inference runtimes do.
-    - A result that nothing reads takes no memory, such as the indices of a maximum pooling; nor does what an operation
-      needs for itself, such as the patches of a convolution.
+    - Parameters and buffers are not counted. The network's inputs are counted from the start to their last use. The
+      network's outputs are alive to the end.
+    - A view and an in-place operation share the memory of their tensor, which is counted once.
+    - An elementwise operation or batch normalisation overwrites an input of the same size that no later operation
+      needs, as inference runtimes do.
+    - A result that no operation reads takes no memory, for example the indices of a maximum pooling. The memory that an
+      operation needs internally is not counted either, for example the patches of a convolution.
 
     Args:
-        model: not changed.
-        input_shape: of one example, without the batch.
+        model: the network, on any device; not changed.
+        input_shape: shape of one example, without the batch.
 
     Returns:
         A whole number of bytes.
 
     Raises:
-        ShapeError: the network rejects the shape.
+        ShapeError: the network rejects `input_shape`, or fails for another reason.
 
     Example:
         A 3x3 convolution of an 8x8 map from 4 to 16 channels, and a ReLU: 4 * 64 + 16 * 64 float32 numbers are alive in
@@ -69,7 +69,7 @@ def peak_memory_bytes(model: nn.Module, input_shape: tuple[int, ...]) -> int:
 
 @dataclass
 class _Operation:
-    """One operation: the storages that it reads and makes, and whether it may write over an input."""
+    """One operation: numbers of the storages that it reads and makes, and whether it may overwrite an input."""
 
     reads: list[int]
     makes: list[int]
@@ -78,7 +78,7 @@ class _Operation:
 
 @dataclass
 class _Kept:
-    """Storages by number; they are kept, so that no number is given twice."""
+    """Numbers for storages. All storages are kept alive, so that no address and no number is used twice."""
 
     numbers: dict[int, int] = field(default_factory=dict)
     storages: list[Any] = field(default_factory=list)
@@ -95,7 +95,7 @@ class _Kept:
 
 
 class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operation, and which memory it reads and makes."""
+    """Records every operation that the network runs, with the memory that it reads and makes."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -106,7 +106,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run the operation and note what it reads and makes."""
+        """Run the operation and record the storages that it reads and makes."""
         del types
         read = [self._kept.number(tensor) for tensor in _tensors((args, dict(kwargs or {})))]
         output = func(*args, **(kwargs or {}))
@@ -117,13 +117,13 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
     def finish(self, output: Any) -> None:
-        """What the network returns is alive to the end."""
+        """Record the network's output as read at the end, so that it is alive until then."""
         self._operations.append(_Operation([self._kept.number(t) for t in _tensors(output)], [], False))
 
     def peak_bytes(self) -> int:
-        """The largest sum of what is alive at an operation."""
+        """Return the largest number of bytes that are alive during one operation."""
         last = {each: step for step, operation in enumerate(self._operations) for each in operation.reads}
-        place: dict[int, int] = {}  # storage -> the one whose memory it has taken over
+        place: dict[int, int] = {}  # storage -> the storage whose memory it has taken over
         made = {each for operation in self._operations for each in operation.makes}
         given = last.keys() - made - self._weights
         place.update((each, each) for each in given)
@@ -143,7 +143,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _taken(
         self, operation: _Operation, made: int, place: Mapping[int, int], last: Mapping[int, int], step: int
     ) -> int | None:
-        """An input of the same size that nothing needs after this step."""
+        """Return an input of the same size that no operation needs after this step, or None."""
         sizes = self._kept.sizes
         return next(
             (

@@ -1,10 +1,10 @@
-"""Multiply-accumulates by operation of torch: one table of counters, and what counts as nothing.
+"""The multiply-accumulates (macs) of each torch operation: a table of counters, and the operations that count as 0.
 
-One fused multiply-add counts as 1, each operation as what its closed form needs, whatever the algorithm behind it.
-Products are counted: of matrices and vectors, convolutions, linear and bilinear layers, attention; recurrent layers
-reach here as the products they are made of. By the papers' convention what is done value by value, sums and other
-reductions, normalisation, activations, pooling, resampling by interpolation, lookups and changes of shape count as
-nothing. Any other operation has no counter, and is named rather than taken as nothing.
+One fused multiply-add counts as 1. An operation counts as many as its closed form needs, whatever the algorithm behind
+it. Counted are products: of matrices and vectors, convolutions, linear and bilinear layers, and attention. Recurrent
+layers arrive here as the products that they are made of. By the convention of the papers, these count as 0: elementwise
+operations, sums and other reductions, normalisation, activations, pooling, resampling by interpolation, lookups and
+changes of shape. Any other operation has no counter; it is reported by name instead of being counted as 0.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ import torch
 from torch import Tensor
 
 Counter = Callable[[Sequence[Any], Any], int]
-"""Positional arguments and result of one call -> its multiply-accumulates."""
+"""A function from the positional arguments and the result of one call to its macs."""
 
 
 def counter_of(operation: Any) -> Counter | None:
-    """The counter of an operation that torch dispatches; None for one that has none and does not count as nothing.
+    """Return the counter of a torch operation, or None if it has no counter.
+
+    An operation that counts as 0 has a counter that returns 0.
 
     Args:
-        operation: as a `TorchDispatchMode` is given it.
+        operation: the operation in the form in which torch passes it to a `TorchDispatchMode`.
     """
     return _counter_of(operation)
 
 
 def operation_name(operation: Any) -> str:
-    """The operation as messages and `ModuleCost.uncounted` name it, without its overload: "aten::grid_sampler_2d"."""
+    """Return the name of an operation without its overload, such as "aten::grid_sampler_2d"."""
     name = getattr(operation, "_schema", operation)
     return str(getattr(name, "name", name))
 
@@ -46,7 +48,7 @@ def _counter_of(operation: Any) -> Counter | None:
     tags = getattr(operation, "tags", ())
     if name in COUNTERS:
         return COUNTERS[name]
-    if name.rstrip("_") in COUNTERS:  # in place
+    if name.rstrip("_") in COUNTERS:  # the in-place variant
         return COUNTERS[name.rstrip("_")]
     is_free = (
         torch.Tag.pointwise in tags
@@ -59,7 +61,7 @@ def _counter_of(operation: Any) -> Counter | None:
 
 
 def _is_view(operation: Any) -> bool:
-    """Whether the result shares the memory of the first argument, which is not written to."""
+    """Whether the result shares the memory of the first argument, and the operation does not write to it."""
     arguments = operation._schema.arguments
     alias = arguments[0].alias_info if arguments else None
     return alias is not None and not alias.is_write
@@ -71,7 +73,12 @@ def _nothing(inputs: Sequence[Any], output: Any) -> int:
 
 
 def _product(first: int, second: int) -> Counter:
-    """Of a product of the matrices at two positions: (..., M, K) by (..., K, N), or vectors without M or N."""
+    """Return the counter of a product of two arguments: (..., M, K) by (..., K, N), or vectors without M or N.
+
+    Args:
+        first: position of the left argument.
+        second: position of the right argument.
+    """
 
     def count(inputs: Sequence[Any], output: Any) -> int:
         del output
@@ -88,29 +95,35 @@ def _outer(inputs: Sequence[Any], output: Tensor) -> int:
 
 
 def _convolution(inputs: Sequence[Any], output: Tensor) -> int:
-    """(input, weight, bias, stride, padding, dilation, transposed, ...)."""
+    """Count a convolution; `inputs` is (input, weight, bias, stride, padding, dilation, transposed, ...)."""
     is_transposed = len(inputs) > 6 and inputs[6] is True
     return transposed_macs(inputs[0], inputs[1]) if is_transposed else convolution_macs(inputs[1], output)
 
 
 def convolution_macs(weight: Tensor, output: Tensor) -> int:
-    """Every output value needs one filter of the weight (O, I / groups, K...)."""
+    """Return the macs of a convolution: every output value needs one filter of the weight (O, I / groups, K...)."""
     return output.numel() * (weight.numel() // weight.shape[0])
 
 
 def transposed_macs(x: Tensor, weight: Tensor) -> int:
-    """Every place of the input (B, I, H...) meets each number of the weight (I, O / groups, K...) once."""
+    """Return the macs of a transposed convolution.
+
+    For every position of the input (B, I, H...), each number of the weight (I, O / groups, K...) is used once.
+    """
     return x.numel() // x.shape[1] * weight.numel()
 
 
 def _temporal_convolution(inputs: Sequence[Any], output: Tensor) -> int:
-    """`conv_tbc`, with a weight (K, I, O)."""
+    """Count `conv_tbc`, a convolution over time with a weight (K, I, O)."""
     weight: Tensor = inputs[1]
     return output.numel() * (weight.numel() // weight.shape[-1])
 
 
 def _trilinear(inputs: Sequence[Any], output: Tensor) -> int:
-    """A bilinear layer as a linear one over the products of its two inputs: (i1, i2, i3, expand1, 2, 3, sums)."""
+    """Count a bilinear layer as a linear layer over the products of its two inputs.
+
+    `inputs` is (i1, i2, i3, expand1, expand2, expand3, sums).
+    """
     del output
     sizes: list[list[int]] = []
     for tensor, expanded in zip(inputs[:3], inputs[3:6], strict=True):
@@ -122,7 +135,7 @@ def _trilinear(inputs: Sequence[Any], output: Tensor) -> int:
 
 
 def _attention(inputs: Sequence[Any], output: Any) -> int:
-    """Queries (B, H, T, D) by keys (B, H, S, D), and what they weigh of the values (B, H, S, E)."""
+    """Count queries (B, H, T, D) times keys (B, H, S, D), and the weights (B, H, T, S) times values (B, H, S, E)."""
     del output
     query, key, value = (tensor.shape for tensor in inputs[:3])
     count: int = math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
@@ -154,7 +167,7 @@ COUNTERS: Mapping[str, Counter] = {
     "_scaled_dot_product_cudnn_attention": _attention,
     "_scaled_dot_product_fused_attention_overrideable": _attention,
 }
-"""Name in aten -> counter; the operation's variant in place has the same."""
+"""Name of an operation in aten -> its counter. The in-place variant of an operation has the same counter."""
 
 _FREE = (
     # shapes, copies, indexing, ordering
@@ -175,7 +188,7 @@ _FREE = (
     "normal_functional ones ones_like poisson rand rand_like randint randint_like randn randn_like random randperm "
     "range scalar_tensor tril_indices triu_indices uniform zero zeros zeros_like _efficientzerotensor "
     "_sample_dirichlet _standard_gamma binomial "
-    # value by value, and activations that are not tagged as such
+    # elementwise operations and activations that torch does not tag as elementwise
     "_add_relu _log_softmax _masked_scale _masked_softmax _prelu_kernel _safe_softmax _softmax "
     "_thnn_fused_gru_cell _thnn_fused_lstm_cell _transform_bias_rescale_qkv abs bitwise_not copysign eq "
     "floor_divide gcd ge gelu glu gt hardswish heaviside lcm le linalg_cross log_sigmoid_forward log_softmax lt mish "
@@ -207,5 +220,5 @@ _FREE = (
     "sym_constrain_range_for_size sym_numel sym_size sym_storage_offset sym_stride _nnz record_stream"
 )
 FREE = frozenset(_FREE.split())
-"""Names in aten, without the underscore of a variant in place, of what counts as nothing beside what torch tags as
-value by value or as a reduction, and beside views."""
+"""Names in aten of operations that count as 0. Views, and operations that torch tags as elementwise or as reductions,
+count as 0 too and are not listed. In-place variants are listed without their underscore."""

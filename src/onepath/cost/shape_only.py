@@ -1,6 +1,7 @@
-"""Layers of torch as functions of shapes: what they cost and return on the meta device, many times faster.
+"""Fast replacements for torch layers on the meta device, which compute only the shape of the result and the macs.
 
-Torch computes the shape of one result on the meta device in up to some milliseconds; a network has hundreds.
+Torch itself takes up to some milliseconds for the shape of one result on the meta device, and a network has hundreds of
+results.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from onepath.cost.operations import convolution_macs
 
 Add = Callable[[nn.Module, int], None]
-"""Takes a module and the multiply-accumulates of one of its calls."""
+"""A function that is called with a module and the macs of one of its calls."""
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -34,7 +35,7 @@ _ACTIVATIONS = frozenset(
             nn.Softsign,
             nn.Tanh,
         ),
-        *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),  # in evaluation
+        *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),  # in evaluation mode
     }
 )
 
@@ -45,11 +46,13 @@ def is_layer(module: nn.Module) -> bool:
 
 
 def shape_only(module: nn.Module, add: Add) -> Callable[..., Any] | None:
-    """What stands for a module's `forward` in evaluation mode on the meta device; None where torch's own is needed.
+    """Return a replacement for a module's `forward`, or None if the module needs its own.
+
+    The replacement is for evaluation mode on the meta device. It returns tensors of the right shape.
 
     Args:
-        module: counts as one of torch's layers only where it runs that layer's own `forward`.
-        add: called at each call with what it costs.
+        module: a module; one with a `forward` of its own in place of the torch layer's is not replaced.
+        add: called with the module and its macs whenever the replacement of a layer that has macs runs.
     """
     if isinstance(module, torch.jit.ScriptModule):
         return None
@@ -72,11 +75,13 @@ def shape_only(module: nn.Module, add: Add) -> Callable[..., Any] | None:
 
 
 def same_shape(operation: Any, inputs: Sequence[Any]) -> Tensor | None:
-    """The result of a common operation value by value on tensors of one shape and type on the meta device; else None.
+    """Return the result of a common elementwise operation on meta tensors of one shape and type, or None.
+
+    None means that the operation is another one, or that the tensors differ in shape or type: torch must compute it.
 
     Args:
-        operation: as a `TorchDispatchMode` is given it.
-        inputs: its positional arguments; those that are no tensors do not change shape and type.
+        operation: the operation in the form in which torch passes it to a `TorchDispatchMode`.
+        inputs: positional arguments of the operation; arguments that are not tensors do not affect the result's shape.
     """
     if operation not in _SAME_SHAPE:
         return None
@@ -116,7 +121,13 @@ def _unchanged(x: Tensor) -> Tensor:
 
 
 def _normalised(module: nn.Module, dimension: int, sizes: Sequence[int]) -> Callable[[Tensor], Tensor]:
-    """The input as it is where its sizes from a dimension on are these; else torch's own, which raises."""
+    """Return a `forward` that returns its input if the sizes fit, and else calls torch's own, which raises.
+
+    Args:
+        module: the normalisation layer.
+        dimension: first dimension of the input that is compared; negative counts from the end.
+        sizes: required sizes of the input from that dimension on.
+    """
     own: Callable[..., Tensor] = type(module).forward
 
     def forward(x: Tensor) -> Tensor:
@@ -176,7 +187,7 @@ def _recurrent(module: nn.Module, add: Add) -> Callable[..., Any]:
 
     def forward(x: Any, hx: Any = None) -> Any:
         if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[2] != module.input_size:
-            return own(module, x, hx)  # packed, without a batch, or wrong
+            return own(module, x, hx)  # a packed sequence, an input without a batch, or a wrong input
         first, second, _ = x.shape
         add(module, first * second * per_step)
         size = module.proj_size or module.hidden_size

@@ -1,4 +1,4 @@
-"""How good an architecture is: with the supernet's weights, trained by itself, looked up, or scored untrained."""
+"""Estimators of an architecture's quality: supernet weights, stand-alone training, a benchmark's table or a score."""
 
 from onepath.estimate.accuracy_predictor import AccuracyPredictor, spread
 from onepath.estimate.benchmark_table import TableEstimator

@@ -1,9 +1,10 @@
-"""Accuracy by a small network that has learned from a few hundred inherited accuracies of one supernet.
+"""An accuracy predictor: a small network trained on a few hundred inherited accuracies of one supernet.
 
 Source: Cai et al., "Once-for-All" (arXiv 1908.09791), section 3.4 and the released code: options of active choices as
 one-hot vectors, zeros where a choice is not active; three hidden layers of 400 rectified units; the mean accuracy is
-added to what the network gives. Differs from it: hundreds of pairs, not 16,000, so that five networks are trained, each
-without a fifth of the pairs, and their mean predicts; what each says of its own fifth gives the error that is stated.
+added to the output of the network. Differs from it: there are hundreds of pairs, not 16,000. Therefore five networks
+are trained, each without a different fifth of the pairs, and the prediction is their mean. The error compares the
+accuracies of each fifth with the predictions of the network that was trained without it.
 """
 
 from __future__ import annotations
@@ -29,20 +30,22 @@ Floats = npt.NDArray[np.float64]
 FEWEST_PAIRS = 10
 _HIDDEN, _NUM_FOLDS = (400, 400, 400), 5
 _EPOCHS, _BATCH, _RATE, _DECAY = 30, 32, 1e-3, 1e-2
-_TRIES = 4  # rows drawn for each that is wanted, as some are equal
+_TRIES = 4  # rows drawn for each row that is wanted, because some are equal
 
 
 @dataclass(frozen=True, eq=False)
 class AccuracyPredictor:
-    """Accuracy of the architectures of a space.
+    """A predictor of the accuracy of any architecture of a space.
+
+    A pair is an architecture and its accuracy, from which the predictor learned.
 
     Attributes:
-        space: of the architectures.
-        networks: one for each fold of the pairs; each says how far an architecture is from `base`.
+        space: search space of the architectures.
+        networks: one network for each fold of the pairs; each predicts the difference between an accuracy and `base`.
         base: mean accuracy of the pairs.
-        rows: (num, num_choices) architectures of the pairs.
-        accuracies: (num,) of the pairs, in [0, 1].
-        held_out: (num,) what the network that did not see a pair says of it.
+        rows: (num_pairs, num_choices) architectures of the pairs, as option indices.
+        accuracies: (num_pairs,) accuracies of the pairs, in [0, 1].
+        held_out: (num_pairs,) accuracies predicted by the network that was trained without the pair.
     """
 
     space: SearchSpace
@@ -56,15 +59,15 @@ class AccuracyPredictor:
     def fit(
         cls, architectures: Sequence[Architecture], accuracies: Sequence[float], *, seed: int = 0
     ) -> AccuracyPredictor:
-        """Learn from pairs, in one thread.
+        """Train a predictor on architectures and their accuracies, in one thread.
 
         Args:
-            architectures: distinct, of one space.
-            accuracies: of each, in [0, 1].
-            seed: of the folds, the initial weights and the batches.
+            architectures: ten or more distinct architectures of one space.
+            accuracies: accuracy of each architecture, in [0, 1].
+            seed: seed of the folds, the initial weights and the batches.
 
         Raises:
-            ConfigurationError: fewer than ten pairs, or not one accuracy for each architecture.
+            ConfigurationError: there are fewer than ten architectures, or the two lengths differ.
         """
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.model_selection import KFold
@@ -92,7 +95,7 @@ class AccuracyPredictor:
                 max_iter=_EPOCHS,
                 random_state=int(rng.integers(2**31)),
             )
-            with _one_thread(), warnings.catch_warnings():  # to stop at the last epoch is no failure
+            with _one_thread(), warnings.catch_warnings():  # stopping at the last epoch is intended
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 network.fit(inputs[learned], (targets[learned] - base) / scale)
             networks.append(Perceptron(tuple(zip(network.coefs_, network.intercepts_, strict=True)), scale))
@@ -100,7 +103,7 @@ class AccuracyPredictor:
         return cls(space, tuple(networks), base, rows, targets, held_out)
 
     def __call__(self, matrix: npt.NDArray[Any]) -> Floats:
-        """Predicted accuracies (rows,) of a matrix of architectures."""
+        """Predict accuracies, (rows,) in the unit of the pairs, of a matrix (rows, num_choices) of architectures."""
         inputs = self.space.one_hot(matrix)
         with _one_thread():
             found: Floats = self.base + np.mean([network(inputs) for network in self.networks], axis=0)
@@ -108,29 +111,29 @@ class AccuracyPredictor:
 
     @property
     def error(self) -> float:
-        """Mean absolute error on pairs that the predicting network had not seen."""
+        """Mean absolute error on the pairs, each predicted by the network that was trained without it."""
         return float(np.abs(self.held_out - self.accuracies).mean())
 
     @property
     def tau(self) -> float | None:
-        """Kendall's tau-b between accuracies and what was predicted unseen; None where either does not vary."""
+        """Kendall's tau-b between `accuracies` and `held_out`; None where one of them is constant."""
         return rank_correlation(self.held_out.tolist(), self.accuracies.tolist()).kendall_tau
 
 
 @dataclass(frozen=True, eq=False)
 class Perceptron:
-    """Layers of rectified units and a linear one.
+    """A multilayer perceptron: layers of rectified units, then a linear layer with one output.
 
     Attributes:
-        layers: (weight (in, out), bias (out,)) of each.
-        scale: what the output is multiplied by.
+        layers: weight (in, out) and bias (out,) of each layer.
+        scale: factor that multiplies the output.
     """
 
     layers: tuple[tuple[npt.NDArray[Any], npt.NDArray[Any]], ...]
     scale: float
 
     def __call__(self, inputs: npt.NDArray[np.float32]) -> Floats:
-        """(rows,) outputs of (rows, features)."""
+        """Return the outputs (rows,) for inputs (rows, features)."""
         x: npt.NDArray[Any] = inputs
         for weight, bias in self.layers[:-1]:
             x = np.maximum(x @ weight + bias, 0)
@@ -139,7 +142,10 @@ class Perceptron:
 
 
 def _one_thread() -> AbstractContextManager[Any]:
-    """Sums are then taken in one order; and a second thread is not worth its start for a hundred rows."""
+    """Return a context that limits numerical libraries to one thread.
+
+    Sums are then always taken in the same order. For a hundred rows, a second thread costs more than it saves.
+    """
     found: AbstractContextManager[Any] = _pools().limit(limits=1)
     return found
 
@@ -152,11 +158,20 @@ def _pools() -> Any:
 
 
 def spread(space: SearchSpace, num: int, rng: np.random.Generator) -> npt.NDArray[Any]:
-    """Distinct architectures from the smallest to the largest, up to `num`, as a matrix.
+    """Draw distinct architectures that cover all sizes, from the smallest to the largest.
 
-    Each has a size of its own, uniform in [0, 1], by which each of its ordered choices is drawn: an option's place
-    among the others by size is binomial. So the ends, which limits ask for, are covered as well as the middle, where
-    nearly all architectures of independent choices are. Choices without an order are uniform.
+    Each architecture first draws a size, uniform in [0, 1]. Each ordered choice then draws an option whose position in
+    ascending order is binomial with that size as its probability. So very small and very large architectures, which
+    searches under limits ask for, are covered as well as those of middle size. If all choices were drawn independently,
+    nearly all architectures would be of middle size. Choices without an order are drawn uniformly.
+
+    Args:
+        space: search space of the architectures.
+        num: largest number of architectures; fewer are returned where not enough distinct ones were drawn.
+        rng: source of the draws.
+
+    Returns:
+        (rows, num_choices) matrix of option indices, canonical, with at most `num` rows.
     """
     sizes = rng.random((_TRIES * num, 1))
     rows = space.sample(len(sizes), rng)

@@ -1,4 +1,4 @@
-"""Known truth: the accuracies of a benchmark's table in the place of an evaluation."""
+"""An estimator that looks accuracies up in a benchmark's table instead of evaluating networks."""
 
 from __future__ import annotations
 
@@ -32,31 +32,33 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 
 
 class TableEstimator:
-    """Looks architectures up in a .parquet or .csv file, so that a search takes seconds and its truth is known.
+    """Looks accuracies up in a .parquet or .csv file, so that a search takes seconds and the true accuracies are known.
 
-    A row is one architecture as option indices, as JSON or in the paper's own notation, and its accuracy. An
-    architecture without a row has the mean accuracy of the rows of its stand-alone form
-    (`SearchSpace.standalone_form`), if there are any: they are the same network when trained from scratch, perhaps
-    trained once for each row.
+    A row holds one architecture and its accuracy. The architecture is written as option indices, as JSON or in the
+    paper's own notation. An architecture without a row gets the mean accuracy of the rows that have the same
+    stand-alone form (`SearchSpace.standalone_form`), if there are any. Such rows are the same network when trained
+    from scratch, though the table may have trained it once for each row.
 
     Args:
-        space: what the rows are architectures of.
-        path: the file. A .csv has a header; blanks after its commas do not count.
-        architecture_column: default: the first there is of `ARCHITECTURE_COLUMNS`.
-        accuracy_column: any column of numbers, higher is better; default: the first there is of `ACCURACY_COLUMNS`,
-            the accuracy on test data before that on validation data.
+        space: search space of the architectures in the table.
+        path: the .parquet or .csv file. A .csv starts with a header; spaces after its commas are ignored.
+        architecture_column: name of the column of architectures; by default the first name of `ARCHITECTURE_COLUMNS`
+            that is in the file.
+        accuracy_column: name of any column of numbers, higher is better; by default the first name of
+            `ACCURACY_COLUMNS` that is in the file, which prefers test accuracy to validation accuracy.
 
     Attributes:
-        architectures: of the rows, in their order.
-        accuracies: float64 of shape (rows,), in the table's own unit, which is percent in the published ones.
-        architecture_column: the column read.
-        accuracy_column: the column read.
+        architectures: architecture of each row, in the order of the file.
+        accuracies: float64 (rows,), in the table's own unit, which is percent in the published tables.
+        architecture_column: name of the column that was read.
+        accuracy_column: name of the column that was read.
 
     Raises:
-        DataError: the file cannot be read, is too large; a row is no architecture of the space, or has no
-            finite number, or in a column of accuracies one outside 0 to 100; rows of one architecture have different
-            accuracies.
-        ConfigurationError: a column that is not there, or none that is known.
+        DataError: the file cannot be read or is too large; a row is not an architecture of the space; a row has no
+            finite number, or has a number outside 0 to 100 where the column is one of `ACCURACY_COLUMNS`; or rows of
+            one architecture have different accuracies.
+        ConfigurationError: the file has another suffix, lacks a column that was asked for, or has no column with one of
+            the default names.
 
     Example, with any algorithm; `feasible_set` adds other limits:
 
@@ -105,15 +107,17 @@ class TableEstimator:
         return len(self.architectures)
 
     def __contains__(self, architecture: Architecture) -> bool:
-        """Whether `estimate` knows it."""
+        """Whether `estimate` has an accuracy for the architecture."""
         return architecture in self._rows or self._space.standalone_form(architecture) in self._forms
 
     def estimate(self, asked: Proposal | Architecture) -> Estimate:
-        """The accuracy in the table, in its unit; the loss is unknown, given as infinite, and nothing is scored.
+        """Return the accuracy of an architecture in the table, in the table's unit.
+
+        The table does not tell a loss: `loss` is infinite. `seconds` and `num_validation` are 0.
 
         Raises:
-            SpaceError: it is of another space.
-            DataError: the table does not have it.
+            SpaceError: the architecture is of another space.
+            DataError: the table has neither the architecture nor another one with the same stand-alone form.
         """
         architecture = architecture_of(asked)
         self._space.matrix([architecture])  # an architecture of another space is an error
@@ -128,14 +132,15 @@ class TableEstimator:
         return Estimate(accuracy=accuracy, loss=math.inf, seconds=0.0, num_validation=0)
 
     def is_known(self, matrix: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """(rows,) True where the table has the architecture of a row of `matrix`."""
+        """Return (rows,) booleans, True where `estimate` has an accuracy for the architecture in a row of `matrix`."""
         architectures = self._space.architectures(matrix)
         return np.fromiter((architecture in self for architecture in architectures), np.bool_, len(matrix))
 
     def limit(self) -> Limit:
-        """What keeps a search inside the table, for tables that hold only a part of their space.
+        """Return a limit that keeps a search inside the table, for tables that hold only a part of their space.
 
-        Random architectures are drawn from the table, so that it may be a small part of a large space.
+        Under this limit random architectures are drawn from the table itself, so that the table may be a small part of
+        a large space.
         """
         return Limit(
             name="in_table",
@@ -146,7 +151,7 @@ class TableEstimator:
         )
 
     def _members(self) -> npt.NDArray[Any]:
-        """The architectures of the rows; with those of the same stand-alone forms where the space is small."""
+        """Return the architectures of the rows and, in a small space, all others with the same stand-alone forms."""
         notation: object = self._space.notation
         if self._space.size > _MOST_LISTED or not isinstance(notation, StandaloneForms):
             return self._space.matrix(list(self._rows))
@@ -184,7 +189,7 @@ class TableEstimator:
 
 
 def _brief(text: Any) -> str:
-    """As it stands in the file, where that is short and printable."""
+    """Return a value for an error message: as it is in the file where it is short and printable, else shortened."""
     text = str(text)
     return text if len(text) <= _LONGEST_SHOWN and text.isprintable() else shown(text)
 
@@ -192,7 +197,7 @@ def _brief(text: Any) -> str:
 def _column(
     argument: str, asked: str | None, known: Sequence[str], names: Sequence[str], path: str | Path
 ) -> str:
-    """The column asked for, or the first known one."""
+    """Return the column that was asked for or, if none was, the first of the known columns that the file has."""
     found = next((name for name in ((asked,) if asked is not None else known) if name in names), None)
     if found is None:
         what = f"{argument} must be a column of {path}" if asked else f"{argument} must be given for {path}"
@@ -233,7 +238,7 @@ def _column_names(path: Path) -> Sequence[str]:
 
 
 def _read(path: Path, columns: tuple[str, str]) -> tuple[list[Any], list[Any]]:
-    """The values of two columns."""
+    """Read the values of two columns."""
     if path.suffix == ".csv":
         header, *rows = _csv_rows(path)
         places = [header.index(column) for column in columns]

@@ -1,4 +1,4 @@
-"""What every estimator answers."""
+"""The interface of estimators, and the estimate that they return."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 class Estimate:
     """How good an architecture is on the validation split.
 
+    `TableEstimator` and `ScoreEstimator` fill the fields differently, as they say.
+
     Attributes:
-        accuracy: the task's `score`: its accuracy, or another figure of which more is better, in [0, 1].
-        loss: mean per target, without label smoothing; infinite where the network's outputs are not finite.
-        seconds: the estimation took.
-        num_validation: targets it was scored on.
+        accuracy: the task's `score`: accuracy, or another figure in [0, 1] of which higher is better.
+        loss: mean loss per target, without label smoothing; infinite where the network's outputs are not finite.
+        seconds: time that the estimation took.
+        num_validation: number of targets that the network was scored on.
     """
 
     accuracy: float
@@ -35,28 +37,28 @@ class Estimator(Protocol):
     """Anything that estimates architectures; the same architecture gets the same estimate."""
 
     def estimate(self, asked: Proposal | Architecture) -> Estimate:
-        """The estimate of a proposal, which says how its architecture came about, or of a bare architecture."""
+        """Estimate an architecture, given by itself or in a proposal, which also says how it was made."""
         ...
 
 
 @runtime_checkable
 class AnticipatingEstimator(Estimator, Protocol):
-    """An estimator that makes use of knowing what it will be asked next, as one that works on several at once does."""
+    """An estimator that can use the list of the next architectures, for example to work on several at once."""
 
     def anticipate(self, asked: Sequence[Proposal | Architecture]) -> None:
-        """Each of these will be asked for, in this order."""
+        """Announce that `estimate` will be called with each of these, in this order."""
         ...
 
 
 @runtime_checkable
 class BuildingEstimator(Estimator, Protocol):
-    """An estimator that gives the network that it estimates, not only the estimate."""
+    """An estimator that can return the network that it estimates, not only the estimate."""
 
     def model(self, architecture: Architecture) -> nn.Module:
-        """The network of an architecture as it is estimated, in eval mode, sharing no memory with anything else."""
+        """Return the network that is estimated for an architecture, in eval mode, sharing no memory with others."""
         ...
 
 
 def architecture_of(asked: Proposal | Architecture) -> Architecture:
-    """The architecture that an estimator is asked about."""
+    """Return the architecture of a proposal, or the architecture itself."""
     return asked.architecture if isinstance(asked, Proposal) else asked

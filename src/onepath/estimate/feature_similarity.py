@@ -1,4 +1,4 @@
-"""How alike the candidates of a layer are: cosine similarity of their feature maps."""
+"""How similar the candidates of a choice block are: cosine similarity of their feature maps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from onepath.nn import ChoiceBlock, Supernet
 
 @dataclass(frozen=True)
 class LayerSimilarity:
-    """Of one choice block.
+    """How similar the outputs of the candidates of one choice block are.
 
     Attributes:
-        names: of the candidates, in their order.
-        matrix: cosine similarity of each pair in [-1, 1], the mean over images and paths; None where a candidate's
-            output is zero or of another shape, or where no path came by.
+        names: names of the candidates, in the block's order.
+        matrix: (candidates, candidates) cosine similarity in [-1, 1] of the outputs of each pair, mean over images and
+            paths; None where an output is zero, where the outputs differ in shape, or where no path used the block.
     """
 
     names: tuple[str, ...]
@@ -33,27 +33,28 @@ class LayerSimilarity:
 def feature_similarity(
     supernet: Supernet, images: Tensor, rng: np.random.Generator, *, num_paths: int = 8
 ) -> dict[str, LayerSimilarity]:
-    """Compare the outputs of all candidates of every choice block for the same input, along random paths.
+    """Compare the outputs of all candidates of every choice block on the same inputs, along random paths.
 
-    The path decides what a block gets and what follows it; every candidate of the block then runs on that input. Each
-    output is one vector per image. Normalisation takes the statistics of the batch, as no running statistics are
-    right for all paths. Candidates that change nothing are compared as the others are. The supernet is not
+    A random path decides the input of each block; every candidate of the block runs on this input. Each output is
+    flattened to one vector per image. Normalisation uses the statistics of the batch, because no running statistics are
+    right for all paths. Candidates that change nothing (identities) are compared like the others. The supernet is not
     changed, not even its buffers.
 
     Args:
-        supernet: trained.
-        images: (B, ...) on the supernet's device, two at least.
-        rng: draws the paths.
-        num_paths: over which the mean is taken.
+        supernet: trained supernet with choice blocks.
+        images: (B, ...) inputs on the supernet's device, B at least 2.
+        rng: draws the random paths.
+        num_paths: number of random paths over which the similarities are averaged.
 
     Returns:
-        Path of the block -> its similarities, in the order of the modules.
+        Path of a block in the supernet -> its similarities, in the order of the modules.
 
     Raises:
-        ConfigurationError: no path, fewer than two images, or a supernet without choice blocks.
+        ConfigurationError: `num_paths` is below 1, there are fewer than two images, or the supernet has no choice
+            blocks.
 
-    Source: FairNAS, arXiv 1907.01845, which compares the feature maps of a layer's candidates. Differs from it: the
-    outputs are compared whole, not channel by channel, and in the mean over paths.
+    Source: FairNAS, arXiv 1907.01845, which compares the feature maps of a layer's candidates. Differs from it: whole
+    outputs are compared, not single channels, and the similarity is a mean over paths.
     """
     blocks = {block.path: block for block in supernet.modules() if isinstance(block, ChoiceBlock)}
     if num_paths < 1 or len(images) < 2 or not blocks:
@@ -65,7 +66,7 @@ def feature_similarity(
     counts = {path: torch.zeros_like(total) for path, total in sums.items()}
 
     def compare(block: ChoiceBlock, arguments: tuple[Any, ...]) -> None:
-        # Copies: a candidate that begins with an activation in place changes what it is given.
+        # Each candidate gets a copy: one that begins with an activation in place changes its input.
         cosines = _cosines([candidate(arguments[0].clone()) for candidate in block.candidates])
         known = ~cosines.isnan()
         sums[block.path] += torch.where(known, cosines, 0.0)
@@ -95,7 +96,7 @@ def feature_similarity(
 
 @contextlib.contextmanager
 def batch_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside, normalisation uses the statistics of each batch and keeps none; everything else is in eval mode."""
+    """Inside this context, normalisation uses each batch's statistics and stores none; all else is in eval mode."""
     modes = [(part, part.training) for part in module.modules()]
     layers = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     buffers = [dict(layer._buffers) for layer in layers]
@@ -103,7 +104,7 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
         for part, _ in modes:
             part.training = False
         for layer in layers:
-            # Without running statistics those of the batch are used, in any mode.
+            # Without running statistics torch uses those of the batch, in any mode.
             layer._buffers.update(dict.fromkeys(layer._buffers))
         yield
     finally:
@@ -114,7 +115,7 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
 
 
 def _cosines(outputs: list[Tensor]) -> Tensor:
-    """(candidates, candidates) mean over images; NaN where a vector is zero or shapes differ."""
+    """Return cosine similarities (candidates, candidates), mean over images; NaN for zero vectors or unequal shapes."""
     cosines = torch.full((len(outputs), len(outputs)), torch.nan)
     vectors = [output.detach().float().flatten(1) for output in outputs]
     directions = [vector / vector.norm(dim=1, keepdim=True) for vector in vectors]

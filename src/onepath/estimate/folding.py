@@ -11,22 +11,22 @@ from torch.nn.utils import fuse_conv_bn_weights
 
 from onepath.tree import Tree, call, first_tensor
 
-_CHECK_TOLERANCE = 1e-3  # relative to the largest output; a fold that is wrong is off by far more
+_CHECK_TOLERANCE = 1e-3  # relative to the largest output; a wrong fold differs by far more
 
 
 @torch.no_grad()
 def fold_batchnorm(model: nn.Module, example: Tree) -> int:
-    """Fold every `BatchNorm2d` that directly follows a `Conv2d` in an `nn.Sequential` into it, in place.
+    """Fold every `BatchNorm2d` that directly follows a `Conv2d` in an `nn.Sequential` into the convolution, in place.
 
-    The outputs on `example` before and after are compared; should they differ, because the model uses the parts of a
-    sequence in some other way, everything is put back.
+    The outputs on `example` before and after are compared. If they differ, because the model uses the layers of a
+    sequence in some other way, the model is restored.
 
     Args:
-        model: of plain torch layers, in eval mode, without autocast.
+        model: network of plain torch layers, in eval mode, without autocast.
         example: a few inputs (B, C, H, W) on the model's device.
 
     Returns:
-        The number of layers folded, 0 when nothing was or when it was put back.
+        The number of normalisations folded; 0 if there was nothing to fold or the model was restored.
     """
     pairs = _foldable(model)
     if not pairs:
@@ -43,7 +43,7 @@ def fold_batchnorm(model: nn.Module, example: Tree) -> int:
 
 
 def _foldable(model: nn.Module) -> list[tuple[nn.Sequential, int, nn.Conv2d, nn.BatchNorm2d]]:
-    """Sequence, position, convolution and the normalisation behind it, where each stands in one place only."""
+    """List (sequence, position, convolution, following normalisation) of layers that the model uses in one place."""
     places = Counter(id(m) for _, m in model.named_modules(remove_duplicate=False))
     pairs = []
     for sequence in model.modules():
@@ -58,7 +58,7 @@ def _foldable(model: nn.Module) -> list[tuple[nn.Sequential, int, nn.Conv2d, nn.
 
 
 def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """A convolution that computes `norm(conv(x))`."""
+    """Return a convolution that computes `norm(conv(x))`."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     weight, bias = fuse_conv_bn_weights(

@@ -1,4 +1,4 @@
-"""The networks of a benchmark's table: each once, whatever the number of architectures that describe it."""
+"""The distinct networks of a benchmark's table: each once, even where several architectures describe it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from onepath.space import Architecture, Option
 
 @runtime_checkable
 class CellNotation(Protocol):
-    """A notation of a space whose architectures can be the same function, or none of their input."""
+    """A notation of a space in which several architectures can compute the same function, or ignore their input."""
 
     def canonical(self, options: Mapping[str, Option]) -> str:
-        """A text that is equal for architectures that compute the same."""
+        """Return a text that is equal for architectures that compute the same function."""
 
     def is_connected(self, options: Mapping[str, Option]) -> bool:
         """Whether the output depends on the input."""
@@ -26,14 +26,14 @@ class CellNotation(Protocol):
 
 @dataclass(frozen=True)
 class Networks:
-    """Distinct networks with known truth.
+    """Distinct networks whose true quality is known.
 
     Attributes:
-        architectures: one for each network: its stand-alone form, or the first of the rows that are it.
-        truth: (n,) higher is better; the mean of the rows that are the same network.
-        num_rows: of the table.
-        num_disconnected: rows left out because their output does not depend on their input: they all tie at chance,
-            any score tells them from the rest, and no search would take one.
+        architectures: one architecture for each of the n networks: the stand-alone form of its first row.
+        truth: (n,) known quality, higher is better; mean over the rows that are the same network.
+        num_rows: number of rows of the table.
+        num_disconnected: number of rows left out because their output does not depend on their input. They all tie at
+            the accuracy of guessing, any score tells them from the rest, and no search would choose one.
     """
 
     architectures: tuple[Architecture, ...]
@@ -46,7 +46,10 @@ class Networks:
         return len(self.architectures)
 
     def draw(self, num: int, rng: np.random.Generator) -> Networks:
-        """`num` of them at random, in the order drawn, so that fewer are the first of more; all if there are fewer."""
+        """Draw `num` networks at random, or all if there are fewer.
+
+        They are in the order drawn: with the same state of `rng`, a smaller `num` gives the first of a larger one's.
+        """
         order = rng.permutation(len(self))[:num]
         return Networks(
             tuple(self.architectures[place] for place in order),
@@ -56,7 +59,7 @@ class Networks:
         )
 
     def where(self, kept: Sequence[bool]) -> Networks:
-        """Those whose entry is true."""
+        """Return the networks whose entry in `kept` is true; one entry per network."""
         places = np.flatnonzero(kept)
         return Networks(
             tuple(self.architectures[place] for place in places),
@@ -67,15 +70,19 @@ class Networks:
 
 
 def one_row_per_network(architectures: Sequence[Architecture], truth: Sequence[float] | Floats) -> Networks:
-    """Group the rows of a table by the network they are.
+    """Group the rows of a table by the network that they describe.
 
     Two architectures are one network where their stand-alone forms are equal (`SearchSpace.standalone_form`), or
-    where their cells compute the same function (NAS-Bench-201, whose table has a training of its own for each of
-    them, so that their mean is less noisy). Counted twice, they would tie in nearly everything.
+    where their cells compute the same function. The table of NAS-Bench-201 has a separate training for each such
+    cell, so that the mean is less noisy than one row. Counted twice, a network would tie with itself in nearly every
+    score.
 
     Args:
-        architectures: of one space.
-        truth: one value each, higher is better.
+        architectures: architecture of each row, all of one space.
+        truth: known quality of each row, higher is better.
+
+    Returns:
+        The networks in the order of their first rows; rows that ignore their input are left out.
 
     Raises:
         ConfigurationError: the lengths differ.
@@ -103,7 +110,7 @@ def one_row_per_network(architectures: Sequence[Architecture], truth: Sequence[f
 
 
 def network_key(architecture: Architecture) -> str | None:
-    """A text that is equal for architectures that are one network; None for one that ignores its input."""
+    """Return a text that is equal for architectures that are one network; None for one that ignores its input."""
     notation: object = architecture.space.notation
     if isinstance(notation, CellNotation):
         options = architecture.options
@@ -112,5 +119,5 @@ def network_key(architecture: Architecture) -> str | None:
 
 
 def standing_for(architecture: Architecture) -> Architecture:
-    """The stand-alone form: of several paths of a supernet that are one network, the one to evaluate."""
+    """Return the stand-alone form: of several paths of a supernet that are one network, the path to evaluate."""
     return architecture.space.standalone_form(architecture)

@@ -1,4 +1,4 @@
-"""How far a score can be trusted to rank architectures: correlations with known truth, and their uncertainty."""
+"""How well a score ranks architectures: correlations with the known truth, and their uncertainty."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHARES = (0.10, 0.25)
 TOPS = (1, 5, 10, 50)
 CONFIDENCE = 0.95
 _LEAST_DEFINED = 0.5  # share of the resamples in which a figure must be defined to have an interval
-_AT_ONCE = 4_000_000  # counts of resamples held at a time
+_AT_ONCE = 4_000_000  # counts (resamples * rows) in memory at a time
 
 Values = Sequence[float] | npt.NDArray[np.floating[Any]]
 Figures = dict[str, Floats]
@@ -42,32 +42,37 @@ def rank_evidence(
     shares: Sequence[float] = SHARES,
     tops: Sequence[int] = TOPS,
 ) -> dict[str, Any]:
-    """Compare the order of scores with that of the truth, each figure with a bootstrap interval.
+    """Compare the order of scores with the order of the truth; each figure has a bootstrap interval.
 
-    The rows are resampled with replacement; an interval is the middle 95 % of a figure over the resamples. It says
-    what other architectures of the same kind would give, not another training of the same supernet. All scores
-    are compared on the same resamples, so that the difference of two has an interval of its own, which is narrower
-    than those of the two suggest.
+    The rows are resampled with replacement; an interval is the middle 95 % of a figure over the resamples. It shows
+    how the figure varies with the choice of architectures, not with another training of the same supernet. All scores
+    are compared on the same resamples. Therefore the difference of two scores has its own interval, which is narrower
+    than the intervals of the two scores suggest.
 
     Args:
-        truth: (n,) what is known of each network, higher is better; one row per network (see `one_row_per_network`).
-        scores: name -> (n,) predictions, higher is better. What is NaN or infinite ranks last, and is counted.
+        truth: (n,) known quality of each network, higher is better; one row per network (see `one_row_per_network`).
+        scores: name of a score -> (n,) predictions, higher is better. NaN and infinite values rank last and are
+            counted.
         rng: draws the resamples.
         baselines: names among `scores` that every other score is compared with.
-        num_resamples: 0 gives no interval.
-        shares: the correlations are also those among the best rows by truth, this share of them; rows that tie with the
-            last one belong to them.
-        tops: sizes k of the sets of highest score whose best truth is told; of rows that tie in the score the worse
-            ones come first, so that a tie earns nothing. Sizes above n are left out.
+        num_resamples: number of resamples; 0 gives no intervals.
+        shares: fractions in (0, 1]; the correlations are also computed among this fraction of the rows with the highest
+            truth, together with all rows that tie with the last of them.
+        tops: sizes k; for each, the highest truth among the k rows with the highest score is given. Rows that tie in
+            the score are taken in ascending order of truth, so that a tie gains nothing. Sizes above n are left out.
 
     Returns:
-        JSON values. "num"; "best", the highest truth; "num_resamples"; "scores": name -> "num_not_finite",
-        "kendall_tau" (tau-b), "spearman", "top_10_percent" and so on with "num", "kendall_tau" and "spearman",
-        and "best_in_top": k -> figure; "differences": name -> baseline -> the score's figure minus the baseline's. A
-        figure is {"value", "low", "high"}, None where it is undefined: fewer than 3 rows, or all equal on one side.
+        JSON values: "num", the number of rows; "best", the highest truth; "num_resamples"; "confidence", the share of
+        the resamples in an interval; "scores": name -> "num_not_finite", "kendall_tau" (tau-b), "spearman",
+        "top_10_percent" and so on for each share, with "num", "kendall_tau" and "spearman", and "best_in_top": k ->
+        figure; "differences": name -> baseline -> name of a correlation, for example "spearman" or
+        "top_10_percent.spearman" -> figure of the score minus that of the baseline. A figure is {"value", "low",
+        "high"}. All three are None where a correlation is undefined: fewer than 3 rows, or all values equal on one
+        side.
 
     Raises:
-        ConfigurationError: no row, lengths that differ, a truth that is not finite, or an option out of its range.
+        ConfigurationError: there is no row, lengths differ, a truth is not finite, a baseline is not a score, or an
+            option is out of its range.
     """
     known = _check(truth, scores, baselines, num_resamples, shares, tops)
     sample = _Sample(known, {name: ordinal(values) for name, values in scores.items()}, shares, tops)
@@ -109,7 +114,7 @@ def rank_evidence(
 
 
 def share_name(share: float) -> str:
-    """The name of a share's part, top_10_percent for 0.1."""
+    """Return the name of a share in the results, for example top_10_percent for 0.1."""
     return f"top_{100 * share:g}_percent"
 
 
@@ -121,14 +126,14 @@ class _Sample:
     tops: Sequence[int]
 
     def figures(self, counts: Floats) -> dict[str, Figures]:
-        """Score -> figure -> (R,) its value in every resample, NaN where undefined."""
+        """Return score -> figure -> (R,) values in the R resamples whose `counts` are (R, n); NaN where undefined."""
         places = ordinal(self.truth)
         num = int(counts[0].sum())
         parts = {"": counts if num >= FEWEST_RANKED else np.zeros_like(counts)}
         better = num_better(places, counts)
         for share in self.shares:
             best = counts * (better < self.size(share, num))
-            # Too few rows to speak of an order: nothing is left, so that the figure is undefined.
+            # Too few rows have no order: all are dropped, so that the figure is undefined.
             parts[share_name(share)] = best * (best.sum(axis=1, keepdims=True) >= FEWEST_RANKED)
         return {name: self._of_score(places, score, parts, counts) for name, score in self.scores.items()}
 
@@ -150,11 +155,11 @@ class _Sample:
         return figures
 
     def size(self, share: float, num: int) -> int:
-        """How many rows a share is, rounded up, at least one."""
+        """Return the number of rows in a share of `num` rows, rounded up, at least one."""
         return max(1, math.ceil(share * num - 1e-9))
 
     def num_members(self, share: float) -> int:
-        """Rows in the best share of the whole sample, with those that tie."""
+        """Return the number of rows in the best share of the whole sample, including rows that tie with the last."""
         better = num_better(ordinal(self.truth), np.ones((1, len(self.truth))))[0]
         return int((better < self.size(share, len(self.truth))).sum())
 
@@ -162,7 +167,7 @@ class _Sample:
 def _resample(
     sample: _Sample, num_rows: int, num_resamples: int, rng: np.random.Generator
 ) -> dict[str, Figures]:
-    """Figures of all resamples, drawn in parts that fit into memory; empty for none."""
+    """Compute the figures of all resamples, in parts that fit into memory; empty if there are no resamples."""
     parts = []
     left = num_resamples
     while left > 0:
@@ -190,7 +195,7 @@ def _figure(value: float, resampled: Floats | None) -> dict[str, float | None]:
 
 
 def _nested(figures: Mapping[str, Any], sample: _Sample) -> dict[str, Any]:
-    """A figure called top_10_percent.spearman as a dictionary in a dictionary."""
+    """Return figures as nested dictionaries: top_10_percent.spearman becomes a key in top_10_percent."""
     found: dict[str, Any] = {share_name(share): {"num": sample.num_members(share)} for share in sample.shares}
     for key, figure in figures.items():
         part, _, name = key.rpartition(".")

@@ -1,4 +1,4 @@
-"""Batch normalisation's statistics for weights that were trained under other paths."""
+"""Recalibration: computing the statistics of batch normalisation anew for one network on given data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from onepath.tree import Tree, call, is_image_shape, num_examples, num_values, t
 if TYPE_CHECKING:
     from onepath.data import Task
 
-_CALIBRATION_PIXELS = 2**18  # of one batch
+_CALIBRATION_PIXELS = 2**18  # pixels of all images of one batch
 
 
 class _Pooled:
-    """Mean and sum of squared deviations per channel over all batches seen, for one layer."""
+    """The mean and the sum of squared deviations per channel over all batches that one layer has seen."""
 
     def __init__(self, layer: _BatchNorm) -> None:
         self.layer = layer
@@ -32,9 +32,9 @@ class _Pooled:
         self.deviation = torch.zeros(layer.num_features, dtype=torch.float64)
 
     def take_call(self, _: nn.Module, arguments: tuple[Any, ...], __: Any) -> None:
-        """Pool the statistics of one call, which momentum 1 has left in the layer's buffers (Chan et al., 1979).
+        """Add the statistics of one call, which momentum 1 has left in the layer's buffers (Chan et al., 1979).
 
-        A layer may be called several times in a batch, as that of a recurrent cell is.
+        A layer may be called several times in a batch, for example in a recurrent cell.
         """
         x: Tensor = arguments[0]
         assert self.layer.running_mean is not None
@@ -65,21 +65,20 @@ def recalibrate_batchnorm(
 ) -> None:
     """Replace the running statistics of every batch normalisation by those of the given data, in place.
 
-    Each batch is normalised by its own statistics, everything else (dropout) is in eval mode. The batches'
-    statistics are pooled, weighted by their sizes and with the spread between batches, so that for a layer
-    whose input does not depend on other normalisations `running_mean` and `running_var` are the mean and the
-    unbiased variance of all the data, however it was cut into batches. Weights do not change; the modes of
-    all modules are restored.
+    Each batch is normalised by its own statistics; everything else (dropout) is in eval mode. The statistics of the
+    batches are pooled: they are weighted by the sizes of the batches, and the variance includes the spread between
+    batches. So for a layer whose input does not depend on other normalisations, `running_mean` and `running_var` become
+    the mean and the unbiased variance of all the data, however the data is cut into batches. Weights do not change; the
+    modes of all modules are restored.
 
     Args:
-        model: of plain torch layers; layers without running statistics are left alone, and so are layers that
-            the forward pass does not reach.
-        batches: inputs, on the model's device. No batch at all leaves the model as it is.
-        forward: runs the model on a batch, by default `model` itself; for autocast.
+        model: network of plain torch layers. Layers without running statistics do not change, nor do layers that the
+            forward pass does not reach.
+        batches: inputs on the model's device. If there is no batch, the model does not change.
+        forward: function that runs the model on a batch, for example under autocast; by default `model` itself.
 
-    Source: SPOS, arXiv 1904.00420, section 3.4. Differs from it: cumulative instead of exponentially weighted
-    averages (which after n batches still hold 0.9^n of the initial value), the pooled variance, and dropout
-    is off.
+    Source: SPOS, arXiv 1904.00420, section 3.4. Differs from it: averages are cumulative instead of exponentially
+    weighted (which after n batches still hold 0.9^n of the initial value), the variance is pooled, and dropout is off.
     """
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not layers:
@@ -118,18 +117,18 @@ def recalibrate_on_task(
     precision: Precision = "float32",
     seed: int = 0,
 ) -> None:
-    """Recalibrate on the training images that the task holds to be right for it, in place.
+    """Recalibrate a model's batch normalisation on training images of a task, in place; see `recalibrate_batchnorm`.
 
-    See `Task.calibration_batches`. A trained network's running statistics are those of the last updates only.
+    The task chooses the images and their augmentation, see `Task.calibration_batches`. Recalibration also serves
+    trained networks, whose running statistics come from the last updates only.
 
     Args:
-        model: moved to `device`, in channels_last where the inputs are images.
-        task: its "train" split is read.
-        num_images: at most this many of them, a fixed subset.
-        device: where to compute.
-        precision: of the forward pass.
-        seed: of the subset.
-
+        model: network of plain torch layers; moved to `device`, and laid out as channels_last if the inputs are images.
+        task: data whose "train" split is read.
+        num_images: number of training images, a fixed random subset; all if there are fewer.
+        device: device to compute on.
+        precision: number format of the forward pass.
+        seed: seed of the subset.
     """
     place = torch.device(device)
     model.to(place)
@@ -139,12 +138,12 @@ def recalibrate_on_task(
     size = min(num, max(2, _CALIBRATION_PIXELS // _pixels(task.input_shape)))
     batches = task.calibration_batches(size, num_examples=num, seed=seed)
     with autocast(place, precision):
-        # A normalisation over one value per channel, as one image has on a 1x1 map, is an error.
+        # torch refuses to normalise one value per channel, which is what one image has on a 1x1 map.
         recalibrate_batchnorm(
             model, (to_device(inputs, place) for inputs, _ in batches if num_examples(inputs) > 1)
         )
 
 
 def _pixels(shape: tuple[int, ...]) -> int:
-    """Places of an image, or numbers of another example."""
+    """Return the number of pixels of an image, or the number of values of an example that is not an image."""
     return max(1, math.prod(shape[1:]) if is_image_shape(shape) else num_values(shape))

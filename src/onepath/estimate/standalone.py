@@ -1,4 +1,4 @@
-"""Stand-alone accuracy: an architecture trained from scratch."""
+"""Stand-alone accuracy: the accuracy of an architecture that is trained from scratch."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ _CALIBRATION_IMAGES = 2000
 
 
 class StandaloneEstimator:
-    """Trains each architecture from fresh weights and scores it on the validation split; each once.
+    """Trains each architecture from fresh weights and scores it on the validation split.
 
-    Normalisation is recalibrated before, on 2,000 training images.
+    Before a network is scored, its normalisation is recalibrated on 2,000 training images. An architecture is trained
+    once; asking again returns the same `Estimate`.
 
     Args:
-        supernet: says what network an architecture is; its weights are not used and not changed.
-        task: its "train" split is trained on, its "validation" split scored.
-        recipe: default `Recipe.for_task`, to retrain.
-        device: where to train.
-        seed: of the fresh weights and of the training; the same for every architecture.
+        supernet: builds the network of an architecture; its weights are neither used nor changed.
+        task: data; networks are trained on its "train" split and scored on its "validation" split.
+        recipe: recipe of the training; by default `Recipe.for_task(task, retrain=True)`.
+        device: device to train on.
+        seed: seed of the fresh weights and of the training, the same for every architecture.
 
     Raises:
         BindingError: a module cannot initialise its own parameters.
@@ -58,7 +59,7 @@ class StandaloneEstimator:
         self._estimates: dict[Architecture, Estimate] = {}
 
     def estimate(self, asked: Proposal | Architecture) -> Estimate:
-        """The stand-alone accuracy and loss of one architecture of the supernet's space."""
+        """Return the stand-alone accuracy and loss of one architecture of the supernet's space."""
         architecture = architecture_of(asked)
         known = self._estimates.get(architecture)
         if known is None:
@@ -66,7 +67,7 @@ class StandaloneEstimator:
         return known
 
     def model(self, architecture: Architecture) -> nn.Module:
-        """The trained network of an architecture, in eval mode: trained again, which on a CPU gives the same one."""
+        """Train the network of an architecture again and return it in eval mode; on a CPU the weights are the same."""
         return self._trained(architecture).eval()
 
     def _train(self, architecture: Architecture) -> Estimate:

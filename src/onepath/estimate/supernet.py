@@ -1,4 +1,4 @@
-"""Inherited accuracy: an architecture scored with the supernet's weights."""
+"""Inherited accuracy: the accuracy of an architecture with the supernet's weights."""
 
 from __future__ import annotations
 
@@ -28,32 +28,33 @@ if TYPE_CHECKING:
     from onepath.search import Proposal
     from onepath.space import Architecture
 
-_MOST_KEPT_BYTES = 1 << 30  # splits larger than this are read anew for every candidate
-_LEAST_FOLDED = 1000  # scoring fewer images takes less time than folding saves
-_NUM_EXAMPLE = 4  # images to check a fold with
+_MOST_KEPT_BYTES = 1 << 30  # subsets larger than this are read anew for every candidate
+_LEAST_FOLDED = 1000  # with fewer images, folding takes longer than it saves
+_NUM_EXAMPLE = 4  # number of images on which a fold is checked
 
 Pairs = list[tuple[Tree, Tree]]
 
 
 class SupernetEstimator:
-    """Scores architectures on the validation split with inherited weights and recalibrated batch
-    normalisation.
+    """Scores architectures on the validation split with inherited weights and recalibrated normalisation.
 
-    Each candidate is extracted from the supernet, its statistics are recomputed on training images (see
+    Each candidate is extracted from the supernet, its batch statistics are recomputed on training images (see
     `Task.calibration_batches`), and it is scored. The supernet itself is not changed, not even its buffers. An
-    architecture is evaluated once; asking again returns the same `Estimate`. Do not train the supernet between
-    estimates, or call `clear`.
+    architecture is evaluated once; asking again returns the same `Estimate`. If the supernet is trained between
+    estimates, call `clear`.
 
     Args:
-        supernet: trained.
-        task: its "train" split is used for recalibration, its "validation" split for scoring.
-        calibration_images: training images for recalibration, a fixed random subset (the paper takes 20,000).
-        validation_images: score on a fixed random subset of this many; None for the whole split.
-        batch_size: of both passes; default 125 for 32x32 images, more for smaller ones.
-        device: where candidates run.
-        seed: of the two subsets.
+        supernet: trained supernet.
+        task: data; its "train" split is used for recalibration, its "validation" split for scoring.
+        calibration_images: number of training images for recalibration, a fixed random subset (the paper takes 20,000);
+            all if there are fewer.
+        validation_images: number of validation images to score on, a fixed random subset; None for the whole split.
+        batch_size: batch size of recalibration and scoring; by default 125 for 32x32 or larger images, more for
+            smaller ones.
+        device: device on which candidates run.
+        seed: seed of the two subsets.
         recalibrate: False scores with the supernet's own running statistics, which mix all paths.
-        precision: "bfloat16" runs both passes under autocast.
+        precision: number format of both passes; "bfloat16" runs them under autocast.
 
     Raises:
         ConfigurationError: `calibration_images` or `batch_size` is below 2.
@@ -102,7 +103,7 @@ class SupernetEstimator:
         self._estimates: dict[Architecture, Estimate] = {}
 
     def estimate(self, asked: Proposal | Architecture) -> Estimate:
-        """The inherited accuracy and loss of one architecture of the supernet's space."""
+        """Return the inherited accuracy and loss of one architecture of the supernet's space."""
         architecture = architecture_of(asked)
         known = self._estimates.get(architecture)
         if known is None:
@@ -110,19 +111,19 @@ class SupernetEstimator:
         return known
 
     def clear(self) -> None:
-        """Forget all estimates, for after the supernet has changed."""
+        """Forget all estimates; to be called after the supernet has changed."""
         self._estimates.clear()
 
     def release(self) -> None:
-        """Drop the batches that are kept for further estimates, which read them anew."""
+        """Free the memory of the batches that are kept for further estimates; those read the batches anew."""
         self._calibration.release()
         self._validation.release()
 
     def model(self, architecture: Architecture) -> nn.Module:
-        """The network that an architecture is scored as: inherited weights, recalibrated normalisation.
+        """Return the network that `estimate` scores, with inherited weights and recalibrated normalisation.
 
-        On the estimator's device, in eval mode, sharing no memory with the supernet. Its metric on the validation split
-        is that of `estimate`.
+        The network is on the estimator's device, in eval mode, and shares no memory with the supernet. On the
+        validation images it has the accuracy that `estimate` returns.
         """
         model = self._extracted(architecture)
         self._recalibrate(model, keep=False)
@@ -138,7 +139,7 @@ class SupernetEstimator:
         if self._recalibrates:
             batches = self._calibration.batches(keep=keep)
             with autocast(self._device, self._precision):
-                # A normalisation over one value per channel, as one image has on a 1x1 map, is an error.
+                # torch refuses to normalise one value per channel, which is what one image has on a 1x1 map.
                 recalibrate_batchnorm(model, (inputs for inputs, _ in batches if num_in(inputs) > 1))
 
     def _evaluate(self, architecture: Architecture) -> Estimate:
@@ -165,7 +166,10 @@ class SupernetEstimator:
 
 
 class _Subset:
-    """The batches of a fixed subset, kept on the device when they are small; of "train" those for calibration."""
+    """The batches of a fixed subset of a split, kept on the device when they are small.
+
+    The batches of "train" are those for calibration.
+    """
 
     def __init__(
         self, task: Task, split: Split, num_examples: int, batch_size: int, *, seed: int, device: torch.device

@@ -1,11 +1,12 @@
-"""A network as a file: one .onnx, one .pt2 or one .safetensors, each whole or not there at all.
+"""Write a network to one .onnx, .pt2 or .safetensors file; a file is written completely or not at all.
 
-Everything is done on a copy of the network, in eval mode, on the CPU and in the default memory format. The
+The exported graphs are made from a copy of the network, in eval mode, on the CPU and in the default memory format. The
 network that came in keeps its mode, device, memory format and values.
 
 The same network gives the same bytes. A graph with `preprocessing` takes raw values, as the data had them, and
-normalises them itself: not by folding into the first convolution, which would be wrong at its zero padding, but by one
-operation in front of it, a batch normalisation with fixed statistics: 0.02 ms for 224x224 colours on one core.
+normalises them itself, by one operation in front of the network: a batch normalisation with fixed statistics, which
+takes 0.02 ms for 224x224 colours on one core. Folding the normalisation into the first convolution would be wrong at
+the zero padding of that convolution.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ OUTPUT_NAME = "output"
 BATCH_NAME = "batch"
 NOTES = "onepath.json"
 
-# A batch of 1 would be taken for a constant by the tracer.
+# The tracer would take a batch of 1 for a constant.
 _EXAMPLE_BATCH = 2
 
 
@@ -51,27 +52,31 @@ def export_onnx(
 
     The input is called "input", the output "output"; the batch size is free. The opset is the one that the
     installed torch recommends, which current runtimes know. Batch normalisation is folded into the convolutions, so
-    outputs agree with the network's to rounding (about 1e-6 relative), not to the bit.
+    the outputs equal the network's outputs up to rounding (about 1e-6 relative), not to the bit.
 
     The file's metadata (`custom_metadata_map` in onnxruntime) hold JSON texts: "input_shape", "class_names" and
-    "preprocessing", which says what an input is: type, layout, colours, size, scale, mean and standard deviation.
+    "preprocessing". The last one describes an input: type, layout, colours, size, scale, mean and standard deviation.
+    Without `preprocessing` the metadata have no "class_names", and "preprocessing" says only that the input is that of
+    the network.
 
     Args:
-        model: the network, or what `trace` made of it (to trace once for several files). Not changed.
-        input_shape: of one example, (C, H, W), without the batch.
+        model: the network, or the result of `trace` (to trace once for several files). Not changed.
+        input_shape: shape of one example, (C, H, W), without the batch.
         path: the file to write, in an existing directory; an old file is replaced in one step.
-        preprocessing: of the data, `data.preprocessing`; None: the input is the network's own, normalised as in its
-            training, and the metadata say no more. For what `trace` made, the same as there.
-        normalisation: "inside" takes raw values, float32; "outside" takes normalised ones. For what `trace` made, the
-            same as there.
+        preprocessing: how the data were prepared, `data.preprocessing`. None: the file takes the network's own input,
+            normalised as in its training. If `model` is a result of `trace`, the same value as given to `trace`.
+        normalisation: "inside": the file takes raw values, float32, and normalises them; "outside": the file takes
+            normalised values. If `model` is a result of `trace`, the same value as given to `trace`.
 
     Returns:
-        `path`.
+        `path` as a `Path`.
 
     Raises:
-        ShapeError: the network rejects `input_shape`.
-        UserError: the network cannot be traced for any batch size, or is over ONNX's 2 GB for one file.
-        RunDirectoryError: the file cannot be written; an old one is intact.
+        ConfigurationError: `normalisation` is neither "inside" nor "outside".
+        ShapeError: the network rejects `input_shape`, or `preprocessing` is for another shape.
+        UserError: the network cannot be traced for any batch size, an operation has no ONNX form, or the file would
+            reach ONNX's limit of 2 GB.
+        RunDirectoryError: the file cannot be written; an old file stays intact.
     """
     program = _traced(model, input_shape, preprocessing, normalisation)
     try:
@@ -110,30 +115,30 @@ def export_program(
     preprocessing: Preprocessing | None = None,
     normalisation: Normalisation = "inside",
 ) -> Path:
-    """Write the network as a torch.export archive; `torch.export.load(path).module()` runs it without
-    onepath.
+    """Write the network as a torch.export archive, which `torch.export.load(path).module()` runs without onepath.
 
-    The batch size is free, inputs may have any strides, and outputs equal the network's in eval mode. Parameters keep
-    their names. The graph is that of eval mode for good: dropout is off, and `train()` raises. To train a network
-    further keep the module, which `load_run(path).model()` gives of a run.
+    The batch size is free, inputs may have any strides, and outputs equal the network's outputs in eval mode.
+    Parameters keep their names. The graph stays in eval mode: dropout is off, and `train()` raises. To train a network
+    further, keep the module; `load_run(path).model()` returns the module of a run.
 
-    What the metadata of `export_onnx` say is in the archive too, as the extra file "onepath.json":
+    The archive holds the same metadata as the file of `export_onnx`, in the extra file "onepath.json". To read it, call
     `torch.export.load(path, extra_files=found)` with `found = {"onepath.json": ""}`.
 
     Args:
-        model: the network, or what `trace` made of it. Not changed.
-        input_shape: of one example, (C, H, W), without the batch.
+        model: the network, or the result of `trace`. Not changed.
+        input_shape: shape of one example, (C, H, W), without the batch.
         path: the file to write, in an existing directory; an old file is replaced in one step.
         preprocessing: see `export_onnx`.
         normalisation: see `export_onnx`.
 
     Returns:
-        `path`.
+        `path` as a `Path`.
 
     Raises:
-        ShapeError: the network rejects `input_shape`.
+        ConfigurationError: `normalisation` is neither "inside" nor "outside".
+        ShapeError: the network rejects `input_shape`, or `preprocessing` is for another shape.
         UserError: the network cannot be traced for any batch size.
-        RunDirectoryError: the file cannot be written; an old one is intact.
+        RunDirectoryError: the file cannot be written; an old file stays intact.
     """
     program = _traced(model, input_shape, preprocessing, normalisation)
     notes = _notes(input_shape, preprocessing, normalisation)
@@ -154,24 +159,27 @@ def save_weights(
 ) -> Path:
     """Write parameters and buffers as safetensors: contiguous, under their `state_dict` names.
 
-    They fit a module of the same layers: for a network of a supernet `extract` with the same `inherit`, not the
-    supernet itself. The module takes normalised inputs, whatever the exported graphs take.
+    The file fits a module of the same layers. A network that was extracted from a supernet needs the module that
+    `extract` returns with the same `inherit`; the file does not fit the supernet itself. The module takes normalised
+    inputs, even if the exported graphs take raw values.
 
     Args:
-        model: not changed. Tensors that share storage are each written whole.
+        model: the network; not changed. Tensors that share storage are each written in full.
         path: the file to write, in an existing directory; an old file is replaced in one step.
-        input_shape: kept in the file's metadata as JSON under "input_shape".
-        class_names: kept in the file's metadata as JSON under "class_names", in the order of the outputs; None takes
-            those of `preprocessing`.
-        preprocessing: kept in the file's metadata as JSON under "preprocessing"; see `export_onnx`.
+        input_shape: shape of one example without the batch, kept in the file's metadata as JSON under "input_shape".
+            None takes the shape of `preprocessing`, if that is given.
+        class_names: class names in the order of the outputs, kept in the file's metadata as JSON under "class_names".
+            None takes the names of `preprocessing`, if that is given.
+        preprocessing: how the data were prepared, kept in the file's metadata as JSON under "preprocessing"; see
+            `export_onnx`.
         metadata: further texts for the file's metadata.
 
     Returns:
-        `path`.
+        `path` as a `Path`.
 
     Raises:
         UserError: the `state_dict` holds something other than tensors.
-        RunDirectoryError: the file cannot be written; an old one is intact.
+        RunDirectoryError: the file cannot be written; an old file stays intact.
     """
     if preprocessing is not None:
         input_shape = preprocessing.input_shape if input_shape is None else input_shape
@@ -199,23 +207,23 @@ def trace(
     preprocessing: Preprocessing | None = None,
     normalisation: Normalisation = "inside",
 ) -> ExportedProgram:
-    """The network in eval mode as a graph of torch operations for any batch size, on the CPU.
+    """Return the network in eval mode as a graph of torch operations for any batch size, on the CPU.
 
     Args:
-        model: returns one tensor whose first dimension is the batch. Not changed.
-        input_shape: of one example, (C, H, W), without the batch.
+        model: the network; must return one tensor whose first dimension is the batch. Not changed.
+        input_shape: shape of one example, (C, H, W), without the batch.
         preprocessing: see `export_onnx`.
         normalisation: see `export_onnx`.
 
     Raises:
         ConfigurationError: `normalisation` is neither "inside" nor "outside".
-        ShapeError: the network rejects `input_shape`, or `preprocessing` is for another one.
-        UserError: the network cannot be traced for any batch size.
+        ShapeError: the network rejects `input_shape`, or `preprocessing` is for another shape.
+        UserError: the network cannot be traced for any batch size, or does not return one tensor with a row per input.
     """
     network = standalone_copy(model)
     example = _example(input_shape, input_dtype(network))
     _check_runs(network, example)
-    # The tracer drops a `contiguous()` that its example does not need; a clone it keeps. With it the file
+    # The tracer drops a `contiguous()` that its example does not need, but keeps a clone. With the clone the file
     # takes channels_last inputs as well, whatever views the network takes of them.
     network.register_forward_pre_hook(_contiguous_inputs)
     check_normalisation(normalisation)
@@ -237,14 +245,14 @@ def trace(
             f"the network must be traceable for any batch size, but {_first_line(error)}; "
             "take sizes from the input's shape and do not branch on values"
         ) from error
-    # File names and lines of this machine have no business in the files.
+    # File names and line numbers of this machine must not be in the files.
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
 
 
 def standalone_copy(model: nn.Module) -> nn.Module:
-    """A copy in eval mode on the CPU whose tensors have the default strides; shares nothing with `model`."""
+    """Return a copy in eval mode on the CPU whose tensors have the default strides; it shares nothing with `model`."""
     network = copy.deepcopy(model).to("cpu").eval()
     for tensor in (*network.parameters(), *network.buffers()):
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
@@ -252,7 +260,7 @@ def standalone_copy(model: nn.Module) -> nn.Module:
 
 
 def _dtype_of(program: ExportedProgram) -> torch.dtype:
-    """The type of a traced network's inputs."""
+    """Return the dtype of a traced network's inputs."""
     inputs = program.example_inputs
     return torch.float32 if inputs is None else inputs[0][0].dtype
 
@@ -288,7 +296,7 @@ def _contiguous_inputs(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[
 
 
 class _Normalising:
-    """A forward pre-hook: raw values in, what the network takes out."""
+    """A forward pre-hook that turns raw values into the inputs of the network."""
 
     def __init__(self, preprocessing: Preprocessing, dtype: torch.dtype) -> None:
         self._preprocessing = preprocessing
@@ -312,7 +320,7 @@ def _traced(
 def _notes(
     input_shape: Sequence[int], preprocessing: Preprocessing | None, normalisation: Normalisation
 ) -> dict[str, str]:
-    """What a file's metadata say, as JSON texts."""
+    """Return the metadata of a file: key -> JSON text."""
     notes: dict[str, Any] = {"input_shape": [int(size) for size in input_shape]}
     if preprocessing is None:
         notes["preprocessing"] = {
@@ -330,7 +338,7 @@ def _json(value: object) -> str:
 
 
 def _remove_source_notes(proto: ModelProto) -> None:
-    """Drop the exporter's notes on where each operation came from: half of a small network's file."""
+    """Remove the exporter's notes on the source of each operation, which are half of a small network's file."""
     graph = proto.graph
     values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
     for item in (proto, graph, *graph.node, *values):

@@ -1,4 +1,4 @@
-"""What the exported files compute where they run, and how far that is from the network's outputs."""
+"""Run exported files, and compare their outputs with those of the network."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ from onepath.export.files import standalone_copy
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-# Examples a comparison puts through the network at once, so that memory does not grow with their number.
+# Number of examples that a comparison runs at once, so that memory does not grow with the number of all examples.
 _BATCH = 256
 
 
 def onnx_max_abs_error(
     model: nn.Module, path: str | Path, inputs: Tensor, *, raw: Tensor | None = None
 ) -> float:
-    """The largest absolute difference between the network's outputs and the ONNX file's in onnxruntime on the
-    CPU.
+    """Return the largest absolute difference between the outputs of a network and of its ONNX file.
+
+    The file runs in onnxruntime on the CPU.
 
     Args:
-        model: compared in eval mode on the CPU; not changed.
-        path: what `export_onnx` wrote.
-        inputs: of the network, (N, C, H, W), N at least 1; compared in batches of 256 and a last smaller one.
-        raw: the same examples as the file takes them, where it normalises them itself; None: `inputs`.
+        model: the network, which runs in eval mode on the CPU; not changed.
+        path: the file that `export_onnx` wrote.
+        inputs: inputs of the network, (N, C, H, W), N at least 1; compared in batches of 256, the last one may be
+            smaller.
+        raw: the same examples as raw values, if the file normalises them itself. None: the file gets `inputs`.
 
     Returns:
-        The maximum over all N outputs; 0 is equality to the bit.
+        The maximum over all values of all N outputs; 0 means equal to the bit.
 
     Raises:
         RunDirectoryError: there is no file at `path`.
-        ShapeError: `inputs` is empty, `raw` are not as many, or the outputs differ in shape.
+        ShapeError: `inputs` is empty, `raw` has another length, or the outputs differ in shape.
         UserError: an output is not finite.
     """
     session = _session(path, threads=torch.get_num_threads())
@@ -53,21 +55,21 @@ def onnx_max_abs_error(
 def program_max_abs_error(
     model: nn.Module, path: str | Path, inputs: Tensor, *, raw: Tensor | None = None
 ) -> float:
-    """The largest absolute difference between the network's outputs and those of the reloaded torch.export
-    archive.
+    """Return the largest absolute difference between the outputs of a network and of its torch.export archive.
 
     Args:
-        model: compared in eval mode on the CPU; not changed.
-        path: what `export_program` wrote. Loaded afresh; load only archives of your own.
-        inputs: of the network, (N, C, H, W), N at least 1; compared in batches of 256 and a last smaller one.
-        raw: the same examples as the file takes them, where it normalises them itself; None: `inputs`.
+        model: the network, which runs in eval mode on the CPU; not changed.
+        path: the archive that `export_program` wrote. It is loaded from disk; load only archives of your own.
+        inputs: inputs of the network, (N, C, H, W), N at least 1; compared in batches of 256, the last one may be
+            smaller.
+        raw: the same examples as raw values, if the archive normalises them itself. None: the archive gets `inputs`.
 
     Returns:
-        The maximum over all N outputs; 0 is equality to the bit.
+        The maximum over all values of all N outputs; 0 means equal to the bit.
 
     Raises:
         RunDirectoryError: there is no file at `path`.
-        ShapeError: `inputs` is empty, `raw` are not as many, or the outputs differ in shape.
+        ShapeError: `inputs` is empty, `raw` has another length, or the outputs differ in shape.
         UserError: an output is not finite.
     """
     return _max_abs_error(model, torch.export.load(_existing(path)).module(), inputs, raw)

@@ -1,4 +1,4 @@
-"""The run directory: configuration, trial store, atomic files, checkpoints."""
+"""The run directory and its contents: configuration, trial store, atomically written files and checkpoints."""
 
 from onepath.record.atomic import (
     atomic_write_bytes,

@@ -1,4 +1,7 @@
-"""Files that are whole or as they were before: temporary file, fsync, rename, fsync of the directory."""
+"""Atomic writes: a file is either completely new or unchanged.
+
+A write goes to a temporary file, then come fsync, rename and fsync of the directory.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEMPORARY_SUFFIX = ".onepath-tmp"
-# Flags that not every system has. Without waiting, a pipe without a writer is opened at once, and refused.
+# Flags that not every system has. With O_NONBLOCK, opening a pipe without a writer does not hang, so it can be refused.
 CLOSE_ON_EXEC: int = getattr(os, "O_CLOEXEC", 0)
 _BINARY: int = getattr(os, "O_BINARY", 0)
 _READ_FLAGS = CLOSE_ON_EXEC | _BINARY | getattr(os, "O_NONBLOCK", 0)
@@ -29,8 +32,8 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
     """Replace the file at `path` by `content`; after a crash at any moment it is the old file or the new one.
 
     Args:
-        path: in an existing directory; need not exist.
-        content: the whole file.
+        path: path of the file, which need not exist, in an existing directory.
+        content: content of the whole file.
 
     Raises:
         RunDirectoryError: the disk is full or the place cannot be written; the old file is intact and no
@@ -63,14 +66,14 @@ def atomic_write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_bytes(path: Path, most: int = -1) -> bytes | None:
-    """The content of a regular file; None if there is none.
+    """Read the content of a regular file; return None if the file does not exist.
 
     Args:
-        path: of the file.
-        most: bytes that are read at most; -1: all.
+        path: path of the file.
+        most: largest number of bytes to read; -1 reads the whole file.
 
     Raises:
-        RunDirectoryError: it cannot be read, or it is a pipe, a device or a folder, which could hang the reader.
+        RunDirectoryError: the file cannot be read, or is a pipe, a device or a folder, which could hang the reader.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | _READ_FLAGS)
@@ -85,7 +88,7 @@ def read_bytes(path: Path, most: int = -1) -> bytes | None:
 
 
 def content_digest(*parts: bytes) -> str:
-    """Hexadecimal SHA-256 of a file's content, or of several parts as one."""
+    """Return the hexadecimal SHA-256 of a file's content, which may be given in several parts."""
     found = hashlib.sha256()
     for part in parts:
         found.update(part)
@@ -93,7 +96,11 @@ def content_digest(*parts: bytes) -> str:
 
 
 def file_digest(path: Path) -> str | None:
-    """`content_digest` of a file; None if there is none."""
+    """Return the `content_digest` of a file; None if the file does not exist.
+
+    Raises:
+        RunDirectoryError: the file cannot be read.
+    """
     content = read_bytes(path)
     return None if content is None else content_digest(content)
 
@@ -101,10 +108,13 @@ def file_digest(path: Path) -> str | None:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """Write named tensors as one safetensors file, atomically.
 
-    Tensors may share storage or have any strides; each is written whole and contiguous.
+    Tensors may share storage or have any strides; each is written as a whole, in contiguous layout.
 
     Returns:
         The file's digest, for `load_tensors`.
+
+    Raises:
+        RunDirectoryError: the file cannot be written; see `atomic_write_bytes`.
     """
     content = tensor_bytes(tensors)
     atomic_write_bytes(path, content)
@@ -112,11 +122,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> bytes:
-    """Named tensors as safetensors, each whole and contiguous; the same ones give the same bytes.
+    """Return named tensors in the safetensors format; equal tensors and notes give equal bytes.
+
+    Each tensor is written as a whole, in contiguous layout.
 
     Args:
-        tensors: may share storage or have any strides; not changed.
-        notes: texts for the file's metadata.
+        tensors: name -> tensor; tensors may share storage or have any strides, and are not changed.
+        notes: name -> text for the metadata of the file.
     """
     import torch
     from safetensors.torch import save
@@ -137,14 +149,14 @@ def tensor_bytes(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None 
 
 
 def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
-    """The named tensors of a safetensors file, on the CPU.
+    """Load the named tensors of a safetensors file, on the CPU.
 
     Args:
-        path: the file.
-        digest: of the file that was written; None where it is not known.
+        path: path of the file.
+        digest: digest of the file that was written, which is compared; None if it is not known.
 
     Raises:
-        RunDirectoryError: the file is absent or damaged, or it is another one than was written.
+        RunDirectoryError: the file is absent or damaged, or it is not the file that was written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -161,7 +173,7 @@ def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
 
 
 def write_error(path: Path, error: OSError) -> RunDirectoryError:
-    """The one line for a file that could not be written."""
+    """Return the error for a file that could not be written."""
     return RunDirectoryError(
         f"{path} must be writable, but {reason(error)}; nothing already written is lost: "
         "make room or give another --out, then run the same command again"
@@ -169,14 +181,14 @@ def write_error(path: Path, error: OSError) -> RunDirectoryError:
 
 
 def read_error(path: Path, error: OSError) -> RunDirectoryError:
-    """The one line for a file that the system does not let us read."""
+    """Return the error for a file that the operating system does not let us read."""
     return RunDirectoryError(
         f"{path} must be readable, but {reason(error)}; fix that, or start over with --fresh"
     )
 
 
 def irregular_error(path: Path) -> RunDirectoryError:
-    """The one line for a pipe, a device, a folder or a link out of the run directory in place of a file of ours."""
+    """Return the error for a pipe, a device, a folder or a link out of the run directory in the place of our file."""
     return RunDirectoryError(
         f"{path} must be a plain file or folder inside the run directory, but it is a link, a pipe or the like; remove "
         "it, or give another --out"
@@ -184,19 +196,19 @@ def irregular_error(path: Path) -> RunDirectoryError:
 
 
 def damaged_error(path: Path) -> RunDirectoryError:
-    """The one line for a file of ours that cannot be read back."""
+    """Return the error for a file that onepath wrote and cannot read back."""
     return RunDirectoryError(
         f"{path} must be as onepath wrote it, but it is damaged; start over with --fresh"
     )
 
 
 def reason(error: OSError) -> str:
-    """What the operating system said, in words."""
+    """Return the operating system's message for an error, in lower case."""
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames and removals inside `path` survive a power cut, where the system can."""
+    """Make renames and removals inside the directory `path` survive a power cut, if the system can do so."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,4 +1,4 @@
-"""The state of a training run that is not finished."""
+"""Checkpoints: the state of a training that is not finished."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from onepath.record.atomic import (
     write_error,
 )
 
-# What torch.load raises on a file that is cut off, altered, or not its own.
+# The errors that torch.load raises for a file that is cut off, altered, or not written by torch.
 _DAMAGE = (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, ValueError, AttributeError, TypeError)
 _MARK = b"onepath checkpoint "
 _DIGITS = 64
 
 
 class TrainingCheckpoint:
-    """One file that a training loop saves now and then, and starts from when it is there.
+    """The file in which a training loop saves its state from time to time, and from which it resumes.
 
     Args:
-        path: the file; need not exist.
-        every_seconds: `due` is true once this much time has passed since the last save (or since now).
+        path: path of the file, which need not exist.
+        every_seconds: time after the last save (or after the creation of this object) when `due` becomes true.
     """
 
     def __init__(self, path: Path, every_seconds: float = 20.0) -> None:
@@ -37,22 +37,22 @@ class TrainingCheckpoint:
         self._saved_at = time.monotonic()
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
+        """Return whether it is time to save again."""
         return time.monotonic() - self._saved_at >= self.every_seconds
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the file by `state`, atomically.
+        """Replace the content of the file by `state`, atomically.
 
         Args:
-            state: tensors, numbers, strings, None, and nested dicts, lists and tuples of these: what a
-                weights-only load accepts.
+            state: tensors, numbers, strings, None, and nested dicts, lists and tuples of these: the values that
+                torch's weights-only load accepts.
 
         Raises:
             RunDirectoryError: the file cannot be written; the state saved before is intact.
         """
         import torch
 
-        # Through memory: an error inside torch's own file writer on a full disk would not be an OSError.
+        # Serialised in memory: on a full disk, torch's own file writer would not raise an OSError.
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         content = buffer.getvalue()
@@ -60,11 +60,11 @@ class TrainingCheckpoint:
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state last saved, on the CPU; None if there is none.
+        """Load the state that was saved last, on the CPU; return None if there is no file.
 
         Raises:
-            RunDirectoryError: the file is damaged, or holds more than tensors and plain values,
-                or it is that of another training.
+            RunDirectoryError: the file is damaged, holds more than tensors and plain values, or belongs to another
+                training.
         """
         import torch
 
@@ -84,11 +84,15 @@ class TrainingCheckpoint:
         return state
 
     def _digest(self, content: bytes) -> bytes:
-        """Of the content and of whose it is, so that the file of another training is not taken for it."""
+        """Return a digest of the content and the file's name, so that another training's file is not accepted."""
         return content_digest(self.path.name.encode(), content).encode()
 
     def remove(self) -> None:
-        """Delete the file if it is there."""
+        """Delete the file if it exists.
+
+        Raises:
+            RunDirectoryError: the file cannot be deleted.
+        """
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The run directory: what is where, who works on it, and what its configuration is."""
+"""The run directory: the names of its files, the lock on it, and its configuration."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ LIMIT_FOLDERS = "limit-*"
 DATA = "data"  # the stage row with the facts about the data
 LOCK = ".lock"
 WORKERS_LOCK = ".workers.lock"
-# In the order in which `clear` deletes; the configuration comes after them, so that a directory is known as
-# ours until it is empty.
+# In the order in which `clear` deletes; it deletes the configuration last, so that a directory is recognised as a run
+# directory until it is empty.
 _FILES = (
     *(RESULT, REPORT, ONNX, PROGRAM, WEIGHTS, ARCHITECTURE, TRIALS, f"{TRIALS}-journal"),
     *(RANKING, RANKING_PAGE, ESTIMATES, f"{ESTIMATES}-journal"),
@@ -63,13 +63,14 @@ class RunDirectory:
     """A run directory that this process works on, locked until `close` or the end of a `with`.
 
     Args:
-        path: created with its parents if `create`.
+        path: path of the directory; created with its parents if `create` is true. It may be a link.
         create: whether a directory that is not a run directory yet may become one.
 
     Raises:
-        RunDirectoryError: another process works on it, or a worker of one that has ended; it cannot be written; it is
-            not a run directory and `create` is false; it holds files with our names but no configuration, which we
-            did not write; or a file or folder of our names is a link that leads out of it. `path` itself may be a link.
+        DirectoryInUseError: another process works on the directory, or a worker of a process that has ended does.
+        RunDirectoryError: the directory cannot be written; it is not a run directory and `create` is false; it holds
+            files with the names of ours but no configuration, so that we did not write them; or one of our files or
+            folders is a link out of the directory, or not a plain file or folder.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -84,7 +85,7 @@ class RunDirectory:
         self._lock = DirectoryLock(path / LOCK)
         self._store: Store | None = None
         try:
-            # First of all: until they have ended they may still be writing.
+            # Before anything else: workers of an earlier process may still be writing.
             wait_for_workers(path / WORKERS_LOCK, WAIT_SECONDS)
             self._refuse_foreign_files()
             self._remove_temporary_files()
@@ -105,22 +106,23 @@ class RunDirectory:
 
     @property
     def store(self) -> Store:
-        """The trial store, opened (and created) at first use."""
+        """The trial store, opened (and created if necessary) at first use."""
         if self._store is None:
             self._store = Store(self.path / TRIALS)
         return self._store
 
     def read_config(self) -> dict[str, Any] | None:
-        """The resolved configuration, or None before it is written."""
+        """Return the resolved configuration, or None before it is written."""
         return read_config(self.path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write the resolved configuration; from now on the directory is a run directory.
+        """Write the resolved configuration; from then on the directory is a run directory.
 
-        Its digest is stored before, so that a directory with a configuration has a store that knows it.
+        The digest is stored before the file is written, so that the store always knows the digest of a configuration
+        that is in the directory.
 
         Raises:
-            ConfigurationError: it is larger than `read_config` reads.
+            ConfigurationError: the configuration is larger than `read_config` accepts.
         """
         text = write_yaml(dict(config))
         if len(text.encode()) > _MOST_CONFIG_BYTES:
@@ -132,16 +134,15 @@ class RunDirectory:
         atomic_write_text(self.path / CONFIG, text)
 
     def begin(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Store the facts about the data and write the configuration, in this order; see `facts`."""
+        """Begin a run: store the facts about the data, then write the configuration; see `facts`."""
         self.store.put_stage(StageRow(DATA, done=True, record=dict(facts)))
         self.write_config(config)
 
     def facts(self) -> dict[str, Any]:
-        """The facts about the data that the run began with.
+        """Return the facts about the data that the run began with.
 
         Raises:
-            RunDirectoryError: there are none, so the store has lost its rows; or the configuration is another than it
-                was.
+            RunDirectoryError: the store has no facts, so it has lost its rows; or the configuration was edited.
         """
         row = self.store.stage(DATA)
         if not row.record:
@@ -150,44 +151,46 @@ class RunDirectory:
         return row.record
 
     def save_file_digest(self, name: str) -> None:
-        """Keep the digest of a file of the directory as it is now; nothing if there is none."""
+        """Store the digest of a file of the directory as it is now; do nothing if the file does not exist."""
         if (digest := file_digest(self.path / name)) is not None:
             self.store.put_digest(name, digest)
 
     def is_as_written(self, name: str) -> bool:
-        """Whether a file of the directory is there, and what was written, as far as that is known."""
+        """Return whether a file of the directory exists and is unchanged; one without a digest counts as unchanged."""
         digest = file_digest(self.path / name)
         return digest is not None and self.store.digests().get(name, digest) == digest
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """A JSON file of the directory, or None if it is absent."""
+        """Return the content of a JSON file of the directory, or None if the file is absent."""
         return read_json(self.path / name)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file of the directory, atomically, and keep its digest."""
+        """Write a JSON file of the directory, atomically, and store its digest."""
         atomic_write_json(self.path / name, content)
         self.save_file_digest(name)
 
     def checkpoint(self, name: str, every_seconds: float = 20.0) -> TrainingCheckpoint:
-        """The checkpoint of an unfinished training, by the name of its curve."""
+        """Return the checkpoint of an unfinished training, given the name of its curve."""
         return training_checkpoint(self.path, name, every_seconds)
 
     def weights_path(self, name: str) -> Path:
-        """Where the weights of a finished training are kept."""
+        """Return the path of the weights of a finished training, given the name of its curve."""
         return weights_path(self.path, name)
 
     def lock_for_workers(self) -> WorkersLock:
-        """The lock that keeps the directory for this process's workers, should it end before them; for a `with`."""
+        """Return a lock, for a `with`, that keeps the directory in use while workers outlive this process."""
         return WorkersLock(self.path / WORKERS_LOCK)
 
     def clear(self, keep: Sequence[str] = ()) -> None:
-        """Delete what we wrote, and nothing else; the lock stays.
+        """Delete the files that onepath wrote, and nothing else; the directory stays locked.
+
+        The directories of further limits inside this one are cleared, too.
 
         Args:
-            keep: names of files that stay.
+            keep: names of files of this directory that are not deleted.
 
         Raises:
-            RunDirectoryError: a file cannot be deleted, or a further limit's directory is in use.
+            RunDirectoryError: a file cannot be deleted, or the directory of a further limit is in use.
         """
         self.close_store()
         for part in self.path.glob(LIMIT_FOLDERS):
@@ -206,7 +209,7 @@ class RunDirectory:
             ) from error
 
     def discard_if_unused(self) -> None:
-        """Remove the directory again if no run has begun in it and it holds nothing else."""
+        """Remove the directory if no run has begun in it and it holds no other files."""
         if (self.path / CONFIG).exists():
             return
         self.close_store()
@@ -232,7 +235,10 @@ class RunDirectory:
         yield from checkpoints.glob("*.safetensors")
 
     def _refuse_links(self) -> None:
-        """Before anything is written: what we write must not land somewhere else."""
+        """Raise RunDirectoryError if a file or folder of ours is a link out of the directory or of another kind.
+
+        This runs before anything is written, so that nothing is written outside the directory.
+        """
         inside = self.path.resolve()
         folders = [self.path / CHECKPOINTS, *self.path.glob(LIMIT_FOLDERS)]
         for place in (*self._ours(), self.path / CONFIG, *folders):
@@ -254,7 +260,7 @@ class RunDirectory:
             )
 
     def _is_unbegun(self) -> bool:
-        """Whether there is only a store that a process left, which ended before it had written the configuration."""
+        """Whether the store is absent, empty, or left by a process that ended before it wrote the configuration."""
         file = self.path / TRIALS
         if not file.is_file() or file.stat().st_size == 0:
             return True
@@ -271,12 +277,29 @@ class RunDirectory:
 
 
 def training_checkpoint(path: Path, name: str, every_seconds: float) -> TrainingCheckpoint:
-    """The checkpoint of an unfinished training in the run directory `path`, by the name of its curve."""
+    """Return the checkpoint of an unfinished training in a run directory.
+
+    Args:
+        path: path of the run directory.
+        name: name of the training's curve.
+        every_seconds: see `TrainingCheckpoint`.
+
+    Raises:
+        RunDirectoryError: the name is not made of letters, digits, dashes and underscores.
+    """
     return TrainingCheckpoint(_checkpoint_path(path, name, "training.pt"), every_seconds)
 
 
 def weights_path(path: Path, name: str) -> Path:
-    """Where the run directory `path` keeps the weights of a finished training."""
+    """Return the path of the weights of a finished training in a run directory.
+
+    Args:
+        path: path of the run directory.
+        name: name of the training's curve.
+
+    Raises:
+        RunDirectoryError: the name is not made of letters, digits, dashes and underscores.
+    """
     return _checkpoint_path(path, name, "safetensors")
 
 
@@ -290,7 +313,12 @@ def _checkpoint_path(path: Path, name: str, ending: str) -> Path:
 
 
 def check_config(path: Path, digests: Mapping[str, str]) -> None:
-    """Raise RunDirectoryError unless the configuration is the one that was written, as far as that is known."""
+    """Raise RunDirectoryError if the configuration in the run directory `path` has been edited.
+
+    Args:
+        path: path of the run directory.
+        digests: file -> digest, see `Store.digests`; without a digest of the configuration, nothing is checked.
+    """
     digest = file_digest(path / CONFIG)
     if digests.get(CONFIG, digest) != digest:
         raise RunDirectoryError(
@@ -300,14 +328,18 @@ def check_config(path: Path, digests: Mapping[str, str]) -> None:
 
 
 def missing_error(path: Path) -> RunDirectoryError:
-    """The one line for a directory in which no run has begun."""
+    """Return the error for a directory in which no run has begun."""
     return RunDirectoryError(
         f"a run directory holds {CONFIG}, but {path} has none; begin one with `onepath run --out {path}`"
     )
 
 
 def read_config(path: Path) -> dict[str, Any] | None:
-    """The configuration in the run directory `path`, or None; for readers, who need no lock."""
+    """Return the configuration in the run directory `path`, or None if there is none; needs no lock.
+
+    Raises:
+        RunDirectoryError: the file cannot be read or is damaged.
+    """
     file = path / CONFIG
     text = read_bytes(file, _MOST_CONFIG_BYTES + 1)
     if text is None:
@@ -324,7 +356,11 @@ def read_config(path: Path) -> dict[str, Any] | None:
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """A JSON object in a file, or None if there is no file."""
+    """Return the JSON object in a file, or None if the file does not exist.
+
+    Raises:
+        RunDirectoryError: the file cannot be read or holds no JSON object.
+    """
     text = read_bytes(file)
     if text is None:
         return None

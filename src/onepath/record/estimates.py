@@ -1,4 +1,4 @@
-"""Estimates of many architectures, each kept as soon as it is made."""
+"""A store of estimates of many architectures, each stored as soon as it is made."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ CREATE TABLE IF NOT EXISTS estimates (
 
 
 class EstimateStore(SqliteFile):
-    """One SQLite file of numbers by setting and architecture; open it inside a `with`.
+    """An SQLite file of the numbers of each architecture under each setting; open it inside a `with`.
 
-    Each is on the disk when `put` returns, so that a killed command continues with those that are left. Other settings
-    have rows of their own.
+    A setting is a text that names everything that the numbers depend on besides the architecture. An estimate is on the
+    disk when `put` returns, so that a killed command can continue with the architectures that are left.
 
     Args:
-        path: the file; created if it does not exist.
+        path: path of the SQLite file; created if it does not exist.
 
     Raises:
-        RunDirectoryError: here and in every method: the file cannot be read or written. What was written stays.
+        RunDirectoryError: here and in every method: the file cannot be read or written, or is damaged. What was
+            written before stays.
     """
 
     def _prepare(self) -> None:
@@ -36,17 +37,24 @@ class EstimateStore(SqliteFile):
             self._connection.execute(_SCHEMA)
 
     def put(self, setting: str, architecture: str, numbers: Mapping[str, float], seconds: float) -> None:
-        """Keep the numbers of an architecture; those that are not finite become None."""
+        """Store the numbers of an architecture and replace earlier ones; numbers that are not finite become None.
+
+        Args:
+            setting: text that names what the numbers depend on.
+            architecture: text of the architecture.
+            numbers: name -> number.
+            seconds: time that the estimate took.
+        """
         plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         row = (setting, architecture, json.dumps(plain, allow_nan=False), seconds)
         self._write("INSERT OR REPLACE INTO estimates VALUES (?, ?, ?, ?)", row)
 
     def read(self, setting: str) -> dict[str, dict[str, float | None]]:
-        """Architecture -> its numbers, in a setting."""
+        """Return architecture -> name -> number, for all estimates of a setting, in the order of their storage."""
         return {str(row[0]): self._numbers(row[1]) for row in self._rows("architecture, numbers", setting)}
 
     def seconds(self, setting: str) -> float:
-        """Time that the estimates of a setting took in all."""
+        """Return the total time of the estimates of a setting."""
         found = [row[0] for row in self._rows("seconds", setting)]
         if not all(isinstance(seconds, float) for seconds in found):
             raise damaged_error(self.path)

@@ -1,4 +1,4 @@
-"""One process at a time on a run directory, with the worker processes that it starts."""
+"""Locks that let only one process, with its worker processes, work on a run directory."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from onepath.record.atomic import CLOSE_ON_EXEC, irregular_error, write_error
 
 try:
     import fcntl
-except ImportError:  # run directories can be read there, but not worked on
+except ImportError:  # on such a system, run directories can only be read
     _fcntl: ModuleType | None = None
 else:
     _fcntl = fcntl
 
-# POSIX locks belong to the process: a second one in the same process would succeed, so those held are noted
-# here. They are chosen over flock because a forked data loader that outlives a killed run does not keep them.
+# POSIX locks belong to the process. A second lock in the same process would succeed, so the held ones are recorded
+# here. They are used instead of flock because a forked data loader that outlives a killed run does not keep them.
 _held: set[tuple[int, int]] = set()
 _POLL_SECONDS = 0.02
 
 
 class DirectoryLock:
-    """A lock on a file, held until `release` or the end of the process, however it ends.
+    """A lock on a file, held until `release` or the end of the process, however the process ends.
 
     Args:
-        path: the lock file, created if absent; only its holder may remove it.
+        path: path of the lock file, which is created if absent; only the holder of the lock may remove it.
 
     Raises:
-        DirectoryInUseError: another process, or this one, holds it.
+        DirectoryInUseError: another process, or this one, holds the lock.
         RunDirectoryError: the file cannot be written.
     """
 
@@ -51,7 +51,7 @@ class DirectoryLock:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._key = _identity(path)
             if self._key is None or self._key[1] != os.fstat(self._descriptor).st_ino:
-                # Its former holder has discarded the directory since we opened the file.
+                # The former holder of the lock has removed the directory since we opened the file.
                 raise BlockingIOError
             self._note_owner()
         except (BlockingIOError, PermissionError) as error:
@@ -70,7 +70,7 @@ class DirectoryLock:
             os.close(self._descriptor)
 
     def _note_owner(self) -> None:
-        # For the message alone, so a full disk does not matter here.
+        # Only the error message needs it, so a full disk does not matter here.
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -88,16 +88,18 @@ class DirectoryLock:
 
 
 class WorkersLock:
-    """A lock that lives as long as any process that holds its descriptor: this one, or a worker it was given to.
+    """A lock that is held until all processes that have its descriptor, this one and its workers, have closed it.
 
     Unlike `DirectoryLock` it is a flock, which belongs to the open file and not to a process. It is taken before the
-    first worker is started, so that there is no moment at which a worker runs without it.
+    first worker starts, so that no worker ever runs without it.
 
     Args:
-        path: the lock file, created if absent; only the holder of the directory's lock may take or remove it.
+        path: path of the lock file, which is created if absent; only the holder of the directory's lock may take or
+            remove it.
 
     Attributes:
-        descriptor: to be inherited by the workers.
+        path: path of the lock file.
+        descriptor: file descriptor of the lock, which the workers inherit.
 
     Raises:
         RunDirectoryError: the file cannot be written, or another process holds the lock.
@@ -119,7 +121,10 @@ class WorkersLock:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Give up this process's part; after an error the file stays, for a worker may not have ended yet."""
+        """Close this process's descriptor and remove the file.
+
+        After an error the file stays, because a worker may not have ended yet.
+        """
         if kind is None:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
@@ -127,13 +132,18 @@ class WorkersLock:
 
 
 def wait_for_workers(path: Path, seconds: float) -> None:
-    """Wait until no process holds the `WorkersLock` on `path`, and remove the file; at once if there is none.
+    """Wait until no process holds the `WorkersLock` on `path`, then remove the file; return at once without a file.
 
-    To be called by the holder of the directory's lock. Workers of a killed process end by themselves, within
+    Only the holder of the directory's lock may call this. Workers of a killed process end by themselves, within
     moments.
 
+    Args:
+        path: path of the lock file.
+        seconds: longest time to wait.
+
     Raises:
-        DirectoryInUseError: one of them is still there after this many seconds, or the file cannot be read.
+        DirectoryInUseError: a worker still holds the lock after this time.
+        RunDirectoryError: the file cannot be opened or removed.
     """
     try:
         descriptor = _open(path)
@@ -167,11 +177,11 @@ def _take_within(descriptor: int, path: Path, seconds: float) -> None:
 
 
 def _open(path: Path, flags: int = 0) -> int:
-    """A descriptor of a lock file that is no link, for what it points to would be overwritten.
+    """Open a lock file and return its descriptor; refuse links, whose target would be overwritten.
 
     Raises:
-        RunDirectoryError: it is a link or no regular file, or this system has no such locks.
-        OSError: it cannot be opened.
+        RunDirectoryError: the file is a link or no regular file, or this system has no such locks.
+        OSError: the file cannot be opened.
     """
     if _fcntl is None:
         raise RunDirectoryError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, get_type_hints
 
 Row = TypeVar("Row", "TrialRow", "NetworkRow", "CurvePoint", "StageRow")
-# Names that become parts of file names.
+# Names of trainings and stages, which become parts of file names.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _ROLE = re.compile(r"winner|baseline-\d{1,9}")
 STARTS = ("scratch", "inherited", "fine-tuned", "as-is")
@@ -21,14 +21,14 @@ class TrialRow:
 
     Attributes:
         number: 0, 1, 2, ... in the order of evaluation.
-        architecture: compact string, `Architecture.__str__`; unique.
-        generation: of the search algorithm, from 0.
-        origin: "random", "mutation" or "crossover".
+        architecture: text of the architecture, `Architecture.__str__`; unique in the store.
+        generation: generation of the search algorithm, counted from 0.
+        origin: how the architecture was made: "random", "mutation" or "crossover".
         accuracy: the task's score on the validation split with inherited weights, higher is better; in a run that
-            searches by a score, the score. None where it was not finite.
-        loss: inherited validation loss, lower is better; None where it was not finite.
-        costs: name -> cost of the stand-alone network, such as "macs".
-        seconds: time of the evaluation.
+            searches by a score without training, that score. None if it was not finite.
+        loss: validation loss with inherited weights, lower is better; None if it was not finite.
+        costs: name of a cost, for example "macs" -> cost of the stand-alone network.
+        seconds: time that the evaluation took.
     """
 
     number: int
@@ -43,18 +43,22 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """One network trained on its own.
+    """One stand-alone network.
 
     Attributes:
         role: "winner", "baseline-0", "baseline-1", ...
-        start: where its weights began: "scratch", "inherited", "fine-tuned" or "as-is".
-        architecture: compact string.
-        seed: of its training.
-        costs: name -> cost, such as "macs".
-        inherited_validation: validation accuracy with the supernet's weights, or the score, as in `TrialRow`.
-        retrained_validation: validation accuracy after its own training.
-        retrained_test: test accuracy after its own training; None until the final evaluation.
-        seconds: time of its training.
+        start: where its weights came from: "scratch" (fresh weights), "inherited" (the supernet's weights, trained
+            further), "fine-tuned" (the same with a short training at a low rate), or "as-is" (the supernet's weights,
+            not trained further).
+        architecture: text of the architecture, `Architecture.__str__`.
+        seed: seed of its training.
+        costs: name of a cost, for example "macs" -> cost of the network.
+        inherited_validation: what `TrialRow.accuracy` is: the task's score with the supernet's weights, or the score
+            without training.
+        retrained_validation: the task's score on the validation split after the network's own training.
+        retrained_test: the task's score on the test split after the network's own training; None until the final
+            evaluation.
+        seconds: time that its training took.
     """
 
     role: str
@@ -73,14 +77,15 @@ class CurvePoint:
     """One point of a training curve.
 
     Attributes:
-        curve: "supernet", or a network's role and start: "winner-scratch".
+        curve: name of the training: "supernet", or a network's role and start, for example "winner-scratch".
         point: 0, 1, 2, ... along the curve.
-        update_number: optimizer updates done.
-        epoch: passes over the training data done.
-        loss: training loss; None where it was not finite.
-        metric: training accuracy in [0, 1]; None where it was not finite.
-        learning_rate: of this update.
-        seconds: training time up to here, kills and reruns included.
+        update_number: number of optimizer updates done.
+        epoch: number of passes over the training data done, a fraction inside a pass.
+        loss: training loss; None if it was not finite.
+        metric: the task's score on training batches, higher is better, for example accuracy in [0, 1]; None if it was
+            not finite.
+        learning_rate: learning rate of this update.
+        seconds: training time up to this point, over all processes that worked on the training.
     """
 
     curve: str
@@ -98,10 +103,11 @@ class StageRow:
     """How far a stage has come.
 
     Attributes:
-        stage: "train", "search", "retrain", "export", "report", or "data" for what the data were.
-        seconds: time spent in it so far, over all processes.
-        done: whether it has finished.
-        record: what later stages and the report need of it; JSON values.
+        stage: name of the stage, for example "train", "search", "retrain" or "export"; "data" holds the facts about the
+            data.
+        seconds: time spent in the stage so far, over all processes.
+        done: whether the stage has finished.
+        record: results of the stage that later stages and the report need; JSON values.
     """
 
     stage: str
@@ -117,11 +123,15 @@ _HINTS: dict[type, dict[str, Any]] = {
 
 
 def checked(kind: type[Row], values: Sequence[Any]) -> Row:
-    """A row of stored values.
+    """Make a row from stored values, and check them.
+
+    Args:
+        kind: class of the row.
+        values: value of each field, in the order of the fields.
 
     Raises:
-        ValueError: there are more or fewer than the row has fields, or one is not of its field's type, not finite,
-            below 0 where it counts, or a name that is none of ours.
+        ValueError: the number of values is wrong, or a value is not of its field's type, is not finite, is a negative
+            count, cost or time, or is a name that onepath does not write.
     """
     names = [each.name for each in fields(kind)]
     row: dict[str, Any] = dict(zip(names, values, strict=True))

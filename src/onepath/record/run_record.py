@@ -1,4 +1,4 @@
-"""A run as its readers see it: everything on the disk, nothing locked, nothing changed."""
+"""Reading a run directory: everything that is stored, without a lock and without changing anything."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from onepath.record.store import Store
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run directory holds.
+    """The content of a run directory.
 
     Attributes:
-        path: the run directory.
-        config: `config.yaml`.
-        result: `result.json`; empty before the run has finished, and where something else has changed the file.
+        path: path of the run directory.
+        config: content of `config.yaml`.
+        result: content of `result.json`; empty before the run has finished, or if anything but the run has changed the
+            file.
         trials: every evaluated architecture, in the order of evaluation.
-        networks: the winner and the random baseline, trained on their own.
+        networks: stand-alone networks of the winner and the random baseline.
         curves: name of a training -> its points, by update.
-        stages: stage name -> {"seconds": float, "done": bool, "record": dict}.
-        digests: path in the run directory -> digest of the file that was written there, as far as they are known.
+        stages: name of a stage -> {"seconds": float, "done": bool, "record": dict}.
+        digests: path in the run directory -> digest of the file that the run wrote there; only for the files whose
+            digest is stored.
     """
 
     path: Path
@@ -49,7 +51,7 @@ class RunRecord:
         """Read a run directory, finished or not, also while another process works on it.
 
         Raises:
-            RunDirectoryError: no run has begun in `path`, or a file of it is damaged or has been edited.
+            RunDirectoryError: no run has begun in `path`, or one of its files is damaged or has been edited.
         """
         path = Path(path).expanduser()
         config = read_config(path)
@@ -60,7 +62,7 @@ class RunRecord:
         with Store(path / TRIALS, read_only=True) as store:
             digests = store.digests()
             check_config(path, digests)
-            # All of it comes from the store: what is not as it was written is left out, and made again by a rerun.
+            # The result is made from the store: a changed file is left out, and a rerun makes it again.
             is_ours = CONFIG not in digests or digests.get(RESULT) == file_digest(path / RESULT)
             result = (read_json(path / RESULT) or {}) if is_ours else {}
             stages = {name: _plain(stage) for name, stage in store.stages().items()}

@@ -1,4 +1,4 @@
-"""An SQLite file whose calls have committed when they return, and whose errors are one line."""
+"""An SQLite file: every call has committed when it returns, and errors of SQLite become RunDirectoryErrors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from onepath.errors import RunDirectoryError
 
 
 class SqliteFile(ABC):
-    """A connection to close; open it inside a `with` or call `close`.
+    """An open SQLite file; use it in a `with`, or call `close`.
 
     Args:
-        path: the file; created with its tables if it does not exist.
-        read_only: for readers, beside whoever writes; the file must exist.
+        path: path of the file; created with its tables if it does not exist.
+        read_only: True for a reader, which may read while another process writes; the file must exist.
 
     Raises:
-        RunDirectoryError: here and in every method: the file cannot be read or written. What was written stays.
+        RunDirectoryError: here and in every method: the file cannot be read or written. What was written before stays.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -43,7 +43,7 @@ class SqliteFile(ABC):
         self.close()
 
     def close(self) -> None:
-        """Close the file; nothing is pending, every call has committed."""
+        """Close the file; nothing is lost, because every call has committed."""
         self._connection.close()
 
     def _connect(self) -> sqlite3.Connection:
@@ -54,14 +54,14 @@ class SqliteFile(ABC):
         try:
             connection.execute("SELECT name FROM sqlite_master").fetchall()
         except sqlite3.OperationalError:
-            # A writer was killed inside a transaction: reading undoes that first, which takes the right to write.
+            # A writer was killed inside a transaction: a reader must first undo it, which needs write access.
             connection.close()
             return sqlite3.connect(f"{address}rw", timeout=10.0, uri=True)
         return connection
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make the tables of a new file, and check those of an old one."""
+        """Create the tables of a new file, and check the tables of an existing file."""
 
     def _write(self, statement: str, row: tuple[Any, ...]) -> None:
         with self._errors(), self._connection:

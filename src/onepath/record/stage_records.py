@@ -1,7 +1,7 @@
-"""What the records of the stages hold: whatever a store says, their readers find the types that were written.
+"""The keys and types of the stages' records, checked when a row is read, so that readers can rely on them.
 
-A value of another type, or a part that lacks a key, is found when the row is read. A key of the record itself may be
-absent while its stage is at work, or in a run of an older onepath; who asks for it by `[...]` is told by one line.
+The check refuses a value of another type, and a nested dictionary that lacks a key. A key of the record itself may be
+absent while the stage is running, or in a run of an older onepath; reading it by `[...]` raises a RunDirectoryError.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _Check = Callable[[object], bool]
 
 
 class Recorded(dict[str, Any]):
-    """The record of a stage; a key that is absent raises RunDirectoryError, which names the store.
+    """The record of a stage; reading an absent key by `[...]` raises a RunDirectoryError that names the store.
 
     Args:
-        content: of the record.
-        path: of the store.
+        content: keys and values of the record.
+        path: path of the store.
     """
 
     def __init__(self, content: Mapping[str, Any] | Iterable[Any] = (), path: Path | None = None) -> None:
@@ -31,7 +31,7 @@ class Recorded(dict[str, Any]):
         self._path = path or Path()
 
     def copy(self) -> Recorded:
-        """A record of its own, of the same store."""
+        """Return a shallow copy, which names the same store in its errors."""
         return Recorded(self, self._path)
 
     def __missing__(self, key: str) -> Any:
@@ -40,10 +40,14 @@ class Recorded(dict[str, Any]):
 
 @contextmanager
 def reading_records(path: Path) -> Iterator[None]:
-    """Around work that only reads a run's records: those that do not fit together become one line.
+    """Turn the errors of code that reads a run's records into RunDirectoryErrors; for a `with` around that code.
+
+    Args:
+        path: path of the run directory, for the message.
 
     Raises:
-        RunDirectoryError: the work raised what is no mistake of the user's; its type and text stand in the line.
+        RunDirectoryError: the code raised an error such as LookupError or TypeError, because the records do not fit
+            together; the message has its type and text. A UserError is raised as it is.
     """
     try:
         yield
@@ -57,14 +61,14 @@ def reading_records(path: Path) -> Iterator[None]:
 
 
 def is_record(stage: str, record: object) -> bool:
-    """Whether a record holds, under the keys that it has, what its stage writes there."""
+    """Return whether the record is a dictionary whose known keys have values of the types that the stage writes."""
     return isinstance(record, dict) and all(
         check(record[key]) for key, check in _STAGES.get(stage, {}).items() if key in record
     )
 
 
 def _of(*types: type) -> _Check:
-    """A value of one of the types; a truth value is no number."""
+    """Return a check that a value has exactly one of the types, so that a bool is not an int."""
     return lambda value: type(value) in types
 
 
@@ -73,17 +77,17 @@ def _maybe(check: _Check) -> _Check:
 
 
 def _each(check: _Check, least: int = 0) -> _Check:
-    """A list of such values."""
+    """Return a check for a list of at least `least` values that each pass `check`."""
     return lambda value: isinstance(value, list) and len(value) >= least and all(map(check, value))
 
 
 def _by_name(check: _Check) -> _Check:
-    """A mapping to such values."""
+    """Return a check for a dictionary whose values each pass `check`."""
     return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
 def _fields(required: Mapping[str, _Check], optional: Mapping[str, _Check] | None = None) -> _Check:
-    """A mapping with these keys; what else it has is left alone."""
+    """Return a check for a dictionary with the required keys and perhaps the optional ones; other keys are ignored."""
 
     def check(value: object) -> bool:
         if not isinstance(value, dict) or not required.keys() <= value.keys():
@@ -103,7 +107,7 @@ def _one_of(*values: str) -> _Check:
 
 
 def _shape_or_shapes(value: object) -> bool:
-    """Of one tensor, or of each of several."""
+    """Check for the shape of one tensor, or a list of the shapes of several tensors."""
     return _each(_whole(1), 1)(value) or _each(_each(_whole(1)), 1)(value)
 
 

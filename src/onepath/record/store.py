@@ -1,8 +1,8 @@
-"""The trial store: one SQLite file that holds every evaluated architecture once, and how far the stages are.
+"""The trial store: one SQLite file with every evaluated architecture, and with the progress of the stages.
 
-The default rollback journal with synchronous=FULL is kept (no write-ahead log): what a call has written is on
+SQLite's default rollback journal with synchronous=FULL is used, not a write-ahead log. So what a call has written is on
 the disk when it returns, and the store is one file that can be copied at any time between two calls. A sum over the
-rows of each table, and digests of the files beside the store, tell when something else has changed them.
+rows of each table, and digests of the files beside the store, reveal changes that onepath did not make.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CREATE TABLE stages (
     stage TEXT PRIMARY KEY, seconds REAL NOT NULL, done INTEGER NOT NULL, record TEXT NOT NULL);
 """
 _DIGESTS = "CREATE TABLE digests (part TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;"
-# Table -> the columns that tell its rows apart, and their places.
+# Table -> the columns that identify a row, and their positions.
 _KEYS: Mapping[str, Mapping[str, int]] = {
     "trials": {"number": 0},
     "networks": {"role": 0, "start": 1},
@@ -50,23 +50,24 @@ class Store(SqliteFile):
     """The tables of one run; open it inside a `with` or call `close`.
 
     Args:
-        path: the SQLite file; created with its tables if it does not exist.
+        path: path of the SQLite file; created with its tables if it does not exist.
+        read_only: True for a reader, which may read while another process writes; the file must exist.
 
     Raises:
-        RunDirectoryError: here and in every method: the file cannot be read or written, or is not ours. What
-            was written before stays.
+        RunDirectoryError: here and in every method: the file cannot be read or written, is damaged, or is not a trial
+            store. What was written before stays.
     """
 
     def add_trial(self, trial: TrialRow) -> None:
         """Store an evaluated architecture.
 
         Raises:
-            RunDirectoryError: its number or its architecture is in the store already.
+            RunDirectoryError: the number or the architecture of the trial is in the store already.
         """
         self._put("trials", _plain(trial), "INSERT")
 
     def trials(self) -> list[TrialRow]:
-        """Every evaluated architecture, in the order of evaluation."""
+        """Return every evaluated architecture, in the order of evaluation."""
         return self._rows(TrialRow, "trials", "number")
 
     def put_network(self, network: NetworkRow) -> None:
@@ -74,52 +75,64 @@ class Store(SqliteFile):
         self._put("networks", _plain(network))
 
     def networks(self) -> list[NetworkRow]:
-        """Every stand-alone network, in the order in which they were first trained."""
+        """Return every stand-alone network: the winner's first, then the baseline by number.
+
+        Of one role, a network trained from scratch comes first.
+        """
         return sorted(self._rows(NetworkRow, "networks", "role, start DESC"), key=_role_order)
 
     def add_point(self, point: CurvePoint) -> None:
-        """Store a point of a training curve, replacing the one of the same update.
+        """Store a point of a training curve, replacing the point of the same update.
 
-        `point.point` is not used: points are counted along the curve, so that a resumed training, which
-        reports its last points again, leaves the same curve as an uninterrupted one.
+        `point.point` is ignored: the store counts the points along the curve. A resumed training, which reports its
+        last points again, so leaves the same curve as an uninterrupted one.
         """
         before = "SELECT COUNT(*) FROM curves WHERE curve = ? AND update_number < ?"
         ((number,),) = self._read(before, (point.curve, point.update_number))
         self._put("curves", astuple(replace(point, point=number)))
 
     def curves(self) -> dict[str, list[CurvePoint]]:
-        """Curve name -> its points by update."""
+        """Return name of a curve -> its points, in the order of the updates."""
         found: dict[str, list[CurvePoint]] = {}
         for point in self._rows(CurvePoint, "curves", "curve, update_number"):
             found.setdefault(point.curve, []).append(point)
         return found
 
     def put_stage(self, stage: StageRow) -> None:
-        """Store how far a stage has come."""
+        """Store the progress of a stage, replacing what was stored for it.
+
+        Raises:
+            ValueError: the record holds a number that is NaN or infinite.
+        """
         record = json.dumps(stage.record, allow_nan=False)
         self._put("stages", (stage.stage, stage.seconds, int(stage.done), record))
 
     def stage(self, stage: str) -> StageRow:
-        """How far a stage has come; a stage that has not begun has 0 seconds and an empty record."""
+        """Return the progress of a stage; a stage that has not begun has 0 seconds and an empty record."""
         return self.stages().get(stage, StageRow(stage))
 
     def stages(self) -> dict[str, StageRow]:
-        """Stage name -> how far it has come, for the stages that have begun."""
+        """Return name of a stage -> its progress, for the stages that have begun."""
         return {row.stage: row for row in self._rows(StageRow, "stages", "rowid")}
 
     def put_digest(self, part: str, digest: str) -> None:
-        """Keep the digest of a file, by its path in the run directory."""
+        """Store the digest of a file.
+
+        Args:
+            part: path of the file in the run directory.
+            digest: `content_digest` of the file.
+        """
         self._write("INSERT OR REPLACE INTO digests VALUES (?, ?)", (part, digest))
 
     def digests(self) -> dict[str, str]:
-        """Path in the run directory -> digest of the file that was written there, as far as they are known."""
+        """Return path in the run directory -> digest of the file that was written there, for all stored digests."""
         if self._has_digests:
             found = self._read("SELECT part, digest FROM digests")
             return {str(part): str(digest) for part, digest in found if part not in _KEYS}
         return {}
 
     def _put(self, table: str, row: tuple[Any, ...], verb: str = "INSERT OR REPLACE") -> None:
-        """Write a row, and bring the table's sum up to date in the same transaction."""
+        """Write a row, and update the table's sum in the same transaction."""
         where = " AND ".join(f"{column} = ?" for column in _KEYS[table])
         key = tuple(row[place] for place in _KEYS[table].values())
         select = f"SELECT * FROM {table} WHERE {where}"
@@ -127,20 +140,20 @@ class Store(SqliteFile):
             old = self._connection.execute(select, key).fetchall()
             statement = f"{verb} INTO {table} VALUES ({', '.join('?' * len(row))})"
             self._connection.execute(statement, _finite(row))
-            # As the file has them: a whole number in a column of reals comes back as a real.
+            # Read back from the file: a whole number in a column of reals becomes a real.
             new = self._connection.execute(select, key).fetchall()
             total = self._sum(table) + _row_sum(new) - _row_sum(old)
             digest = f"{total % (1 << _SUM_BITS):x}"
             self._connection.execute("INSERT OR REPLACE INTO digests VALUES (?, ?)", (table, digest))
 
     def _rows(self, kind: type[Row], table: str, order: str) -> list[Row]:
-        """The rows of a table.
+        """Read the rows of a table, and check them.
 
         Raises:
-            RunDirectoryError: rows were changed, added or deleted by something else, or are none of ours.
+            RunDirectoryError: something other than onepath changed, added or deleted rows, or a value is invalid.
         """
         with self._errors(), self._connection:
-            # Both of one moment, for another process may be writing.
+            # One transaction for rows and sum, because another process may be writing.
             self._connection.execute("BEGIN")
             rows = self._connection.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
             total = self._sum(table) if self._has_digests else None
@@ -154,7 +167,7 @@ class Store(SqliteFile):
             raise damaged_error(self.path) from error
 
     def _read_row(self, kind: type[Row], row: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The values of a row as its fields have them."""
+        """Return the values of a row, converted to the types of its fields."""
         if kind is StageRow:
             return self._with_record(row)
         names = [each.name for each in fields(kind)]
@@ -164,7 +177,7 @@ class Store(SqliteFile):
         return tuple(read)
 
     def _with_record(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The row of a stage with its record read, and with `done` as a truth value."""
+        """Return the row of a stage with its record parsed and checked, and with `done` as a bool."""
         stage, seconds, done, text = row
         record = json.loads(text)
         if done not in (0, 1) or not is_record(stage, record):
@@ -198,7 +211,7 @@ class Store(SqliteFile):
         self._has_digests = "digests" in tables or not self.read_only
 
     def _sum_rows(self) -> None:
-        """Begin the sums of a store that has none, with the rows as they are."""
+        """Add the sums to a store that has none, taking its rows as they are."""
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(_DIGESTS)
@@ -208,7 +221,7 @@ class Store(SqliteFile):
 
 
 def _plain(row: TrialRow | NetworkRow) -> tuple[Any, ...]:
-    """The values of a row as SQLite takes them: costs as JSON."""
+    """Return the values of a row for SQLite, with costs as JSON."""
     return tuple(
         json.dumps(value, sort_keys=True, allow_nan=False) if isinstance(value, dict) else value
         for value in (getattr(row, each.name) for each in fields(row))
@@ -216,7 +229,7 @@ def _plain(row: TrialRow | NetworkRow) -> tuple[Any, ...]:
 
 
 def _row_sum(rows: Sequence[tuple[Any, ...]]) -> int:
-    """A sum over rows that tells any change of them, and to which a row is added without reading the others."""
+    """Return a sum over rows that changes with every row; a row can be added to it without reading the others."""
     sums = (int.from_bytes(hashlib.sha256(repr(row).encode()).digest(), "big") for row in rows)
     return sum(sums) % (1 << _SUM_BITS)
 

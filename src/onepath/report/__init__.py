@@ -1,4 +1,4 @@
-"""One page that shows what a run found, what it costs, and how far to trust it."""
+"""The report of a run: one page that shows what the run found, what it costs, and how far to trust the figures."""
 
 from onepath.report.page import write_report
 

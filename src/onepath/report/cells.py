@@ -1,4 +1,7 @@
-"""Cells as graphs: nodes in a line, operations as arcs between them, from the names of the choices alone."""
+"""Drawings of cells as graphs: nodes in a line with operations as arcs between them.
+
+Everything is read from the names of the choices.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,20 @@ from onepath.report.drawing import option_hues
 from onepath.report.formats import shortened
 
 _EDGE = re.compile(r"(?:(?P<cell>.+)\.)?(?P<source>\d+)->(?P<node>\d+)")
-# Space -> what its cells do with their inner nodes, and what their inputs are called.
+# Name of a space -> how its cells combine their inner nodes to the output, and how their inputs are labelled.
 _OUTPUTS = {"darts": "concat", "darts-rnn": "mean"}
 _INPUTS = {"darts": ("c(k−2)", "c(k−1)"), "darts-rnn": ("x, h",), "nasbench201": ("in",)}
 _NONE, _SKIPS = "none", ("skip", "skip_connect", "identity")
 _MARGIN, _RADIUS, _RISE = 46, 17, 30
-_LETTER, _BETWEEN = 7, 50  # pixels of a label's letter, and around a label between two nodes
+# Pixels for a letter of a label, and for the space around a label between two nodes.
+_LETTER, _BETWEEN = 7, 50
 _LABEL_LENGTH = 18
 _SHORT_LABEL, _WIDE = 3, 25
 
 
 @dataclass(frozen=True)
 class Node:
-    """A state of the cell, at `x` pixels; `half_width` makes room for a long label."""
+    """A node of the cell: its label, the position `x` of its centre and half its width, in pixels."""
 
     label: str
     x: float
@@ -36,11 +40,11 @@ class Arc:
     """An operation from one node to another.
 
     Attributes:
-        label: the operation.
-        title: the choice and what was chosen.
-        path: of an SVG, from the source to the edge of the node.
-        x, y: the middle of the label.
-        hue: in degrees, of the operation.
+        label: name of the operation, shortened.
+        title: the choice and the chosen option, for example "normal.0->2 = none".
+        path: SVG path from the source to the edge of the target node.
+        x, y: centre of the label, in pixels.
+        hue: hue of the operation, in degrees.
         kind: "operation", "skip" or "none".
     """
 
@@ -55,7 +59,16 @@ class Arc:
 
 @dataclass(frozen=True)
 class Cell:
-    """A drawing in pixels: nodes at the height `line`, arcs, and the paths from the nodes to the output."""
+    """A drawing of a cell, all in pixels.
+
+    Attributes:
+        name: name of the cell; "" if the space does not name its cells.
+        width, height: size of the drawing.
+        line: vertical position of the nodes.
+        nodes: nodes from left to right.
+        arcs: operations between the nodes.
+        rails: SVG paths from the inner nodes to the output.
+    """
 
     name: str
     width: float
@@ -67,15 +80,17 @@ class Cell:
 
 
 def draw_cells(choices: Sequence[Mapping[str, Any]], active: Mapping[str, Any], space: str) -> list[Cell]:
-    """The cells whose edges are choices called "0->1", or "normal.0->2" in a cell of that name.
+    """Draw the cells of an architecture whose edges are choices.
+
+    An edge is a choice called "0->1", or "normal.0->2" in a cell called "normal".
 
     Args:
-        choices: of the space, each {"name": str, "options": [...]}, for the colours.
-        active: choice name -> chosen option, for the choices that have an effect.
-        space: its name, which tells what a cell does with its nodes where that is known.
+        choices: all choices of the space, each {"name": str, "options": [...]}; they determine the colours.
+        active: name of each choice that has an effect -> chosen option.
+        space: name of the space, which tells for known spaces how a cell combines its nodes.
 
     Returns:
-        One drawing for each cell, in the order of `active`; none where no choice is an edge.
+        One drawing for each cell, in the order of `active`; empty if no choice is an edge.
     """
     hues = option_hues(choices)
     cells: dict[str, dict[tuple[int, int], str]] = {}
@@ -122,14 +137,18 @@ def _node(label: str, x: float) -> Node:
 
 
 def _is_below(edge: tuple[int, int]) -> bool:
-    """Whether a long edge is drawn under the line: those of every second source."""
+    """Whether an edge over several nodes is drawn below the line: true if its source has an odd number."""
     return edge[0] % 2 == 1
 
 
 def _labels(
     numbers: Sequence[int], edges: Mapping[tuple[int, int], str], space: str, has_output: bool
 ) -> list[str]:
-    """Inputs by what they are, the last node as the output where nothing follows, others by their number."""
+    """Return the labels of the nodes.
+
+    Inputs have the names of the space, the last node is "out" unless an output node is added, and other nodes have
+    their number.
+    """
     inputs = [number for number in numbers if all(number != node for _, node in edges)]
     names = dict(zip(inputs, _INPUTS.get(space, ()), strict=False))
     if not has_output:

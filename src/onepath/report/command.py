@@ -14,11 +14,12 @@ _GIVEN_IN_PYTHON = "python:"
 
 
 class Command(NamedTuple):
-    """How to repeat the run.
+    """A command that repeats a run.
 
     Attributes:
-        parts: an option with its value each, quoted for a POSIX shell; empty where no command can repeat the run.
-        note: what to know beside it; "" if nothing.
+        parts: the words "onepath run", then one option with its value per entry, quoted for a POSIX shell; empty if no
+            command can repeat the run.
+        note: why no command can repeat the run, and what to do instead; "" if there is a command.
     """
 
     parts: tuple[str, ...]
@@ -26,7 +27,7 @@ class Command(NamedTuple):
 
 
 def reproduce(record: RunRecord) -> Command:
-    """The command line with every setting of the run; it writes to a new directory."""
+    """Return the command line with every setting of the run; it writes to a new directory."""
     config = record.config
     given = [name for name in ("data", "space") if str(config.get(name, "")).startswith(_GIVEN_IN_PYTHON)]
     if given:
@@ -54,6 +55,6 @@ def _option(name: str, value: object) -> list[str]:
 
 
 def _yaml(value: object) -> str:
-    """The value on one line, as the command line reads it back."""
+    """Return a value as YAML on one line, as the command line parses it."""
     text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
     return text.removesuffix("...\n").strip()

@@ -1,4 +1,4 @@
-"""What the report shows of how often each candidate of the supernet was trained."""
+"""The report's section on how often each candidate of the supernet was trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL_LENGTH = 24
 
 
 def counts_section(record: RunRecord) -> dict[str, Any] | None:
-    """The sentence and the diagram; None where nothing was counted: no training yet, or no choice blocks."""
+    """Return the "text" and the "plot" of the section; None if the supernet has no training or no choice blocks."""
     counts = sampled_counts(record)
     if not any(counts.values()):
         return None
@@ -25,7 +25,10 @@ def counts_section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def sampled_counts(record: RunRecord) -> Counts:
-    """Block -> candidate -> passes that trained it, without the first updates, which train one path."""
+    """Return block -> candidate -> number of passes that trained the candidate.
+
+    The first updates, which train only one path, are not counted.
+    """
     train = stage_record(record, "train")
     first: Mapping[str, Mapping[str, int]] = (train.get("start") or {}).get("counts") or {}
     return {
@@ -35,7 +38,7 @@ def sampled_counts(record: RunRecord) -> Counts:
 
 
 def spread_of_counts(counts: Counts) -> Figure:
-    """Every candidate's passes, one column for each block, and a line from the fewest to the most."""
+    """Draw the passes of every candidate: a column of points for each block, with a line from fewest to most."""
     blocks = list(counts)
     lines: dict[str, list[Any]] = {"x": [], "y": []}
     points: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
@@ -65,7 +68,7 @@ def spread_of_counts(counts: Counts) -> Figure:
 
 
 def _text(record: RunRecord, counts: Counts) -> str:
-    """How even the training was, in words."""
+    """Return sentences on how evenly the candidates were trained."""
     train = stage_record(record, "train")
     num_first = (train.get("start") or {}).get("num_updates") or 0
     values = [num for passes in counts.values() for num in passes.values()]
@@ -89,6 +92,6 @@ def _text(record: RunRecord, counts: Counts) -> str:
 
 
 def _spread(passes: Mapping[str, int]) -> float:
-    """The largest minus the smallest count, in units of their mean; 0 where nothing was trained."""
+    """Return the largest minus the smallest count, in units of the mean count; 0 if all counts are 0."""
     total = sum(passes.values())
     return (max(passes.values()) - min(passes.values())) * len(passes) / total if total else 0.0

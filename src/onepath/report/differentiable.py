@@ -1,4 +1,4 @@
-"""What the report shows of a differentiable search: how the architecture weights moved, and the signals beside them."""
+"""The report's section on a differentiable search: probabilities of the candidates and other signals by epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onepath.report.findings import stage_record
 from onepath.report.formats import shortened, whole
 
 _MOST_PLOTS = 9
-"""Choices that have a plot of their own; more are rows of a heat map."""
+"""Largest number of choices that each get their own plot; with more choices, each is a row of a heat map."""
 _LABEL_LENGTH = 28
 _ROW_PIXELS, _AROUND_PIXELS = 19, 110
 
@@ -21,7 +21,7 @@ _Point = Mapping[str, Any]
 
 
 def differentiable_section(record: RunRecord) -> dict[str, Any] | None:
-    """Sentences and diagrams; None where the logits of no choice have been trained for an epoch."""
+    """Return the sentences and diagrams of the section; None if no architecture logits were trained for an epoch."""
     architecture = stage_record(record, "train").get("architecture") or {}
     points: Sequence[_Point] = architecture.get("points") or ()
     candidates: Mapping[str, Sequence[str]] = architecture.get("candidates") or {}
@@ -56,12 +56,12 @@ def differentiable_section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def differentiable_figures(section: Mapping[str, Any] | None) -> list[Figure]:
-    """The diagrams of a section."""
+    """List the diagrams of a section of `differentiable_section`; empty for None."""
     return [] if section is None else [*section["signals"], *section["weights"]]
 
 
 def _first_place(candidates: Mapping[str, Sequence[str]]) -> Any:
-    """Orders candidates as the choices name them."""
+    """Return a sort key that puts candidates in the order in which the choices first name them."""
     order = list(dict.fromkeys(name for own in candidates.values() for name in own))
     return order.index
 
@@ -124,7 +124,7 @@ def _guard_text(architecture: Mapping[str, Any]) -> str:
 
 
 def _signals(architecture: Mapping[str, Any], points: Sequence[_Point]) -> list[Figure]:
-    """Entropy and share of skips; then the eigenvalue and the loss, where they are known."""
+    """Draw entropy and share of skips by epoch, then the eigenvalue and the loss if they are known."""
     entropy = _series("entropy", points, lambda p: p["entropy"], "front")
     skips = _series(
         "share of skips",
@@ -161,7 +161,7 @@ def _signal(
 
 
 def _mark(layout: Figure, architecture: Mapping[str, Any], points: Sequence[_Point]) -> None:
-    """Lines at the end of the warm-up and where the guard fired; whole epochs on the axis."""
+    """Mark the end of the warm-up and the epoch in which the guard fired, and put whole epochs on the axis."""
     last = points[-1]["epoch"]
     layout["xaxis"] |= {"range": [min(0.5, last - 0.5), last + 0.5], "dtick": max(1, round(last / 8))}
     marks = []
@@ -175,7 +175,7 @@ def _mark(layout: Figure, architecture: Mapping[str, Any], points: Sequence[_Poi
         {
             **line_label(x, text),
             "xanchor": "left" if x < last / 2 else "right",
-            # At opposite ends, so that the two never meet.
+            # The two labels are at opposite ends, so that they never overlap.
             **({"y": 0, "yanchor": "bottom"} if text == "guard" else {"yanchor": "top"}),
         }
         for x, text in marks
@@ -190,7 +190,7 @@ def _lines(
     architecture: Mapping[str, Any],
     hues: Mapping[str, int],
 ) -> Figure:
-    """The probability of every candidate of one choice, by epoch."""
+    """Draw the probability of every candidate of one choice by epoch."""
     data = [
         _series(
             escape(name),
@@ -203,7 +203,7 @@ def _lines(
     layout = layout_of("epoch", "probability") | {"showlegend": False}
     _mark(layout, architecture, points)
     layout["annotations"] = []
-    # One scale for all choices.
+    # All choices have the same scale.
     highest = max(p for point in points for values in point["weights"].values() for p in values)
     layout["yaxis"]["range"] = [-0.02, round(1.08 * highest, 3)]
     return {
@@ -215,7 +215,7 @@ def _lines(
 
 
 def _leading(candidates: Mapping[str, Sequence[str]], points: Sequence[_Point]) -> Figure:
-    """A row for every choice, a column for every epoch: how probable the most probable candidate is."""
+    """Draw a heat map of the probability of the most probable candidate: a row per choice, a column per epoch."""
     rows, texts = [], []
     for choice, names in candidates.items():
         history = [point["weights"][choice] for point in points]
@@ -242,7 +242,7 @@ def _leading(candidates: Mapping[str, Sequence[str]], points: Sequence[_Point]) 
 
 
 def _final(candidates: Mapping[str, Sequence[str]], names: Sequence[str], last: _Point) -> Figure:
-    """A row for every choice, a column for every candidate: the probability at the end."""
+    """Draw a heat map of the probabilities at the end: a row per choice, a column per candidate."""
     rows: list[list[float | None]] = []
     for choice, own in candidates.items():
         known = dict(zip(own, last["weights"][choice], strict=True))

@@ -1,4 +1,4 @@
-"""An architecture as rows of labelled boxes, from the names of its choices alone."""
+"""Drawing of an architecture as rows of labelled boxes, made from only the names and options of its choices."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from onepath.report.formats import shortened
 
-# Hues in degrees that stay apart for colour-blind readers; labels never rest on colour alone.
+# Hues in degrees that colour-blind readers can tell apart; colour is never the only label.
 _HUES = (212, 28, 158, 282, 342, 52, 190, 110)
 _GOLDEN_ANGLE = 137.508
 _SHOWN_OPTIONS = 12
 _LEGEND_LENGTH = 40
 
-# (Options of a choice, option) -> hue and strength.
+# (all options of a choice, one of these options) -> hue and strength.
 _Colours = dict[tuple[tuple[str, ...], str], tuple[int, float]]
 
 
@@ -23,13 +23,15 @@ class Box:
     """One choice of the architecture.
 
     Attributes:
-        label: the choice's name after the last dot.
-        name: the choice's whole name.
-        option: what was chosen, as text; "not used" where the choice is inactive.
+        label: short name of the choice: the part after the last dot; inside another choice's box, the part after that
+            choice's name.
+        name: whole name of the choice.
+        option: chosen option as text; "not used" if the choice is inactive.
         is_active: whether the choice has an effect in this architecture.
-        hue: in degrees, the colour of the option.
-        strength: 0 to 1, how strong the colour is: the place of a number among its options, 1 for other options.
-        parts: choices inside this block, drawn in its box.
+        hue: hue of the option, in degrees.
+        strength: strength of the colour, 0 to 1: the rank of a number among the choice's options, 1 for options that
+            are not numbers.
+        parts: boxes of the choices inside this block, drawn in its box.
     """
 
     label: str
@@ -43,7 +45,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Row:
-    """The choices whose names share everything before the last dot."""
+    """A row of boxes: the choices whose names are equal up to the last dot."""
 
     label: str
     boxes: tuple[Box, ...]
@@ -51,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """An option of a kind of choices, its colour, and how often the architecture takes it."""
+    """An option in a legend: its text, its colour, and how often the architecture chooses it."""
 
     option: str
     hue: int
@@ -61,7 +63,7 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Legend:
-    """The options of all choices that have the same ones."""
+    """The legend of all choices that have the same options; `num_hidden` counts the options left out."""
 
     title: str
     entries: tuple[LegendEntry, ...]
@@ -70,24 +72,24 @@ class Legend:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Rows from the input to the output, and what the colours mean."""
+    """The drawing of an architecture: rows from the input to the output, and legends of the colours."""
 
     rows: tuple[Row, ...]
     legends: tuple[Legend, ...]
 
 
 def draw(choices: Sequence[Mapping[str, Any]], active: Mapping[str, Any]) -> Drawing | None:
-    """Lay an architecture out.
+    """Lay an architecture out as rows of boxes.
 
-    A choice whose name begins with another choice's and a dot is a part of that one's box; the others make a row for
-    each prefix before the last dot, in the order of the space.
+    A choice is drawn inside the box of another choice if its name begins with the other's name and a dot. All other
+    choices with the same name up to the last dot are one row. Rows are in the order of the space.
 
     Args:
-        choices: of the space, each {"name": str, "options": [...]}.
-        active: choice name -> chosen option, for the choices that have an effect.
+        choices: all choices of the space, each {"name": str, "options": [...]}.
+        active: name of each choice that has an effect -> chosen option.
 
     Returns:
-        None if there are no choices.
+        The drawing; None if there are no choices.
     """
     if not choices:
         return None
@@ -114,17 +116,17 @@ def draw(choices: Sequence[Mapping[str, Any]], active: Mapping[str, Any]) -> Dra
 
 
 def option_hues(choices: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Option, as text -> hue in degrees, as `draw` colours it.
+    """Return option, as text -> hue in degrees, the same hue that `draw` gives the option.
 
     Args:
-        choices: of the space, each {"name": str, "options": [...]}.
+        choices: all choices of the space, each {"name": str, "options": [...]}.
     """
     colours = _colours([choice["options"] for choice in choices])
     return {text: hue for (_, text), (hue, _) in colours.items()}
 
 
 def _owner(name: str, names: Collection[str]) -> str | None:
-    """The nearest choice that `name` lies inside; None if there is none."""
+    """Return the nearest choice that the choice `name` is inside of; None if there is none."""
     while name := name.rpartition(".")[0]:
         if name in names:
             return name
@@ -147,9 +149,10 @@ def _box(
 
 
 def _colours(all_options: Sequence[Sequence[Any]]) -> _Colours:
-    """A colour for each option.
+    """Return a colour for each option of each choice.
 
-    Numbers of one choice are shades of one hue by size; other options have a hue each, the same in every choice.
+    If the options of a choice are numbers, they are shades of one hue, stronger for larger numbers. Each other option
+    has its own hue, the same in every choice.
     """
     colours: _Colours = {}
     hues: dict[str, int] = {}
@@ -188,7 +191,7 @@ def _legend(
 
 
 def _title(members: Sequence[str]) -> str:
-    """What the choices of a kind are called: their common last word, or the first name and how many more."""
+    """Return the title for choices with the same options: their common last word, or the first name and a count."""
     if len(members) == 1:
         return members[0]
     words = {name.rpartition(".")[2] for name in members}

@@ -1,6 +1,6 @@
 """The report's diagrams as plain data for plotly.js; colours are names that the page's style sheet resolves.
 
-Texts here are shown as HTML by plotly; what comes from the user is escaped.
+plotly shows texts as HTML, so every text that comes from the user is escaped here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,15 @@ _TITLES = {"supernet": "Supernet", "winner": "Winner", "baseline": "Random", "ra
 
 
 def scatter(name: str, x: Iterable[Any], y: Iterable[float | None], hover: str, **style: Any) -> Figure:
-    """Points; `hover` is what shows under the pointer."""
+    """Return a trace of points for plotly.
+
+    Args:
+        name: name of the trace in the legend.
+        x: horizontal position of each point.
+        y: vertical position of each point; None leaves a point out.
+        hover: plotly template of the text under the pointer; the caller escapes it.
+        style: further fields of the trace, which replace the usual ones.
+    """
     points = {"type": "scatter", "mode": "markers", "name": name, "x": list(x), "y": list(y)}
     return {**points, "hovertemplate": f"{hover}<extra></extra>", **style}
 
@@ -55,14 +63,26 @@ def scatter(name: str, x: Iterable[Any], y: Iterable[float | None], hover: str, 
 def trials_scatter(
     name: str, trials: Sequence[TrialRow], x: Iterable[float], hover: str, by: Searched, **style: Any
 ) -> Figure:
-    """Trials at their scores; `hover` is of their x alone."""
+    """Return a trace of trials with their scores on the vertical axis.
+
+    Args:
+        name: name of the trace in the legend.
+        trials: trials that have a score.
+        x: horizontal position of each trial.
+        hover: plotly template for the x value; the score and the trial are added.
+        by: says what the search optimised, and how to show it.
+        style: further fields of the trace.
+    """
     shown = [by.shown(trial.accuracy) for trial in trials]
     texts = [describe_trial(trial) for trial in trials]
     return scatter(name, x, shown, f"{hover}, {by.metric.hover()}<br>%{{text}}", **{"text": texts, **style})
 
 
 def score_against(record: RunRecord, cost: ShownCost) -> Figure | None:
-    """Every evaluated architecture against a cost, their front, the winner, the random baseline, and the limit."""
+    """Draw the scores of all evaluated architectures against a cost; None if no trial has both.
+
+    The diagram also shows the front, the winner, the random baseline and the limit.
+    """
     trials = [row for row in record.trials if None not in (row.accuracy, cost_of(row, cost.name))]
     if not trials:
         return None
@@ -106,7 +126,10 @@ def score_against(record: RunRecord, cost: ShownCost) -> Figure | None:
 
 
 def search_progress(record: RunRecord) -> Figure | None:
-    """Best so far, median and quartiles of what was searched by, by generation; by trial where these are few."""
+    """Draw the best score so far with the median and the quartiles of each generation; None without scored trials.
+
+    With fewer than three generations, the diagram shows every trial and the best so far.
+    """
     by = searched_by(record)
     scored = [trial for trial in record.trials if trial.accuracy is not None]
     if not scored:
@@ -134,7 +157,7 @@ def search_progress(record: RunRecord) -> Figure | None:
 
 
 def training_curves(record: RunRecord) -> list[Figure]:
-    """Loss and training metric of the supernet, and of the stand-alone networks."""
+    """Draw the loss and the training metric by epoch, in separate diagrams for supernet and stand-alone networks."""
     metric, figures = metric_of(record), []
     for group, heading in (("supernet", "Supernet"), ("stand-alone", "Stand-alone networks")):
         curves = {
@@ -148,7 +171,7 @@ def training_curves(record: RunRecord) -> list[Figure]:
             lines = []
             for name in names:
                 known = [
-                    (point.epoch, value if quantity == "loss" else metric.drawn(value))
+                    (point.epoch, value if quantity == "loss" else metric.shown(value))
                     for point in curves[name]
                     if (value := getattr(point, quantity)) is not None
                 ]
@@ -169,12 +192,15 @@ def training_curves(record: RunRecord) -> list[Figure]:
 
 
 def _is_supernet(name: str) -> bool:
-    """Whether a curve is of the supernet, or of one seed's, where there are several."""
+    """Whether a curve is of the supernet or, in a run with several seeds, of the supernet of one seed."""
     return name.partition("-")[0] == "supernet"
 
 
 def searched_against_alone(record: RunRecord) -> Figure | None:
-    """What was searched by, against the test metric of the networks trained from scratch, each with its name."""
+    """Draw the test metric of networks trained from scratch against the score that the search used.
+
+    Each network has its name beside it. Return None if no such network has both values.
+    """
     rows, by, metric = ranked(record.networks), searched_by(record), metric_of(record)
     if not rows:
         return None
@@ -202,7 +228,7 @@ def searched_against_alone(record: RunRecord) -> Figure | None:
         )
     layout = layout_of(by.axis, metric.axis("stand-alone test")) | {"showlegend": False}
     for axis, values, shown in (("xaxis", x.values(), by.metric), ("yaxis", y.values(), metric)):
-        # Room for the labels, and no axis that blows a difference of one example up to the full height.
+        # Leave room for the labels, and keep a difference of one example from filling the whole height.
         spread = max(values) - min(values)
         margin = max(0.5 if shown.is_share else 0.005 * max(map(abs, values)), 0.25 * spread)
         layout[axis]["range"] = [round(min(values) - margin, 4), round(max(values) + margin, 4)]
@@ -210,13 +236,13 @@ def searched_against_alone(record: RunRecord) -> Figure | None:
 
 
 def layout_of(x: str, y: str) -> Figure:
-    """Two titled axes with a legend; a direction in brackets has a line of its own on the short axis."""
+    """Return a layout with two titled axes and a legend; on the short y axis "(lower ..." starts a new line."""
     y = y.replace(" (lower", "<br>(lower")
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "showlegend": True}
 
 
 def describe_trial(trial: TrialRow) -> str:
-    """What shows under the pointer, escaped."""
+    """Return the escaped text that describes a trial under the pointer."""
     architecture = escape(shortened(trial.architecture, _ARCHITECTURE_LENGTH))
     return f"trial {trial.number}, generation {trial.generation}, {escape(trial.origin)}<br>{architecture}"
 
@@ -251,7 +277,7 @@ def _progress_by_trial(scored: Sequence[TrialRow], by: Searched) -> Figure:
 
 
 def _curve(name: str, known: Sequence[tuple[float, float]], hover: str, is_first: bool) -> Figure:
-    """One training curve, thinned to a few hundred points."""
+    """Return the trace of one training curve, thinned to a few hundred points."""
     step = -(-len(known) // _MOST_POINTS)
     kept = known[::-step][::-1]
     role, start = _role_and_start(name)
@@ -262,13 +288,13 @@ def _curve(name: str, known: Sequence[tuple[float, float]], hover: str, is_first
     x, y = [round(epoch, 4) for epoch, _ in kept], [round(float(value), 5) for _, value in kept]
     line = _line(curve_title(name), x, y, colour, hover, dash)
     if colour == "baseline":
-        # One entry of the legend for all of them; the name of each shows under the pointer.
+        # All random networks share one entry of the legend; the name of each is shown under the pointer.
         line |= {"name": "Random", "showlegend": is_first, "opacity": 0.8}
     return line
 
 
 def curve_title(name: str) -> str:
-    """What a curve is called: "baseline-0-inherited" -> "Random 1, inherited"."""
+    """Return the title of a training's curve: "baseline-0-inherited" -> "Random 1, inherited"."""
     if name in _TITLES:
         return _TITLES[name]
     role, start = _role_and_start(name)
@@ -278,13 +304,13 @@ def curve_title(name: str) -> str:
 
 
 def _role_and_start(name: str) -> tuple[str, str]:
-    """Of a training's name: "baseline-0-fine-tuned" -> "baseline-0" and "fine-tuned"; a role alone has no start."""
+    """Split a training's name: "baseline-0-fine-tuned" -> "baseline-0" and "fine-tuned"; the start may be ""."""
     found = re.fullmatch(r"([a-z]+(?:-\d+)?)(?:-(.+))?", name)
     return (name, "") if found is None else (found[1], found[2] or "")
 
 
 def network_title(row: NetworkRow) -> str:
-    """What a stand-alone network is called: "Winner", "Random 2, inherited"."""
+    """Return the title of a stand-alone network: "Winner", "Random 2, inherited"."""
     return curve_title(f"{row.role}-{row.start}")
 
 
@@ -295,20 +321,20 @@ def _role_title(role: str) -> str:
 
 
 def _curve_order(name: str) -> tuple[bool, str, int, str]:
-    """Random networks first, so that the winner is drawn over them."""
+    """Return a sort key that puts random networks first, so that the winner is drawn over them."""
     role, start = _role_and_start(name)
     kind, _, number = role.partition("-")
     return (kind == "winner", kind, int(number) if number.isdigit() else 0, start)
 
 
 def vertical_line(x: float) -> Figure:
-    """A dashed line over the whole height."""
+    """Return a shape for plotly: a dashed vertical line at `x` over the whole height."""
     line = {"color": "limit", "width": 1.5, "dash": "dash"}
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
 def line_label(x: float, text: str) -> Figure:
-    """A text above such a line."""
+    """Return an annotation for plotly: a text above a `vertical_line` at `x`."""
     return {
         "x": x,
         "y": 1,

@@ -1,4 +1,4 @@
-"""What a run's records say: the winner, the baseline beside it, what was measured, and under which limits."""
+"""Facts read from a run's records: the winner, the random baseline, the costs, the limits and the front."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from onepath.verdict import COSTS, Ties, best, cost_of
 
 @dataclass(frozen=True)
 class Searched:
-    """What the search made as good as it could, and how it is shown.
+    """The quantity that the search optimised, and how it is shown.
 
     Attributes:
-        name: in a sentence, "inherited accuracy".
-        axis: of a diagram.
-        metric: what its values are.
-        is_score: whether it is a score without training, which is no metric of the task.
+        name: name in a sentence, for example "inherited accuracy".
+        axis: title of the axis in a diagram.
+        metric: metric of the values, which knows their format and direction.
+        is_score: whether it is a score without training instead of a metric of the task.
     """
 
     name: str
@@ -29,19 +29,19 @@ class Searched:
     is_score: bool
 
     def shown(self, score: float | None) -> float:
-        """A stored score as a diagram has it."""
+        """Return a stored score, which must not be None, in the unit of the diagrams."""
         assert score is not None, "only what was measured is drawn"
         return self.metric.shown(score)
 
 
 def metric_of(record: RunRecord) -> Metric:
-    """The metric of the run's task, and its direction."""
+    """Return the metric of the run's task, with its direction."""
     noted = stage_record(record, "data").get("metric")
     return Metric.of(noted or record.result.get("metric") or (record.result.get("data") or {}).get("metric"))
 
 
 def searched_by(record: RunRecord) -> Searched:
-    """The inherited metric, or the score of a method that trains no supernet."""
+    """Return what the search optimised: the inherited metric, or a score without training."""
     noted = stage_record(record, "search").get("score") or {}
     score, metric = noted.get("name") or record.config.get("proxy"), metric_of(record)
     if score is None:
@@ -50,7 +50,7 @@ def searched_by(record: RunRecord) -> Searched:
 
 
 def stage_record(record: RunRecord, stage: str) -> Mapping[str, Any]:
-    """What a stage left for the report; empty if the stage has not begun."""
+    """Return the values that a stage recorded; empty if it has not recorded any."""
     found = record.stages.get(stage, {}).get("record")
     return found if isinstance(found, dict) else {}
 
@@ -61,7 +61,7 @@ def is_done(record: RunRecord, stage: str) -> bool:
 
 
 def winner_network(record: RunRecord) -> NetworkRow | None:
-    """The winner's stand-alone network that is handed over; None before it is trained."""
+    """Return the stand-alone network of the winner that is or will be exported; None before one is trained."""
     rows = {row.start: row for row in record.networks if row.role == "winner"}
     handed_over = (
         stage_record(record, "export").get("start"),
@@ -74,7 +74,7 @@ def winner_network(record: RunRecord) -> NetworkRow | None:
 
 
 def winner_trial(record: RunRecord) -> TrialRow | None:
-    """The trial of the architecture found; the best so far before the search has ended."""
+    """Return the winner's trial; before the search has ended the best trial so far, None if there is none."""
     network = winner_network(record)
     found = network.architecture if network else stage_record(record, "search").get("winner")
     matching = [trial for trial in record.trials if trial.architecture == found]
@@ -82,19 +82,23 @@ def winner_trial(record: RunRecord) -> TrialRow | None:
 
 
 def ties_of(record: RunRecord) -> Ties:
-    """What decided between equally good trials."""
+    """Return what decided between equally good trials: "front" or "loss"."""
     return "front" if (stage_record(record, "search").get("front") or {}).get("decides_ties") else "loss"
 
 
 def baselines(record: RunRecord) -> list[NetworkRow]:
-    """The random architectures' stand-alone networks."""
+    """List the stand-alone networks of random architectures."""
     return [row for row in record.networks if row.role != "winner"]
 
 
 def compared(record: RunRecord) -> tuple[Comparison, NetworkRow] | None:
-    """The winner against the baseline on the test set, and which network of it; None if one is missing.
+    """Compare the winner with the random baseline on the test set; None if a test result is missing.
 
-    Both begun from the same start, in units of the metric.
+    Of the winner's networks, the one that began with the same weights as the baseline (scratch or inherited) is
+    compared.
+
+    Returns:
+        The comparison, whose values are the metric's `goodness` (higher is better), and the winner's network.
     """
     metric = metric_of(record)
     others = [row for row in baselines(record) if row.retrained_test is not None]
@@ -108,10 +112,10 @@ def compared(record: RunRecord) -> tuple[Comparison, NetworkRow] | None:
 
 
 def limits(record: RunRecord) -> dict[str, float]:
-    """The hard limits of the search by name, for example {"max_macs": 2000000}."""
+    """Return the hard limits of the search by name, for example {"max_macs": 2000000}."""
     noted = stage_record(record, "search").get("limit")
     source = noted if isinstance(noted, dict) else record.config
-    # Of several limits the first is that of the directory itself.
+    # In a run with several limits, the first one belongs to this directory.
     return {
         name: value[0] if isinstance(value, list) else value
         for name, value in source.items()
@@ -120,13 +124,13 @@ def limits(record: RunRecord) -> dict[str, float]:
 
 
 def shown_costs(record: RunRecord, rows: Sequence[object] | None = None) -> list[ShownCost]:
-    """The costs that tables and diagrams show: MACs, parameters, and what else was limited or chosen for the front.
+    """List the costs that tables and diagrams show: MACs, parameters, limited costs and costs of the front.
 
-    Those that no row has are left out.
+    A cost that no row has is left out.
 
     Args:
-        record: the run.
-        rows: those shown, all trials and networks by default.
+        record: records of the run.
+        rows: rows that are shown; by default all trials and networks of the run.
     """
     shown = [*record.trials, *record.networks] if rows is None else rows
     front = (stage_record(record, "search").get("front") or {}).get("reference") or {}
@@ -135,24 +139,24 @@ def shown_costs(record: RunRecord, rows: Sequence[object] | None = None) -> list
 
 
 def front_costs(record: RunRecord) -> list[ShownCost]:
-    """The costs that the front weighs against the score."""
+    """List the costs that the front weighs against the score."""
     noted = stage_record(record, "search").get("front") or {}
     return [shown_cost(name) for name in noted.get("reference") or COSTS]
 
 
 def front_trials(record: RunRecord) -> list[TrialRow]:
-    """The trials on the front, by rising cost."""
+    """List the trials on the front, by rising cost; empty if the run has not recorded a front."""
     noted: Mapping[str, Any] = stage_record(record, "search").get("front") or {}
     by_number = {trial.number: trial for trial in record.trials}
     return [by_number[number] for number in noted.get("trials", ()) if number in by_number]
 
 
 def num_examples(record: RunRecord, split: str) -> int | None:
-    """Examples of a split of the data; None if it was not noted."""
+    """Return the number of examples of a split of the data; None if it was not recorded."""
     sources = (stage_record(record, "data"), record.result.get("data") or {})
     return next((int(source[split]) for source in sources if source.get(split)), None)
 
 
 def num_scored(record: RunRecord) -> int | None:
-    """Validation examples that scored each architecture."""
+    """Return the number of validation examples on which the search scored each architecture; None if unknown."""
     return record.config.get("validation_images") or num_examples(record, "validation")

@@ -1,4 +1,4 @@
-"""Numbers as people read them; a dash for what was not measured."""
+"""Numbers as text for people; a dash stands for a number that was not measured."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A fraction of 1 as a percentage: 0.9765 -> "97.7 %"."""
+    """Format a fraction of 1 as a percentage: 0.9765 -> "97.7 %"."""
     return ABSENT if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def whole(value: float | None) -> str:
-    """A count in full: 1889280 -> "1,889,280"; from 10^15 on as a power of ten."""
+    """Format a count with all its digits: 1889280 -> "1,889,280"; from 10^15 on as a power of ten."""
     if value is None:
         return ABSENT
     if abs(value) < 10**15:
@@ -25,12 +25,12 @@ def whole(value: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A time in three digits: 0.4127 -> "0.413 ms"."""
+    """Format milliseconds with three digits: 0.4127 -> "0.413 ms"."""
     return ABSENT if value is None else f"{value:.3g}\u00a0ms"
 
 
 def duration(seconds: float | None) -> str:
-    """A time as people say it: "41 s", "3 min 20 s", "1 h 05 min"."""
+    """Format seconds as people say a time: "41 s", "3 min 20 s", "1 h 05 min"."""
     if seconds is None:
         return ABSENT
     if seconds < 10:
@@ -45,7 +45,7 @@ def duration(seconds: float | None) -> str:
 
 
 def scientific(value: float | None) -> str:
-    """A small error as a power of ten: 1.234e-6 -> "1.2 x 10^-6"; 0 as "0"."""
+    """Format a small error as a power of ten: 1.234e-6 -> "1.2 x 10^-6"; 0 as "0"."""
     if value is None:
         return ABSENT
     if value == 0:
@@ -55,14 +55,14 @@ def scientific(value: float | None) -> str:
 
 
 def share(value: float) -> str:
-    """A fraction of 1 as a percentage, however small: 0.25 -> "25 %"."""
+    """Format a fraction of 1 as a percentage, however small: 0.25 -> "25 %"."""
     if value >= 0.001:
         return f"{100 * value:.3g}\u00a0%"
     return f"{scientific(100 * value)}\u00a0%"
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters, the last an ellipsis where some were left off."""
+    """Cut a text to at most `limit` characters; a text that was cut ends with an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

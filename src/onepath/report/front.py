@@ -1,4 +1,4 @@
-"""What the report shows of the front: the trade-offs between the score and the costs that a search found."""
+"""The report's section on the front: the trade-offs between the score and the costs that a search found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_ROWS = 15
 
 
 def front_section(record: RunRecord) -> dict[str, Any] | None:
-    """The section of the page; None before the search has ended, and for runs that did not note a front."""
+    """Return the section of the page; None before the search has ended or if the run recorded no front."""
     rows = front_trials(record)
     if not rows:
         return None
@@ -39,7 +39,7 @@ def front_section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def _thinned(rows: Sequence[TrialRow], winner: TrialRow | None) -> list[TrialRow]:
-    """At most this many rows, evenly spread, with the first, the last and the winner."""
+    """Return about `_MOST_ROWS` of the rows, evenly spread, including the first, the last and the winner."""
     if len(rows) <= _MOST_ROWS:
         return list(rows)
     step = (len(rows) - 1) / (_MOST_ROWS - 1)
@@ -48,7 +48,7 @@ def _thinned(rows: Sequence[TrialRow], winner: TrialRow | None) -> list[TrialRow
 
 
 def _text(record: RunRecord, rows: Sequence[TrialRow], costs: Sequence[ShownCost]) -> str:
-    """What the front is, how large, and whether the winner is on it."""
+    """Return sentences on what the front is, how large it is, and whether the winner is on it."""
     noted, metric = stage_record(record, "search")["front"], metric_of(record)
     reference = noted.get("reference") or {}
     num = len(rows)

@@ -1,4 +1,4 @@
-"""What the report shows of a limit on latency: the score against latency, and predictions beside measurements."""
+"""The report's section on a limit on latency: the score against latency, and predictions beside measurements."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ class MeasuredRow(NamedTuple):
     """A network that was measured on the device.
 
     Attributes:
-        name: "Winner", "Random 1", "Trial 12".
-        predicted_ms: None where nothing was predicted.
-        limit_ms: what it was held to.
+        name: title of the network, for example "Winner", "Random 1" or "Trial 12".
+        predicted_ms: predicted latency; None if it was not predicted.
+        median_ms: measured latency, the median.
+        iqr_ms: interquartile range of the measurement.
+        is_noisy: whether the measurement was too noisy to be used.
+        limit_ms: the limit on latency.
     """
 
     name: str
@@ -47,13 +50,13 @@ class MeasuredRow(NamedTuple):
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """As a line of the table."""
+        """The cells of the network's row in the table, as text."""
         numbers = (milliseconds(ms) for ms in (self.predicted_ms, self.median_ms, self.iqr_ms))
         return (self.name, *numbers, self.words)
 
     @property
     def words(self) -> str:
-        """How the limit was met, or why not."""
+        """Whether the network meets the limit, in words."""
         if self.is_noisy:
             return "too noisy to be used"
         if self.is_within:
@@ -62,12 +65,12 @@ class MeasuredRow(NamedTuple):
 
 
 def limit_ms(record: RunRecord) -> float | None:
-    """The limit on latency; None without one."""
+    """Return the limit on latency in milliseconds; None if the run has none."""
     return limits(record).get("max_latency_ms")
 
 
 def latency_section(record: RunRecord) -> dict[str, Any] | None:
-    """The section of the page; None for a run without a limit on latency."""
+    """Return the section of the page; None for a run without a limit on latency."""
     limit = limit_ms(record)
     if limit is None:
         return None
@@ -79,14 +82,14 @@ def latency_section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def winner_latency(record: RunRecord) -> Mapping[str, Any]:
-    """The measurement by which the winner was chosen; empty before it."""
+    """Return the measurement by which the winner was chosen; empty before the winner is measured."""
     winner = winner_trial(record)
     measured = stage_record(record, "latency").get("measured") or {}
     return measured.get(winner.architecture, {}) if winner is not None else {}
 
 
 def measured_rows(record: RunRecord) -> list[MeasuredRow]:
-    """Every measured network, in the order of measurement."""
+    """List the measured networks in the order of measurement; empty for a run without a limit on latency."""
     limit, predicted = limit_ms(record), _predicted(record)
     if limit is None:
         return []
@@ -109,7 +112,10 @@ def measured_rows(record: RunRecord) -> list[MeasuredRow]:
 
 
 def score_against_latency(record: RunRecord) -> Figure | None:
-    """Every evaluated architecture at its predicted latency, and at the measured one those that were measured."""
+    """Draw the scores of all evaluated architectures against predicted latency, and measured ones again at theirs.
+
+    Return None if nothing was predicted or there is no limit on latency.
+    """
     predicted, limit = _predicted(record), limit_ms(record)
     trials = [row for row in record.trials if row.accuracy is not None and row.architecture in predicted]
     if not trials or limit is None:
@@ -148,7 +154,7 @@ def _predicted(record: RunRecord) -> dict[str, float]:
 
 
 def _text(record: RunRecord) -> str:
-    """How the limit was held, in words."""
+    """Return sentences on the limit, the predictions and the measurements."""
     settings = stage_record(record, "latency").get("settings") or {}
     device = settings.get("name") or record.config.get("device")
     threads = settings.get("threads")

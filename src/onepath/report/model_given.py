@@ -1,4 +1,4 @@
-"""The report's part on a model that came in: what it costs beside the winner, and what was cut where."""
+"""The report's section on a converted model: its cost beside that of the winner, and what was cut in each layer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from onepath.report.formats import milliseconds, whole
 
 
 class Layer(NamedTuple):
-    """A layer of the model that came in as a bar, of which a part is filled.
+    """A layer of the model that was converted, drawn as a bar whose filled part is what the winner keeps.
 
     Attributes:
-        path: of the module.
-        length: of the bar, in percent of the longest.
-        filled: part of it that is kept, in percent.
-        text: what was kept of what.
+        path: path of the layer in the model.
+        length: length of the bar, in percent of the longest bar.
+        filled: part of the bar that is filled, in percent.
+        text: what is kept, for example "12 of 16 outputs".
     """
 
     path: str
@@ -29,7 +29,7 @@ class Layer(NamedTuple):
 
 
 def model_section(record: RunRecord) -> dict[str, Any] | None:
-    """The table and the bars; None where no model came in, or nothing has been exported."""
+    """Return the table and the bars of the section; None if no model was converted or nothing is exported yet."""
     model, network = stage_record(record, "export").get("model"), winner_network(record)
     if not model or network is None or "winner_costs" not in model:
         return None
@@ -66,7 +66,7 @@ def model_section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def _text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many layers were cut, and how."""
+    """Return a sentence on how many layers were cut, and how."""
     layers = [row for row in rows if row["kind"] != "heads"]
     left_out = sum(row["kept_width"] is None for row in layers)
     present = [row for row in layers if row["kept_width"] is not None]
@@ -82,7 +82,7 @@ def _counted(num: int, noun: str) -> str:
 
 
 def _length(row: Mapping[str, Any]) -> float:
-    """Widths from 8 to 2,048 in one drawing: by their square root."""
+    """Return the length of a bar: the square root of the width, so that widths from 8 to 2,048 fit one drawing."""
     return math.sqrt(row["width"])
 
 

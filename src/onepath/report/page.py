@@ -1,4 +1,4 @@
-"""`report.html` of a run directory: one page that opens anywhere, offline."""
+"""The page `report.html` of a run directory: one file that opens in any browser, offline."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from onepath.report.latency import latency_section, limit_ms, winner_latency
 from onepath.report.model_given import model_section
 from onepath.report.predictor import predictor_section, with_pairs
 from onepath.report.sentences import cautions, gain_of, limits_text, ranking_text, retraining_text, words
-from onepath.report.several_limits import limits_section
 from onepath.report.study_pages import ranking_figures, ranking_sections, stored_studies
 from onepath.report.template import scripts, template
 from onepath.report.usage import usage
+from onepath.report.winners import limits_section
 from onepath.verdict import cost_of, ranking
 
 REPORT_NAME = "report.html"
@@ -51,7 +51,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "onnx", "onnxruntime")
 
 
 class Card(NamedTuple):
-    """A figure at the top of the page."""
+    """A number at the top of the page, with a title above and a note below."""
 
     title: str
     value: str
@@ -59,17 +59,17 @@ class Card(NamedTuple):
 
 
 def write_report(run_directory: Path | str) -> Path:
-    """Write `report.html` into a run directory, from its records alone.
+    """Write `report.html` into a run directory, using only the records in it.
 
-    The page loads nothing: style, plotly.js (about 5 MB) and data are inside. What a run has not done yet is left out
-    with a sentence in its place. The same records give the same page on the same installation.
+    The page loads nothing: style, plotly.js (about 5 MB) and data are inside. Stages that the run has not finished are
+    left out, with a sentence in their place. The same records give the same page on the same installation.
 
     Returns:
         The path of the page.
 
     Raises:
-        RunDirectoryError: no run has begun there, a file of it is damaged, its records do not fit together, or the page
-            cannot be written.
+        RunDirectoryError: no run has begun in the directory, one of its files is damaged, its records do not fit
+            together, or the page cannot be written.
     """
     record = RunRecord.load(run_directory)
     path = record.path / REPORT_NAME
@@ -80,13 +80,13 @@ def write_report(run_directory: Path | str) -> Path:
 
 
 def render(record: RunRecord) -> str:
-    """The page as text."""
+    """Return the page of a run as HTML."""
     page: str = template("report.html.jinja").render(**content(record), **scripts())
     return page
 
 
 def content(record: RunRecord) -> dict[str, Any]:
-    """Everything that the template shows."""
+    """Return everything that the template `report.html.jinja` shows, by the names that it uses."""
     found, latency, front, counts = (
         compared(record),
         latency_section(record),
@@ -166,7 +166,7 @@ def content(record: RunRecord) -> dict[str, Any]:
 
 
 def _space_name(record: RunRecord) -> str:
-    """Of the space or the model; a file of the user's own without its folders."""
+    """Return the name of the space or the model; for a user's file, without its folders."""
     name = str(record.config.get("space", "run"))
     return Path(name).name if ".py:" in name else name
 
@@ -176,7 +176,10 @@ def _weights_text(start: str) -> str:
 
 
 def cards(record: RunRecord) -> list[Card]:
-    """The winner's test metric and costs; of the best evaluated architecture while it has not been retrained."""
+    """List the numbers at the top: metric and costs of the winner, and the random baseline.
+
+    While the winner is not trained, the best evaluated architecture takes its place.
+    """
     trial, network, metric = winner_trial(record), winner_network(record), metric_of(record)
     by, found = searched_by(record), []
     direction = [] if metric.is_share else [metric.direction]
@@ -206,7 +209,7 @@ def cards(record: RunRecord) -> list[Card]:
 
 
 def parity(record: RunRecord) -> list[tuple[str, str, str]]:
-    """How far the exported files that were compared are from the network: file, runtime, largest difference."""
+    """List (file, runtime, largest difference of the outputs from the network's) for each export that was compared."""
     source: Mapping[str, Any] = record.result.get("parity") or stage_record(record, "export")
     rows = (
         ("model.onnx", "onnxruntime on the CPU", source.get("onnx_max_abs_error")),
@@ -216,7 +219,7 @@ def parity(record: RunRecord) -> list[tuple[str, str, str]]:
 
 
 def versions(record: RunRecord) -> dict[str, str]:
-    """Of onepath when the run ended, and of what else is installed where the page is written."""
+    """Return package -> version: of onepath when the run ended, and of the other packages as installed now."""
     found = {"Python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -256,7 +259,7 @@ def _limit_note(record: RunRecord, cost: ShownCost, value: float) -> str:
 
 
 def _network_name(record: RunRecord, row: NetworkRow) -> str:
-    """As in the figures; of two trainings of the winner, the one that is exported says so."""
+    """Return the title that the figures use; if the winner was trained several times, "(exported)" marks one."""
     trainings = [other for other in record.networks if other.role == row.role]
     exported = len(trainings) > 1 and row is winner_network(record)
     return f"{figures.network_title(row)}{' (exported)' if exported else ''}"

@@ -1,4 +1,4 @@
-"""The report's part on the accuracy predictor that a search went by."""
+"""The report's section on the accuracy predictor that a search used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onepath.report.formats import whole
 
 
 def predictor_section(record: RunRecord) -> dict[str, Any] | None:
-    """What it learned from and how far off it is, in words and as a plot; None where the search had none."""
+    """Return sentences and a plot on the predictor's training data and error; None if the search used no predictor."""
     known = stage_record(record, "search").get("predictor")
     if not known:
         return None
@@ -30,7 +30,7 @@ def predictor_section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def _figure(record: RunRecord, known: dict[str, Any]) -> Figure:
-    """Predicted against evaluated, each architecture as the network says that had not seen it."""
+    """Draw predicted against evaluated scores; each prediction is of a network trained without the architecture."""
     by = searched_by(record)
     predicted, evaluated = (
         [round(by.shown(value) or 0.0, 5) for value in known[name]] for name in ("held_out", "accuracies")
@@ -57,7 +57,10 @@ def _figure(record: RunRecord, known: dict[str, Any]) -> Figure:
 
 
 def with_pairs(figure: Figure, record: RunRecord, cost: ShownCost) -> Figure:
-    """The plot of scores against a cost, with what was evaluated for the predictor behind it where that is known."""
+    """Add the architectures that the predictor learned from to the plot of scores against a cost, behind its points.
+
+    Return the figure unchanged if their costs are unknown.
+    """
     known = stage_record(record, "search").get("predictor") or {}
     costs = known.get("costs", {}).get(cost.name)
     if not costs:

@@ -1,4 +1,4 @@
-"""Scores of random architectures as one HTML file that loads nothing."""
+"""The page of `onepath score`: scores of random architectures, in one HTML file that loads nothing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ _BEST = {"color": "front", "size": 8}
 
 
 def scores_page(title: str, result: Mapping[str, Any]) -> str:
-    """Each score against multiply-accumulates; a point is an architecture, the best mean ranks in another colour.
+    """Return a page that plots each score against multiply-accumulates.
+
+    A point is an architecture; the tenth with the best mean ranks has another colour.
 
     Args:
-        title: of the page.
-        result: as `studies.score_space.score_space` returns it.
+        title: title of the page.
+        result: what `studies.score_space.score_space` returns.
     """
     networks, cost = result["networks"], shown_cost("macs")
     num_best = max(1, len(networks) // 10)

@@ -1,6 +1,6 @@
-"""What the report says in words: the verdict, what the rank correlation can tell, and what to be careful about.
+"""The sentences of the report: the verdict, what the rank correlation can tell, and what to be careful about.
 
-`words` is also what the console says at the end of a run, and what `result.json` keeps.
+The sentences of `words` are also printed at the end of a run and kept in `result.json`.
 """
 
 from __future__ import annotations
@@ -31,21 +31,25 @@ from onepath.report.findings import (
 from onepath.report.formats import scientific, share, whole
 from onepath.verdict import FEWEST_TOLD, Ranking, ranking
 
-# Outputs are logits around 1 to 10; float32 rounding through a network stays well under this.
+# Outputs are logits of about 1 to 10; float32 rounding errors through a network are much smaller than this.
 _LARGE_PARITY_ERROR = 1e-3
 _FEW_EXAMPLES = 2000
 _SIGNIFICANT = 0.05
 
 
 class Caution(NamedTuple):
-    """Something that lowers the trust in a figure."""
+    """A reason to trust a number of the report less."""
 
     title: str
     text: str
 
 
 def words(record: RunRecord) -> list[str]:
-    """The verdict on a run, a sentence or two each: against random networks, what was gained, what proves nothing."""
+    """Return the verdict on a run, one or two sentences per entry.
+
+    The entries compare the winner with random networks and with the model that was converted, say how small a network
+    is as good as the best, and warn of a rank correlation that proves nothing.
+    """
     found = [verdict(record), model_text(record), gain_text(record)]
     rank = ranking(record.networks)
     if rank.num >= 2 and rank.proves_nothing:
@@ -57,7 +61,7 @@ def words(record: RunRecord) -> list[str]:
 
 
 def model_text(record: RunRecord) -> str:
-    """The model that came in, in short, and the winner in proportion to it; "" where none came."""
+    """Return sentences that compare the winner with the model that was converted; "" if no model was."""
     model, network = stage_record(record, "export").get("model"), winner_network(record)
     if model is None or network is None:
         return ""
@@ -81,7 +85,7 @@ def model_text(record: RunRecord) -> str:
 
 
 def verdict(record: RunRecord) -> str:
-    """Whether the search found more than chance would, in one sentence."""
+    """Return one sentence on whether the search did better than chance."""
     found = compared(record)
     if found is None:
         if winner_network(record) is None:
@@ -99,7 +103,7 @@ def verdict(record: RunRecord) -> str:
         if num > 1
         else f"one random architecture with equal budget ({metric.range_text(tested)})"
     )
-    # Which of the winner's trainings is compared, where it is not the one at the top of the page.
+    # Name the compared training of the winner if it is not the one at the top of the page.
     is_handed_over = network is winner_network(record)
     start = "scratch" if network.start == "scratch" else f"{network.start} weights"
     winner = "The winner" if is_handed_over else f"The winner trained from {start}"
@@ -122,7 +126,10 @@ def verdict(record: RunRecord) -> str:
 
 
 def gain_text(record: RunRecord) -> str:
-    """How small a network still reaches the best score; "" before the search has ended, or where it has no unit."""
+    """Return a sentence on the smallest network that is as good as the best.
+
+    It is "" before the search has ended, if nothing has a cost, or if the search used a score, which has no unit.
+    """
     by, costs = searched_by(record), shown_costs(record, record.trials)
     if by.is_score or not costs or not is_done(record, "search"):
         return ""
@@ -144,12 +151,12 @@ def gain_text(record: RunRecord) -> str:
 
 
 def ranking_text(ranking: Ranking, by: str, metric: str) -> str:
-    """What the rank correlation with this many networks tells, and what it cannot.
+    """Return sentences on what the rank correlation over this many networks can tell, and what it cannot.
 
     Args:
-        ranking: of the run.
-        by: what the search ranked by, "inherited accuracy".
-        metric: its name, "accuracy".
+        ranking: rank correlation of the run.
+        by: what the search ranked by, for example "inherited accuracy".
+        metric: name of the task's metric, for example "accuracy".
     """
     if ranking.num < 2:
         return (
@@ -179,7 +186,7 @@ def ranking_text(ranking: Ranking, by: str, metric: str) -> str:
 
 
 def retraining_text(record: RunRecord) -> str:
-    """What training on its own changes, and whether the start of the winner's weights matters."""
+    """Return sentences on what stand-alone training changes, and on the winner's start from scratch or inherited."""
     by, metric = searched_by(record), metric_of(record)
     if by.is_score:
         name = f"{by.name[0].upper()}{by.name[1:]}"
@@ -206,14 +213,17 @@ def retraining_text(record: RunRecord) -> str:
 
 
 def gain_of(metric: Metric, row: NetworkRow) -> float | None:
-    """What a network's own training gained on the validation split, in units of the metric."""
+    """Return what a network gained by its stand-alone training on the validation split, in the metric's unit.
+
+    It is positive if the network became better, in either direction of the metric; None if a value is missing.
+    """
     if row.retrained_validation is None or row.inherited_validation is None:
         return None
     return metric.goodness(row.retrained_validation) - metric.goodness(row.inherited_validation)
 
 
 def limits_text(record: RunRecord) -> str:
-    """The limits under which the search went on."""
+    """Return a sentence on the limits of the search."""
     found = []
     for name, value in limits(record).items():
         cost = shown_cost(name.removeprefix("max_"))
@@ -222,7 +232,7 @@ def limits_text(record: RunRecord) -> str:
 
 
 def cautions(record: RunRecord) -> list[Caution]:
-    """Everything in the records that lowers the trust in the figures, gravest first."""
+    """List everything in the records that is a reason to trust the numbers less, the most serious first."""
     found = [
         *_baseline_cautions(record),
         *_export_cautions(record),

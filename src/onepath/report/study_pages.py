@@ -1,4 +1,4 @@
-"""What is shown of rank evidence: scores against the truth, correlations with intervals, similar candidates."""
+"""Pages of `onepath rank`: scores against the truth, correlations with intervals, and similarity of candidates."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Study:
-    """How scores rank networks whose truth is known.
+    """How well scores rank networks whose true quality is known.
 
     Attributes:
-        title: of the section.
-        truth: what the truth is, with its unit, for an axis.
+        title: title of the section.
+        truth: title of the truth's axis, with its unit.
         notes: sentences on where the rows come from.
-        networks: rows with "architecture", "truth" and a number for each score, None where it was not finite.
-        evidence: see `onepath.estimate.rank_evidence`.
-        chosen: rows that are shown but not counted, because a score chose them.
-        similarity: block -> "names" and "matrix", see `onepath.estimate.feature_similarity`; empty where not measured.
+        networks: one row per network, with "architecture", "truth" and a number for each score, which is None if it is
+            not finite.
+        evidence: result of `onepath.estimate.rank_evidence`.
+        chosen: rows that are shown but not counted in the evidence, because a score chose them.
+        similarity: block -> "names" and "matrix" of `onepath.estimate.LayerSimilarity`; empty if it was not measured.
     """
 
     title: str
@@ -48,7 +49,7 @@ class Study:
 
 
 def ranking_page(studies: Sequence[Study]) -> str:
-    """The studies as one HTML file that loads nothing."""
+    """Return the studies as one HTML page that loads nothing."""
     sections = ranking_sections(studies)
     page: str = template("ranking.html.jinja").render(
         title=studies[0].title if studies else "Rank evidence",
@@ -60,14 +61,18 @@ def ranking_page(studies: Sequence[Study]) -> str:
 
 
 def stored_studies(record: RunRecord) -> list[Study]:
-    """The studies that `onepath rank` has left in a run directory; RunDirectoryError where they are damaged."""
+    """Read the studies that `onepath rank` has written into a run directory.
+
+    Raises:
+        RunDirectoryError: the file of studies is damaged.
+    """
     if record.digests.get(RANKING) not in (None, file_digest(record.path / RANKING)):
         raise damaged_error(record.path / RANKING)
     return studies_in(record.path)
 
 
 def studies_in(path: Path) -> list[Study]:
-    """As `stored_studies`."""
+    """Read the studies in a run directory as `stored_studies` does, but without comparing the file's digest."""
     content = read_json(path / RANKING) or {}
     try:
         found = [Study(**study) for study in content.values()]
@@ -78,7 +83,7 @@ def studies_in(path: Path) -> list[Study]:
 
 
 def ranking_sections(studies: Sequence[Study]) -> list[dict[str, Any]]:
-    """What the template shows of each study."""
+    """Return what the template shows of each study."""
     return [
         {
             "title": study.title,
@@ -95,19 +100,19 @@ def ranking_sections(studies: Sequence[Study]) -> list[dict[str, Any]]:
 
 
 def ranking_figures(sections: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """All diagrams of the sections."""
+    """List all diagrams of the sections."""
     return [figure for section in sections for name in ("scatters", "similarity") for figure in section[name]]
 
 
 def heads(evidence: Mapping[str, Any]) -> list[str]:
-    """The titles of the table."""
+    """Return the titles of the table's columns."""
     first = next(iter(evidence["scores"].values()))
     tops = [f"best in top {top}" for top in first["best_in_top"]]
     return ["score", "tau-b", "Spearman", *(f"tau-b, {_part_title(name)}" for name in _parts(first)), *tops]
 
 
 def rows(evidence: Mapping[str, Any]) -> list[list[str]]:
-    """The table: each figure with its interval."""
+    """Return the rows of the table, one per score; each cell is a figure with its interval."""
     found = []
     for name, figures in evidence["scores"].items():
         bad = figures["num_not_finite"]
@@ -120,7 +125,7 @@ def rows(evidence: Mapping[str, Any]) -> list[list[str]]:
 
 
 def verdicts(evidence: Mapping[str, Any]) -> list[str]:
-    """For each score, a sentence on whether it ranks better than the trivial baselines."""
+    """Return a sentence for each score and each trivial baseline on which of them ranks better."""
     found = []
     for name, baselines in evidence["differences"].items():
         for baseline, figures in baselines.items():
@@ -139,7 +144,7 @@ def verdicts(evidence: Mapping[str, Any]) -> list[str]:
 
 
 def with_interval(figure: Mapping[str, float | None], digits: int = 3, *, signed: bool = False) -> str:
-    """A figure as "0.651 [0.612, 0.698]"; a dash where it is undefined."""
+    """Format a figure and its interval as "0.651 [0.612, 0.698]"; a dash if the figure is undefined."""
     sign = "+" if signed else ""
     if figure["value"] is None:
         return _ABSENT

@@ -1,4 +1,4 @@
-"""The templates of this room's pages, and the scripts that draw their figures."""
+"""Loading the templates of the report's pages, and the scripts that draw their figures."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _FILTERS = (
 
 
 def scripts() -> dict[str, Any]:
-    """The scripts that draw a page's figures, and the policy that lets these run alone."""
+    """Return the scripts that draw a page's figures, and the content security policy that lets only them run."""
     texts = [plotly_script(), Path(__file__).with_name("figures.js").read_text(encoding="utf-8")]
     return {"scripts": texts, "policy": policy(texts)}
 
 
 def template(name: str) -> Any:
-    """One of this room's templates, with the filters of the report."""
+    """Load a template of this package by its file name, with the number formats of the report as filters."""
     import jinja2
 
     environment = jinja2.Environment(

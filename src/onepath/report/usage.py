@@ -1,4 +1,4 @@
-"""How the exported network is run and trained further."""
+"""How to run the exported network and how to train it further."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from onepath.report.findings import stage_record
 
 
 class Usage(NamedTuple):
-    """What a user of the files has to know.
+    """Instructions for using the exported files.
 
     Attributes:
-        summary: what an input is.
-        snippet: lines of Python that run `model.onnx` without onepath; None where there is no such file.
-        load: the call that gives the module to train further.
-        layers: the call that makes the module whose keys `model.safetensors` has.
+        summary: description of an input and its preprocessing.
+        snippet: lines of Python that run `model.onnx` without onepath; None if there is no such file.
+        load: Python call that returns the module, to train it further.
+        layers: Python call that builds the module whose parameter names are the keys of `model.safetensors`.
     """
 
     summary: str
@@ -27,7 +27,7 @@ class Usage(NamedTuple):
 
 
 def usage(record: RunRecord) -> Usage | None:
-    """None before the network is exported, and of runs from before it was recorded."""
+    """Return the instructions for a run; None before the export, and for older runs that did not record them."""
     export = stage_record(record, "export")
     preparing: dict[str, Any] | None = export.get("preprocessing")
     if preparing is None:

@@ -1,1 +1,1 @@
-"""What is asked of runs and spaces beside: scores of a space, and how far a ranking can be trusted."""
+"""Studies of runs and spaces: scores of the architectures of a space, and how far a ranking can be trusted."""

@@ -1,4 +1,4 @@
-"""What a comparison of scores with known truth needs: its options, the rows of a table, the evidence, its page."""
+"""Comparison of scores with known truth: its options, the rows of a table, the evidence and its page."""
 
 from __future__ import annotations
 
@@ -35,19 +35,21 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class RankOptions:
-    """How to compare.
+    """The options of a comparison of scores with known truth.
 
     Attributes:
-        num: rows of the table at most.
-        scores: of "accuracy" and "loss", what the supernet's estimate is judged by.
-        calibration_images, validation_images: None takes the run's own.
-        within_limits: only rows that meet the run's limits on MACs and parameters.
-        num_resamples: of the bootstrap.
-        similarity_paths: random paths over which candidates' feature maps are compared; 0 leaves that out.
-        seed: draws rows and resamples.
+        num: largest number of rows of the table to compare.
+        scores: the supernet's estimates to compare, of "accuracy" and "loss".
+        calibration_images: number of images for recalibrating each architecture; None takes the run's number.
+        validation_images: number of images for scoring each architecture; None takes the run's number.
+        within_limits: True compares only rows that meet the run's limits, except for a limit on latency.
+        num_resamples: number of bootstrap resamples.
+        similarity_paths: number of random paths over which the candidates' feature maps are compared; 0 leaves the
+            comparison out.
+        seed: seed that draws rows and resamples.
 
     Raises:
-        ConfigurationError: a number is no whole one or out of its range.
+        ConfigurationError: a number is not an integer or is out of its range.
     """
 
     num: int = 300
@@ -72,7 +74,13 @@ class RankOptions:
 
 
 class Rows(NamedTuple):
-    """Rows of a table that are compared: their networks, what their truth is, and sentences on where they come from."""
+    """The rows that are compared.
+
+    Attributes:
+        networks: networks with their truth.
+        truth: description of the truth, for the axis of a diagram.
+        notes: sentences on where the rows come from.
+    """
 
     networks: Networks
     truth: str
@@ -84,9 +92,9 @@ class Table:
     """A file of architectures and their accuracies, the truth of a comparison; see `onepath.estimate.TableEstimator`.
 
     Attributes:
-        path: .parquet or .csv.
-        accuracy_column: None where it has a usual name.
-        architecture_column: likewise.
+        path: path of the .parquet or .csv file.
+        accuracy_column: name of the column of accuracies; None if it has one of the default names.
+        architecture_column: name of the column of architectures; None if it has one of the default names.
     """
 
     path: Path
@@ -94,15 +102,16 @@ class Table:
     architecture_column: str | None = None
 
     def rows(self, space: SearchSpace, options: RankOptions, feasible: FeasibleSet | None = None) -> Rows:
-        """Random rows, one for each network; more contain the fewer ones of the same seed.
+        """Draw random rows, one for each network; with the same seed, a larger number includes a smaller one's rows.
 
         Args:
-            space: of the architectures.
-            options: the number of rows and the seed.
-            feasible: what may be drawn; None for all.
+            space: search space of the architectures.
+            options: gives the number of rows and the seed.
+            feasible: architectures that may be drawn; None for all.
 
         Raises:
-            ConfigurationError, DataError: the table does not fit the space.
+            ConfigurationError: the table is not a .parquet or .csv file, or lacks a column.
+            DataError: the table cannot be read, or a row does not fit the space.
         """
         columns = {
             "accuracy_column": self.accuracy_column,
@@ -136,7 +145,22 @@ def make_study(
     *,
     num_counted: int | None = None,
 ) -> Study:
-    """The evidence and the rows for the page; networks after the first `num_counted` are shown only."""
+    """Compute the rank evidence and collect the rows of the page.
+
+    Args:
+        title: title of the study.
+        truth: description of the truth, for the axis of a diagram.
+        notes: sentences on where the rows come from.
+        networks: networks with their truth.
+        scores: name of a score -> its value for each network, higher is better.
+        costs: name of a cost -> its value for each network; costs are compared like scores and serve as baselines.
+        options: gives the number of resamples and the seed.
+        num_counted: number of networks, from the first, that count in the evidence; the others are only shown. None
+            counts all.
+
+    Raises:
+        ConfigurationError: there are no networks.
+    """
     if not len(networks):
         raise ConfigurationError(
             "a ranking needs a network, but no row of the table is left; widen the limits"
@@ -162,7 +186,16 @@ def make_study(
 
 
 def write_study(run: Run, kind: str, study: Study) -> dict[str, Any]:
-    """Write the study into the run directory, its page and, where there is one, the report."""
+    """Write a study and its page into the run directory, and update the report if there is one.
+
+    Args:
+        run: the run that was studied.
+        kind: key of the study in the file; a study of the same kind is replaced.
+        study: the study.
+
+    Returns:
+        The study's JSON values, and "files": kind of a file -> its path.
+    """
     path = run.directory.path
     content = run.directory.read_json(RANKING) or {}
     run.directory.write_json(RANKING, {**content, kind: asdict(study)})

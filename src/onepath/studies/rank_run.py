@@ -1,4 +1,4 @@
-"""`onepath rank` on a run: how well its supernet ranks networks whose accuracy is known, or trained for it."""
+"""`onepath rank` on a run: how well its supernet ranks networks from a table, or networks trained for the purpose."""
 
 from __future__ import annotations
 
@@ -25,14 +25,23 @@ _MOST_DRAWS = 100
 
 
 def rank_on_table(run: Run, table: Table, options: RankOptions) -> dict[str, Any]:
-    """Estimate random rows of a table with the run's supernet and compare; the study's JSON values, and "files".
+    """Estimate random rows of a table with the run's supernet, and compare the estimates with the table.
 
-    Every estimate is kept in the run directory as it comes, so that the same call continues after a kill. More rows
-    contain the fewer ones of the same seed.
+    Every estimate is stored in the run directory as soon as it is made, so that after a kill the same call continues.
+    With the same seed, a larger number of rows includes the rows of a smaller number.
+
+    Args:
+        run: a run with a trained supernet.
+        table: the known accuracies.
+        options: number of rows, images, resamples and the seed.
+
+    Returns:
+        The study's JSON values, and "files": kind of a file -> its path.
 
     Raises:
-        RunDirectoryError: the supernet is not trained.
-        ConfigurationError, DataError: the table does not fit the space, or no row is left.
+        RunDirectoryError: the run's method trains no supernet, or the supernet is not trained yet.
+        ConfigurationError: the table is not a .parquet or .csv file or lacks a column, or no row is left.
+        DataError: the table cannot be read, or a row does not fit the space.
     """
     _check_trained(run)
     feasible = run.legal(run.counted_limits()) if options.within_limits else None
@@ -42,13 +51,22 @@ def rank_on_table(run: Run, table: Table, options: RankOptions) -> dict[str, Any
 
 
 def rank_on_standalone(run: Run, num: int, options: RankOptions) -> dict[str, Any]:
-    """Train random networks from scratch as the run trains its winner, and compare; what `rank_on_table` returns.
+    """Train random networks from scratch as the run trains its winner, and compare the supernet's estimates with them.
 
-    The run's random baseline are the first of them. The winner is shown, but not counted: its score chose it.
-    Killed, it continues inside the networks in training; a larger `num` continues a smaller one.
+    The networks of the run's random baseline are used first. The winner is shown but not counted, because its score
+    chose it. After a kill, the same call continues, inside the networks that were being trained. A larger `num` uses
+    the networks of a smaller one.
+
+    Args:
+        run: a run with a trained supernet.
+        num: number of networks, the baseline included; fewer if there are not enough within the limits.
+        options: images, resamples and the seed; the number of rows is not used.
+
+    Returns:
+        The study's JSON values, and "files": kind of a file -> its path.
 
     Raises:
-        RunDirectoryError: the supernet is not trained.
+        RunDirectoryError: the run's method trains no supernet, or the supernet is not trained yet.
         ConfigurationError: `num` is below 3, or above 10,000.
     """
     _check_trained(run)
@@ -99,7 +117,7 @@ def _compare(
     *,
     num_counted: int | None = None,
 ) -> dict[str, Any]:
-    """The supernet's estimates against the truth, written into the run directory as a study of this kind."""
+    """Compare the supernet's estimates with the truth, and write the study into the run directory."""
     architectures = rows.networks.architectures
     estimates = estimate_by_supernet(run, clock, architectures, options)
     counted = [run.costs(architecture) for architecture in architectures]
@@ -112,9 +130,16 @@ def _compare(
 
 
 def _draw(run: Run, num: int, first: Sequence[str], without: Sequence[str]) -> list[str]:
-    """Random architectures that meet the limits, no two of them one network; fewer where there are not enough.
+    """Draw random architectures that meet the limits, in their stand-alone forms, all of them different networks.
 
-    They are in an order that depends on the run's seed and on what comes first, of which this is the beginning.
+    A larger number begins with the architectures of a smaller one. There are fewer than `num` if the draws do not find
+    enough.
+
+    Args:
+        run: gives the space, the limits and the seed.
+        num: number of architectures.
+        first: architectures that come first, before the random ones.
+        without: architectures that are not drawn.
     """
     space = run.blank.space
     parse = space.parse
@@ -122,7 +147,7 @@ def _draw(run: Run, num: int, first: Sequence[str], without: Sequence[str]) -> l
     refused = {space.standalone_form(parse(name)) for name in without}
     rng = generator(run.config.seed, "ranked networks")
     for _ in range(_MOST_DRAWS):
-        # As many at once whatever the number, so that more networks begin with the fewer ones.
+        # The number drawn at once does not depend on `num`, so that more networks begin with the fewer ones.
         for architecture in space.architectures(run.legal(run.limits).sample(_DRAWN_AT_ONCE, rng)):
             form = space.standalone_form(architecture)
             if len(taken) < num and form not in refused:
@@ -133,7 +158,7 @@ def _draw(run: Run, num: int, first: Sequence[str], without: Sequence[str]) -> l
 
 
 def _train(run: Run, clock: StageClock, names: Sequence[str]) -> dict[str, float]:
-    """Test accuracy of networks trained from scratch; those that are stored are not trained again."""
+    """Train networks from scratch, unless they are stored, and return architecture -> test score."""
     seed, recipe = run.config.seed, run.finishing_recipe("scratch")
     setting = f"standalone {hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]}, seed {seed}"
     seeds = [int(generator(seed, "ranked network", place).integers(2**31)) for place in range(len(names))]

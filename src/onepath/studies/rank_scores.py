@@ -1,4 +1,4 @@
-"""`onepath rank --proxy`: how well scores of untrained networks rank those whose accuracy is known."""
+"""`onepath rank --proxy`: how well scores of untrained networks rank networks whose accuracy is known."""
 
 from __future__ import annotations
 
@@ -25,23 +25,28 @@ def rank_scores(
     constraints: Sequence[Constraint] = (),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score random rows of a table and compare; each row's scores are kept beside the page as they come.
+    """Score random rows of a table without training, and compare the scores with the table.
+
+    The scores of each row are stored beside the page as soon as they are computed, so that the same call continues
+    after a kill.
 
     Args:
-        space: whose networks are scored, with the batch.
-        names: of the scores, see `onepath.estimate.SCORES`.
-        table: the truth.
-        page: the .html to write; a .json and a .sqlite of the scores are written beside it.
-        options: the number of rows, resamples and the seed.
-        constraints: only rows that meet them.
-        progress: where to tell.
+        space: space whose networks are scored, with the batch.
+        names: names of the scores, see `onepath.estimate.SCORES`.
+        table: the known accuracies.
+        page: path of the .html to write; a .json and a .sqlite of the scores are written beside it.
+        options: number of rows and resamples, and the seed.
+        constraints: hard limits; only rows that meet all of them are compared.
+        progress: shows the progress; None shows nothing.
 
     Returns:
-        The study's JSON values, "seconds": score -> mean time of those made now, and "files".
+        The study's JSON values; "seconds": name of a score -> mean time of the computations of this call; "files": kind
+        of a file -> its path.
 
     Raises:
-        ConfigurationError: a score that does not exist or needs data where there are none, or no row is left.
-        DataError: the table does not fit the space.
+        ConfigurationError: a score does not exist, or reads data and there are none; the table is not a .parquet or
+            .csv file or lacks a column; or no row is left.
+        DataError: the table cannot be read, or a row does not fit the space.
     """
     space.check_names(names)
     shown = SilentProgress() if progress is None else progress

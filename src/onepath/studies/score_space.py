@@ -36,26 +36,28 @@ def score_space(
 ) -> dict[str, Any]:
     """Draw architectures, score their stand-alone networks with fresh weights, and rank them.
 
-    Under one limit the architectures are drawn exactly uniformly from those that meet it. Scores are kept beside the
-    page as they come, so that the same call continues, and one of more architectures begins with those of fewer; what
-    is degenerate is scored again, for its reason.
+    Under one limit the architectures are drawn exactly uniformly from those that meet it. Scores are stored beside the
+    page as soon as they are computed, so that after a kill the same call continues. A call for more architectures
+    begins with the architectures of a call for fewer. Degenerate networks are scored again, because their reasons are
+    not stored.
 
     Args:
-        space: what is scored, with the batch; its seed also draws the architectures.
-        names: of the scores.
-        num: architectures, distinct; fewer where the space has fewer within the limits.
-        page: the .html to write; a .json and a .sqlite of the scores are written beside it.
-        title: of the page.
-        constraints: hard limits.
-        weights: score -> its weight in the mean rank; equal where not given.
-        progress: where to tell.
+        space: space whose networks are scored, with the batch; its seed also draws the architectures.
+        names: names of the scores, see `onepath.estimate.SCORES`.
+        num: number of distinct architectures; fewer if the space has fewer within the limits.
+        page: path of the .html to write; a .json and a .sqlite of the scores are written beside it.
+        title: title of the page.
+        constraints: hard limits that all architectures meet.
+        weights: name of a score -> its weight in the mean rank, above 0; 1 for a score that is not given.
+        progress: shows the progress; None shows nothing.
 
     Returns:
-        "networks", the best mean rank first: "architecture", "macs", "params", "scores" (None for a degenerate one),
-        "reasons" and "mean_rank"; "num_degenerate": score -> how many; "weights", "num", "seconds", "batch", "files".
+        "networks", the best mean rank first, each with "architecture", "macs", "params", "scores" (None where the
+        network is degenerate), "reasons" and "mean_rank"; "num_degenerate": name of a score -> number of degenerate
+        networks; "weights", "limits", "num", "seconds", "batch", "seed", "files".
 
     Raises:
-        ConfigurationError: a score or a weight that does not fit, or data are missing.
+        ConfigurationError: a score does not exist or reads data and there are none, or a weight does not fit.
         InfeasibleError: no architecture meets the limits.
     """
     names = [score_definition(name).name for name in dict.fromkeys(names)]
@@ -95,7 +97,7 @@ def score_space(
 
 
 def check_device(device: str) -> None:
-    """Raise ConfigurationError unless torch has the device: cpu, or cuda where there is one."""
+    """Raise ConfigurationError unless the device is "cpu", or "cuda" (with or without a number) and torch finds one."""
     if device == "cpu" or (re.fullmatch(r"cuda(:\d+)?", device) and torch.cuda.is_available()):
         return
     there = "cpu or cuda" if torch.cuda.is_available() else "cpu, as torch finds no CUDA device"
@@ -103,7 +105,7 @@ def check_device(device: str) -> None:
 
 
 def _draw(feasible: FeasibleSet, num: int, seed: int) -> list[Architecture]:
-    """Distinct random architectures within the limits; more of them begin with fewer."""
+    """Draw distinct random architectures within the limits; a larger number begins with those of a smaller one."""
     search = RandomSearch(feasible.space, int(generator(seed, "scored").integers(2**31)), num, batch=50)
     found: list[Architecture] = []
     while proposals := search.ask(feasible):

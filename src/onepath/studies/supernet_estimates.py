@@ -1,4 +1,4 @@
-"""What a run's supernet says of architectures whose accuracy is known: its estimates, each stored, and its layers."""
+"""A supernet's estimates of architectures whose accuracy is known, each stored, and the similarity of candidates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ _SIMILARITY_IMAGES = 64
 def estimate_by_supernet(
     run: Run, clock: StageClock, architectures: Sequence[Architecture], options: RankOptions
 ) -> dict[str, list[float]]:
-    """The scores asked for, higher is better; estimates that are stored already are not made again."""
+    """Estimate architectures with the run's supernet; estimates that are stored are not computed again.
+
+    Args:
+        run: a run with a trained supernet.
+        clock: clock of the stage, which counts the time spent.
+        architectures: architectures to estimate.
+        options: gives the scores that are wanted and the numbers of images.
+
+    Returns:
+        Name of a score -> its value for each architecture, higher is better: the loss is negated, and a value that is
+        not finite is minus infinity.
+    """
     config = run.config
     calibration, validation = _num_images(run, options)
     digest = file_digest(run.directory.weights_path(SUPERNET)) or ""
@@ -58,7 +69,12 @@ def estimate_by_supernet(
 
 
 def layer_similarity(run: Run, options: RankOptions) -> dict[str, Any]:
-    """Of a batch of training images, for spaces with choice blocks."""
+    """Compare the outputs of the candidates of each choice block on a batch of training images.
+
+    Returns:
+        Path of a block -> "names" and "matrix" of its `LayerSimilarity`; empty if the options leave the comparison out,
+        the supernet has no choice blocks, or the inputs are not images.
+    """
     has_blocks = any(isinstance(part, ChoiceBlock) for part in run.trained.modules())
     if not options.similarity_paths or not has_blocks or len(run.input_shape) != 3:
         return {}
@@ -70,7 +86,7 @@ def layer_similarity(run: Run, options: RankOptions) -> dict[str, Any]:
 
 
 def supernet_note(run: Run, options: RankOptions) -> str:
-    """What the supernet's scores were computed on: all images, where more were asked for than there are."""
+    """Return a sentence on how the supernet's scores were computed, with the numbers of images used."""
     calibration, validation = _num_images(run, options)
     return (
         "Scores: the weights of the supernet, its normalisation recalibrated on "
@@ -79,7 +95,7 @@ def supernet_note(run: Run, options: RankOptions) -> str:
 
 
 def _num_images(run: Run, options: RankOptions) -> tuple[int, int]:
-    """Images for calibration and for validation: those asked for, as far as the data have them."""
+    """Return the numbers of images for calibration and for validation: as asked for, but at most all of them."""
     num_train, num_validation = run.task.num_examples("train"), run.task.num_examples("validation")
     calibration = options.calibration_images or run.config.calibration_images
     validation = options.validation_images or run.config.validation_images

@@ -1,4 +1,4 @@
-"""Untrained networks of a space: their scores, each kept as soon as it is made, and their costs."""
+"""Untrained networks of a space: their scores, each stored as soon as it is computed, and their costs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class UntrainedSpace:
     """A space whose stand-alone networks are scored with fresh weights, on one batch.
 
     Attributes:
-        supernet: says what network an architecture is; its weights are not used.
-        input_shape: of one example.
-        data: gives the batch; None is enough for scores that read no real data.
-        batch_size: examples in the batch.
-        seed: of the fresh weights, the batch and the scores.
-        device: where to run.
+        supernet: builds the network of an architecture; its weights are not used.
+        input_shape: shape of one example, without the batch dimension.
+        data: data that give the batch; None is enough for scores that read no real data.
+        batch_size: number of examples in the batch.
+        seed: seed of the fresh weights, the batch and the scores.
+        device: device to compute on, for example "cpu" or "cuda".
     """
 
     supernet: Supernet
@@ -47,7 +47,7 @@ class UntrainedSpace:
 
     @cached_property
     def batch(self) -> tuple[Tensor, Tensor | None]:
-        """Real examples and their labels, or noise where no data came."""
+        """The batch: training examples and their labels, or noise and None if there are no data."""
         if self.data is None:
             rng = torch.Generator().manual_seed(self.seed)
             return torch.randn(self.batch_size, *self.input_shape, generator=rng).to(self.device), None
@@ -56,25 +56,33 @@ class UntrainedSpace:
         return inputs.to(self.device), targets.to(self.device)
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Raise ConfigurationError if a score of these does not exist, or reads real examples and there are none."""
+        """Raise ConfigurationError if one of these scores does not exist, or reads data and there are none."""
         reading = [name for name in names if {"inputs", "labels"} & set(score_definition(name).needs)]
         if reading and self.data is None:
             raise ConfigurationError(f"{reading[0]} reads real examples, but none came; give --data")
 
     @property
     def source(self) -> str:
-        """What the batch is."""
+        """Description of the batch, for example "64 random inputs"."""
         what = "random inputs" if self.data is None else f"training images of {self.data.name}"
         return f"{len(self.batch[0])} {what}"
 
     def feasible(self, limits: Sequence[Constraint]) -> FeasibleSet:
-        """The architectures that meet the limits."""
+        """Return the set of architectures that meet the limits."""
         return feasible_set(self.supernet, self.input_shape, limits)
 
     def costs(
         self, architectures: Sequence[Architecture], say: Callable[[str], None]
     ) -> dict[str, list[float]]:
-        """MACs and parameters of each; `say` is told what has no counter."""
+        """Count the MACs and the parameters of each architecture.
+
+        Args:
+            architectures: architectures of the space.
+            say: called with a sentence if the MACs leave out operations that have no counter.
+
+        Returns:
+            "macs" and "params" -> one number for each architecture.
+        """
 
         def tell(uncounted: Mapping[str, str]) -> None:
             say(f"MACs leave out what has no counter: {name_uncounted(uncounted)}")
@@ -94,14 +102,18 @@ class UntrainedSpace:
         *,
         gives_reasons: bool = False,
     ) -> list[dict[str, Score]]:
-        """The scores of each architecture; those of one network are computed together.
+        """Compute the scores of each architecture, all scores of one network together.
 
         Args:
-            names: of the scores.
-            architectures: to score.
-            path: of the SQLite file of scores. What it holds is not made again, and has 0 for its seconds.
-            progress: where to tell.
-            gives_reasons: whether what is stored as degenerate is scored again, for the reason.
+            names: names of the scores.
+            architectures: architectures to score.
+            path: path of the SQLite file of scores. A score in the file is not computed again; its `seconds` are 0.
+            progress: shows the progress.
+            gives_reasons: True scores networks that are stored as degenerate again, because their reasons are not
+                stored.
+
+        Returns:
+            Name of a score -> the score, for each architecture.
 
         Raises:
             RunDirectoryError: the file cannot be read or written.
@@ -135,7 +147,7 @@ class UntrainedSpace:
 
     @cached_property
     def _setting(self) -> str:
-        """What stored scores depend on, beside the architecture and their name."""
+        """Text that names everything that a stored score depends on, except for the architecture and the score."""
         num = sum(parameter.numel() for parameter in self.supernet.parameters())
         data = self.data.fingerprint if self.data else "noise"
         return (

@@ -1,4 +1,4 @@
-"""Scores of networks that were not trained."""
+"""Scores of untrained networks: numbers that estimate quality without a training."""
 
 from onepath.estimate.scores.catalogue import SCORES, score, score_definition, scores
 from onepath.estimate.scores.combined import mean_ranks

@@ -1,4 +1,4 @@
-"""One forward and one backward pass of a batch, of which `grad_norm`, `snip`, `plain` and `fisher` read."""
+"""One forward and one backward pass of a batch, whose results `grad_norm`, `snip`, `plain` and `fisher` use."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from onepath.estimate.scores.degenerate import DegenerateNetworkError
 
 @dataclass(frozen=True)
 class Gradients:
-    """What one backward pass leaves.
+    """The results of one backward pass.
 
     Attributes:
-        weights: of convolutions and linear layers, one tensor a layer.
-        gradients: of the mean loss with respect to them; zeros where a layer is not used.
-        fisher: sum over layers and channels of half the mean over examples of `(sum over positions of a * dL/da)^2`, a
-            the output of the layer; None where it was not asked for.
+        weights: weights of the convolutions and linear layers, one tensor per layer.
+        gradients: gradients of the mean loss with respect to `weights`; zeros for a layer that is not used.
+        fisher: sum over layers and channels of half the mean over examples of `(sum over positions of a * dL/da)^2`,
+            where a is the output of the layer; None if it was not asked for.
     """
 
     weights: tuple[Tensor, ...]
@@ -40,15 +40,16 @@ def one_backward(
     """Run a network forward and backward once.
 
     Args:
-        network: without activations in place; normalisation is taken as it is set.
-        layers: with weights.
-        loss: outputs -> scalar.
-        inputs: of the network.
-        needs_activations: compute `fisher`, too.
+        network: network without activations in place; its normalisation runs in the mode that is set.
+        layers: convolutions and linear layers of the network.
+        loss: outputs of the network -> scalar.
+        inputs: (B, ...) inputs of the network.
+        needs_activations: whether to compute `Gradients.fisher`, too.
 
     Raises:
-        DegenerateNetworkError: the network has no such layer, no weight has a gradient other than 0, or the loss does
-            not depend on the inputs.
+        DegenerateNetworkError: `layers` is empty, all gradients of weights are 0, or the loss does not depend on the
+            inputs.
+        ConfigurationError: with `needs_activations`, the network changes the output of a layer in place.
     """
     if not layers:
         raise DegenerateNetworkError("the network has no convolution and no linear layer")
@@ -70,7 +71,7 @@ def one_backward(
 def gradients_of(
     scalar: Tensor, weights: Sequence[Tensor], *, create_graph: bool = False
 ) -> tuple[Tensor, ...]:
-    """The gradients of a scalar, zeros for what it does not depend on."""
+    """Return the gradient of a scalar with respect to each weight; zeros for a weight that it does not depend on."""
     if not scalar.requires_grad:
         return tuple(torch.zeros_like(weight) for weight in weights)
     learned = [weight for weight in weights if weight.requires_grad]
@@ -83,14 +84,15 @@ def gradients_of(
 
 
 def watched(inputs: Tensor) -> Tensor:
-    """The inputs, to be differentiated with respect to where they are floating point."""
+    """Return the inputs, detached and requiring gradients if they are floating point, else as they are."""
     return inputs.detach().requires_grad_(True) if inputs.is_floating_point() else inputs
 
 
 def check_depends(inputs: Tensor, by_inputs: Tensor, gradients: Sequence[Tensor]) -> None:
-    """Raise DegenerateNetworkError where all gradients with respect to the weights, or to the inputs, are 0.
+    """Raise DegenerateNetworkError if all gradients with respect to the weights, or to the inputs, are 0.
 
-    Both are looked at: behind a cell without a path, normalisation of constants leaves gradients of rounding.
+    Both checks are needed: behind a cell that lets nothing through, normalisation of constants leaves rounding errors
+    as gradients of weights.
     """
     if not any(bool(gradient.any()) for gradient in gradients):
         raise DegenerateNetworkError("every gradient is zero: the output does not depend on the weights")
@@ -99,7 +101,7 @@ def check_depends(inputs: Tensor, by_inputs: Tensor, gradients: Sequence[Tensor]
 
 
 def _watch(totals: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
-    """A forward hook that adds a layer's share of `fisher` when the gradient of its output arrives."""
+    """Return a forward hook that appends a layer's share of `fisher` when the gradient of its output arrives."""
 
     def watch(layer: nn.Module, _: Any, output: Tensor) -> None:
         activation, version = output.detach(), output._version

@@ -1,4 +1,4 @@
-"""All scores by name, and computing several of them for one network."""
+"""All scores by name, and functions that compute one or several of them for a network."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ SCORES: Mapping[str, ScoreDefinition] = {
         *(jacob_cov, nwot, l2_norm, plain, params, macs),
     )
 }
-"""Name -> definition, in the order of the documentation."""
+"""Name of a score -> its definition, in the order of the documentation."""
 
 
 def score_definition(name: str) -> ScoreDefinition:
-    """The score of a name: what it needs, costs, and gets wrong.
+    """Return the definition of a score: what it needs, what it costs and where it fails.
 
     Raises:
-        ConfigurationError: there is none; names the nearest.
+        ConfigurationError: no score has this name; the message suggests the nearest name.
     """
     if name not in SCORES:
         near = difflib.get_close_matches(name, SCORES, n=1)
@@ -64,21 +64,22 @@ def score(
     seed: int = 0,
     **options: Any,
 ) -> float:
-    """One score of a network without training it; higher is better.
+    """Compute one score of a network without training it; higher is better.
 
     Args:
-        name: of the score, see `SCORES`.
-        model: of plain torch layers, with the weights that are judged; not changed in any way.
-        inputs: a batch (B, ...) as the model takes it; for a score that needs no data only the shape matters.
-        targets: the labels, for a score that needs them.
-        seed: of what the score draws; the same seed gives the same value.
-        options: of the score, for example `norm="l2"` of zen; or `loss`, `max_memory_bytes` as in `scores`.
+        name: name of the score, see `SCORES`.
+        model: network of plain torch layers, with the weights that are scored; not changed in any way.
+        inputs: batch (B, ...) of inputs of the model; only the shape matters for a score that reads no data.
+        targets: labels (B, ...) of the batch, for a score that needs them.
+        seed: seed of every random draw of the score; the same seed gives the same value.
+        options: options of the score, for example `norm="l2"` of zen; also `loss` and `max_memory_bytes` as in
+            `scores`.
 
     Returns:
-        The value; minus infinity for a network about which the score can tell nothing.
+        The value; minus infinity for a degenerate network, about which the score can say nothing.
 
     Raises:
-        ConfigurationError: no such score or option, or labels are missing.
+        ConfigurationError: the score or an option does not exist, the batch is empty, or labels are missing.
 
     Example:
         `score("zen", model, inputs, norm="l2", repeats=4)`
@@ -99,27 +100,27 @@ def scores(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     is_disposable: bool = False,
 ) -> dict[str, Score]:
-    """Several scores of a network; what they have in common is computed once.
+    """Compute several scores of a network; passes that they share are computed once.
 
-    `grad_norm`, `snip`, `plain` and `fisher` read one forward and one backward pass. Each value is the one that the
-    score has alone.
+    `grad_norm`, `snip`, `plain` and `fisher` share one forward and one backward pass. Each value is equal to that of
+    the score computed by itself.
 
     Args:
-        names: of the scores; each once in the result.
-        model: as in `score`.
-        inputs: as in `score`.
-        targets: as in `score`.
-        seed: as in `score`.
-        max_memory_bytes: of gradients of single examples held at once, about.
+        names: names of the scores; a repeated name is in the result once.
+        model: network of plain torch layers, with the weights that are scored; not changed, see `is_disposable`.
+        inputs: batch (B, ...) of inputs of the model; only the shape matters for a score that reads no data.
+        targets: labels (B, ...) of the batch, for scores that need them.
+        seed: seed of every random draw of the scores.
+        max_memory_bytes: approximate limit on the memory that gradients of single examples take at a time.
         loss: (outputs, targets) -> mean loss of a batch; cross-entropy by default.
-        options: score -> its options.
-        is_disposable: the model may be changed, which saves a copy; for a single score.
+        options: name of a score -> its options.
+        is_disposable: True allows changing the model, which saves a copy; ignored for more than one score.
 
     Returns:
         Name -> score, in the order of `names`.
 
     Raises:
-        ConfigurationError: as in `score`.
+        ConfigurationError: a score or an option does not exist, the batch is empty, or labels are missing.
     """
     wanted = [score_definition(name) for name in dict.fromkeys(names)]
     if len(inputs) < 1:
@@ -159,7 +160,7 @@ def _score(definition: ScoreDefinition, probe: Probe, options: Mapping[str, Any]
     devices = [probe.device] if probe.device.type == "cuda" else []
     reason = None
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(probe.seed)  # for networks that draw by themselves
+        torch.manual_seed(probe.seed)  # for networks that draw random numbers in their forward pass
         try:
             value = definition(probe, **options)
         except DegenerateNetworkError as error:

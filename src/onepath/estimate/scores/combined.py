@@ -1,4 +1,4 @@
-"""Several scores as one: the weighted mean of ranks in a set of networks."""
+"""Several scores combined into one: the weighted mean of the ranks in a set of networks."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from onepath.errors import ConfigurationError
 
 
 def mean_ranks(values: Mapping[str, Sequence[float]], weights: Mapping[str, float]) -> list[float]:
-    """The weighted mean, over scores, of the rank of each network among all; higher is better.
+    """Return the weighted mean, over scores, of the rank of each network in the set; higher is better.
 
-    A rank is the share of networks that are not better, equal ones counting half: between 0 and 1. What is combined
-    are ranks, since the scores have different units; the result is one of this set of networks and changes with it.
+    The rank of a network is the share of networks that are not better; equal ones, itself included, count half. It is
+    between 0 and 1. Ranks are combined because the scores have different units. The result holds for this set of
+    networks only and changes with the set.
 
     Args:
-        values: score -> its value for each network, all of the same length; NaN ranks with minus infinity.
-        weights: score -> its weight, above 0; exactly the scores of `values`.
+        values: name of a score -> its value for each network, all of the same length; NaN ranks like minus infinity.
+        weights: name of a score -> its weight, above 0; exactly the scores of `values`.
 
     Returns:
-        One number per network.
+        Mean rank of each network, in the order of the values.
 
     Raises:
-        ConfigurationError: names, lengths or weights do not fit.
+        ConfigurationError: the names differ, the lengths differ, a weight is not above 0, or there is no score.
 
     Example:
         >>> mean_ranks({"zen": [1.0, 2.0], "nwot": [5.0, 5.0]}, {"zen": 3.0, "nwot": 1.0})

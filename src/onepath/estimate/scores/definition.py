@@ -1,4 +1,4 @@
-"""What a score is, what it needs, and what it answers."""
+"""The definition of a score, and the value that a score gives a network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Need = Literal["inputs", "labels", "random input", "ReLU"]
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What a score says about a network.
+    """The value of a score for one network.
 
     Attributes:
-        value: higher is better; minus infinity for a degenerate network, never NaN.
-        reason: why the network is degenerate; None where it is not.
-        seconds: the computation took; what several scores share is counted at the first of them.
+        value: value, higher is better; minus infinity for a degenerate network, never NaN.
+        reason: why the network is degenerate; None if it is not.
+        seconds: time that the computation took; the time of a shared pass counts for the first score that uses it.
     """
 
     value: float
@@ -28,24 +28,25 @@ class Score:
 
     @property
     def is_degenerate(self) -> bool:
-        """Whether the score could tell nothing."""
+        """Whether the score can say nothing about the network; `reason` says why."""
         return self.reason is not None
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoreDefinition:
-    """A score, and what to know before using it.
+    """A score and the facts to know before using it.
 
     Attributes:
-        name: on the command line and in `score`.
-        compute: probe, options -> value, higher is better; raises `DegenerateNetworkError`.
-        needs: what it reads. "inputs": real data, of which "labels" are the targets; "random input": only the shape and
-            the device of the inputs; "ReLU": ReLUs in the network. None of them: the network alone (and for MACs the
-            shape of an input).
-        cost: in passes over the batch.
-        direction: where the value comes from as higher is better.
-        known_failure: what it gets wrong.
-        reads_weights: False where the score draws weights of its own, or reads only their shapes.
+        name: name on the command line and in `score`.
+        compute: function from a probe and the score's options to the value, higher is better; raises
+            `DegenerateNetworkError` if the score can say nothing about the network.
+        needs: what the score reads. "inputs": real examples; "labels": their targets; "random input": only the shape
+            and the device of the inputs; "ReLU": ReLUs in the network. If empty, the score reads only the network (and
+            for `macs` and `synflow` the shape of an input).
+        cost: cost of the computation, in passes over the batch.
+        direction: phrase that says which property counts as better.
+        known_failure: phrase that says where the score is known to fail.
+        reads_weights: False if the score draws weights of its own or reads only the shapes of weights.
     """
 
     name: str
@@ -58,9 +59,13 @@ class ScoreDefinition:
 
     @property
     def reads_data(self) -> bool:
-        """Whether it needs real examples."""
+        """Whether the score needs real examples or their labels."""
         return "inputs" in self.needs or "labels" in self.needs
 
     def __call__(self, probe: Probe, **options: Any) -> float:
-        """The value for what is probed."""
+        """Compute the value for the network and the batch of a probe; higher is better.
+
+        Raises:
+            DegenerateNetworkError: the score can say nothing about the network.
+        """
         return self.compute(probe, **options)

@@ -1,5 +1,5 @@
-"""Networks about which a score can tell nothing."""
+"""The error for degenerate networks, about which a score can say nothing."""
 
 
 class DegenerateNetworkError(Exception):
-    """A score cannot tell anything about this network; the text says why. Caught where scores are handed out."""
+    """A score can say nothing about this network; the text says why. `scores` catches it and returns minus infinity."""

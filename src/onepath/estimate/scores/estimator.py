@@ -1,4 +1,4 @@
-"""A score as the estimator of a search."""
+"""An estimator that gives a search the score of an untrained network in the place of its accuracy."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ _NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class ScoreEstimator:
-    """Scores the stand-alone network of each architecture with fresh weights; each once.
+    """Scores the stand-alone network of each architecture with fresh weights.
 
-    In an `Estimate`, `accuracy` is the score, which has no unit, and `loss` is 0. The score is also a function of the
-    architecture, `value`, which ranks initial populations and filters proposals (`search.Prefilter`).
+    In an `Estimate`, `accuracy` is the score, which has no unit; `loss` is 0; `num_validation` is the number of
+    examples in the batch. An architecture is scored once. The method `value` gives the score as a function of the
+    architecture, with which initial populations are ranked and proposals filtered (`search.Prefilter`).
 
     Args:
-        name: of the score.
-        supernet: says what network an architecture is; its weights are not used and not changed.
-        task: the batch is a fixed random subset of its "train" split, without augmentation.
-        batch_size: examples in the batch; the papers take 64.
-        device: where to run.
-        num_threads: of torch while a network is scored on a CPU, on which a score's last digits depend; None leaves
-            them.
-        seed: of the fresh weights, of the batch and of the score; the same for every architecture.
-        options: of the score.
+        name: name of the score, see `SCORES`.
+        supernet: builds the network of an architecture; its weights are neither used nor changed.
+        task: data; the batch is a fixed random subset of its "train" split, without augmentation.
+        batch_size: number of examples in the batch; the papers take 64.
+        device: device to compute on.
+        num_threads: number of torch threads while a network is scored on a CPU; the last digits of a score depend on
+            it. None keeps the current number.
+        seed: seed of the fresh weights, the batch and the score; the same for every architecture.
+        options: options of the score.
 
     Raises:
-        ConfigurationError: there is no such score.
+        ConfigurationError: there is no score of this name.
     """
 
     def __init__(
@@ -78,19 +79,19 @@ class ScoreEstimator:
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
     ) -> Self:
-        """For a score that needs no data: the same scores as with a task of this shape.
+        """Make an estimator for a score that reads no data; it gives the same scores as with a task of this shape.
 
         Args:
-            name: as for a task.
-            supernet: as for a task.
-            shape: of a batch: (B, C, H, W), of float32.
-            device: as for a task.
-            num_threads: as for a task.
-            seed: as for a task.
-            options: as for a task.
+            name: name of the score.
+            supernet: builds the network of an architecture.
+            shape: shape of a batch of float32 inputs, for example (B, C, H, W).
+            device: device to compute on.
+            num_threads: number of torch threads while a network is scored on a CPU; None keeps the current number.
+            seed: seed of the fresh weights and of the score.
+            options: options of the score.
 
         Raises:
-            ConfigurationError: there is no such score, or it reads data.
+            ConfigurationError: there is no score of this name, or it reads data.
         """
         if score_definition(name).reads_data:
             raise ConfigurationError(
@@ -126,30 +127,30 @@ class ScoreEstimator:
 
     @property
     def num_examples(self) -> int:
-        """In the batch."""
+        """Number of examples in the batch."""
         return len(self._inputs)
 
     @property
     def num_degenerate(self) -> int:
-        """How many of the architectures asked for so far were degenerate."""
+        """Number of the architectures scored so far whose network is degenerate."""
         return sum(score.is_degenerate for score in self._scores.values())
 
     def estimate(self, asked: Proposal | Architecture) -> Estimate:
-        """The score of one architecture of the supernet's space."""
+        """Return the score of one architecture of the supernet's space as an `Estimate`."""
         architecture = architecture_of(asked)
         score = self.score(architecture)
         return Estimate(score.value, 0.0, score.seconds, self.num_examples)
 
     def model(self, architecture: Architecture) -> nn.Module:
-        """The stand-alone network of an architecture with fresh weights of the estimator's seed, in eval mode."""
+        """Return the stand-alone network of an architecture in eval mode, with fresh weights drawn from the seed."""
         return self._placed(self._supernet.extract(architecture, inherit=False, seed=self._seed)).eval()
 
     def value(self, architecture: Architecture) -> float:
-        """The score as a number; higher is better."""
+        """Return the score as a number; higher is better, minus infinity for a degenerate network."""
         return self.score(architecture).value
 
     def score(self, architecture: Architecture) -> Score:
-        """The score with its reason; `seconds` includes building the network."""
+        """Return the score, with the reason if the network is degenerate; `seconds` includes building the network."""
         known = self._scores.get(architecture)
         if known is None:
             known = self._scores[architecture] = self._compute(architecture)
@@ -171,7 +172,7 @@ class ScoreEstimator:
         return Score(found.value, found.reason, time.perf_counter() - started)
 
     def _network(self, architecture: Architecture) -> nn.Module:
-        """The stand-alone network; where the score draws weights of its own, others are not drawn before."""
+        """Build the stand-alone network; its weights are not drawn if the score draws its own or reads only shapes."""
         if not self._reads_weights:
             model = self._supernet.extract(architecture, inherit=False, seed=None)
             if all(isinstance(module, _DRAWN) for module in model.modules() if module._parameters):
@@ -181,14 +182,17 @@ class ScoreEstimator:
         return self._placed(model)
 
     def _placed(self, model: nn.Module) -> nn.Module:
-        # Visiting every parameter takes longer than a layer of a small network.
+        # `to` visits every parameter, which takes longer than a layer of a small network: only call it if needed.
         first = next(model.parameters(), None)
         return model if first is None or first.device == self._device else model.to(self._device)
 
 
 @torch.no_grad()
 def _show_blocks(model: nn.Module) -> None:
-    """Set scales of normalisation that are all 0 to 1: no score sees into a block that starts as an identity."""
+    """Set to 1 the scales of each normalisation whose scales are all 0.
+
+    Scales of 0 make a residual block start as an identity; a score would see nothing of the layers in the block.
+    """
     for module in model.modules():
         scale = module._parameters.get("weight") if isinstance(module, _NORMS) else None
         if scale is not None and not scale.any():

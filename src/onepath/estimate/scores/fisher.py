@@ -15,6 +15,8 @@ from onepath.estimate.scores.probe import Probe
 def fisher(probe: Probe) -> float:
     """`sum over channels of 1/2 mean over examples of (sum over positions of a * dL/da)^2`; higher is better.
 
+    a is the output of a convolution or linear layer and L the loss of the batch.
+
     Raises:
         DegenerateNetworkError: every gradient is zero.
     """

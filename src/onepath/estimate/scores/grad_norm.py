@@ -12,7 +12,7 @@ from onepath.estimate.scores.probe import Probe
 
 
 def grad_norm(probe: Probe) -> float:
-    """`sum over layers of |g_l|_2`, g_l the gradient of the layer's weight; higher is better.
+    """`sum over layers of |g_l|_2`, where g_l is the gradient of the loss by a layer's weight; higher is better.
 
     Raises:
         DegenerateNetworkError: every gradient is zero.

@@ -1,8 +1,8 @@
-"""`gradsign`: how far single examples agree in which way each weight should move.
+"""`gradsign`: how far single examples agree on the direction in which each weight should move.
 
 Source: Zhang and Jia, "GradSign: Model Performance Inference with Theoretical Insights", ICLR 2022 (arXiv
-2110.08616). A sum over the parameters, not the mean of another file of the released code, which ranks otherwise.
-Weights of convolutions and linear layers only, as in the released code.
+2110.08616). The score is the sum over the parameters. Another file of the released code takes the mean, which ranks
+networks differently. As in the released code, only weights of convolutions and linear layers count.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from onepath.estimate.scores.probe import Probe, weighted_layers
 def gradsign(probe: Probe) -> float:
     """`sum over weights of |sum over examples of sign(g_i)|`, g_i the gradient of example i's loss; higher is better.
 
-    Between 0 and the number of weights times that of examples; for n independent random signs `sqrt(2 n / pi)` each.
-    Batch normalisation uses the statistics of one image. The memory limit of the probe bounds the examples that run at
-    once, which does not change the value beyond signs of gradients that are 0 but for rounding.
+    The value is between 0 and the number of weights times the number of examples. If the signs of n examples were
+    random and independent, each weight would add `sqrt(2 n / pi)`. Batch normalisation uses the statistics of one
+    image. The memory limit of the probe bounds how many examples run at a time. This does not change the value, except
+    through the signs of gradients that are 0 up to rounding.
 
     Raises:
         DegenerateNetworkError: every gradient is zero, there are no weights, or a normalisation sees one value per

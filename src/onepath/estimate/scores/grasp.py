@@ -17,8 +17,8 @@ from onepath.estimate.scores.probe import Probe, weighted_layers
 def grasp(probe: Probe) -> float:
     """`-sum of w * (H g)` over the weights of convolutions and linear layers; higher is better.
 
-    H is the Hessian of the loss over these weights and g its gradient; `H g` comes from a second backward pass through
-    `g^T constant(g)`. For a loss `1/2 w^T A w` it is `-w^T A (A w)`.
+    H is the Hessian of the loss with respect to these weights and g the gradient; a second backward pass through
+    `g^T constant(g)` gives `H g`. For a loss `1/2 w^T A w` the score is `-w^T A (A w)`.
 
     Raises:
         DegenerateNetworkError: there are no weights, every gradient is zero, or the loss does not depend on the inputs.

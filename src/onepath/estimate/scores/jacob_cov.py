@@ -18,11 +18,12 @@ _SMALL = 1e-5
 def jacob_cov(probe: Probe) -> float:
     """`-sum over eigenvalues v of (log(v + k) + 1 / (v + k))`, k = 1e-5; higher is better.
 
-    The eigenvalues are those of the correlation matrix (B, B) of the rows of J, (B, values of an input): the derivative
-    of the sum of all outputs of the batch with respect to each input. Labels are not used.
+    The eigenvalues are those of the correlation matrix (B, B) of the rows of J. J (B, values per input) is the
+    derivative of the sum of all outputs of the batch with respect to each input. Labels are not used.
 
     Raises:
-        DegenerateNetworkError: the output does not depend on some input, so that a correlation is undefined.
+        DegenerateNetworkError: the inputs are not floating point, or the derivative with respect to an input is
+            constant, so that a correlation is undefined.
     """
     if not probe.inputs.is_floating_point():
         raise DegenerateNetworkError("inputs that are not floating point have no derivative")

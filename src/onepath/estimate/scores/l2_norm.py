@@ -11,10 +11,10 @@ from onepath.estimate.scores.probe import Probe, weighted_layers
 
 
 def l2_norm(probe: Probe) -> float:
-    """`sum over layers of |w_l|_2`; higher is taken as better.
+    """`sum over layers of |w_l|_2`, w_l the weight of a convolution or linear layer; higher is taken as better.
 
     Raises:
-        DegenerateNetworkError: there are no weights.
+        DegenerateNetworkError: the network has no convolution and no linear layer.
     """
     layers = weighted_layers(probe.model)
     if not layers:

@@ -8,7 +8,7 @@ from onepath.estimate.scores.probe import Probe
 
 
 def macs(probe: Probe) -> float:
-    """Multiply-accumulates for one example, see `onepath.cost.ModuleCost`; higher is taken as better.
+    """Count the multiply-accumulates of one example, see `onepath.cost.ModuleCost`; higher is taken as better.
 
     Raises:
         ShapeError: the network rejects the shape of the inputs.

@@ -21,7 +21,10 @@ _RECTIFIERS = frozenset({"relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", 
 
 
 class _Codes(TorchFunctionMode):
-    """Sums, over all ReLUs, in how many units two inputs of a batch are both on or both off."""
+    """Counts, for each pair of inputs of a batch, the ReLU units that are on for both inputs or off for both.
+
+    `kernel` (B, B) holds the counts, `num_units` the number of units seen.
+    """
 
     def __init__(self, num: int) -> None:
         super().__init__()
@@ -45,7 +48,7 @@ class _Codes(TorchFunctionMode):
                 low = named.get(
                     "min_val", arguments[1] if "hardtanh" in function.__name__ and arguments[1:] else 0.0
                 )
-                is_on = (x > low).flatten(1).to(x.dtype)  # (B, units), now, before an activation in place
+                is_on = (x > low).flatten(1).to(x.dtype)  # (B, units), read before x may change in place
                 self.num_units += is_on.shape[1]
                 both_on, on = is_on @ is_on.T, is_on.sum(dim=1)
                 both_off = is_on.shape[1] - on[:, None] - on[None, :] + both_on
@@ -56,12 +59,12 @@ class _Codes(TorchFunctionMode):
 def nwot(probe: Probe) -> float:
     """`log |det K|`, `K = sum over ReLUs of x x^T + (1 - x)(1 - x)^T`; higher is better.
 
-    x (B, units) is 1 where a unit is on. Modules and functions count alike: ReLU, ReLU6 and leaky ReLU. Labels are not
+    x (B, units) is 1 where a unit is on. ReLU, ReLU6 and leaky ReLU count, as modules and as functions. Labels are not
     used.
 
     Raises:
-        DegenerateNetworkError: there is no ReLU, K is singular (as for two inputs that are alike), or the output does
-            not depend on the input.
+        DegenerateNetworkError: there is no ReLU, K is singular (for example because two inputs are equal), or the
+            output does not depend on the input.
     """
     codes = _Codes(len(probe.inputs))
     with torch.no_grad(), codes:

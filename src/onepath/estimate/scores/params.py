@@ -1,4 +1,4 @@
-"""`params`: the number of learned numbers, the baseline that a score must beat."""
+"""`params`: the number of parameters, the baseline that a score must beat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from onepath.estimate.scores.probe import Probe
 
 
 def params(probe: Probe) -> float:
-    """The number of parameters, each counted once; higher is taken as better."""
+    """Count the parameters, a shared one once; higher is taken as better."""
     return float(sum(parameter.numel() for parameter in probe.model.parameters()))
 
 

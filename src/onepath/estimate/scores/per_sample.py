@@ -1,9 +1,9 @@
-"""The gradients of the losses of single examples, for a batch at once.
+"""The gradients of the losses of single examples, computed for a whole batch at once.
 
 Each example is treated as a batch of its own: batch normalisation uses the statistics of that one example, which for
-feature maps is instance normalisation. Then examples do not depend on each other, one backward pass of the whole batch
-gives the gradient of every layer's output for every example, and the gradients of a convolution's weight are those of
-one grouped convolution, with a group for each example. Weights of convolutions and linear layers only.
+feature maps is instance normalisation. Then examples do not depend on each other, and one backward pass of the whole
+batch gives the gradient of every layer's output for every example. One grouped convolution, with a group for each
+example, turns these into the gradients of a convolution's weight. Only weights of convolutions and linear layers count.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ Reduce = Callable[[Tensor], Tensor]
 def per_sample_gradients(
     network: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, reduce: Reduce | None = None
 ) -> list[Tensor]:
-    """The gradient of each example's own loss with respect to each weight.
+    """Return the gradient of each example's own loss with respect to each weight.
 
     Args:
-        network: as `Probe.copy` gives it; not changed but for its running statistics.
-        inputs: (B, ...).
-        targets: (B, ...).
-        loss: of a batch; it is called with one example at a time.
-        reduce: what to keep of a weight's gradients (B, *shape), which it may change; None keeps them.
+        network: copy of a network as `Probe.copy` returns it; only its running statistics may change.
+        inputs: (B, ...) inputs of the network.
+        targets: (B, ...) targets of the loss.
+        loss: (outputs, targets) -> mean loss of a batch; it is called with one example at a time.
+        reduce: function of the gradients (B, *shape) of one weight that returns what to keep; it may change its
+            argument. None keeps the gradients.
 
     Returns:
-        One tensor for each of `weighted_layers`.
+        What `reduce` kept, one tensor for each of `weighted_layers(network)`.
 
     Raises:
-        DegenerateNetworkError: a normalisation would see one value per channel.
+        DegenerateNetworkError: a normalisation would see only one value per channel of an example.
     """
     reduce = _same if reduce is None else reduce
     layers = weighted_layers(network)
@@ -57,12 +58,14 @@ def per_sample_gradients(
 
 
 def chunk_size(network: nn.Module, example: Tensor, max_memory_bytes: int) -> int:
-    """How many examples fit into a memory limit: activations and the largest weight's gradients; at least 1.
+    """Return how many examples can run at a time under a memory limit; at least 1.
+
+    Counted are the activations and the gradients of the largest weight.
 
     Args:
-        network: see `per_sample_gradients`.
-        example: (1, ...).
-        max_memory_bytes: the limit.
+        network: copy of a network, see `per_sample_gradients`.
+        example: (1, ...) one input.
+        max_memory_bytes: limit on the memory of all examples that run at a time.
 
     Raises:
         DegenerateNetworkError: the output does not depend on the example.
@@ -85,12 +88,12 @@ def chunk_size(network: nn.Module, example: Tensor, max_memory_bytes: int) -> in
         raise DegenerateNetworkError("the output does not depend on the input")
     layers = weighted_layers(network)
     largest = max((layer.weight.numel() * layer.weight.element_size() for layer in layers), default=0)
-    # The grouped convolution takes room for a weight of each example and gives their gradients; signs are a third copy.
+    # Three copies per example: a weight and its gradient in the grouped convolution, and the signs of the gradient.
     return max(1, max_memory_bytes // (sum(saved.values()) + 3 * largest + 1))
 
 
 class single_normalisation:  # noqa: N801  a context manager that reads as a function
-    """Inside, every batch normalisation of the network normalises each example by itself."""
+    """Inside this context, every batch normalisation of the network normalises each example by itself."""
 
     def __init__(self, network: nn.Module) -> None:
         self._layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
@@ -105,7 +108,7 @@ class single_normalisation:  # noqa: N801  a context manager that reads as a fun
 
 
 class _MixedBatchError(Exception):
-    """A layer was called with something whose first dimension is not the batch."""
+    """A layer was called with a tensor whose first dimension is not the batch."""
 
 
 class _BatchPass:
@@ -122,7 +125,7 @@ class _BatchPass:
         learned = [parameter for parameter in self._network.parameters() if parameter.requires_grad]
         hooks = self._watch_all()
         for parameter in learned:
-            parameter.requires_grad_(False)  # the gradients of weights are made here, of each example
+            parameter.requires_grad_(False)  # the hooks compute the gradients of weights, per example
         try:
             self._run(inputs, targets, loss)
         finally:
@@ -179,22 +182,22 @@ class _BatchPass:
         return watch
 
     def _add(self, number: int, gradients: Tensor) -> None:
-        """A call's share; a weight that is used in several calls is complete after the last of them."""
+        """Add the gradients of one call; a weight that is used in several calls is complete after the last of them."""
         before = self._sums[number]
         total = gradients if before is None else before + gradients
         self._calls[number] -= 1
-        # A call that leads nowhere never arrives: then what came so far is replaced by what comes.
+        # No gradient arrives for a call whose output is not used, so the last arrival is unknown: reduce at each one.
         self._sums[number] = total.clone() if self._calls[number] else None
         self._reduced[number] = self._reduce(total)
 
 
 def layer_gradients(layer: WeightedLayer, x: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of each example with respect to a layer's weight, (B, *weight.shape).
+    """Return the gradient of each example's loss with respect to a layer's weight, (B, *weight.shape).
 
     Args:
-        layer: a convolution, transposed or not, of padding with zeros, or a linear layer.
-        x: its input (B, ...).
-        gradient: of its output.
+        layer: linear layer, or convolution, transposed or not, that pads with zeros.
+        x: (B, ...) input of the layer.
+        gradient: (B, ...) gradient of the losses with respect to the output of the layer.
     """
     num, weight = len(x), layer.weight
     if isinstance(layer, nn.Linear):
@@ -205,7 +208,7 @@ def layer_gradients(layer: WeightedLayer, x: Tensor, gradient: Tensor) -> Tensor
     found: Tensor = torch.ops.aten.convolution_backward(
         gradient.reshape(1, -1, *gradient.shape[2:]),
         x.reshape(1, -1, *x.shape[2:]),
-        weight.new_empty(num * weight.shape[0], *weight.shape[1:]),  # whose values play no part
+        weight.new_empty(num * weight.shape[0], *weight.shape[1:]),  # only the shape is used
         None,
         layer.stride,
         layer.padding,
@@ -219,7 +222,7 @@ def layer_gradients(layer: WeightedLayer, x: Tensor, gradient: Tensor) -> Tensor
 
 
 def _by_loop(network: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, reduce: Reduce) -> list[Tensor]:
-    """The same, one example at a time, for networks with layers that a grouped convolution does not cover."""
+    """Compute `per_sample_gradients` one example at a time, for layers that a grouped convolution does not cover."""
     weights = [layer.weight for layer in weighted_layers(network)]
     rows = []
     for x, target in zip(torch.split(inputs, 1), torch.split(targets, 1), strict=True):

@@ -1,4 +1,4 @@
-"""`plain`: the sum that `snip` takes absolute values in.
+"""`plain`: the sum over weights of weight times gradient, which is `snip` without absolute values.
 
 Source: the baseline of the released code of "Zero-Cost Proxies for Lightweight NAS" (arXiv 2101.08134).
 """
@@ -12,7 +12,7 @@ from onepath.estimate.scores.probe import Probe
 
 
 def plain(probe: Probe) -> float:
-    """`sum of w * g` over the weights of convolutions and linear layers; higher is taken as better.
+    """`sum of w * g` over the weights of convolutions and linear layers, g the gradient; higher is taken as better.
 
     Raises:
         DegenerateNetworkError: every gradient is zero.

@@ -1,4 +1,4 @@
-"""Average pooling as two matrix products, which for small maps on a CPU are several times as fast as the pooling."""
+"""Average pooling as two matrix products, which on a CPU is several times as fast as torch's pooling of small maps."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _LARGEST_MAP = 64
-"""Pixels in a row up to which a product with an averaging matrix pays."""
+"""Largest height or width of a map, in pixels, for which the product with an averaging matrix is faster."""
 
 
 class matrix_pooling:  # noqa: N801  a context manager that reads as a function
-    """Inside, `nn.AvgPool2d` of the network computes `rows^T x columns`; equal but for rounding.
+    """Inside this context, each `nn.AvgPool2d` of the network computes `rows^T x columns`; equal up to rounding.
 
-    Only on a CPU and for maps of at most 64 pixels a side; elsewhere pooling is as it was.
+    This applies only on a CPU and to maps of at most 64 pixels a side; otherwise torch's pooling runs.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -35,10 +35,14 @@ class matrix_pooling:  # noqa: N801  a context manager that reads as a function
 
 
 def averaging_matrices(layer: nn.AvgPool2d, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What a row and a column of maps x (..., H, W) are multiplied by: (H, output H) and (W, output W).
+    """Return the matrices (H, output H) and (W, output W) with which a layer averages rows and columns of x.
 
-    A window's average over an area is that over its rows of those over its columns, at the borders, too: the number of
-    values in a window is a product.
+    The average over a window is the average over its rows of the averages over its columns. This holds at the borders,
+    too, because the number of values in a window is always a product.
+
+    Args:
+        layer: average pooling without `divisor_override`.
+        x: (..., H, W) maps; only the size, the dtype and the device are read.
     """
     sizes = zip(
         x.shape[-2:], *map(_pair, (layer.kernel_size, layer.stride, layer.padding)), strict=True

@@ -1,4 +1,4 @@
-"""A network under examination: copies to work on, and the passes that several scores share."""
+"""The probe that scores are computed from: a network and a batch, copies to work on, and passes that scores share."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ GIBIBYTE = 1 << 30
 
 
 class Probe:
-    """One network and one batch; the network itself is never run and never changed, unless it is disposable.
+    """One network and one batch to score it on; the network is never run or changed, unless it is disposable.
 
-    Scores work on copies in eval mode, but for batch normalisation, which uses the statistics of the batch: dropout and
-    stochastic depth are off. Every parameter of a copy takes gradients, and activations are not computed in place.
+    Scores work on copies. A copy is in eval mode, so that dropout and stochastic depth are off, except that batch
+    normalisation uses the statistics of the batch. Every floating-point parameter of a copy requires gradients, and
+    activations are not computed in place.
 
     Args:
-        model: of plain torch layers, with the weights that are judged.
-        inputs: (B, ...), what the model takes.
-        targets: (B, ...), what the loss takes; None where no score needs labels.
-        seed: of everything drawn.
+        model: network of plain torch layers, with the weights that are scored.
+        inputs: (B, ...) inputs of the model.
+        targets: (B, ...) targets of the loss; None if no score needs labels.
+        seed: seed of every random draw.
         loss: (outputs, targets) -> mean loss of the batch; cross-entropy by default.
-        max_memory_bytes: of gradients of single examples held at once, about.
-        needs_activations: whether the shared backward pass also gathers what `fisher` reads.
-        is_disposable: nobody needs the model afterwards; then it takes the place of the first copy.
+        max_memory_bytes: approximate limit on the memory that gradients of single examples take at a time.
+        needs_activations: whether the shared backward pass also computes what `fisher` reads.
+        is_disposable: True if nobody needs the model afterwards; the model then replaces the first copy.
     """
 
     def __init__(
@@ -64,10 +65,10 @@ class Probe:
 
     @property
     def targets(self) -> Tensor:
-        """The labels.
+        """The labels of the batch.
 
         Raises:
-            ConfigurationError: there are none.
+            ConfigurationError: the probe has no labels.
         """
         if self._targets is None:
             raise ConfigurationError(
@@ -76,7 +77,10 @@ class Probe:
         return self._targets
 
     def copy(self) -> nn.Module:
-        """A fresh copy to change at will."""
+        """Return a fresh copy of the network, which the caller may change.
+
+        The first call returns the network itself if it is disposable.
+        """
         model = self.model.eval() if self._is_disposable else copy.deepcopy(self.model).eval()
         self._is_disposable = False
         for parameter in model.parameters():
@@ -90,12 +94,18 @@ class Probe:
 
     @cached_property
     def network(self) -> nn.Module:
-        """One copy that scores may run and differentiate, and must not change otherwise."""
+        """A shared copy of the network, which scores may run and differentiate but must not change."""
         return self.copy()
 
     @cached_property
     def gradients(self) -> Gradients:
-        """Weights and their gradients of one backward pass, shared by all scores that read them."""
+        """The weights and gradients of one backward pass, computed once for all scores that read them.
+
+        Raises:
+            ConfigurationError: the probe has no labels.
+            DegenerateNetworkError: the network has no convolution and no linear layer, all gradients of weights are 0,
+                or the loss does not depend on the inputs.
+        """
         return one_backward(
             self.network,
             weighted_layers(self.network),
@@ -105,16 +115,19 @@ class Probe:
         )
 
     def normal(self, purpose: str, shape: Sequence[int], step: int = 0) -> Tensor:
-        """Standard normal numbers in the place of inputs, of their type, determined by seed, purpose and step."""
+        """Draw standard normal numbers of a shape, determined by the probe's seed, `purpose` and `step`.
+
+        The tensor is on the probe's device, with the dtype of the inputs if that is floating point, else float32.
+        """
         draws = torch.Generator().manual_seed(int(generator(self.seed, purpose, step).integers(2**63 - 1)))
         dtype = self.inputs.dtype if self.inputs.is_floating_point() else torch.float32
         return torch.randn(*shape, generator=draws).to(self.device, dtype)
 
 
 def weighted_layers(model: nn.Module) -> list[WeightedLayer]:
-    """The convolutions and linear layers, one for each weight tensor; what the sums over weights run over.
+    """List the convolutions and linear layers of a model, over which scores sum; one layer for each weight tensor.
 
-    A weight that is no parameter of its layer, as under a parametrisation, is left out.
+    A layer is left out if its weight is not one of its parameters, for example under a parametrisation.
     """
     found: dict[int, WeightedLayer] = {}
     for module in model.modules():

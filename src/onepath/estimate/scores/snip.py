@@ -13,7 +13,9 @@ from onepath.estimate.scores.probe import Probe
 
 
 def snip(probe: Probe) -> float:
-    """`sum of |w * g|` over the weights of convolutions and linear layers; higher is better, at least `|plain|`.
+    """`sum of |w * g|` over the weights of convolutions and linear layers, g the gradient; higher is better.
+
+    The value is at least `|plain|`.
 
     Raises:
         DegenerateNetworkError: every gradient is zero.

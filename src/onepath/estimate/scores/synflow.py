@@ -2,7 +2,8 @@
 
 Source: Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow", NeurIPS 2020
 (arXiv 2006.05467); summed over a network as in "Zero-Cost Proxies for Lightweight NAS" (arXiv 2101.08134).
-Differs from the latter: the logarithm, as the sum reaches 10^61; a ReLU6 is a ReLU, as its bound would stop the flow.
+Differs from the latter: the score is the logarithm, because the sum reaches 10^61; each ReLU6 is replaced by a ReLU,
+because its bound would stop the flow.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _NORMALISATIONS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 def synflow(probe: Probe) -> float:
     """`log of sum of |w| * dR/d|w|`, R the sum of the outputs for one input of ones; higher is better.
 
-    All parameters are replaced by their absolute values, normalisation is left out, and numbers are float64. Neither
-    the data nor the signs of the weights matter.
+    All parameters are replaced by their absolute values, normalisation is left out, and the computation is in float64.
+    Neither the data nor the signs of the weights matter.
 
     Raises:
         DegenerateNetworkError: nothing flows from the input to the output.
@@ -48,13 +49,13 @@ def synflow(probe: Probe) -> float:
         ones.requires_grad_(True)
         *gradients, by_input = gradients_of(model(ones).sum(), (*weights, ones))
     total = sum(float((w.detach() * g).sum()) for w, g in zip(weights, gradients, strict=True))
-    if total == 0.0 or not bool(by_input.any()):  # biases flow without an input
+    if total == 0.0 or not bool(by_input.any()):  # biases give flow even without an input
         raise DegenerateNetworkError("nothing flows from the input to the output")
     return math.log(total) if total > 0.0 else math.nan
 
 
 def _unchanged(x: Tensor) -> Tensor:
-    """In the place of a normalisation."""
+    """Return the input; replaces the forward pass of a normalisation."""
     return x
 
 

@@ -1,20 +1,21 @@
-"""Running a network while watching what each tensor was computed from; residual links can be left out on the way.
+"""Running a network while recording what each tensor was computed from; residual links can be left out.
 
-Zen-score is defined for plain networks without residual links. Every call of a torch function is seen here
-(`TorchFunctionMode`), so that the rule works on any module, whatever its blocks are called:
+Zen-score is defined for plain networks without residual links. A `TorchFunctionMode` sees every call of a torch
+function, so that two rules work on any module, whatever its blocks are called:
 
-- a sum of two feature maps of the same shape, one of which has fewer convolutions and linear layers on its longest way
-  from the input, is replaced by the other one: identity links and projections (of fewer layers) disappear;
+- a sum of two feature maps of the same shape is replaced by the map with more convolutions and linear layers on its
+  longest way from the input: identity links and projections (of fewer layers) disappear;
 - a product of a feature map and a tensor with one value per channel that was computed from the same input, as in
   squeeze-and-excitation, is replaced by the feature map.
 
-What takes only the shape of a tensor, as zeros for a missing edge do, was computed from nothing.
+A tensor that is made from only the shape of another one, for example the zeros of a missing edge, counts as computed
+from nothing.
 
-Exact for networks whose blocks are one chain with an identity, a pooling or a shorter projection beside it: those of
-ResNet, MobileNet, NAS-Bench-Macro and the reductions of NAS-Bench-201. Limits: summands with equally many layers stay a
-sum, concatenations (ShuffleNet) stay, and of a cell with irregular branches the deepest chain is left, for which the
-paper has no definition. Sums inside compiled or scripted code, `torch.stack(...).sum(0)` and custom autograd functions
-are not seen.
+The rules are exact for networks whose blocks are one chain with an identity, a pooling or a shorter projection beside
+it: ResNet, MobileNet, NAS-Bench-Macro and the reductions of NAS-Bench-201. Limits: a sum of maps with equally many
+layers stays; concatenations (ShuffleNet) stay; of a cell with irregular branches only the deepest chain is left, for
+which the paper has no definition. Sums inside compiled or scripted code, `torch.stack(...).sum(0)` and custom autograd
+functions are not seen.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ _POOLINGS = frozenset(
 
 
 class NotBatchFirstError(Exception):
-    """A tensor does not hold one batch after the other, so that they cannot share a pass."""
+    """A tensor of the network does not hold one batch after the other, so that several batches cannot share a pass."""
 
 
 class Past(NamedTuple):
     """What a tensor was computed from.
 
     Attributes:
-        depth: layers with weights on the longest way from the input.
-        norms: bit i is set where the i-th call of a normalisation is among its ancestors.
+        depth: number of convolutions and linear layers on the longest way from the input to the tensor.
+        norms: bit set; bit i is set if the tensor depends on the i-th call of a normalisation.
     """
 
     depth: int
@@ -57,19 +58,21 @@ class Past(NamedTuple):
 
 
 class Trace(TorchFunctionMode):
-    """Watches one forward pass; `run` it.
+    """Runs a network and records what each tensor was computed from; call `run`, and `close` at the end.
 
     Args:
-        network: its batch normalisations are run here, with the statistics of the batch, scale 1 and shift 0; all of
-            them are given back by `close`.
-        keeps_links: False leaves residual links out.
-        num_batches: equal batches that `run` is given one after the other in one tensor, and normalises each by its own
-            statistics: the calls of layers, which take much of a small network's time, are made once for all. What is
-            normalised, and the features, must have the examples first.
+        network: network to run. Until `close`, its batch normalisations use the statistics of the batch, scale 1 and
+            shift 0.
+        keeps_links: False leaves residual links and gates out.
+        num_batches: number of batches of equal size that the inputs of `run` hold one after the other. Each is
+            normalised by its own statistics. One pass then makes the calls of layers, which take much of a small
+            network's time, once for all batches. The inputs of normalisations, and the features, must have the examples
+            in the first dimension.
 
     Attributes:
-        features: what the last global pooling was given (B, C, ...); the output where there was none.
-        num_layers: depth of the features.
+        features: (B, C, ...) input of the last global pooling of the last pass; the output of the network if it has no
+            global pooling. None before the first pass.
+        num_layers: depth of the features, see `Past`.
     """
 
     def __init__(self, network: nn.Module, *, keeps_links: bool = False, num_batches: int = 1) -> None:
@@ -87,15 +90,19 @@ class Trace(TorchFunctionMode):
             layer.__dict__["forward"] = self._normalisation(number, layer)
 
     def close(self) -> None:
-        """Give the normalisations back; until then the network and its trace keep each other alive."""
+        """Restore the normalisations of the network; until then the network and its trace keep each other alive."""
         for layer in self._layers:
             layer.__dict__.pop("forward", None)
 
     def run(self, inputs: Tensor) -> Tensor:
-        """The features after one forward pass; leaves them, and what `variances` tells.
+        """Run one forward pass and return the features; `features`, `num_layers` and `variances` then describe it.
+
+        Args:
+            inputs: (num_batches * B, ...) inputs of the network; not changed.
 
         Raises:
-            NotBatchFirstError: several batches were given to a network that mixes them.
+            NotBatchFirstError: there are several batches and the network does not keep the examples in the first
+                dimension.
         """
         self._inverses, self.features, self._num_examples = [], None, len(inputs)
         inputs = inputs.clone()
@@ -109,10 +116,11 @@ class Trace(TorchFunctionMode):
         return self.features
 
     def variances(self) -> list[tuple[int, Tensor, int]]:
-        """Of the last pass and its first batch, for each normalisation that the features went through.
+        """Return the variances that normalisations saw in the first batch of the last pass.
 
         Returns:
-            The number of its layer, the batch's biased variances (C,), and the number of values per channel.
+            For each call of a normalisation on which the features depend: the position of the layer among the network's
+            batch normalisations, the biased variances (C,) of its input, and the number of values per channel.
         """
         norms = self._past().norms
         return [
@@ -158,7 +166,7 @@ class Trace(TorchFunctionMode):
 
     def _normalisation(self, number: int, layer: _BatchNorm) -> Callable[[Tensor], Tensor]:
         def normalise(x: Tensor) -> Tensor:
-            # Not watched: what happened is known, and watching would take longer than the layer of a small network.
+            # Not recorded call by call: the result is known, and recording takes longer than a small layer.
             with torch._C.DisableTorchFunction():
                 self._check(x)
                 num = x.numel() // x.shape[1] // self._num_batches
@@ -172,7 +180,11 @@ class Trace(TorchFunctionMode):
 
 
 def _normalised(x: Tensor, eps: float, num_batches: int) -> tuple[Tensor, Tensor]:
-    """Each batch in x (num_batches * B, C, ...) normalised by its own statistics; 1 / deviations (C,) of the first."""
+    """Normalise each batch in x (num_batches * B, C, ...) by its own statistics.
+
+    Returns:
+        The normalised x, and `1 / sqrt(variance + eps)` (C,) of the first batch.
+    """
     dtype = torch.promote_types(x.dtype, torch.float32)
     output = torch.empty_like(x)
     means, inverses = (torch.empty((num_batches, x.shape[1]), dtype=dtype, device=x.device) for _ in range(2))
@@ -193,14 +205,14 @@ def _normalised(x: Tensor, eps: float, num_batches: int) -> tuple[Tensor, Tensor
 
 
 def _is_constant(name: str, arguments: Sequence[Any]) -> bool:
-    """Whether a function takes only the shape of its tensors: `zeros_like(x)`, `x * 0`."""
+    """Whether the result of a function depends only on the shape of its tensors: `zeros_like(x)`, `x * 0`."""
     return name in _CONSTANTS or (
         name in _PRODUCTS and any(isinstance(value, int | float) and value == 0 for value in arguments)
     )
 
 
 def past_of(tensor: Tensor) -> Past | None:
-    """What a traced tensor was computed from; None for weights and constants."""
+    """Return what a traced tensor was computed from; None for weights and constants."""
     return tensor.__dict__.get("_onepath_past")
 
 
@@ -209,7 +221,7 @@ def _remember(tensor: Tensor, past: Past) -> None:
 
 
 def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
-    """The tensors among values, and in lists and tuples among them."""
+    """Yield the tensors among values, and those in lists and tuples among the values."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -218,7 +230,7 @@ def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
 
 
 def _kept(name: str, first: Tensor, second: Tensor) -> Tensor | None:
-    """The operand that stays of a sum with a residual link or of a product with a gate; None for another operation."""
+    """Return the operand that replaces a sum with a residual link or a product with a gate, else None."""
     if name not in _SUMS and name not in _PRODUCTS:
         return None
     one, other = past_of(first), past_of(second)
@@ -239,6 +251,6 @@ def _kept(name: str, first: Tensor, second: Tensor) -> Tensor | None:
 
 
 def _is_global(x: Tensor, output: Any) -> bool:
-    """Whether a pooling of x (B, C, ...) left one value per channel."""
+    """Whether a pooling of x (B, C, ...) gave one value per channel."""
     is_map = x.ndim >= 3 and isinstance(output, Tensor)
     return is_map and output.shape[:2] == x.shape[:2] and output.numel() == x.shape[0] * x.shape[1]

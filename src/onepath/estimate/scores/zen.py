@@ -1,9 +1,9 @@
 """`zen`: how strongly the features of a plain network with Gaussian weights react to its input.
 
 Source: Lin et al., "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition", ICCV 2021 (arXiv 2102.01063).
-Its six steps are numbered below. Differs from it: the norm of a difference is the sum of absolute values, as in the
-released code (`norm="l2"` is the paper's), which adds a constant that depends on the size of the features. Residual
-links are left out as `tracing` says.
+The six steps of its algorithm are numbered below. Differs from it: the norm of a difference is the sum of absolute
+values, as in the released code (`norm="l2"` is the paper's norm), which adds a constant that depends on the size of the
+features. Residual links are left out by the rules of the module `tracing`.
 """
 
 from __future__ import annotations
@@ -40,26 +40,27 @@ def zen(
 ) -> float:
     """`log E |f(x) - f(x + alpha e)| + sum over normalisations of log sigma`; higher is better.
 
-    f are the features before the global pooling, normalised by the batch's own statistics; sigma^2 is the mean over
-    channels of the batch's variances. Normalisation hides how far a scaled weight reaches, and the sum gives it back:
-    the score is nearly that of the network without normalisation, which would overflow.
+    x and e are standard normal. f gives the features before the global pooling; normalisation uses the statistics of
+    the batch. sigma^2 is the mean over channels of the batch's variances before a normalisation. Normalisation hides
+    the effect of the scale of a weight; the sum adds it again. So the score is nearly that of the network without
+    normalisation, whose numbers would overflow.
 
     Args:
-        probe: of the inputs, only shape and device matter; neither data nor labels are used.
-        norm: of the difference of features of one example.
-        alpha: size of the perturbation; shifts the score by about its logarithm.
-        repeats: draws of weights and inputs, over which the score is averaged.
-        keeps_links: True leaves residual links and gates as they are.
-        draws_weights: False takes the weights as they are, for tests.
+        probe: network and batch; only the shape, dtype and device of the inputs matter, labels are not used.
+        norm: norm of the difference of the features of one example.
+        alpha: size of the perturbation; shifts the score by about the logarithm of `alpha`.
+        repeats: number of draws of weights and inputs over which the score is averaged.
+        keeps_links: True keeps residual links and gates.
+        draws_weights: False keeps the network's own weights, for tests.
 
     Raises:
         ConfigurationError: an option is out of range.
         DegenerateNetworkError: the features do not depend on the input, or overflow.
     """
     check(norm, alpha, repeats)
-    network = probe.copy()  # (1) without residual links, while it is traced
+    network = probe.copy()  # (1) the trace leaves residual links out
     layout = torch.channels_last if probe.inputs.ndim == 4 else torch.preserve_format
-    for layer in weighted_layers(network):  # 1.5 times as fast on a CPU
+    for layer in weighted_layers(network):  # channels_last is 1.5 times as fast on a CPU
         if layer.weight.ndim == 4:
             layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
     values = []
@@ -78,10 +79,19 @@ def zen(
 def reactions(
     network: nn.Module, x: Tensor, moved: Tensor, *, keeps_links: bool
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Features of both batches, each with its own statistics, and the variances (C,) of normalisations of the first.
+    """Return the features of two batches, and the variances before the normalisations of the first batch.
 
-    In one pass where the network keeps the examples apart, one after the other, and else in two, in the plain layout of
-    memory, which a `view` may rely on.
+    Both batches share one pass if the network keeps the examples in the first dimension. Otherwise there are two
+    passes, in torch's default memory layout, because a `view` in the network may rely on it.
+
+    Args:
+        network: network to run; normalisation uses the statistics of each batch.
+        x: (B, ...) first batch.
+        moved: (B, ...) second batch, the perturbed inputs.
+        keeps_links: False leaves residual links and gates out.
+
+    Returns:
+        Features (B, ...) of `x`, features of `moved`, and the variances (C,) for each normalisation of `x`.
     """
     layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
     joint = torch.cat([x, moved]).contiguous(memory_format=layout)
@@ -106,7 +116,13 @@ def check(norm: str, alpha: float, repeats: int) -> None:
 
 
 def draw_gaussian_(network: nn.Module, probe: Probe, step: int) -> None:
-    """Weights of convolutions and linear layers from N(0, 1), biases 0, normalisation of scale 1 and shift 0."""
+    """Draw weights of convolutions and linear layers from N(0, 1), in place; set biases to 0 and scales to 1.
+
+    Args:
+        network: network whose weights are replaced; its batch normalisations get scale 1 and shift 0.
+        probe: gives the seed, the device and the dtype.
+        step: number of the draw; each number gives other weights.
+    """
     layers = weighted_layers(network)
     numbers = probe.normal("zen weights", (sum(layer.weight.numel() for layer in layers),), step)
     parts = torch.split(numbers, [layer.weight.numel() for layer in layers])
@@ -121,10 +137,10 @@ def draw_gaussian_(network: nn.Module, probe: Probe, step: int) -> None:
 
 
 def mean_distance(first: Tensor, second: Tensor, norm: Norm) -> float:
-    """The mean over examples of the norm of the difference of features (B, ...).
+    """Return the mean over examples of the norm of the difference of two sets of features (B, ...).
 
     Raises:
-        DegenerateNetworkError: it is 0 or not finite.
+        DegenerateNetworkError: the mean is 0 or not finite.
     """
     difference = (first.double() - second.double()).flatten(1)
     value = float(torch.linalg.vector_norm(difference, 1 if norm == "l1" else 2, dim=1).mean())

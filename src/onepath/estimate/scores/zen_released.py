@@ -1,8 +1,9 @@
 """`zen_released`: Zen-score as its released code computes it, for comparison.
 
-Source: the released code of "Zen-NAS" (arXiv 2102.01063). Against `zen`, the deviations of the normalisations come from
-running variances: they begin at 1, take 10 % of each new batch, and go on from repeat to repeat. After the two passes
-of the first repeat a layer counts with `sqrt(0.19 variance + 0.81)`, and the score drifts with the number of repeats.
+Source: the released code of "Zen-NAS" (arXiv 2102.01063). Unlike in `zen`, the deviations of the normalisations come
+from running variances: they begin at 1, take 10 % of each new batch, and continue from repeat to repeat. After the two
+passes of the first repeat the deviation of a layer is `sqrt(0.19 variance + 0.81)`, and the score drifts with the
+number of repeats.
 """
 
 from __future__ import annotations
@@ -19,14 +20,20 @@ _MOMENTUM = 0.1
 
 
 def zen_released(probe: Probe, *, alpha: float = ALPHA, repeats: int = 1) -> float:
-    """As `zen` with the L1 norm, with running variances that start at 1; higher is better.
+    """Compute `zen` with the L1 norm and with running variances that start at 1; higher is better.
+
+    Args:
+        probe: network and batch; only the shape, dtype and device of the inputs matter, labels are not used.
+        alpha: size of the perturbation of the input.
+        repeats: number of draws of weights and inputs over which the score is averaged.
 
     Raises:
-        ConfigurationError, DegenerateNetworkError: as `zen`.
+        ConfigurationError: an option is out of range.
+        DegenerateNetworkError: the features do not depend on the input, or overflow.
     """
     check("l1", alpha, repeats)
     network = probe.copy()
-    running: dict[int, float] = {}  # layer -> mean over channels of its running variances
+    running: dict[int, float] = {}  # number of a layer -> mean over channels of its running variances
     values = []
     with contextlib.closing(Trace(network)) as trace:
         for repeat in range(repeats):

@@ -1,4 +1,4 @@
-"""What the report shows of a run under several limits: a row for each winner, and the test metric against the cost."""
+"""The report's section on a run under several limits: a row for each winner, and the test metric against the cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Winner = Mapping[str, Any]
 
 
 def limits_section(record: RunRecord) -> dict[str, Any] | None:
-    """The section of the page; None for one limit."""
+    """Return the section of the page; None for a run with one limit."""
     winners = record.result.get("winners") or []
     if len(winners) < 2:
         return None
@@ -43,23 +43,27 @@ def limits_section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def _on_front(winners: Sequence[Winner], limited: ShownCost) -> list[bool]:
-    """Whether no other winner tests as well at less of the limited cost, or better at no more of it."""
+    """Return whether each winner is on the front of test metric (higher is better) and limited cost (lower is better).
+
+    A winner is not on it if another one has an equal metric at a lower cost, or a better metric at no higher cost.
+    """
     points = [(row["accuracy"]["retrained_test"], _cost(row, limited.name)) for row in winners]
     known = np.array([[np.nan if value is None else value for value in point] for point in points])
     return [bool(is_best) for is_best in pareto_front(known, [True, False])]
 
 
 def limited_cost(winners: Sequence[Winner]) -> ShownCost:
-    """The cost whose limit differs between the winners; the first one limited where none does."""
+    """Return the cost whose limit differs between the winners; if no limit differs, the first limited cost."""
     names = list(dict.fromkeys(name for row in winners for name in _limits(row)))
     differing = [name for name in names if len({_limits(row).get(name) for row in winners}) > 1]
     return shown_cost((differing or names)[0].removeprefix("max_"))
 
 
 def front_of_limits(record: RunRecord) -> Figure | None:
-    """Stand-alone test metric against the limited cost, of the winners of several limits and their random networks.
+    """Draw the stand-alone test metric against the limited cost, for the winners and their random networks.
 
-    None for one limit. Random networks whose cost was not kept are left out: a limit is no measurement.
+    Random networks whose cost was not recorded are left out, because their limit is not their cost. Return None if
+    fewer than two winners have both values.
     """
     winners = record.result.get("winners") or []
     if len(winners) < 2:
@@ -110,7 +114,7 @@ def front_of_limits(record: RunRecord) -> Figure | None:
 
 
 def _limits(winner: Winner) -> Mapping[str, float]:
-    """The limits of a winner, by name."""
+    """Return the limits of a winner by name, for example {"max_macs": 2000000}."""
     found: Mapping[str, float] = winner.get("limits") or {"max_latency_ms": winner["max_latency_ms"]}
     return found
 
