@@ -1,7 +1,8 @@
 """Winners used as they are, beside the same networks trained alone: `python benchmarks/as_they_are.py --data FILE`.
 
-Three supernets of one space are trained for an equal number of passes of a network over the data: on uniform paths
-(`spos`), by the sandwich rule, and by progressive shrinking (`ofa`). An accuracy predictor learns from each, and its
+Three supernets of one space are trained on uniform paths (`spos`), by the sandwich rule, and by progressive shrinking
+(`ofa`), for an equal number of passes over the data; with `--of networks`, of passes of a network over the data, of
+which a sandwich makes four an epoch. An accuracy predictor learns from each, and its
 best under five limits of MACs are evaluated; the winner of each limit is tested as it is, recalibrated, and so is the
 largest network of the space. Those of the smallest, the middle and the largest limit are then trained alone, each for
 a fifth of the passes. Everything is kept in `--out`, and the same command continues there.
@@ -13,6 +14,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from onepath.data import Task
 from onepath.estimate import AccuracyPredictor, SupernetEstimator, spread
 from onepath.evidence import wilson
 from onepath.methods import feasible_set
+from onepath.methods.ofa import SCHEDULE, shared_out
 from onepath.randomness import generator
 from onepath.search import Evolution, Predicted
 from onepath.space import Architecture
@@ -31,8 +34,7 @@ from onepath.space.ends import end_of
 from onepath.train import evaluate
 
 METHODS = {"uniform": "spos", "sandwich": "sandwich", "shrinking": "ofa"}
-PATHS = {"uniform": 1, "sandwich": 4, "shrinking": 1}
-"""Passes of an epoch; progressive shrinking counts its own."""
+NUM_PATHS = 4  # of a sandwich
 SHARES = (0.05, 0.2, 0.4, 0.65, 1.0)
 """Limits, between the smallest network (0) and the largest (1)."""
 ALONE = (0, 2, 4)
@@ -66,7 +68,7 @@ class Comparison:
                 "space": "ofa-mobilenetv3",
                 "width": self.given.width,
                 "method": METHODS[name],
-                "epochs": max(1, self.given.passes // PATHS[name]),
+                "epochs": self._epochs(name),
                 "finish": "as-is",
                 "num_baselines": 0,
                 "population": 10,
@@ -77,6 +79,13 @@ class Comparison:
         with runs.Run(config) as run:
             runs.run_stage(run, "train")
         return op.load_run(self.out / name).supernet()
+
+    def _epochs(self, name: str) -> int:
+        """The method's option; that of progressive shrinking counts passes of a network."""
+        passes = self.given.passes
+        if name == "shrinking" and self.given.of == "data":
+            return next(n for n in count(1) if sum(num for _, num in shared_out(SCHEDULE, n)) >= passes)
+        return max(1, passes // NUM_PATHS) if name == "sandwich" and self.given.of == "networks" else passes
 
     def searched(self, name: str, supernet: op.Supernet) -> dict[str, Any]:
         """The winners under the limits and the predictor's error, from inherited accuracies alone."""
@@ -151,7 +160,8 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--test-data")
     parser.add_argument("--out", type=Path, default=Path("runs/as-they-are"))
-    parser.add_argument("--passes", type=int, default=40)
+    parser.add_argument("--passes", type=int, default=10)
+    parser.add_argument("--of", default="data", choices=("data", "networks"), help="what a pass is over")
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--pairs", type=int, default=100, help="that the accuracy predictor learns from")
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))

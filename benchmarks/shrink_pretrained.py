@@ -30,6 +30,7 @@ from onepath.train import evaluate
 
 WIDTHS = tuple(step / 20 for step in range(6, 21))
 PATHS = 4  # networks of a sandwich
+BESIDE = "uniform widths", "found, from scratch", "uniform widths, as many passes"
 SHARE = 4  # a run fine-tunes its winner for a quarter of the epochs of a training
 
 
@@ -127,6 +128,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="of the sandwich, each of four passes")
     parser.add_argument("--finish-epochs", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=150, help="that the accuracy predictor learns from")
+    parser.add_argument("--beside", nargs="*", default=list(BESIDE), choices=BESIDE)
     given = parser.parse_args()
     task = op.load_data(given.data, test=given.test_data, input_size=given.input_size)
     comparison = Comparison(task, given.out)
@@ -163,6 +165,8 @@ def main() -> None:
         ("found, from scratch", again, total, "scratch"),
         ("uniform widths, as many passes", cut, total, "fine-tuned"),
     ):
+        if name not in given.beside:
+            continue
         recipe = op.Recipe.for_task(task, retrain=True, epochs=epochs)
         if start == "fine-tuned":  # as the run finishes its winner
             recipe = finishing_recipe(op.Recipe.for_task(task, retrain=True, epochs=SHARE * epochs), start)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -176,3 +178,63 @@ def test_load_data_takes_datasets_loaders_and_pairs() -> None:
     assert first_tensor(next(iter(several.batches("test", 2))).targets).shape == (2, 2)
     with pytest.raises(DataError, match="kind of a dataset must be one of"):
         op.load_data(TensorDataset(X, Y), kind="images")
+
+
+class Drawing(Dataset[Any]):
+    """Examples that are noisy, by one of the generators that datasets draw from."""
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        self.draw, self.num_reads = draw, 0
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> Any:
+        self.num_reads += 1
+        return torch.full((2,), index + self.draw()), float(index)
+
+
+@pytest.mark.parametrize(
+    "draw", [random.random, np.random.rand, lambda: torch.rand(()).item()], ids=["python", "numpy", "torch"]
+)
+def test_a_dataset_that_draws_draws_anew_at_every_visit_and_from_the_seed_alone(
+    draw: Callable[[], float],
+) -> None:
+    made = [op.Task.from_datasets(Drawing(draw), loss="mse") for _ in range(2)]
+    torch.manual_seed(1)
+    runs = [
+        list(task.train_batches(25, seed=seed, num_updates=2))
+        for task, seed in zip(made, (0, 0), strict=True)
+    ]
+    torch.rand(1)
+    resumed = list(made[0].train_batches(25, seed=0, first_update=1, num_updates=1))
+    other = list(made[0].train_batches(25, seed=1, num_updates=1))
+    noise = [(batch.inputs[:, 0] - batch.targets)[batch.targets.argsort()] for batch in runs[0]]
+    assert len(noise[0]) == 25, "the whole split, so that both updates see the same items"
+    assert not torch.allclose(noise[0], noise[1])
+    assert all(torch.equal(one.inputs, two.inputs) for one, two in zip(*runs, strict=True))
+    assert torch.equal(resumed[0].inputs, runs[0][1].inputs)
+    assert not torch.equal(other[0].inputs.sort(0).values, runs[0][0].inputs.sort(0).values)
+    validation = [torch.cat([b.inputs for b in task.batches("validation", 4)]) for task in (*made, made[0])]
+    assert torch.equal(validation[0], validation[1])
+    assert torch.equal(validation[0], validation[2])
+    assert made[0].fingerprint == made[1].fingerprint
+    assert any("draw random numbers" in note for note in made[0].notes)
+
+
+def test_reading_leaves_the_global_generators_alone() -> None:
+    states = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
+    task = op.Task.from_datasets(Drawing(random.random), loss="mse")
+    next(iter(task.train_batches(4, seed=0, num_updates=1)))
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert states[1] == random.getstate()
+    assert states[2] == str(np.random.get_state())  # noqa: NPY002
+
+
+def test_a_dataset_that_draws_nothing_is_read_once() -> None:
+    data = Drawing(lambda: 0.0)
+    task = op.Task.from_datasets(data, loss="mse")
+    before = data.num_reads
+    list(task.train_batches(8, seed=0, num_updates=20))
+    assert data.num_reads == before
+    assert not any("draw" in note for note in task.notes if "random numbers" in note)

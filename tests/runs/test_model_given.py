@@ -220,5 +220,5 @@ def test_options_of_the_conversion_are_arguments_of_the_space(folder: Path, tmp_
 
 
 def test_another_argument_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="beside --model must be one of widths, depth, .* 'sizes'"):
+    with pytest.raises(ConfigurationError, match=r"beside --model must be one of widths, depth, .* 'sizes'"):
         op.run(model=f"{folder}/net.py:build", space_arguments={"sizes": [1]}, out=tmp_path / "run")

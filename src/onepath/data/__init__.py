@@ -1,4 +1,4 @@
-"""Datasets, splits, batches and augmentation; `Task` is all that the other rooms know of them."""
+"""Datasets, splits, batches and augmentation. The rest of the package uses data only through `Task`."""
 
 from onepath.data.dataset_task import DatasetTask
 from onepath.data.image_task import ImageTask

@@ -1,4 +1,4 @@
-"""Images that come as arrays: the bundled digits, .npz files, and arrays in memory."""
+"""Reading images and sequences from arrays: the digits of scikit-learn, .npz files, and arrays in memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "class_name
 
 
 def read_digits() -> Source:
-    """The 1,797 handwritten digits that come with scikit-learn: 8x8, grey, values 0 ... 16."""
+    """Return the 1,797 handwritten digits that come with scikit-learn: 8x8, grey, values 0 ... 16."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -60,14 +60,20 @@ def read_digits() -> Source:
 def read_arrays(
     x: Any, y: Any, where: str = "the arrays", *, channels: Axis | None = None, kind: Kind | None = None
 ) -> Source:
-    """A pair of images or sequences and labels in memory; tensors, lists and columns of tables are taken as arrays.
+    """Return images or sequences in memory and their labels as a source with training data only.
+
+    Tensors, lists and columns of tables are converted to arrays.
 
     Args:
-        x: (N, H, W), (N, H, W, C) or (N, C, H, W) images or (N, C, T) sequences; whole numbers, floats or truth values.
-        y: (N,) labels, see `encode_labels`, or (N, K) one-hot rows.
-        where: the source, for messages.
+        x: images (N, H, W), (N, H, W, C) or (N, C, H, W), or sequences (N, C, T), (N, T, C) or (N, T); whole numbers,
+            floats or truth values.
+        y: labels (N,), see `encode_labels`, or one-hot rows (N, K).
+        where: name of the source, for messages.
         channels: see `find_layout`.
         kind: see `find_layout`.
+
+    Raises:
+        DataError: x or y cannot be converted to an array, or does not hold images, sequences or labels.
     """
     try:
         arrays = _as_array(x), _as_array(y)
@@ -119,13 +125,13 @@ def _note_on_values(values: Values, dtype: np.dtype[Any]) -> list[str]:
 
 
 def read_npz(path: Path, *, channels: Axis | None = None, kind: Kind | None = None) -> Source:
-    """An .npz with x_train and y_train, and where there is a test set x_test and y_test.
+    """Read an .npz with x_train and y_train.
 
-    Also read where present: `x_val`, `y_val` and `class_names`.
+    The arrays `x_test`, `y_test`, `x_val`, `y_val` and `class_names` are read too if the file has them.
 
     Raises:
-        DataError: the file is damaged, keys are missing, an array is not one of images or labels, or the arrays would
-            take more than half of the memory.
+        DataError: the file is damaged, arrays are missing, an array does not hold images, sequences or labels, or the
+            arrays would take more than half of the memory.
     """
     arrays = _load(path)
     names = _class_names(arrays, path)
@@ -140,14 +146,18 @@ def read_npz(path: Path, *, channels: Axis | None = None, kind: Kind | None = No
 
 
 def read_npz_test(path: Path, *, channels: Axis | None = None, kind: Kind | None = None) -> Examples:
-    """The test images of an .npz: x_test and y_test, or x_train and y_train if that is all it has."""
+    """Read the test images of an .npz: x_test and y_test, or x_train and y_train if it has no x_test.
+
+    Raises:
+        DataError: see `read_npz`.
+    """
     arrays = _load(path)
     part = "test" if "x_test" in arrays else "train"
     return _part(arrays, part, path, _class_names(arrays, path), channels, kind)
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays that have a meaning, after their headers have been checked against what they may take."""
+    """Return the arrays whose names have a meaning, after their headers have been checked against the memory."""
     where = plain(path)
     try:
         opened = zipfile.ZipFile(path)
@@ -181,7 +191,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> NDArray[Any]:
-    """One array of an archive: its header decides before the rest is unpacked, and nothing is unpickled."""
+    """Return one array of an archive; its header is checked before the rest is unpacked, and nothing is unpickled."""
     is_encrypted = bool(info.flag_bits & 1)
     if is_encrypted or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(
@@ -244,10 +254,16 @@ def _part(
 def look_at(
     array: NDArray[Any], where: str, channels: Axis | None = None, kind: Kind | None = None
 ) -> tuple[Layout, Values]:
-    """How an array of images or sequences is read, and what values it has.
+    """Return the layout of an array of images or sequences, and the range and type of its values.
+
+    Args:
+        array: images or sequences, N of them in the first dimension.
+        where: name of the source, for messages.
+        channels: see `find_layout`.
+        kind: see `find_layout`.
 
     Raises:
-        DataError: it holds something other than real numbers, or has another shape.
+        DataError: the array holds something other than real numbers, or its shape is none of images or sequences.
     """
     if array.dtype.kind not in "biuf":
         raise DataError(
@@ -258,19 +274,19 @@ def look_at(
 
 
 def check_images(array: NDArray[Any], where: str, layout: Layout | None = None) -> Pixels:
-    """Check an array of images or sequences, and put the channels last.
+    """Check an array of images or sequences, and return it with the channels last.
 
     Args:
-        array: whole numbers, floats or truth values.
-        where: the source, for messages.
-        layout: how it is read; None: as `find_layout` guesses.
+        array: images or sequences as whole numbers, floats or truth values.
+        where: name of the source, for messages.
+        layout: how the axes are read; None: as `find_layout` guesses.
 
     Returns:
-        (N, H, W, C), of sequences (N, 1, T, C): uint8 for whole numbers of 0 ... 255 and truth values; else float32,
-        finite.
+        Images (N, H, W, C) or sequences (N, 1, T, C), contiguous: uint8 for whole numbers of 0 ... 255 and for truth
+        values, else float32. It may share its memory with `array`.
 
     Raises:
-        DataError: another dtype, shape or range.
+        DataError: the dtype or the shape is another, or a value is NaN or infinite.
     """
     layout = look_at(array, where)[0] if layout is None else layout
     if layout.channels is None:

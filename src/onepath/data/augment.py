@@ -1,4 +1,4 @@
-"""Augmentation of small images, a whole batch at a time, and of large ones, one by one."""
+"""Augmentation of images (small ones a batch at a time, large ones one by one), resizing and normalisation."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from torch import nn
 from onepath.errors import DataError
 
 Pixels = NDArray[np.uint8 | np.float32]
-"""Raw pixel values with the channels last: uint8 as decoded, or float32 as given."""
+"""Raw pixel values with the channels last: uint8 as decoded, or float32 for all other types."""
 
 Size = tuple[int, int]
 """Height and width."""
 
 Fit = Literal["crop", "pad"]
-"""How an image of another aspect ratio is brought to a size: its sides are cut off, or black is added."""
+"""How an image of another aspect ratio is brought to a size: "crop" cuts its sides off, "pad" adds black."""
 
 MIN_AREA = 0.08
 MAX_ASPECT = 4 / 3
 MAX_DEGREES = 10.0
 MAX_LOG_SCALE = 0.1
 MAX_SHIFT = 0.5
-MAX_RESIZED = 2**27  # pixels before the centre is cut: 400 MB of colours
+MAX_RESIZED = 2**27  # most pixels of a resized image before its centre is cut: 400 MB of colours
 
 
 def crop_and_flip(images: Pixels, padding: int, flip: bool, rng: np.random.Generator) -> Pixels:
-    """Shift every image by up to `padding` pixels each way, and mirror half of them.
+    """Shift every image of a batch by up to `padding` pixels each way, and mirror each with probability 1/2.
 
-    The same as padding with zeros (black, before normalisation), cutting a window of the old size at a
-    uniformly random place, and flipping left to right with probability 1/2, image by image.
+    This is the same as padding each image with zeros (black, before normalisation), cutting a window of the old size
+    at a uniformly random place, and flipping it left to right with probability 1/2.
 
     Args:
         images: (B, H, W, C); not changed.
-        padding: pixels added on every side, 0 or more.
-        flip: whether to mirror.
-        rng: draws B vertical offsets, B horizontal offsets in [0, 2 padding], then B coins if `flip`.
+        padding: number of pixels added on every side, 0 or more.
+        flip: whether images are mirrored.
+        rng: draws B vertical offsets, then B horizontal offsets in [0, 2 padding], then B coins if `flip`.
 
     Returns:
         (B, H, W, C) of the same dtype, contiguous.
@@ -60,16 +60,16 @@ def crop_and_flip(images: Pixels, padding: int, flip: bool, rng: np.random.Gener
 
 
 def tilt(images: Pixels, flip: bool, rng: np.random.Generator) -> Pixels:
-    """Turn, scale and shift every image a little, between its pixels; for images too small to be cropped.
+    """Turn, scale and shift every image of a batch a little; for images too small to be cropped.
 
-    Angle, logarithm of the scale and shift are uniform up to 10 degrees, 0.1 and half a pixel,
-    image by image. Values between pixels are bilinear; outside the image they are zero (black, before
-    normalisation).
+    The angle, the logarithm of the scale and the shift of each image are uniformly random, up to 10 degrees, 0.1 and
+    half a pixel in both directions. Values between pixels are interpolated bilinearly; outside the image they are zero
+    (black, before normalisation).
 
     Args:
-        images: (B, H, W, C), H = W for angles to be angles; not changed.
-        flip: whether to mirror half of the images too.
-        rng: draws B angles, B scales, B pairs of shifts, then B coins if `flip`.
+        images: (B, H, W, C); not changed. Unless H = W, turning distorts the image.
+        flip: whether each image is also mirrored with probability 1/2.
+        rng: draws B angles, then B scales, then B pairs of shifts, then B coins if `flip`.
 
     Returns:
         (B, H, W, C) of the same dtype, contiguous.
@@ -91,23 +91,24 @@ def tilt(images: Pixels, flip: bool, rng: np.random.Generator) -> Pixels:
 
 
 def resized_crop(image: Pixels, size: Size, flip: bool, rng: np.random.Generator) -> Pixels:
-    """Cut a random window, resize it and mirror it with probability 1/2.
+    """Cut a random window out of an image, resize it, and mirror it with probability 1/2.
 
-    The window covers a uniformly random 8 % to 100 % of the area, with a log-uniform aspect ratio between 3/4 and 4/3
-    of that of the result; after ten windows that do not fit, the largest centred one within these ratios.
+    The window covers a uniformly random 8 % to 100 % of the area. Its aspect ratio is log-uniform between 3/4 and 4/3
+    of the aspect ratio of the result. After ten windows that do not fit into the image, the largest centred window
+    within these ratios is taken.
 
     Args:
         image: (H, W, C).
         size: height and width of the result.
-        flip: whether to mirror.
-        rng: the image's own generator.
+        flip: whether the window is mirrored.
+        rng: generator for this image alone.
 
     Returns:
         (height, width, C).
 
     Source: Szegedy et al. 2015, Going deeper with convolutions, section 6, arXiv 1409.4842.
     """
-    # Here and not above: it takes more than a second, which small images need not pay in every process.
+    # This import takes more than a second; here, processes that only use small images do not pay for it.
     from torchvision.transforms.v2 import functional
 
     top, left, height, width = _window(image.shape[0], image.shape[1], size[1] / size[0], rng)
@@ -120,7 +121,7 @@ def resized_crop(image: Pixels, size: Size, flip: bool, rng: np.random.Generator
 
 
 def _window(height: int, width: int, wanted: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a window whose width over height is near the wanted one."""
+    """Return top, left, height and width of a window whose width over height is near `wanted`."""
     for _ in range(10):
         area = height * width * rng.uniform(MIN_AREA, 1.0)
         aspect = wanted * math.exp(rng.uniform(-math.log(MAX_ASPECT), math.log(MAX_ASPECT)))
@@ -135,11 +136,23 @@ def _window(height: int, width: int, wanted: float, rng: np.random.Generator) ->
 
 
 def fit_image(image: Pixels, size: Size, fit: Fit) -> Pixels:
-    """Bring an image to a size: `resize_and_centre`, or resized to fit into it, with black beside it."""
+    """Bring an image to a size, keeping its aspect ratio.
+
+    Args:
+        image: (H, W, C), uint8 or float32.
+        size: height and width of the result.
+        fit: "crop" calls `resize_and_centre`; "pad" resizes the image to fit into the size and adds black at its sides.
+
+    Returns:
+        (height, width, C), the image itself if it has that size already.
+
+    Raises:
+        DataError: see `resize_and_centre`.
+    """
     if fit == "crop" or image.shape[:2] == size:
         return resize_and_centre(image, *size)
     height, width = image.shape[:2]
-    # Rounded as Pillow's `ImageOps.pad` does, with which others prepare an image.
+    # The same rounding as in Pillow's `ImageOps.pad`, which code outside this package uses to prepare an image.
     if width * size[0] > height * size[1]:
         inner = max(1, round(height / width * size[1])), size[1]
     else:
@@ -148,7 +161,15 @@ def fit_image(image: Pixels, size: Size, fit: Fit) -> Pixels:
 
 
 def padded(image: Pixels, size: Size) -> Pixels:
-    """An image in the middle of black, so that it has the aspect ratio of `size`; (H, W, C)."""
+    """Add black at two sides of an image, so that it has the aspect ratio of `size`.
+
+    Args:
+        image: (H, W, C); kept in the middle, not resized.
+        size: height and width whose ratio is wanted.
+
+    Returns:
+        The larger image with its channels last, or the image itself if nothing is added.
+    """
     height, width = image.shape[:2]
     add_height = max(0, round(width * size[0] / size[1]) - height)
     add_width = max(0, round(height * size[1] / size[0]) - width)
@@ -160,7 +181,7 @@ def padded(image: Pixels, size: Size) -> Pixels:
 
 
 def resize_and_centre(image: Pixels, height: int, width: int) -> Pixels:
-    """Resize so that the image just covers (height, width), keeping its aspect ratio, and cut the centre.
+    """Resize an image so that it just covers (height, width), keeping its aspect ratio, and cut out the centre.
 
     Args:
         image: (H, W, C), uint8 or float32.
@@ -168,7 +189,7 @@ def resize_and_centre(image: Pixels, height: int, width: int) -> Pixels:
         width: width of the result.
 
     Returns:
-        (height, width, C), the image itself where it has that size already.
+        (height, width, C), the image itself if it has that size already.
 
     Raises:
         DataError: the image is so narrow that it would be resized to more than 134 million pixels.
@@ -196,11 +217,11 @@ def _resized(image: Pixels, size: Size) -> Pixels:
 
 
 class Normaliser:
-    """Raw pixels to network inputs: `(x / full_scale - mean) / std`, per channel.
+    """A function from raw pixels to network inputs: `(x / full_scale - mean) / std`, per channel.
 
     Args:
-        mean: one number per channel, in units of the full scale.
-        std: the same; must be positive.
+        mean: mean of each channel, in units of the full scale.
+        std: standard deviation of each channel, in units of the full scale; positive.
         full_scale: the raw value that counts as 1 (255 for ordinary uint8 images).
     """
 
@@ -212,7 +233,7 @@ class Normaliser:
     def __call__(self, images: Pixels) -> torch.Tensor:
         """Normalise (B, H, W, C) to float32 (B, C, H, W), a view with channels_last strides when C > 1."""
         num, height, width, channels = images.shape
-        # Rows of width * channels values: an innermost loop over 3 channels would be several times slower.
+        # Computed on rows of width * channels values: an innermost loop over 3 channels would be several times slower.
         rows = images.reshape(num * height, width * channels) * np.tile(self._factor, width)
         rows += np.tile(self._offset, width)
         tensor = torch.from_numpy(rows)

@@ -1,13 +1,13 @@
-"""What data may take: memory, and how far a compressed file may unfold.
+"""Limits on data: how much memory they may take, and how much larger a compressed file may become when unpacked.
 
-Data may come from anyone, so that nothing is allocated or unpacked on a file's word alone. The limits:
+Data may come from anyone, so nothing is allocated or unpacked only because a file states a size. The limits:
 
-- decoded data take at most half of the machine's memory (of the container's, where it has less);
-- what is packed unfolds at most 200-fold once it takes more than 256 MiB: photographs unfold 10- to 50-fold, text and
-  drawings up to 100-fold, and a file that is made to fill a memory 1,000-fold and more;
+- decoded data take at most half of the memory of the machine, or of the container if it has less;
+- unpacked data of more than 256 MiB are at most 200 times as large as the packed data: photographs grow 10- to 50-fold,
+  text and drawings up to 100-fold, and a file that is made to fill the memory 1,000-fold and more;
 - an encoded image is a regular file of at most 256 MiB. Pipes and devices, which may never end, are not read;
-- a picture has at most 89 million pixels, where Pillow warns, and unfolds at most 200-fold beyond 64 MiB; large
-  pictures together unfold at most 200-fold beyond 4 GiB.
+- a picture has at most 89 million pixels, the number above which Pillow warns. A picture of more than 64 MiB when
+  decoded is at most 200 times as large as its file, and so are all large pictures together beyond 4 GiB.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from onepath.errors import DataError, plain, shown
 MAX_ENCODED_BYTES = 2**28
 MAX_UNFOLDING = 200
 FREE_BYTES = 2**28
-_UNKNOWN_MEMORY = 2**34  # where the system does not tell, as on Windows
+_UNKNOWN_MEMORY = 2**34  # assumed if the system does not report its memory, for example Windows
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def memory_bytes() -> int:
-    """The memory of this machine, or of the container that the process is in."""
+    """Return the memory of this machine in bytes, or of the container that the process runs in if that is less."""
     try:
         known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, ValueError, OSError):
@@ -38,25 +38,25 @@ def memory_bytes() -> int:
     for file in _CONTAINER_LIMITS:
         try:
             known.append(int(Path(file).read_text()))
-        except (OSError, ValueError):  # there is no such limit
+        except (OSError, ValueError):  # this limit does not exist
             continue
     return min(known)
 
 
 def fits_memory(num_bytes: int) -> bool:
-    """Whether decoded data take at most half of the memory."""
+    """Return whether data of this many bytes take at most half of the memory."""
     return num_bytes <= memory_bytes() // 2
 
 
 def check_memory(num_bytes: int, what: str) -> None:
-    """Refuse data that would take more than half of the memory.
+    """Raise if data would take more than half of the memory.
 
     Args:
-        num_bytes: what they will take, known before anything is allocated.
-        what: the data, for the message.
+        num_bytes: size of the decoded data, known before anything is allocated.
+        what: name of the data, for the message.
 
     Raises:
-        DataError: they would take more.
+        DataError: the data would take more.
     """
     if not fits_memory(num_bytes):
         raise DataError(
@@ -67,10 +67,12 @@ def check_memory(num_bytes: int, what: str) -> None:
 
 @contextmanager
 def within_memory() -> Iterator[None]:
-    """Say it in one line where memory does not suffice after all, as where the process may take less than there is.
+    """Turn a MemoryError of the code inside into a DataError with a message of one line.
+
+    Memory can run out in spite of the checks, for example if the process may use less than the machine has.
 
     Raises:
-        DataError: it does not.
+        DataError: the memory does not suffice.
     """
     try:
         yield
@@ -82,10 +84,17 @@ def within_memory() -> Iterator[None]:
 
 
 def check_whole(name: str, value: object, least: int, most: int, advice: str) -> None:
-    """Refuse an option that is no whole number in its range; None passes.
+    """Raise unless an option is a whole number in its range; None is allowed.
+
+    Args:
+        name: name of the option, for the message.
+        value: value of the option.
+        least: smallest value allowed.
+        most: largest value allowed.
+        advice: what the user should do, for the end of the message.
 
     Raises:
-        DataError: it is not.
+        DataError: the value is not a whole number, or is out of range.
     """
     if value is None:
         return
@@ -97,15 +106,27 @@ def check_whole(name: str, value: object, least: int, most: int, advice: str) ->
 
 
 def unfolds_too_far(packed: int, unpacked: int, free: int | None = None) -> bool:
-    """Whether this many unpacked bytes, more than `free`, from so few packed ones are meant to fill a memory."""
+    """Return whether data grow so much when unpacked that they are probably made to fill the memory.
+
+    Args:
+        packed: bytes before unpacking.
+        unpacked: bytes after unpacking.
+        free: number of unpacked bytes that are always allowed; None: 256 MiB.
+    """
     return unpacked > (FREE_BYTES if free is None else free) and unpacked > MAX_UNFOLDING * max(packed, 1)
 
 
 def check_unfolding(packed: int, unpacked: int, what: str, free: int | None = None) -> None:
-    """Refuse what unfolds too far and to more than `free` bytes, 256 MiB where it is not given.
+    """Raise if data become more than 200 times as large when unpacked, and larger than `free` bytes.
+
+    Args:
+        packed: bytes before unpacking.
+        unpacked: bytes after unpacking, or bytes unpacked so far.
+        what: name of the data, for the message.
+        free: number of unpacked bytes that are always allowed; None: 256 MiB.
 
     Raises:
-        DataError: it does.
+        DataError: the data are too large.
     """
     if unfolds_too_far(packed, unpacked, free):
         raise DataError(
@@ -115,7 +136,7 @@ def check_unfolding(packed: int, unpacked: int, what: str, free: int | None = No
 
 
 def kind_of(mode: int) -> str:
-    """What a file is that is not a regular one, by the mode of its status; "" for a regular one."""
+    """Return the kind of a file, such as "a pipe", by the mode of its status; "" for a regular file."""
     kinds = {
         stat.S_IFREG: "",
         stat.S_IFDIR: "a folder",
@@ -126,11 +147,11 @@ def kind_of(mode: int) -> str:
 
 
 def read_image_file(path: str) -> bytes:
-    """The bytes of an encoded image.
+    """Return the bytes of an image file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not a regular file, or takes more than 256 MiB.
+        ValueError: the file is not a regular one, or takes more than 256 MiB.
     """
     with open(path, "rb", opener=_at_once) as file:
         status = os.fstat(file.fileno())
@@ -142,5 +163,5 @@ def read_image_file(path: str) -> bytes:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a pipe."""
+    """Open a file; unlike `open`, do not wait for the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,4 +1,4 @@
-"""A task of any torch datasets: regression, several labels, segmentation, sequences."""
+"""A task made of torch datasets, for example for regression, several labels, segmentation or sequences."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import default_collate
 
+from onepath.data.dataset_examples import Examples, Indices, collated
 from onepath.data.metrics import Metric, metric_of
 from onepath.data.preprocessing import Preprocessing
 from onepath.data.task import Batch, Split, Task
 from onepath.errors import ConfigurationError, DataError, shown
 from onepath.randomness import generator
-from onepath.tree import Tree, first_tensor, map_tensors, tensors
+from onepath.tree import Tree, first_tensor, tensors
 
 Loss = Callable[[Any, Any], Tensor]
 _HELD_OUT = 0.2
 _MOST_VALIDATION = 5000
-_MOST_KEPT_BYTES = 1 << 31  # of one split, collated once; larger ones are read batch by batch
 _FINGERPRINT_SAMPLE = 64
-_Indices = NDArray[np.int64]
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -47,7 +44,7 @@ LOSSES: Mapping[str, Loss] = {
         outputs, _like(outputs, targets)
     ),
 }
-"""The ready-made losses by name."""
+"""Name -> function of outputs and targets that returns the mean loss."""
 _DEFAULT_METRICS = {
     "cross-entropy": "accuracy",
     "mse": "rmse",
@@ -58,17 +55,20 @@ _DEFAULT_METRICS = {
 
 
 class DatasetTask(Task):
-    """What `Task.from_datasets` makes.
+    """The task of torch datasets that `Task.from_datasets` returns.
+
+    A split of at most 2 GiB is read once and kept in memory. A larger one is read batch by batch, and so is one whose
+    items draw random numbers as they are read.
 
     Args:
-        name: for records.
-        splits: split -> dataset and the places in it that belong to the split.
-        loss: outputs and targets -> mean loss.
-        metric: what networks are judged by.
-        num_outputs: numbers that a network returns for each example or place.
-        class_names: of the outputs; may be empty.
-        notes: how the data were split.
-        preprocessing: what turns a raw example into an input, where that is known.
+        name: short name for records.
+        splits: split -> (dataset, indices of the items in it that belong to the split, (N,) int64).
+        loss: function of outputs and targets that returns the mean loss.
+        metric: metric by which networks are judged.
+        num_outputs: how many numbers a network returns for each example, or for each pixel or step of it.
+        class_names: names of the outputs; may be empty.
+        notes: remarks on how the data were split, one sentence each.
+        preprocessing: computation that turns a raw example into an input; None if it is not known.
     """
 
     recipe_settings: Mapping[str, Any] = {}
@@ -76,7 +76,7 @@ class DatasetTask(Task):
     def __init__(
         self,
         name: str,
-        splits: Mapping[Split, tuple[Any, _Indices]],
+        splits: Mapping[Split, tuple[Any, Indices]],
         *,
         loss: Loss,
         metric: Metric,
@@ -86,11 +86,17 @@ class DatasetTask(Task):
         preprocessing: Preprocessing | None = None,
     ) -> None:
         self.name, self.notes, self.class_names = name, notes, class_names
-        self._splits = {split: _Examples(dataset, indices) for split, (dataset, indices) in splits.items()}
+        self._splits = {split: Examples(dataset, indices) for split, (dataset, indices) in splits.items()}
         self._loss, self._metric, self._preprocessing = loss, metric, preprocessing
         self.num_classes = num_outputs
         self.metric_name, self.higher_is_better = metric.name, metric.higher_is_better
         self.metric_is_share = metric.is_share
+        drawing = [split for split in ("validation", "test") if self._splits[split].draws]
+        if drawing:
+            which = " and ".join(drawing)
+            self.notes += (
+                f"Items of the {which} split draw random numbers as they are read; every evaluation sees the same ones.",
+            )
         inputs = self._splits["train"].batch([0])[0]
         shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors(inputs))
         self.input_shape = shapes[0] if isinstance(inputs, Tensor) else shapes  # type: ignore[assignment]
@@ -105,7 +111,11 @@ class DatasetTask(Task):
     def train_batches(
         self, batch_size: int, *, seed: int, first_update: int = 0, num_updates: int
     ) -> Iterator[Batch]:
-        """See `Task.train_batches`; a dataset that draws, as augmentation does, draws anew at every visit."""
+        """See `Task.train_batches`.
+
+        If reading an item draws random numbers, for example for augmentation, it draws anew at every visit. What it
+        draws depends on `seed` and the update alone.
+        """
         examples = self._split("train")
         per_epoch = self.updates_per_epoch(batch_size)
         epoch, order = -1, np.arange(0)
@@ -114,7 +124,7 @@ class DatasetTask(Task):
                 epoch = update // per_epoch
                 order = generator(seed, "order", epoch).permutation(len(examples))
             start = update % per_epoch * batch_size
-            yield examples.batch(order[start : start + batch_size])
+            yield examples.batch(order[start : start + batch_size], (seed, update))
 
     def batches(
         self, split: Split, batch_size: int, *, num_examples: int | None = None, seed: int = 0
@@ -134,7 +144,7 @@ class DatasetTask(Task):
         return self._preprocessing
 
     def raw_inputs(self, split: Split, num: int) -> Any:
-        """See `Task.raw_inputs`: what the preprocessing makes the inputs of."""
+        """See `Task.raw_inputs`; computed from the inputs by undoing `preprocessing`, if that is known."""
         inputs = self.example_inputs(split, num)
         known = self._preprocessing
         if known is None or not isinstance(inputs, Tensor):
@@ -142,20 +152,20 @@ class DatasetTask(Task):
         return (inputs * torch.tensor(known.std) + torch.tensor(known.mean)) * known.full_scale
 
     def loss(self, outputs: Any, targets: Any, label_smoothing: float = 0.0) -> Tensor:
-        """The loss that was given; only cross-entropy takes a smoothing."""
+        """Return the mean loss of a batch; only cross-entropy uses `label_smoothing`."""
         if self._loss is _cross_entropy:
             return _cross_entropy(outputs, targets, label_smoothing)
         return self._loss(outputs, targets)
 
     def tally(self, outputs: Any, targets: Any) -> Tensor:
-        """As the metric adds up."""
+        """See `Task.tally`; computed by the metric that was given."""
         return self._metric.tally(outputs, targets)
 
     def metric(self, tally: Tensor) -> float:
-        """The metric of the sums."""
+        """See `Task.metric`; computed by the metric that was given."""
         return self._metric.value(tally)
 
-    def _split(self, split: Split) -> _Examples:
+    def _split(self, split: Split) -> Examples:
         if split not in self._splits:
             raise DataError(f"split must be one of {', '.join(self._splits)}, but got {shown(split)}")
         return self._splits[split]
@@ -172,48 +182,6 @@ class DatasetTask(Task):
         return digest.hexdigest()[:16]
 
 
-class _Examples:
-    """The examples of a split: collated once where they fit into memory, else read as they are asked for."""
-
-    def __init__(self, dataset: Any, indices: _Indices) -> None:
-        self._dataset, self._indices = dataset, indices
-        size = sum(
-            tensor.numel() * tensor.element_size() for tensor in tensors(tuple(self._read(indices[:1])))
-        )
-        self._kept = self._read(indices) if size * len(indices) <= _MOST_KEPT_BYTES else None
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def batch(self, places: Sequence[int] | _Indices) -> Batch:
-        """The examples at these places, as new tensors."""
-        chosen = torch.as_tensor(np.asarray(places, dtype=np.int64))
-        if self._kept is None:
-            return self._read(self._indices[chosen.numpy()])
-        return Batch(*(map_tensors(lambda tensor: tensor[chosen], part) for part in self._kept))
-
-    def _read(self, indices: _Indices) -> Batch:
-        inputs, targets = _collated(self._dataset, indices)
-        return Batch(_plain(inputs), _plain(targets))
-
-
-def _collated(dataset: Any, indices: _Indices) -> tuple[Tree, Tree]:
-    """Inputs and targets at these places, put into one batch."""
-    try:
-        inputs, targets = default_collate([dataset[int(index)] for index in indices])
-    except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
-        raise DataError(
-            "a dataset must give pairs of inputs and targets that can be put into batches, but it raised "
-            f"{type(error).__name__}: {shown(str(error))}; give (inputs, targets) of equal shapes for each index"
-        ) from error
-    return inputs, targets
-
-
-def _plain(tree: Tree) -> Tree:
-    """Floats in float32, as networks take them."""
-    return map_tensors(lambda tensor: tensor.float() if tensor.dtype == torch.float64 else tensor, tree)
-
-
 def make_task(
     train: Any,
     validation: Any,
@@ -227,7 +195,7 @@ def make_task(
     class_names: Sequence[str] = (),
     preprocessing: Preprocessing | None = None,
 ) -> DatasetTask:
-    """See `Task.from_datasets`."""
+    """Make a task of torch datasets; see `Task.from_datasets`."""
     if isinstance(loss, str) and loss not in LOSSES:
         raise ConfigurationError(
             f"a loss must be one of {', '.join(LOSSES)} or a function of outputs and targets, but got "
@@ -241,7 +209,7 @@ def make_task(
     notes: list[str] = []
     datasets = {"train": _checked(train, "train")}
     kept = np.arange(len(datasets["train"]), dtype=np.int64)
-    splits: dict[Split, tuple[Any, _Indices]] = {}
+    splits: dict[Split, tuple[Any, Indices]] = {}
     for split, given in (("test", test), ("validation", validation)):
         if given is not None:
             own = _checked(given, split)
@@ -280,19 +248,17 @@ def _checked(dataset: Any, split: str) -> Any:
     return dataset
 
 
-def _targets(dataset: Any, places: _Indices) -> Tree:
-    return _collated(dataset, places)[1]
+def _targets(dataset: Any, places: Indices) -> Tree:
+    return collated(dataset, places)[1]
 
 
-def _held_out(
-    dataset: Any, places: _Indices, num: int, rng: np.random.Generator
-) -> tuple[_Indices, _Indices]:
-    """Places kept and held out; where targets are classes, every class keeps its share on both sides."""
+def _held_out(dataset: Any, places: Indices, num: int, rng: np.random.Generator) -> tuple[Indices, Indices]:
+    """Return the places kept and the places held out; if targets are classes, each keeps its share in both."""
     order = rng.permutation(places)
     targets = _targets(dataset, places)
     is_classes = isinstance(targets, Tensor) and targets.dim() == 1 and not targets.is_floating_point()
     if is_classes:
-        # One after another of each class, so that every prefix has about the shares of the whole.
+        # The classes take turns by their shares, so that every prefix of the order has about the shares of the whole.
         labels = dict(zip(places.tolist(), targets.tolist(), strict=True))
         counts: dict[int, Iterator[int]] = {}
         totals = {label: list(labels.values()).count(label) for label in set(labels.values())}
@@ -304,8 +270,8 @@ def _held_out(
     return np.sort(order[num:]), np.sort(order[:num])
 
 
-def _num_outputs(dataset: Any, places: _Indices, loss: str | Loss) -> int:
-    """Numbers that a network must return: one more than the largest class, or as many as a target has."""
+def _num_outputs(dataset: Any, places: Indices, loss: str | Loss) -> int:
+    """Return how many numbers a network must return: one more than the largest class, or the values of a target."""
     targets = first_tensor(_targets(dataset, places[: 1 if loss != "cross-entropy" else None]))
     if loss == "cross-entropy":
         return int(targets.max()) + 1

@@ -1,8 +1,8 @@
-"""Encoded images to pixels, and a clear message for those that cannot be read.
+"""Decoding encoded images to pixels, with a clear message for images that cannot be read.
 
 Pillow decodes: torchvision's own decoders are deprecated, and its PNG decoder ends the process on some damaged files.
-What a file holds decides, not its name. Of Pillow's formats only those in `FORMATS` are read, which are made for
-pictures and run no program, as PostScript starts Ghostscript.
+The content of a file decides its format, not its name. Only the formats in `FORMATS` are read. They are made for
+pictures and run no program; PostScript, for example, would start Ghostscript.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ FORMATS = (
     "PPM",
     "TIFF",
     "WEBP",
-)  # MPO, several JPEGs in a file, is opened as JPEG
-MAX_PIXELS = 89_478_485  # Pillow warns above: 256 MiB of colours
+)  # MPO, a file of several JPEGs, is opened as JPEG
+MAX_PIXELS = 89_478_485  # Pillow warns above this number, which is 256 MiB of colours
 _FREE_BYTES = 2**26
 _UNREADABLE = (
     OSError,
@@ -67,9 +67,16 @@ _SMALL_BYTES = 16384
 
 
 class Header(NamedTuple):
-    """What an image says of itself before it is decoded; height and width are those of the upright image.
+    """The properties of an image that are known before it is decoded.
 
-    `depth` is the type of its values, see `onepath.data.image_values.depth`; `num_bytes` is what it unfolds to.
+    Attributes:
+        height: height of the upright image in pixels.
+        width: width of the upright image in pixels.
+        is_grey: whether the image has no colours.
+        depth: type of its values, see `onepath.data.image_values.depth`.
+        is_transparent: whether the image may have transparent pixels.
+        has_more_frames: whether the file holds several frames or pages.
+        num_bytes: size of the decoded image in bytes.
     """
 
     height: int
@@ -83,7 +90,7 @@ class Header(NamedTuple):
 
 @contextmanager
 def _opened(encoded: bytes | Image.Image) -> Iterator[Image.Image]:
-    """The image, with whatever a damaged one may raise turned into a ValueError with a reason."""
+    """Yield the opened image; every error of a damaged image becomes a ValueError with a reason."""
     try:
         if isinstance(encoded, bytes):
             with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
@@ -99,7 +106,7 @@ def _opened(encoded: bytes | Image.Image) -> Iterator[Image.Image]:
 
 
 def _check_size(image: Image.Image, num_encoded: int) -> None:
-    """Refuse a picture that would take too much when it is decoded."""
+    """Raise if a picture would take too much memory when it is decoded."""
     size = f"{image.width}x{image.height} pixels"
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{size}, more than {MAX_PIXELS:,} in all")
@@ -108,12 +115,12 @@ def _check_size(image: Image.Image, num_encoded: int) -> None:
 
 
 def _num_decoded(image: Image.Image) -> int:
-    """Bytes of an image as its format means it: a bit for each pixel of a black and white one."""
+    """Return the bytes of a decoded image in its own format, in which a black and white pixel takes one bit."""
     return image.width * image.height * (1 if image.mode == "1" else 8 * len(image.getbands())) // 8
 
 
 def _what_came(encoded: bytes) -> str:
-    """Why bytes are none of `FORMATS`; no decoder is run."""
+    """Return why bytes are not an image in one of `FORMATS`; no decoder is run."""
     if not encoded:
         return "empty"
     start = encoded[:16].ljust(16, b"\0")
@@ -131,10 +138,10 @@ def _refusal(name: str) -> str:
 
 
 def header(encoded: bytes | Image.Image) -> Header:
-    """Size and kind of an image, without decoding it.
+    """Return the size and other properties of an image, without decoding it.
 
     Raises:
-        ValueError: the image has no readable header.
+        ValueError: the image has no readable header, or would take too much memory when decoded.
     """
     with _opened(encoded) as image:
         size = (image.width, image.height) if is_transposed(image) else (image.height, image.width)
@@ -152,16 +159,16 @@ def decode(encoded: bytes | Image.Image, background: int = WHITE) -> AnyValues:
     """Decode one image.
 
     Args:
-        encoded: the bytes of a JPEG, PNG or another of `FORMATS`, or an opened image.
+        encoded: the bytes of an image in one of `FORMATS`, or an opened image.
         background: grey of 0 ... 255 on which transparent pixels are laid.
 
     Returns:
-        (H, W, 1) for grey images and (H, W, 3), red first, for all others, an array of its own: upright as its
-        orientation tag says, the first frame of several, in the depth that the image has (uint8, uint16, int32 or
-        float32).
+        (H, W, 1) for grey images and (H, W, 3), red first, for all others; a new array. The image is upright as its
+        orientation tag says, the first frame if there are several, in its own depth (uint8, uint16, int32 or float32).
 
     Raises:
-        ValueError: the image is damaged, cut short, of no known format, or has values that are not finite.
+        ValueError: the image is damaged, cut short, of no known format, would take too much memory, or has values that
+            are not finite.
     """
     with _opened(encoded) as image:
         if isinstance(encoded, bytes):
@@ -173,12 +180,12 @@ def refuse(images: EncodedImages, failures: list[tuple[int, str]], where: str) -
     """Raise if images could not be read.
 
     Args:
-        images: where they come from.
-        failures: index and reason of each.
-        where: the source, for the message.
+        images: all images, for their number and their descriptions.
+        failures: (index, reason) of each image that could not be read; may be empty.
+        where: name of the source, for the message.
 
     Raises:
-        DataError: there are failures; the message has their number and the first one.
+        DataError: there are failures; the message gives their number and describes the first one.
     """
     if failures:
         index, why = min(failures)
@@ -200,18 +207,19 @@ def decode_all(
     """Decode every image into one array.
 
     Args:
-        images: what to decode.
-        where: the source, for messages.
-        size: height and width that they are resized to, see `fit_image`; None: all images must have one size.
+        images: N images to decode.
+        where: name of the source, for messages.
+        size: height and width that images are resized to, see `fit_image`; None: all images must have one size.
         fit: see `fit_image`.
         background: see `decode`.
 
     Returns:
-        (N, H, W, 1) if every image is grey, else (N, H, W, 3), and the depth of the values: uint8, or float32 where
-        images have more than 8 bits.
+        The pixels, (N, H, W, 1) if every image is grey, else (N, H, W, 3), and the depth of their values. The pixels
+        are uint8, or float32 if images have more than 8 bits.
 
     Raises:
-        DataError: images that cannot be read, of different sizes, or of types that have no common scale.
+        DataError: images cannot be read, have different sizes, have types without a common scale, or would take more
+            than half of the memory.
     """
     pixels: Pixels = np.empty((0, 0, 0, 3), np.uint8)
     first = -1
@@ -247,7 +255,7 @@ def decode_all(
 def _decoded(
     images: EncodedImages, size: Size | None, fit: Fit, background: int
 ) -> Iterator[tuple[str, Pixels] | str]:
-    """The type and the pixels of every image in order, or why it cannot be read."""
+    """Yield for each image, in order, its type and its pixels, or the reason why it cannot be read."""
 
     def attempt(index: int) -> tuple[str, Pixels] | str:
         try:
@@ -257,7 +265,7 @@ def _decoded(
         except (OSError, ValueError) as error:
             return reason(error)
 
-    # Small images spend most of their time under the interpreter's lock; more threads would only contend for it.
+    # Decoding small images mostly holds the interpreter's lock; more threads would only wait for it.
     if _are_small(images):
         yield from map(attempt, range(len(images)))
         return

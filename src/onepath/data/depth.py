@@ -1,4 +1,4 @@
-"""How deep the values of encoded images are, and one range for images of 8 and of 16 bits."""
+"""The depth (8 bits, 16 bits, ...) of encoded images, and a common range for images of different depths."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NAMES = {"uint8": "8 bits", "uint16": "16 bits", "int32": "32-bit integers", "f
 
 
 class Depth(NamedTuple):
-    """What the values of a set of images have in common.
+    """The types of the values of a set of images, and how they are brought to one range.
 
     Attributes:
-        types: those that occur: "uint8", "uint16", "int32", "float32".
-        factor: what values of 8 bits are multiplied by.
+        types: the types that occur, sorted by name, of "uint8", "uint16", "int32" and "float32".
+        factor: number that values of 8 bits are multiplied by.
     """
 
     types: tuple[str, ...]
@@ -27,20 +27,20 @@ class Depth(NamedTuple):
 
     @property
     def full_scale(self) -> float | None:
-        """The value that counts as 1 by the images' formats; None: they do not say."""
+        """The value that counts as 1 in the common range by the images' formats; None if the formats define none."""
         known = {("uint8",): 255.0, ("uint16",): 65535.0, ("uint16", "uint8"): 65535.0}
         return known.get(self.types)
 
     @property
     def is_deep(self) -> bool:
-        """Whether there is more than 8 bits hold, so that pixels are kept as float32."""
+        """Whether values need more than 8 bits, so that pixels are kept as float32."""
         return self.types != ("uint8",)
 
     def of(self, values: AnyValues) -> Pixels:
-        """The values of one image in the common range.
+        """Return the values of one image in the common range: float32 if `is_deep`, else the same array.
 
         Raises:
-            ValueError: the image has a type that the others have not, and no common range with them.
+            ValueError: the image's type is not among `types` and has no common range with them.
         """
         name = values.dtype.name
         if name not in self.types and not (name == "uint8" and self.factor > 1):
@@ -59,14 +59,17 @@ EIGHT_BITS = Depth(("uint8",))
 
 
 def common_depth(types: NDArray[np.str_], where: str) -> Depth:
-    """The depth of images: values of 8 bits beside 16 are multiplied by 257, so that white is white in both.
+    """Return the common depth of images of the given types.
+
+    If images of 8 and of 16 bits occur, values of 8 bits are multiplied by 257, so that white has the same value in
+    both.
 
     Args:
-        types: of each image.
-        where: the source, for the message.
+        types: type of the values of each image, (N,), as `Header.depth`.
+        where: name of the source, for the message.
 
     Raises:
-        DataError: bytes beside numbers whose range no format fixes.
+        DataError: the types have no common range, such as bytes and floats, whose range no format fixes.
     """
     names, counts = np.unique(types, return_counts=True)
     found = tuple(str(name) for name in names)

@@ -1,4 +1,4 @@
-"""Labelled images as a source gives them, before they are split, resized or normalised."""
+"""Labelled images as they are read from a source, before they are split, resized or normalised."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ class EncodedImages:
     """Images that are read one by one: files, or encoded bytes in memory.
 
     Attributes:
-        num: how many.
-        read: index -> encoded bytes or an opened image; may raise OSError or ValueError. Called from several threads.
-        describe: index -> where the image is, for messages.
-        files: their paths, where each is a file of its own.
+        num: number of images.
+        read: function from an index to encoded bytes or an opened image; may raise OSError or ValueError. It is called
+            from several threads.
+        describe: function from an index to a text that says where the image is, for messages.
+        files: paths of the images if each one is a file, else empty.
     """
 
     num: int
@@ -50,17 +51,21 @@ class EncodedImages:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Images and labels of one part of a source, in its order.
+    """Images or sequences and their labels of one part of a source, such as its test set, in the source's order.
 
     Attributes:
-        where: the source, for messages.
-        images: (N, H, W, C) uint8 or float32, or images still encoded.
-        labels: (N,) int64, 0 or more; indices into `class_names` if there are any.
-        class_names: None where the source has bare numbers.
-        values: the raw values as they were given; None: bytes, or of encoded images what they turn out to hold.
-        kind: images or sequences.
-        channels: where an array had its channels; None: it had no such axis, or the images are encoded.
+        where: name of the source, for messages.
+        images: (N, H, W, C) uint8 or float32, or images that are still encoded; sequences are (N, 1, T, C).
+        labels: (N,) int64; indices into `class_names`, or without them the whole numbers that the source has, which may
+            be negative.
+        class_names: one name per class; None if the labels of the source are bare numbers.
+        values: range and type of the raw values as they were given; None: they are taken from `images`.
+        kind: whether the examples are images or sequences.
+        channels: where an array had its channels; None if it had no such axis or the images are encoded.
         notes: remarks for the user, one sentence each.
+
+    Raises:
+        DataError: there is no image, or not one label per image.
     """
 
     where: str
@@ -84,13 +89,13 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """All that was found under one name or path.
+    """All data that were found under one name or path.
 
     Attributes:
-        name: short name, for records.
-        train: the training data, or all data where there is only one part.
-        validation: its own validation set, if it has one.
-        test: its own test set, if it has one.
+        name: short name for records.
+        train: the training data, or all data if the source has only one part.
+        validation: the source's own validation set; None if it has none.
+        test: the source's own test set; None if it has none.
         notes: remarks for the user, one sentence each.
     """
 
@@ -102,10 +107,10 @@ class Source:
 
 
 def shows_characters(source: Source) -> bool:
-    """Whether the images are digits, letters or signs, as far as names tell: their mirror images mean something else.
+    """Return whether, judging by names, the images show digits, letters or signs, which must not be mirrored.
 
-    True if the source's name contains a word such as "mnist" or "digit" (but not "fashion"), or if every class name
-    that the source itself gives is a single character.
+    True if the name of the source contains a word such as "mnist" or "digit" (but not "fashion"), or if the source has
+    class names and each one is a single character.
     """
     name = source.name.lower().replace("-", "").replace("_", "")
     if "fashion" not in name and any(word in name for word in _CHARACTER_WORDS):
@@ -115,7 +120,13 @@ def shows_characters(source: Source) -> bool:
 
 
 def few(names: Sequence[object], limit: int = 10, most: int = 200) -> str:
-    """The first names, text quoted and cut, and how many more there are."""
+    """Return the first names as one text, and how many more there are.
+
+    Args:
+        names: names to list; texts are quoted, and each name is shortened to 40 characters.
+        limit: number of names that are listed at most.
+        most: number of characters after which no further name is listed.
+    """
     some: list[str] = []
     for name in names[:limit]:
         some.append(shown(name, 40))
@@ -126,6 +137,6 @@ def few(names: Sequence[object], limit: int = 10, most: int = 200) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an error's text, cut and without the path, or its type where it has none."""
+    """Return the first line of an error's text, shortened and without the path, or its type if it has no text."""
     text = ((isinstance(error, OSError) and error.strerror) or str(error)).strip()
     return plain(text.splitlines()[0][:120], 120) if text else type(error).__name__

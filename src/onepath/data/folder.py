@@ -1,4 +1,4 @@
-"""Images in folders, one folder per class."""
+"""Reading images from folders, one folder per class."""
 
 from __future__ import annotations
 
@@ -30,18 +30,22 @@ _ENDINGS = ("set", "data", "images", "split")
 
 
 def read_folder(path: Path) -> Source:
-    """A folder of class folders, or of `train/` and `test/` or `val/`, or of class folders with a `test/` beside them.
+    """Read a folder of class folders, or of parts such as `train/` and `test/` that hold class folders.
 
-    Folders called train, training, val, valid, validation, test or testing, in any case, also "test set" or
-    "test_data", are parts where they hold class folders: where a `train/` holds some, or where such a folder has class
-    folders named as those beside it. Else a folder of such a name is a class of that name, and a note says so.
+    A folder may also hold class folders with a `test/` or `val/` beside them. Folders called train, training, val,
+    valid, validation, test, tests or testing, in any case, also "test set" or "test_data", are parts of the data if a
+    `train/` among them holds class folders, or if there are no other folders and one of them is `train/` or holds class
+    folders.
+    Beside class folders, a test or validation folder is a part if one of its class folders has the name of a class
+    folder beside it. In all other cases, a folder with such a name is a class of that name, and a note says so.
 
-    With both `test/` and `val/`, `val/` is the validation set; with `val/` alone, it is the test set. Images may lie
-    at any depth inside a class folder. Hidden folders and files, and files that are no images by their suffix, are
-    passed over. Every file counts once; what links do is said in `onepath.data.image_files`.
+    With both `test/` and `val/`, `val/` is the validation set; with `val/` alone, `val/` is the test set. Images may
+    lie at any depth inside a class folder. Hidden files and folders are ignored, and so are files without the suffix of
+    an image. Every file counts once; `onepath.data.image_files` says how links are treated.
 
     Raises:
-        DataError: no class folders, one of them without an image, a file in two classes, or what is no regular file.
+        DataError: there are no class folders, a class folder has no image, a file lies in two classes, or an image is
+            not a regular file.
     """
     found = _find_parts(path)
     if "train" not in found.parts:
@@ -61,17 +65,17 @@ def read_folder(path: Path) -> Source:
 
 
 def read_folder_test(path: Path) -> Examples:
-    """The test images under a folder: its `test/`, else its `val/`, else its class folders."""
+    """Return the test images under a folder: its `test/`, else its `val/`, else its `train/` or class folders."""
     parts = _find_parts(path).parts
     chosen = next(parts[part] for part in ("test", "validation", "train") if part in parts)
     return _read_parts({"test": chosen}, path)["test"]
 
 
 def check_unseen(train: Examples, test: Examples) -> None:
-    """Refuse test images that are training images, where both are files.
+    """Raise if test images are training images too; only images that are files are compared.
 
     Raises:
-        DataError: some are.
+        DataError: a file is both a training and a test image.
     """
     if isinstance(train.images, EncodedImages) and isinstance(test.images, EncodedImages):
         seen = set(identities(train.images.files).values())
@@ -88,7 +92,7 @@ def _name(path: Path) -> str:
 
 
 class _Found(NamedTuple):
-    """The parts of a folder: name -> class folders; and remarks."""
+    """The parts of a folder, as name -> class folders, and remarks for the user."""
 
     parts: dict[str, list[Path]]
     notes: list[str]
@@ -114,7 +118,7 @@ def _find_parts(path: Path) -> _Found:
 def _beside_classes(
     named: Mapping[Path, str], inside: Mapping[Path, Sequence[Path]], beside: Sequence[Path]
 ) -> _Found:
-    """Folders called as parts beside class folders: they are parts if they hold folders of the same classes."""
+    """Return the parts if folders named like parts lie beside class folders: they are parts if they share a class."""
     names = {folder.name for folder in beside}
     are_parts = {
         folder: part
@@ -147,7 +151,7 @@ def _parts(named: Mapping[Path, str]) -> dict[str, list[Path]]:
 
 
 def _part_of(name: str) -> str | None:
-    """Which part a folder is by its name: "train", "validation" or "test"; None: none of them."""
+    """Return the part that a folder's name stands for: "train", "validation" or "test"; None if it is no such name."""
     bare = name.lower().replace("_", "").replace("-", "").replace(" ", "")
     endings = (bare.removesuffix(ending) for ending in ("", *_ENDINGS))
     return next((_PARTS[shorter] for shorter in endings if shorter in _PARTS), None)
@@ -168,11 +172,11 @@ def _visible(path: Path) -> list[Path]:
 
 
 def _read_parts(parts: Mapping[str, list[Path]], root: Path) -> dict[str, Examples]:
-    """The images of every part.
+    """Read the images of every part.
 
     Args:
         parts: name of the part -> its class folders.
-        root: the folder that was given; what leads out of it is said.
+        root: the folder that the user gave; notes name links that lead out of it.
     """
     check_apart([folder for inside in parts.values() for folder in inside])
     classes = {part: [find_images(part, folder) for folder in inside] for part, inside in parts.items()}
@@ -215,7 +219,7 @@ def _examples(
 def _notes(
     path: Path, classes: Sequence[ClassFolder], kept: Sequence[tuple[list[str], list[str]]], root: Path
 ) -> tuple[str, ...]:
-    """What was done about links."""
+    """Return remarks for the user on how links were treated."""
     links = [str(found.folder) for found in classes if found.folder.is_symlink()]
     links += [
         file for found in classes for file, is_link in zip(found.files, found.links, strict=True) if is_link

@@ -1,9 +1,9 @@
-"""The image files below class folders: every file once, whatever links say.
+"""Finding the image files below class folders, each file once, also if there are links.
 
 A link to a file counts as an image, wherever it leads. A link to a folder inside a class folder is not followed: it
 may lead back, and a loop would give every image many times. A class folder may itself be a link, unless one class
-folder then lies in another. Where one file comes twice, a real one wins over a link, then test over validation over
-training data, then the first one.
+folder then lies in another. If one file is found several times, one of its places is kept: a real file is preferred to
+a link, then test data to validation data and these to training data, then the first place.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class ClassFolder(NamedTuple):
 
     Attributes:
         part: "train", "validation" or "test".
-        folder: where they lie.
-        files: their paths, in order.
-        links: which of them are links.
-        inodes: their numbers in the file system, of links those of the links.
-        unfollowed: links to folders.
+        folder: the class folder.
+        files: paths of the images, in order.
+        links: for each image, whether its path is a link.
+        inodes: for each image, the inode number of its path; for a link, the number of the link itself.
+        unfollowed: paths of links to folders, which are not followed.
     """
 
     part: str
@@ -47,10 +47,16 @@ class ClassFolder(NamedTuple):
 
 
 def find_images(part: str, folder: Path) -> ClassFolder:
-    """The image files at any depth of a folder, without hidden ones, in the order of their names.
+    """Find the image files at any depth below a class folder, without hidden ones.
+
+    In each folder, files come before subfolders, and both are sorted by name.
+
+    Args:
+        part: the part of the data, "train", "validation" or "test".
+        folder: the class folder.
 
     Raises:
-        DataError: a folder cannot be read, or what has the suffix of an image is a pipe, a device or a link to nothing.
+        DataError: a folder cannot be read, or a pipe, a device or a link to nothing has the suffix of an image.
     """
     found = ClassFolder(part, folder, [], [], [], [])
     waiting = [str(folder)]
@@ -94,10 +100,10 @@ def _kind(entry: os.DirEntry[str]) -> str:
 
 
 def check_apart(folders: Sequence[Path]) -> None:
-    """Refuse class folders of which one is another or lies in it, as only links make them.
+    """Raise if two class folders are the same folder or one lies in the other, which only links make possible.
 
     Raises:
-        DataError: two do.
+        DataError: there are two such folders.
     """
     real = sorted((Path(os.path.realpath(folder)).parts, str(folder)) for folder in folders)
     for (outer, first), (inner, second) in itertools.pairwise(real):
@@ -109,17 +115,16 @@ def check_apart(folders: Sequence[Path]) -> None:
 
 
 def drop_repeated(classes: Sequence[ClassFolder]) -> list[tuple[list[str], list[str]]]:
-    """Take every file once.
+    """Keep every file once, even if several paths lead to it.
 
     Args:
         classes: the class folders of all parts.
 
     Returns:
-        For each class folder the files that are kept, and those that are left out since the same file is kept
-        elsewhere.
+        For each class folder (paths that are kept, paths that are left out because the same file is kept elsewhere).
 
     Raises:
-        DataError: a file lies in two classes, both times itself or both times as a link.
+        DataError: a file lies in two classes, and both paths are real files or both are links.
     """
     repeated = _repeated(classes)
     places = [
@@ -151,10 +156,10 @@ def drop_repeated(classes: Sequence[ClassFolder]) -> list[tuple[list[str], list[
 
 
 def _repeated(classes: Sequence[ClassFolder]) -> dict[str, tuple[int, int]]:
-    """Device and inode of the files that may be there twice."""
+    """Return path -> (device, inode) for the paths that may share a file with another path."""
     if any(any(found.links) for found in classes):
         return identities(file for found in classes for file in found.files)
-    # Without links only equal inodes can be one file: that asks the file system nothing more.
+    # Without links, only paths with equal inodes can be one file, and these numbers are known already.
     inodes = np.array([inode for found in classes for inode in found.inodes], dtype=np.uint64)
     _, inverse, counts = np.unique(inodes, return_inverse=True, return_counts=True)
     files = [file for found in classes for file in found.files]
@@ -162,7 +167,7 @@ def _repeated(classes: Sequence[ClassFolder]) -> dict[str, tuple[int, int]]:
 
 
 def identities(files: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Path -> device and inode of the file behind it; what cannot be read is left out."""
+    """Return path -> (device, inode) of the file that the path leads to; paths that cannot be read are left out."""
     found = {}
     for file in files:
         try:
@@ -174,5 +179,5 @@ def identities(files: Iterable[str]) -> dict[str, tuple[int, int]]:
 
 
 def leads_out(link: str, root: Path) -> bool:
-    """Whether a link leads out of a folder."""
+    """Return whether the path `link` leads to a place outside the folder `root`."""
     return not Path(os.path.realpath(link)).is_relative_to(os.path.realpath(root))

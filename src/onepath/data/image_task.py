@@ -1,4 +1,4 @@
-"""Classification of images, or of sequences such as those of sensors, as a task."""
+"""The task of classifying images, or sequences such as the signals of sensors."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _FINGERPRINT_SAMPLE = 256
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A split: which images of a store, and the labels of all the images of the store.
+    """A split: a store of images, their labels, and the indices of the images that belong to the split.
 
     Attributes:
-        store: the images; splits may share it.
-        labels: (N,) int64, one per image of the store.
-        indices: sorted indices into the store.
+        store: the store of N images; several splits may share it.
+        labels: (N,) int64, the label of each image of the store.
+        indices: sorted indices of the split's images in the store, int64.
     """
 
     store: ImageStore
@@ -41,28 +41,31 @@ class Part:
 
 
 class ImageTask(Task):
-    """Images or sequences with one label each; the loss is cross-entropy, the metric accuracy.
+    """A task of images or sequences with one label each; the loss is cross-entropy, the metric accuracy.
 
     Args:
         name: short name for records.
-        parts: the three splits; their images have one shape and one scale.
-        class_names: one per class.
-        flip: whether training images are mirrored.
+        parts: the three splits; the images of all splits have one shape and one scale.
+        class_names: one name per class.
+        flip: whether training images are mirrored at random.
         augment: whether training images are augmented at all; sequences never are.
-        notes: remarks on how the data were read.
-        kind, channels, fit, background: see below.
+        notes: remarks on how the data were read, one sentence each.
+        kind: see the attribute.
+        channels: see the attribute.
+        fit: see the attribute.
+        background: see the attribute.
 
     Attributes:
-        input_shape: of one input of the network: (C, H, W) of images, (C, T) of sequences.
+        input_shape: shape of one input of the network: (C, H, W) for images, (C, T) for sequences.
         full_scale: the raw value of a training pixel that counts as 1: 255 for ordinary images.
         normalisation: (mean, std), one number per channel, from the training split alone, in units of the full scale:
             an input of the network is `(pixel / full_scale - mean) / std`. A channel that never changes has std 1.
         kind: "images" or "sequence".
-        channels: where the arrays that were given had their channels, "first" or "last"; None: nowhere, or the images
-            are files, whose colours are red, green, blue.
-        fit: how images of another aspect ratio are brought to height and width, "crop" (the image covers them and its
-            centre is taken) or "pad" (it fits into them, with black beside it).
-        background: grey of 0 ... 255 on which transparent pixels of files are laid; None: there are none.
+        channels: where the arrays that were given had their channels, "first" or "last". None: the arrays had no axis
+            for channels, or the images are files, whose channels are red, green and blue.
+        fit: how images of another aspect ratio are brought to height and width: "crop" (the image covers the size, and
+            its centre is taken) or "pad" (the image fits into the size, and black is added at its sides).
+        background: grey of 0 ... 255 on which transparent pixels of files are laid; None if no file has any.
     """
 
     metric_name = "accuracy"
@@ -114,9 +117,13 @@ class ImageTask(Task):
         return self._drawn("train", "", batch_size, seed, range(first_update, first_update + num_updates))
 
     def calibration_batches(self, batch_size: int, *, num_examples: int, seed: int = 0) -> Iterator[Batch]:
-        """See `Task.calibration_batches`; augmented where augmentation pads the images.
+        """See `Task.calibration_batches`; the images are augmented if augmentation pads images with black.
 
-        A network that was trained on images with black margins has another variance in each layer on images without.
+        A network that was trained on images with black margins has a different variance in each layer when its images
+        have no such margins.
+
+        Raises:
+            DataError: `batch_size` or `num_examples` is below 1.
         """
         if not (self.augment and self._part("train").store.pads):
             return super().calibration_batches(batch_size, num_examples=num_examples, seed=seed)
@@ -130,14 +137,17 @@ class ImageTask(Task):
     def validation_batches(
         self, batch_size: int, *, seed: int, first_step: int = 0, num_steps: int
     ) -> Iterator[Batch]:
-        """As training batches are drawn, in a new order at every pass and augmented; see `Task.validation_batches`."""
+        """See `Task.validation_batches`; like training batches, drawn in a new order at every pass and augmented."""
         steps = range(first_step, first_step + num_steps)
         return self._drawn("validation", "validation ", batch_size, seed, steps)
 
     def _drawn(
         self, split: Split, purpose: str, batch_size: int, seed: int, updates: range
     ) -> Iterator[Batch]:
-        """Batches of a split in drawn orders, full ones only where there are enough examples, augmented."""
+        """Yield augmented batches of a split, whose order is drawn for every epoch.
+
+        Every batch is full, unless the split has fewer examples than a batch.
+        """
         _check_batch_size(batch_size)
         part = self._part(split)
         chosen: list[NDArray[np.int64]] = []
@@ -178,32 +188,32 @@ class ImageTask(Task):
             yield Batch(inputs(pixels), torch.from_numpy(part.labels[chunk]))
 
     def _inputs(self, part: Part) -> Callable[[Pixels], Tensor]:
-        """From raw pixels of a part to what a network gets."""
+        """Return the function that turns raw pixels of a part, (B, H, W, C), into inputs of the network."""
         normalise = Normaliser(*self.normalisation, part.store.full_scale)
         if self.kind == "images":
             return normalise
         return lambda pixels: normalise(pixels).squeeze(2).contiguous()
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy of (B, classes) scores against (B,) labels."""
+        """Return the mean cross-entropy of (B, classes) scores against (B,) labels."""
         return functional.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """(2,): number of correct predictions and number of examples; a tie goes to the lower class."""
+        """Return (2,): number of correct predictions and number of examples; a tie goes to the lower class."""
         return METRICS["accuracy"].tally(outputs, targets)
 
     def metric(self, tally: Tensor) -> float:
-        """Accuracy in [0, 1]."""
+        """Return the accuracy in [0, 1] of summed tallies."""
         return METRICS["accuracy"].value(tally)
 
     def test_images(self, num: int) -> Tensor:
-        """The first `num` normalised test images, or all if there are fewer: (B, *input_shape)."""
+        """Return the first `num` normalised test images, or all if there are fewer: (B, *input_shape)."""
         images: Tensor = next(iter(self.batches("test", num))).inputs
         return images
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """See `Task.preprocessing`; raw values are those of the training images."""
+        """See `Task.preprocessing`; raw values have the scale of the training images."""
         mean, std = self.normalisation
         part = self._part("train")
         (raw,) = part.store.batches([Request(part.indices[:1], None)], False)
@@ -219,14 +229,14 @@ class ImageTask(Task):
         )
 
     def raw_inputs(self, split: Split, num: int) -> Tensor:
-        """See `Task.raw_inputs`; float32, in units of the training images where those of a split are others."""
+        """See `Task.raw_inputs`; float32 (num, *input_shape), converted to the scale of the training images."""
         part = self._part(split)
         (pixels,) = part.store.batches([Request(part.indices[:num], None)], False)
         raw = torch.from_numpy(pixels.astype(np.float32)) * (self.full_scale / part.store.full_scale)
         return raw.movedim(-1, 1).reshape(-1, *self.input_shape)
 
     def labels(self, split: Split) -> Tensor:
-        """Labels of a split in the order of `batches`, int64 (N,)."""
+        """Return the labels of a split in the order of `batches`, int64 (N,)."""
         part = self._part(split)
         return torch.from_numpy(part.labels[part.indices])
 

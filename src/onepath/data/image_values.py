@@ -1,7 +1,7 @@
-"""The values of an opened image as a viewer shows them: upright, in full depth, on a background.
+"""Reading the values of an opened image as a viewer shows them: upright, in full depth, on a background.
 
-Pillow turns 16 bits of several channels into 8, leaves the orientation tag of most formats to its caller, and keeps
-colours under transparent pixels, which nobody sees.
+Pillow alone does not give these values: it turns 16 bits of several channels into 8, leaves the orientation tag of most
+formats to its caller, and keeps invisible colours under transparent pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 
 WHITE, BLACK, GREY = 255, 0, 128
 AnyValues = NDArray[Any]
-"""(H, W, C), uint8, uint16, int32 or float32."""
+"""An array (H, W, C) of type uint8, uint16, int32 or float32."""
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 _ORIENTATION = 0x0112
@@ -41,34 +41,34 @@ _BAD_TAG = (
     SyntaxError,
     ArithmeticError,
     AttributeError,
-    Warning,  # where warnings are errors
+    Warning,  # raised if the user turns warnings into errors
     struct.error,
 )
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether an image has no colours, as its mode says."""
+    """Return whether an image has no colours, judging by its mode."""
     return image.mode in _GREY_MODES or image.mode.startswith("I;16") or _raw_mode(image) == _DEEP_GREY
 
 
 def depth(image: Image.Image) -> str:
-    """The type of an image's values, before it is decoded: "uint8", "uint16", "int32" or "float32"."""
+    """Return the type of the values of an image that is not decoded yet: "uint8", "uint16", "int32" or "float32"."""
     if image.mode.startswith("I;16") or _raw_mode(image) in (*_DEEP, _DEEP_GREY):
         return "uint16"
     if image.mode == "I":
-        # A grey picture of more than 8 bits in a PPM file is brought to 16 by Pillow.
+        # Pillow converts a grey picture of more than 8 bits in a PPM file to 16 bits.
         return "uint16" if image.format == "PPM" else "int32"
     return "float32" if image.mode == "F" else "uint8"
 
 
 def is_transposed(image: Image.Image) -> bool:
-    """Whether the upright image has height and width exchanged; for an image that is not decoded yet."""
-    # Pillow gives the upright size of a TIFF, and turns it itself.
+    """Return whether an image that is not decoded yet must exchange height and width to be upright."""
+    # For a TIFF, Pillow reports the upright size and turns the image itself.
     return image.format != "TIFF" and _orientation(image) >= 5
 
 
 def has_more_frames(image: Image.Image) -> bool:
-    """Whether a file holds several frames or pages; the previews that cameras add do not count."""
+    """Return whether a file holds several frames or pages; the previews that cameras add do not count."""
     try:
         return image.format != "MPO" and bool(getattr(image, "is_animated", False))
     except _BAD_TAG:
@@ -78,15 +78,16 @@ def has_more_frames(image: Image.Image) -> bool:
 def read_values(
     image: Image.Image, reopen: Callable[[], Image.Image] | None = None, background: int = WHITE
 ) -> AnyValues:
-    """Decode an opened image; of several frames the first.
+    """Decode an opened image; if it has several frames, the first one.
 
     Args:
-        image: not decoded yet, where its full depth matters.
-        reopen: opens the same image once more; without it 16 bits of several channels come as 8.
-        background: grey of 0 ... 255 that shines through transparent pixels.
+        image: an opened image. An image that is decoded already may have lost its full depth.
+        reopen: function that opens the same image once more. Without it, values of 16 bits in several channels are
+            reduced to 8 bits.
+        background: grey of 0 ... 255 that shows through transparent pixels.
 
     Returns:
-        (H, W, 1) of grey images, (H, W, 3), red first, of all others: an array of its own, upright.
+        (H, W, 1) for grey images, (H, W, 3), red first, for all others; a new array, upright.
 
     Raises:
         ValueError: pixels are NaN or infinite.
@@ -110,7 +111,7 @@ def read_values(
 
 
 def _numbers(image: Image.Image, background: int) -> AnyValues:
-    """Grey values of more than 8 bits; a PNG may name one of them that is transparent."""
+    """Return grey values of more than 8 bits; a PNG may declare one value to be transparent."""
     kind = depth(image)
     values = np.asarray(image).astype(
         np.uint16 if kind == "uint16" else np.int32 if kind == "int32" else np.float32
@@ -124,7 +125,11 @@ def _numbers(image: Image.Image, background: int) -> AnyValues:
 
 
 def _deep(image: Image.Image, raw: str, reopen: Callable[[], Image.Image], background: int) -> AnyValues:
-    """16 bits of several channels: Pillow keeps the upper byte, and the lower one if told the other byte order."""
+    """Return values of 16 bits in several channels.
+
+    Pillow keeps only the upper byte of each value. Told the opposite byte order, it keeps the lower byte instead, so
+    the image is read twice.
+    """
     other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[raw[-1]]
     lower = reopen()
     _read_as(lower, raw[:-1] + other)
@@ -139,14 +144,14 @@ def _deep(image: Image.Image, raw: str, reopen: Callable[[], Image.Image], backg
 
 
 def _deep_grey(image: Image.Image, background: int) -> AnyValues:
-    """16 bits of grey and transparency, read as four bytes."""
+    """Return values of 16 bits of grey with transparency, read as four channels of one byte."""
     _read_as(image, "RGBA")
     four = np.asarray(image).astype(np.uint16)
     return _laid(four[..., ::2] * np.uint16(256) + four[..., 1::2], background * 257, 65535)
 
 
 def _laid(channels: AnyValues, background: int, opaque: int) -> AnyValues:
-    """Colours on a background: (H, W, C + 1), transparency last, to (H, W, C)."""
+    """Lay colours on a background: from (H, W, C + 1) with the opacity last to (H, W, C)."""
     colours, alpha = channels[..., :-1], channels[..., -1:].astype(np.int64)
     if (alpha == opaque).all():
         return colours
@@ -156,11 +161,11 @@ def _laid(channels: AnyValues, background: int, opaque: int) -> AnyValues:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation tag, 1 ... 8; 1 where there is none, or none that can be read."""
+    """Return the orientation tag, 1 ... 8; 1 if the image has no tag that can be read."""
     if image.format != "TIFF" and not any(name in image.info for name in _ORIENTATION_SOURCES):
         return 1
     try:
-        # Not the method of PNG, which decodes the image to find a tag behind it.
+        # The getexif of PNG images is avoided: it decodes the image to find a tag behind the pixels.
         value = Image.Image.getexif(image).get(_ORIENTATION, 1)
     except _BAD_TAG:
         return 1
@@ -168,7 +173,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the values lie in the file, as Pillow calls it; "" of an image that is decoded already."""
+    """Return Pillow's name for the arrangement of the values in the file; "" for an image that is decoded already."""
     tiles = getattr(image, "tile", None)
     if not tiles:
         return ""
@@ -178,7 +183,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _read_as(image: Image.Image, raw: str) -> None:
-    """Have a file that is not decoded yet read as if its values lay in another way."""
+    """Make Pillow read a file that is not decoded yet as if its values were arranged as `raw`."""
     tiles: Any = getattr(image, "tile", [])
     for number, tile in enumerate(tiles):
         rest = tile[3][1:] if isinstance(tile[3], tuple) else None

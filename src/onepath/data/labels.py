@@ -1,4 +1,4 @@
-"""Labels: checked, turned into numbers, and numbered alike in all parts of the data."""
+"""Checking labels, turning them into numbers, and numbering the classes equally in all parts of the data."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from numpy.typing import NDArray
 from onepath.data.examples import Examples, few, reason
 from onepath.errors import DataError, shown
 
-MAX_NAME = 255  # characters of a class name, as in a file system
+MAX_NAME = 255  # most characters of a class name, the usual limit of file systems
 _MAX_LABEL = 2**62
 _MAX_WHOLE_FLOAT = 2**53  # beyond, floats no longer tell neighbouring whole numbers apart
-_UNPRINTED = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of a character, ends of a line
+_UNPRINTED = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of a character, line separators
 
 
 def encode_labels(
     labels: NDArray[Any], where: str, class_names: tuple[str, ...] | None = None
 ) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
-    """Check labels and turn strings into numbers.
+    """Check labels, and turn strings into numbers.
 
     Args:
-        labels: (N,) or (N, 1) whole numbers of any type, truth values, or strings.
-        where: the source, for messages.
-        class_names: names that whole numbers index, where they are known.
+        labels: (N,) or (N, 1) whole numbers of any type, truth values, or strings; or (N, K) one-hot rows.
+        where: name of the source, for messages.
+        class_names: names that whole numbers are indices of; None if they are not known.
 
     Returns:
-        (N,) int64 and the class names: for strings the distinct ones in sorted order; whole numbers as given, which
-        without class names may have gaps or be negative, see `common_classes`. Truth values are 0 and 1.
+        The labels as (N,) int64, and the class names. For strings, the names are the distinct strings in sorted order,
+        and the labels are their indices. Whole numbers are returned as they are, with `class_names`; without class
+        names they may have gaps or be negative, see `common_classes`. Truth values become 0 and 1.
 
     Raises:
-        DataError: labels that are missing, neither whole numbers nor strings, or beyond the class names.
+        DataError: labels are missing, are neither whole numbers nor strings, or exceed the class names.
     """
     array, _ = one_label_each(np.asarray(labels), where)
     if array.dtype.kind == "O":
@@ -77,13 +78,13 @@ def _check_range(array: NDArray[Any], where: str, class_names: tuple[str, ...] |
 
 
 def one_label_each(labels: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
-    """Labels as one per example: a column is flattened, and one-hot rows become the numbers of their columns.
+    """Return one label per example: a column is flattened, and a one-hot row becomes the number of its column.
 
     Returns:
-        (N,) and remarks.
+        The labels, (N,), and remarks for the user.
 
     Raises:
-        DataError: rows of something else, such as several labels per example.
+        DataError: the labels have another shape, or rows that are not one-hot, such as several labels per example.
     """
     if labels.ndim == 2 and labels.shape[1] == 1:
         return labels[:, 0], []
@@ -129,10 +130,10 @@ def _as_numbers(labels: NDArray[Any], where: str) -> NDArray[np.float64]:
 
 
 def _of_one_type(array: NDArray[Any], where: str) -> NDArray[Any]:
-    """Python objects as an array of strings or of numbers."""
+    """Return an array of Python objects as an array of strings or of numbers."""
     values = array.tolist()
     if all(isinstance(value, str) for value in values):
-        _check_lengths(values, where)  # an array of strings takes the longest one's room for each
+        _check_lengths(values, where)  # an array gives every string the room of the longest
         return array.astype(str)
     if all(isinstance(value, bytes) for value in values):
         return array.astype(bytes)
@@ -159,10 +160,10 @@ def _is_whole(array: NDArray[Any]) -> bool:
 
 
 def texts(array: NDArray[Any], where: str) -> tuple[str, ...]:
-    """Strings of an array; bytes are taken as UTF-8.
+    """Return the strings of an array; bytes are decoded as UTF-8.
 
     Raises:
-        DataError: they are not.
+        DataError: a string is not valid UTF-8 or holds an invalid character.
     """
     try:
         if array.dtype.kind == "U" and array.size:
@@ -186,10 +187,11 @@ def _check_lengths(names: Sequence[str], where: str) -> None:
 
 
 def check_names(names: Sequence[str], where: str) -> None:
-    """Refuse class names that cannot be shown: they are printed, and written into records and pages.
+    """Raise if a class name cannot be shown; class names are printed, and written into records and pages.
 
     Raises:
-        DataError: one is blank, too long, or has control characters or characters that UTF-8 has not.
+        DataError: a name is blank, has more than 255 characters, or has control characters or characters that UTF-8
+            cannot encode.
     """
     _check_lengths(names, where)
     for name in names:
@@ -216,16 +218,19 @@ def _what_came(array: NDArray[Any], where: str) -> str:
 
 
 def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
-    """Number the classes of several parts as the first one, the training data, does.
+    """Number the classes of all parts in the way of the training data.
 
-    Whole numbers without names are the classes in ascending order, whatever they are: -1 and 1, or 10, 20 and 30.
+    Whole numbers without names are classes in ascending order, whatever the numbers are: -1 and 1, or 10, 20 and 30.
+
+    Args:
+        parts: the training data, then the other parts.
 
     Returns:
-        The labels of each part, int64, and the class names.
+        The labels of each part, (N,) int64 in 0 ... number of classes - 1, and the class names.
 
     Raises:
-        DataError: the training data have one class, or a class without an image; or another part has a class that they
-            lack.
+        DataError: the training data have only one class, a class without an image, or two classes of one name; a class
+            name cannot be shown; or another part has a class that the training data lack.
     """
     train = parts[0]
     values = np.unique(train.labels)
@@ -256,7 +261,7 @@ def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], 
             f"({few(empty)}); add images of them, or leave out the names"
         )
     if train.class_names:
-        # Whole numbers mean classes of these names, if the names are such numbers; else they index the names.
+        # If all names are whole numbers, bare labels of other parts are such names; else they are indices of the names.
         are_numbers = all(name.isascii() and name.isdecimal() and str(int(name)) == name for name in names)
         values = np.arange(num)
         parts = [train, *(_named(part) if are_numbers else part for part in parts[1:])]
@@ -264,7 +269,7 @@ def common_classes(parts: Sequence[Examples]) -> tuple[list[NDArray[np.int64]], 
 
 
 def numbering_note(train: Examples) -> list[str]:
-    """A remark where labels are whole numbers other than 0, 1, 2 ..."""
+    """Return a remark, as a list, if labels are whole numbers other than 0, 1, 2 ...; else an empty list."""
     values = np.unique(train.labels)
     if train.class_names is not None or np.array_equal(values, np.arange(len(values))):
         return []
@@ -274,7 +279,7 @@ def numbering_note(train: Examples) -> list[str]:
 
 
 def _named(part: Examples) -> Examples:
-    """The same examples with the numbers of the classes as their names."""
+    """Return the examples with the numbers of their classes as class names, if they have no names."""
     if part.class_names is not None:
         return part
     values, labels = np.unique(part.labels, return_inverse=True)
@@ -284,7 +289,14 @@ def _named(part: Examples) -> Examples:
 def _renumber(
     part: Examples, values: NDArray[np.int64], names: tuple[str, ...], train: str
 ) -> NDArray[np.int64]:
-    """The classes of another part, whose numbers are found among `values`, those of the classes."""
+    """Return the labels of another part in the numbering of the training data.
+
+    Args:
+        part: the other part.
+        values: labels of the training data, in the order of `names`.
+        names: class names of the training data.
+        train: name of the training data, for messages.
+    """
     if part.class_names is None:
         unknown = ~np.isin(part.labels, values)
         if unknown.any():

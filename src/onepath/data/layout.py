@@ -1,4 +1,4 @@
-"""What the axes of an array mean: images or sequences, channels first or last. What is guessed is said."""
+"""Finding out whether an array holds images or sequences, and whether channels are first or last."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Axis = Literal["first", "last"]
 
 MAX_GUESSED_CHANNELS = 16
 _USUAL = (1, 3, 4)
-_MOST_OBLONG = 2  # length over width of what is taken for an image without further evidence
-_MOST_OBLONG_PIXELS = 8  # where the values are those of pixels, and no side is too short
+_MOST_OBLONG = 2  # largest length over width of an array that is taken for an image without further evidence
+_MOST_OBLONG_PIXELS = 8  # the same, if the values are in a range of pixels and no side is too short
 _SHORTEST_SIDE = 16
 
 
 class Layout(NamedTuple):
-    """How an array is read.
+    """The meaning of the axes of an array.
 
     Attributes:
-        kind: images or sequences.
-        channels: where the channels are; None: there are none, each image or sequence has one channel.
-        note: what was guessed, a sentence; None: nothing.
+        kind: whether the array holds images or sequences.
+        channels: where the axis of the channels is; None: there is no such axis, and each example has one channel.
+        note: a sentence on what was guessed; None if nothing was guessed.
     """
 
     kind: Kind
@@ -34,21 +34,29 @@ class Layout(NamedTuple):
 def find_layout(
     shape: tuple[int, ...], values: Values, channels: Axis | None, kind: Kind | None, where: str
 ) -> Layout:
-    """Read the axes of an array from its shape, its values, and what the user says.
+    """Find the meaning of an array's axes from its shape, its values, and the user's options.
 
-    Four axes are images. Two equal axes are height and width; else 1, 3 or 4 are channels; else the shorter one of the
-    first and the last axis of an image is, and the last one where nothing decides. Three axes are grey images if these
-    are nearly square or hold bytes, else sequences whose shorter axis is the channels.
+    Arrays of four axes are images. Two equal axes of an image are height and width. If that does not decide, an axis of
+    length 1, 3 or 4 is the channels; if that does not decide, the shorter one of the first and the last axis of an
+    image; and if nothing decides, the last axis.
+
+    Arrays of three axes are grey images in three cases: they hold bytes or truth values; an image is square, or its
+    longer side is at most twice the shorter one, which is at least 8; or the values are in a range of pixels, see
+    `Values.unit`, and the longer side is at most 8 times the shorter one, which is at least 16. All other arrays of
+    three axes are sequences, and so are those whose `channels` are given. The shorter axis of a sequence is the
+    channels. `kind` and `channels` overrule these guesses.
+
+    Arrays of two axes are accepted only with `kind` "sequence": each example is a sequence of one channel.
 
     Args:
-        shape: with the number of examples in front.
-        values: of the array.
-        channels: where the channels are; None: guess.
+        shape: shape of the array, with the number of examples first.
+        values: range and type of the array's values.
+        channels: where the axis of the channels is; None: guess.
         kind: what the array holds; None: guess.
-        where: the source, for messages.
+        where: name of the source, for messages.
 
     Raises:
-        DataError: another number of axes, an axis of length 0, or nothing tells where the channels are.
+        DataError: the array has another number of axes or an axis of length 0, or nothing says where the channels are.
     """
     axes = shape[1:]
     expected = (2, 3) if kind == "sequence" else (3, 4)
@@ -90,7 +98,7 @@ def _images(axes: tuple[int, ...], channels: Axis | None, where: str) -> Layout:
 
 
 def _evidence(num_channels: int, size: tuple[int, ...]) -> tuple[bool, bool]:
-    """Whether height and width are equal, and whether the number of channels is a usual one."""
+    """Return whether height and width are equal, and whether the number of channels is a usual one."""
     return size[0] == size[1], num_channels in _USUAL
 
 
@@ -123,7 +131,7 @@ def _three_axes(axes: tuple[int, int], values: Values, channels: Axis | None, ki
 
 
 def _are_images(axes: tuple[int, int], values: Values) -> tuple[bool, bool]:
-    """Whether arrays of two axes are grey images, and whether that is certain."""
+    """Return whether examples of two axes are grey images, and whether that is certain."""
     short, long = sorted(axes)
     if values.kind in ("uint8", "bool"):
         return True, long <= _MOST_OBLONG_PIXELS * short

@@ -1,4 +1,4 @@
-"""`load_data`: from what the user names to a task."""
+"""`load_data`: reading data that the user names or passes, and making a task of them."""
 
 from __future__ import annotations
 
@@ -54,53 +54,67 @@ def load_data(
     in_memory: bool | None = None,
     num_workers: int | None = None,
 ) -> Task:
-    """Read data and split them into training, validation and test data: images, sequences, text, tables, datasets.
+    """Read images, sequences, text, tables or datasets, and split them into training, validation and test data.
+
+    `source` takes one of these forms:
+
+    - images or sequences with labels: "digits" (comes with scikit-learn); the name of a torchvision classification
+      dataset ("cifar10", needs `root`); a folder of class folders (or of `train/` and `test/` or `val/`, or of class
+      folders with a `test/` beside them that holds class folders too); an .npz with x_train, y_train and optionally
+      x_test, y_test; a .parquet with the columns `image` and `label`; a .csv with the columns `path` and `label`; or a
+      tuple of arrays (x, y);
+    - text: a folder with `train.txt`, `valid.txt` and `test.txt`, see `onepath.data.text.read_text`. `test`,
+      `validation_fraction` and `input_size` must not be given, and the other options have no effect;
+    - tables and Python objects: a table as a .csv or a data frame with `target`, a torch Dataset, a pair of training
+      and test Dataset or data frame, a DataLoader, arrays (x, y) if `kind` says what the targets are, or a task; see
+      `onepath.data.objects.task_of`. Only `test`, `target`, `kind` and `seed` have an effect, and a task is returned
+      unchanged.
 
     Args:
-        source: "digits" (comes with scikit-learn), the name of a torchvision classification dataset ("cifar10", needs
-            `root`), a folder of class folders (or of `train/` and `test/` or `val/`, or with a `test/` of its own class
-            folders beside them), an .npz with x_train, y_train and perhaps x_test, y_test, a .parquet with `image` and
-            `label`, or a tuple of arrays (x, y). Or a folder of text with `train.txt`, `valid.txt` and `test.txt`, see
-            `onepath.data.text.read_text`; for it `test`, `validation_fraction` and `input_size` must not be given, and
-            the other options do nothing. Or a .csv with columns `path` and `label`, a table as a .csv or a data frame
-            with `target`, a torch Dataset, a pair of training and test Dataset, a DataLoader, or a task; see
-            `onepath.data.objects.task_of`.
-        test: the test set, in any of these forms; it replaces one that `source` may have. Without any, a stratified
-            20 % of the data, rounded up, are held out.
+        source: the data, see above.
+        test: the test set, in any of these forms; it replaces a test set of `source`. Without a test set, a stratified
+            20 % of the images or sequences, rounded up, are held out; for other data see `task_of`.
         root: folder of torchvision's dataset files, which are downloaded if they are not there.
         validation_fraction: share of the training data that is held out, stratified, for validation; None: 20 %, but
-            at most 5,000 examples. Not used where the source has a validation set of its own beside a test set.
-        input_size: side of a square, or (height, width), that images are resized to, at most 4,096 a side; None: keep
-            the size of small images, choose one for large ones (said in `notes`), of their own shape if all have one.
-        fit: what becomes of images of another aspect ratio: "crop" covers the size and cuts the sides off (`notes` say
-            how much), "pad" keeps all of the image and adds black.
+            at most 5,000 examples. It is not used if `source` has its own validation set. (If a folder has `val/` but
+            no `test/`, `val/` is its test set.)
+        input_size: size that images are resized to, the side of a square or (height, width), at most 4,096 a side.
+            None keeps the size of small images and chooses a size for large ones, in their own aspect ratio if all have
+            the same one; `notes` name the chosen size.
+        fit: how images of another aspect ratio are brought to the size: "crop" covers the size and cuts the sides off
+            (`notes` say how much), "pad" keeps the whole image and adds black.
         channels: whether arrays have their channels "first" or "last"; None: guess, see below.
-        kind: whether arrays hold "images" or are each a "sequence"; or what targets are, "classification",
-            "regression", "multi-label" or "segmentation"; None: guess, see below.
+        kind: whether arrays hold "images" or each array is a "sequence"; or what the targets are: "classification",
+            "regression", "multi-label" or "segmentation". None: guess, see below.
         target: the column of a table that is predicted; None takes "label" or "target".
-        seed: seed of the splits, which are the only random thing here.
+        seed: seed of the splits. Nothing else in this function is random.
         augment: whether training images are randomly shifted or cropped, and mirrored.
-        flip: whether they are mirrored left to right; None: unless names say that they show characters, or they are
-            oblong arrays of values that pixels do not have, which may be series in time.
-        in_memory: keep decoded images in memory and augment whole batches (crop with padding), or decode images when
-            they are needed and augment them one by one (resized crop); None: in memory up to 64 pixels a side, or
-            128 if all have one size and fit into 2 GiB. Arrays stay in memory.
-        num_workers: threads that decode; None: one per processor, at most 8. At most 256.
+        flip: whether training images are mirrored left to right at random. None mirrors them with two exceptions: names
+            say that the images show characters, or the images are oblong arrays of values that pixels do not have,
+            which may be series in time.
+        in_memory: whether decoded images are kept in memory and augmented a batch at a time (crop with padding), or
+            decoded when they are needed and augmented one by one (resized crop). None keeps images in memory up to 64
+            pixels a side, or up to 128 if all have one size and take at most 2 GiB together. Arrays stay in memory.
+        num_workers: number of threads that decode images, at most 256; 0 decodes in the calling thread. None: one per
+            processor, at most 8.
 
-    What raw values mean. Arrays hold whole numbers of any type, floats or truth values: (N, H, W), (N, H, W, C) or
-    (N, C, H, W) images, or (N, C, T) or (N, T, C) sequences; what is guessed, see `find_layout`, stands in `notes`
-    where it is not certain. Files are read upright (as their orientation tag says), in their full depth (8, 16 or 32
-    bits, or floats), the first frame of several; transparent pixels are laid on white, black or grey, on whichever the
-    images show most.
-    Training and test data have one scale, see `common_scales`; inputs are `(value / full_scale - mean) / std` with the
-    mean and deviation of each channel over the training data. Sequences are inputs (C, T), which are never augmented.
+    Raw values. Arrays hold whole numbers of any type, floats or truth values. Images have shape (N, H, W),
+    (N, H, W, C) or (N, C, H, W), sequences (N, C, T) or (N, T, C). `find_layout` guesses which one an array is, and
+    `notes` state the guess if it is not certain. Image files are read upright (as their orientation tag says), in their
+    full depth (8, 16 or 32 bits, or floats); if a file has several frames, the first one is read. Transparent pixels
+    are laid on white, black or grey, whichever shows the images most clearly.
+    Training and test data are brought to one scale, see `common_scales`. Inputs are
+    `(value / full_scale - mean) / std`, with the mean and standard deviation of each channel over the training data. An
+    input of a sequence has shape (C, T); sequences are never augmented.
 
-    Labels are strings or whole numbers of any type, with gaps or negative (-1 and 1), truth values, or one-hot rows.
+    Labels are strings, whole numbers of any type, truth values, or one-hot rows. Whole numbers may have gaps or be
+    negative (-1 and 1).
 
-    Data may come from anyone: no code in them is run, and what they may take is bounded, see `onepath.data.bounds`.
+    Data may come from anyone: no code in the data is run, and the memory that they may take is limited, see
+    `onepath.data.bounds`.
 
     Raises:
-        DataError: data that are missing, damaged, too large, or cannot be learned from; the message says what to do.
+        DataError: data are missing, damaged, too large, or cannot be learned from; the message says what to do.
     """
     check_fraction(validation_fraction)
     size = _size(input_size)
@@ -142,10 +156,11 @@ def load_data(
         labels[0], class_names, ["train", *(name for name, part in own if part is None)], found.train.where
     )
     with warnings.catch_warnings():
-        # What Pillow warns of is either refused or read all the same.
+        # Files that Pillow warns about are either refused below or can be read.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         stores, plan, background, remarks = make_stores(parts, size, in_memory, num_workers, fit)
-    # A guess is said once: what test data may be read as otherwise is less, since they follow the training data.
+    # State each guess once, in the words of the training data. Their note names all alternatives; that of other parts
+    # names fewer, since these parts follow the training data.
     said = {
         note.partition(", a guess;")[0]: note for part in reversed(parts) for note in reversed(part.notes)
     }
@@ -187,14 +202,17 @@ def load_data(
 
 
 def _may_be_series(part: Examples) -> bool:
-    """Whether oblong arrays may be spectrograms or signals of sensors: their values are none that pixels have."""
+    """Return whether images may be series in time, such as spectrograms or signals of sensors.
+
+    They may if they are oblong arrays of values that pixels do not have.
+    """
     if not isinstance(part.images, np.ndarray) or part.values is None or part.kind == "sequence":
         return False
     return part.values.unit is None and part.images.shape[1] != part.images.shape[2]
 
 
 def _size(given: int | Size | None) -> Size | None:
-    """Height and width from one side, both, or none."""
+    """Return (height, width) of an input size that is one side or both; None stays None."""
     if given is None:
         return None
     sides = tuple(given) if isinstance(given, tuple | list) else (given, given)
@@ -230,7 +248,7 @@ def _is_text(source: str | os.PathLike[str]) -> bool:
     try:
         path = Path(source)
         is_folder = bool(os.fspath(source)) and path.is_dir()
-    except (OSError, ValueError):  # no name of a path; said where it is resolved
+    except (OSError, ValueError):  # not a valid path; `_resolve` raises the error
         return False
     return is_folder and is_text_folder(path)
 
@@ -270,14 +288,17 @@ def _read_test(source: Any, root: str | Path | None, channels: Axis | None, kind
 
 
 def _resolve(source: Any, root: str | Path | None) -> tuple[type | None, Path]:
-    """A torchvision dataset, or a path that exists and is of a known kind."""
+    """Return the torchvision dataset class that a source names, or None, and the source as a path.
+
+    Without a dataset class, the path exists and is of a known kind.
+    """
     if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
         raise DataError(f"data must be a name, a path or a tuple (x, y), but got {_what_came(source)}")
     path, name = Path(source), os.fspath(source)
     try:
         name.encode()
         status = path.stat() if path.exists() else None
-    except (OSError, ValueError) as error:  # among them text that is not UTF-8, which no record could hold
+    except (OSError, ValueError) as error:  # also for text that is not UTF-8, which no record could hold
         raise DataError(
             f"data must be a name or a path, but {shown(name)} is not ({reason(error)}); {_FORMS}"
         ) from error
@@ -298,7 +319,7 @@ def _resolve(source: Any, root: str | Path | None) -> tuple[type | None, Path]:
 
 
 def _what_came(source: object) -> str:
-    """An object that is no data, by the names of its classes, and what to do with it."""
+    """Describe an object that is not accepted as data, by the names of its classes, and say what to give instead."""
     bases = {base.__name__ for base in type(source).__mro__}
     name = shown(type(source).__name__)[1:-1]
     if "Dataset" in bases or "Dataset" in name:
@@ -313,7 +334,7 @@ def _what_came(source: object) -> str:
 
 
 def _check_kind(path: Path, status: os.stat_result, is_known_file: bool) -> None:
-    """Refuse what exists and is neither a folder that may hold data, nor a regular file with a known suffix."""
+    """Raise unless an existing path is a folder that may hold data or a regular file with a known suffix."""
     kind = kind_of(status.st_mode)
     if kind == "a folder":
         if is_known_file:

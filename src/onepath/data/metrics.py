@@ -1,4 +1,4 @@
-"""What a network is judged by: a name, a direction, and how it adds up over batches."""
+"""Metrics that judge a network: each has a name, a direction, and a way to add up over batches."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from onepath.errors import ConfigurationError, shown
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of outputs against targets.
+    """A metric that compares outputs of a network with targets.
 
     Attributes:
-        name: for records and reports, for example "accuracy".
-        higher_is_better: its direction.
-        tally: outputs and targets of a batch -> a tensor that adds up over batches: counts, sums, a confusion matrix.
-        value: the sum over all batches -> the metric.
-        is_share: whether it is a share, which may be written in percent.
+        name: name for records and reports, for example "accuracy".
+        higher_is_better: whether a higher value is better.
+        tally: function from the outputs and targets of a batch to a tensor that adds up over batches, such as counts,
+            sums or a confusion matrix. Its shape must not depend on the batch size.
+        value: function from the sum of these tensors over all batches to the metric.
+        is_share: whether the metric is a share in [0, 1], which reports may write in percent.
     """
 
     name: str
@@ -47,7 +48,7 @@ def _ratio(tally: Tensor) -> float:
 
 
 def _confusion(outputs: Tensor, targets: Tensor) -> Tensor:
-    """(classes, classes): how often a class (rows) was taken for another (columns)."""
+    """Return (classes, classes): how often a class (row) was taken for a class (column)."""
     num = outputs.shape[1]
     pairs = targets.flatten() * num + outputs.argmax(dim=1).flatten()
     return torch.bincount(pairs, minlength=num * num).reshape(num, num).double().cpu()
@@ -69,7 +70,7 @@ def _iou(matrix: Tensor) -> float:
 
 
 def _like(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Targets in the shape of the outputs: (B,) against (B, 1)."""
+    """Return targets in the shape and type of the outputs, for example from (B,) to (B, 1)."""
     return targets.reshape(outputs.shape).to(outputs.dtype)
 
 
@@ -84,7 +85,7 @@ def _distances(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _variation(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Squared error, and count, sum and squared sum of the targets, over all their numbers."""
+    """Return (4,): the summed squared error, and the count, the sum and the sum of squares of the targets' numbers."""
     wanted = _like(outputs, targets).double()
     return _sums(
         (outputs.double() - wanted).square().sum(), wanted.numel(), wanted.sum(), wanted.square().sum()
@@ -98,7 +99,10 @@ def _r2(tally: Tensor) -> float:
 
 
 def _labels(outputs: Tensor, targets: Tensor) -> Tensor:
-    """(3, labels): right, wrongly named, and missed, of labels that hold where the output is above 0."""
+    """Return (3, labels): how often each label was predicted rightly, predicted wrongly, and missed.
+
+    A label is predicted if its output is above 0.
+    """
     named, holds = outputs > 0, targets > 0.5
     return (
         torch.stack([(named & holds).sum(0), (named & ~holds).sum(0), (~named & holds).sum(0)]).double().cpu()
@@ -136,14 +140,22 @@ METRICS: Mapping[str, Metric] = {
         Metric("perplexity", False, _word_loss, _perplexity),
     )
 }
-"""The ready-made metrics by name; outputs of classes are (B, classes, ...) against (B, ...)."""
+"""Name -> metric, for the metrics of this package.
+
+For metrics of classes, outputs are (B, classes, ...) and targets (B, ...). For perplexity, outputs are (B, T, words of
+the vocabulary) and targets (B, T).
+"""
 
 
 def metric_of(given: Any) -> Metric:
-    """A metric by its name, as it is, or as a metric of torchmetrics.
+    """Return the metric of a name in `METRICS` or of a torchmetrics metric; a `Metric` is returned unchanged.
+
+    Args:
+        given: a name, a `Metric`, or an object or class of torchmetrics. Unless `higher_is_better` of torchmetrics is
+            False, higher values count as better.
 
     Raises:
-        ConfigurationError: there is no such metric, or its states do not add up over batches.
+        ConfigurationError: there is no metric of that name, or its states do not add up over batches.
     """
     if isinstance(given, Metric):
         return given
@@ -163,7 +175,7 @@ def metric_of(given: Any) -> Metric:
 
 
 def _of_torchmetrics(given: Any) -> Metric:
-    """A metric of torchmetrics whose states are tensors that sum up."""
+    """Return a `Metric` that computes a metric of torchmetrics, whose states must be tensors that sum up."""
     reductions: dict[str, Any] = getattr(given, "_reductions", {})
     names = list(reductions)
     adds_up = names and all(getattr(how, "__name__", "") == "dim_zero_sum" for how in reductions.values())

@@ -1,4 +1,4 @@
-"""Data given in Python or as a table: datasets, loaders, data frames, arrays that are not of classes, a .csv."""
+"""Reading Python objects and tables: datasets, loaders, data frames, arrays with a given `kind`, and .csv files."""
 
 from __future__ import annotations
 
@@ -27,18 +27,21 @@ _PATHS = ("path", "file", "filename", "image")
 
 
 def task_of(source: Any, test: Any, *, target: str | None, kind: str | None, seed: int) -> Task | None:
-    """The task of what is neither labelled images nor a text; None for these.
+    """Make a task of Python objects or a table; return None for labelled images, sequences and text.
 
     Args:
-        source: a task, a dataset, a loader, a data frame, arrays (x, y) where `kind` says that they are not classes,
-            the path of a .csv that is a table, or a pair of training and test data of one of these kinds.
-        test: the test data, where they are not in `source`.
-        target: the column of a table that is predicted.
-        kind: what the targets are; None guesses.
-        seed: of the splits.
+        source: a task, which is returned unchanged; a dataset, a loader or a data frame; a pair of a training and a
+            test dataset, loader or data frame; arrays (x, y) if `kind` says what y is; or the path of a .csv with a
+            table.
+        test: the test data, in the same form as `source`. None: the second of a pair, else a fifth of the data is held
+            out, see `Task.from_datasets` and `table_task`.
+        target: the column of a table that is predicted; None takes "label" or "target".
+        kind: what the targets are: "classification", "regression", "multi-label" or "segmentation"; for tables only the
+            first two. None guesses by the targets.
+        seed: seed of the splits.
 
     Raises:
-        DataError: the data cannot be read or learned from.
+        DataError: the data cannot be read or learned from, or `kind` does not fit them.
     """
     if isinstance(source, Task):
         return source
@@ -58,9 +61,13 @@ def task_of(source: Any, test: Any, *, target: str | None, kind: str | None, see
 
 
 def read_listed_images(path: Path) -> Source | None:
-    """The images that a .csv lists by path, each with a label; None for another table.
+    """Return the images that a .csv lists by path with a label each; None if the .csv is another table.
 
-    Paths are relative to the folder of the file.
+    The paths are in a column called path, file, filename or image, relative to the folder of the .csv; the classes are
+    in a column called label.
+
+    Raises:
+        DataError: the .csv cannot be read, or an image does not exist.
     """
     columns = read_csv(path)
     listed = next((name for name in _PATHS if name in columns), None)

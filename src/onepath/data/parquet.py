@@ -1,4 +1,4 @@
-"""Images in a .parquet file: a column of encoded bytes and a column of labels."""
+"""Reading images from a .parquet file with a column of encoded bytes and a column of labels."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from onepath.data.labels import encode_labels
 from onepath.errors import DataError, plain, shown
 
 MAX_ROWS = 10**8  # seven times ImageNet-21k
-_BATCH_ROWS = 256  # what is decoded between two looks at the memory taken
+_BATCH_ROWS = 256  # number of rows that are decoded between two checks of the memory
 
 
 def read_parquet(path: Path) -> Source:
-    """A .parquet with the columns `image` (encoded bytes, bare or a struct with `bytes`) and `label`.
+    """Read a .parquet with the columns `image` (encoded bytes, bare or in a struct with `bytes`) and `label`.
 
-    Labels are integers or strings. Class names are taken from string labels, or from the ClassLabel feature that
+    Labels are whole numbers or strings. Class names are taken from string labels, or from the ClassLabel feature that
     Hugging Face datasets write into the schema.
 
     Raises:
-        DataError: the file is damaged or too large, a column is missing, or its type is another.
+        DataError: the file is damaged or too large, or a column is missing, has empty rows, or has another type.
     """
     where = plain(path)
     table = read_columns(path, ("image", "label"), "rename them")
@@ -35,10 +35,16 @@ def read_parquet(path: Path) -> Source:
 
 
 def read_columns(path: Path, names: tuple[str, ...], advice: str, what: str = "a .parquet") -> Any:
-    """Columns of a .parquet as a table of Arrow, with the metadata of the file; `what` begins the messages.
+    """Read columns of a .parquet as an Arrow table that keeps the metadata of the file.
 
-    What the file says of its size is checked first, then what it takes while it is decoded: repeated values are stored
-    once and take their room when they are read.
+    The size that the file states is checked first, and then the memory that the columns take while they are decoded:
+    the file stores repeated values once, but each one takes memory when it is read.
+
+    Args:
+        path: the file.
+        names: names of the columns.
+        advice: what to do about a missing column, for the end of the message.
+        what: what the file should be, for the start of messages.
 
     Raises:
         DataError: the file is damaged, takes more than half of the memory or unfolds too far, or a column is missing.
@@ -84,7 +90,7 @@ def read_columns(path: Path, names: tuple[str, ...], advice: str, what: str = "a
 
 
 def _check_said(metadata: Any, names: tuple[str, ...], path: Path) -> None:
-    """What the file says of its own size."""
+    """Raise if the file is too large by the sizes that it states itself."""
     where = plain(path)
     if metadata.num_rows > MAX_ROWS:
         raise DataError(
@@ -116,7 +122,7 @@ def _images(column: Any, where: str) -> EncodedImages:
             f"image must hold encoded bytes, bare or in a struct with `bytes`, but in {where} it is {shown(kind)}; "
             f"store the bytes of a JPEG or PNG file"
         )
-    # One array per chunk, found by its first row: looking a row up in a chunked array is slow.
+    # Keep the chunks with their first rows: looking a row up in a chunked array is slow.
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     firsts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
 
@@ -155,11 +161,14 @@ def _labels(
 
 
 def _text_labels(column: Any, place: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels by the distinct strings: all of them at once would each take the room of the longest."""
+    """Return labels (N,) and the class names of a column of strings.
+
+    Only the distinct strings are read: in an array of all of them, each would take the room of the longest.
+    """
     import pyarrow as pa
 
     try:
-        # A dictionary for each chunk becomes one for all.
+        # Each chunk has its own dictionary at first.
         encoded = column.dictionary_encode().unify_dictionaries()
         texts = encoded.chunk(0).dictionary.cast(pa.large_string()).to_pylist() if encoded.num_chunks else []
     except (pa.ArrowException, ValueError) as error:
@@ -185,7 +194,7 @@ def _refuse_nulls(column: Any, name: str, where: str) -> None:
 
 
 def _feature_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...] | None:
-    """Names of the ClassLabel feature `label` in a Hugging Face schema, if there is one."""
+    """Return the names of the ClassLabel feature `label` in a Hugging Face schema; None if there is none."""
     try:
         names = json.loads((metadata or {})[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, ValueError, TypeError, RecursionError):

@@ -1,8 +1,8 @@
-"""The two pickled files among torchvision's sets, read by a reader that runs nothing of what they say.
+"""Reading the pickled files of two torchvision datasets, CIFAR and ImageNet, without running any code in them.
 
-A pickle names functions and has them called. Here no name leads to a function of a module: numbers, strings, lists and
-tables are all that can come out, and for CIFAR the arrays of its images, by stand-ins that hold what they are given.
-CIFAR's files are moreover read only where their MD5 is the published one.
+A pickle names functions, and reading it calls them. The reader in this file resolves no name to a function of a module,
+so that only numbers, strings, lists and dictionaries can result. For CIFAR, the arrays of its images are read too, by
+stand-in classes that only store their arguments. CIFAR's files are also read only if their MD5 is the published one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 
 class Cifar(NamedTuple):
-    """One part of CIFAR-10 or CIFAR-100, under the names that torchvision's class has.
+    """One part of CIFAR-10 or CIFAR-100, with the attribute names of torchvision's classes.
 
     Attributes:
-        data: (N, 32, 32, 3) uint8.
-        targets: N labels.
-        classes: their names.
+        data: images, (N, 32, 32, 3) uint8.
+        targets: N labels, indices into `classes`.
+        classes: names of the classes.
     """
 
     data: NDArray[np.uint8]
@@ -33,7 +33,7 @@ class Cifar(NamedTuple):
 
 
 class _StandIn:
-    """What stands for an array of NumPy or its type: it keeps what it is made of."""
+    """A stand-in for an array of NumPy or its dtype that only stores its arguments and its state."""
 
     def __init__(self, *given: Any) -> None:
         self.given = given
@@ -68,18 +68,19 @@ class _Reader(pickle.Unpickler):
 
 
 def open_cifar(dataset: Any, root: str, *, train: bool, download: bool = False) -> Cifar:
-    """A part of CIFAR, from the files that torchvision downloads and whose hashes it knows.
+    """Read a part of CIFAR from the files that torchvision downloads and whose hashes it knows.
 
     Args:
         dataset: torchvision's class, `CIFAR10` or `CIFAR100`.
-        root: the folder with the folder of the files.
-        train: the training or the test part.
-        download: whether to download what is absent.
+        root: the folder that contains the dataset's folder of files.
+        train: whether to read the training part, else the test part.
+        download: whether to download files that are missing.
 
     Raises:
-        OSError, ValueError: a file is absent, has another hash, or does not hold what it should.
+        OSError: a file is missing or cannot be read.
+        ValueError: a file has another hash, or does not hold what it should.
     """
-    files = dataset.__new__(dataset)  # its names and hashes and its download, without its reading
+    files = dataset.__new__(dataset)  # uses its file names, hashes and download, but not its reading
     files.root = str(Path(root).expanduser())
     if download:
         files.download()
@@ -96,10 +97,14 @@ def open_cifar(dataset: Any, root: str, *, train: bool, download: bool = False) 
 
 
 def check_imagenet(root: Path) -> None:
-    """Refuse a `meta.bin`, the table of classes that torchvision writes and loads, that holds more than text.
+    """Raise if the `meta.bin` of ImageNet, the table of classes that torchvision writes and loads, names any code.
+
+    Args:
+        root: the folder with `meta.bin`; nothing is checked if the file is missing.
 
     Raises:
-        OSError, ValueError: it does.
+        OSError: the file cannot be read.
+        ValueError: the file names a function or a class.
     """
     file = root / "meta.bin"
     if file.exists():

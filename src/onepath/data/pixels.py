@@ -1,4 +1,4 @@
-"""Where a task's images lie: decoded in memory, or encoded and decoded when they are needed."""
+"""Stores of a task's images: decoded in memory, or encoded and decoded when they are needed."""
 
 from __future__ import annotations
 
@@ -37,17 +37,22 @@ SMALLEST_SHIFTED = 16
 
 
 class Request(NamedTuple):
-    """Which images make a batch; `rng` draws their augmentation, None: none."""
+    """A request for a batch.
+
+    Attributes:
+        indices: indices of the batch's images in the store, int64.
+        rng: generator that draws the augmentation; None: the images are not augmented.
+    """
 
     indices: NDArray[np.int64]
     rng: np.random.Generator | None
 
 
 class ImageStore(ABC):
-    """Images of one size, of which batches can be asked.
+    """A store of images that returns batches of them in one size.
 
     Attributes:
-        shape: (H, W, C) of what `batches` gives.
+        shape: (H, W, C) of the images in a batch.
         full_scale: the raw pixel value that counts as 1.
         pads: whether augmentation leaves black margins on images.
     """
@@ -58,29 +63,32 @@ class ImageStore(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
 
     @abstractmethod
     def batches(self, requests: Iterable[Request], flip: bool) -> Iterator[Pixels]:
-        """The raw pixels (B, H, W, C) of each request, in order, in arrays of their own.
+        """Yield the raw pixels (B, H, W, C) of each request, in order, in new arrays.
 
         Args:
-            requests: read lazily.
+            requests: the batches wanted, read one after another as batches are yielded.
             flip: whether augmentation mirrors images.
         """
 
     @abstractmethod
     def statistics_indices(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of `indices` that mean and standard deviation are taken over."""
+        """Return those of `indices` whose images are used to compute the mean and the standard deviation."""
 
     @abstractmethod
     def content(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
-        """What identifies the images `indices`: their bytes, decoded or encoded."""
+        """Yield the bytes, decoded or encoded, of each image in `indices`, for a fingerprint."""
 
     def moments(self, indices: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation per channel over the images `indices`, in units of the full scale.
+        """Return the mean and the standard deviation per channel over images, in units of the full scale.
 
-        A channel that never changes gets a standard deviation of 0, however its mean is rounded.
+        A channel that never changes gets a standard deviation of exactly 0, in spite of rounding.
+
+        Args:
+            indices: indices of the images; `statistics_indices` may reduce them to a sample.
         """
         indices = self.statistics_indices(indices)
         length = max(1, _CHUNK_BYTES // math.prod(self.shape))
@@ -106,12 +114,12 @@ class ImageStore(ABC):
 
 
 class MemoryImages(ImageStore):
-    """Decoded images; augmented by cropping with padding and mirroring, a whole batch at a time.
+    """A store of decoded images, which are augmented a batch at a time by cropping with padding and mirroring.
 
-    Images of less than 16 pixels are tilted instead of cropped, see `tilt`.
+    Images with a side of less than 16 pixels are tilted instead of cropped, see `tilt`.
 
     Args:
-        pixels: (N, H, W, C); kept, not copied.
+        pixels: N images, (N, H, W, C); kept, not copied.
         full_scale: the raw pixel value that counts as 1.
     """
 
@@ -121,7 +129,7 @@ class MemoryImages(ImageStore):
         _, height, width, channels = pixels.shape
         self.shape = (height, width, channels)
         self.padding = min(height, width) // 8
-        # A shift by a whole pixel is too much for tiny images: digits need twice the epochs with it.
+        # A shift by a whole pixel is too much for tiny images: with it, training on digits takes twice the epochs.
         self.is_tiny = min(height, width) < SMALLEST_SHIFTED
         self.pads = not self.is_tiny
 
@@ -142,29 +150,30 @@ class MemoryImages(ImageStore):
                 )
 
     def statistics_indices(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """All of them."""
+        """Return all of `indices`."""
         return indices
 
     def content(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
-        """Decoded pixels."""
+        """Yield the decoded pixels of each image."""
         for index in indices:
             yield self.pixels[index].tobytes()
 
 
 class FileImages(ImageStore):
-    """Encoded images, decoded when asked for; augmented one by one by a resized crop and mirroring.
+    """A store of encoded images, which are decoded when needed and augmented one by one.
 
-    Threads decode the next batch while the caller works on this one: decoding and resizing release the
-    interpreter's lock, so that no worker processes, with their copies and start-up, are needed.
+    Augmentation is a resized crop and mirroring. Threads decode the next batch while the caller works on this one.
+    Decoding and resizing release the interpreter's lock, so worker processes, which cost copies and start-up time, are
+    not needed.
 
     Args:
-        images: what to decode.
-        size: height and width of the images given.
-        channels: 1 to give grey images, 3 for colours.
-        num_workers: decoding threads; 0: none, the caller decodes.
-        depth: what the values of all images have in common.
+        images: the encoded images.
+        size: height and width of the images in a batch.
+        channels: number of channels of the images in a batch: 1 for grey, 3 for colours.
+        num_workers: number of decoding threads; 0: the calling thread decodes.
+        depth: common depth of all images.
         fit: how an image of another aspect ratio is brought to `size`, see `fit_image`.
-        background: grey on which transparent pixels are laid.
+        background: grey of 0 ... 255 on which transparent pixels are laid.
     """
 
     def __init__(
@@ -190,7 +199,11 @@ class FileImages(ImageStore):
         return len(self._images)
 
     def batches(self, requests: Iterable[Request], flip: bool) -> Iterator[Pixels]:
-        """See `ImageStore.batches`."""
+        """See `ImageStore.batches`.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
         if self._num_workers == 0:
             for request in requests:
                 yield np.stack([job() for job in self._jobs(request, flip)])
@@ -208,20 +221,20 @@ class FileImages(ImageStore):
             pool.shutdown(wait=True, cancel_futures=True)
 
     def statistics_indices(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """At most 2,048, evenly spaced: the estimate's error is far below what matters."""
+        """Return at most 2,048 of `indices`, evenly spaced, which is enough for a precise estimate."""
         if len(indices) <= MAX_STATISTICS:
             return indices
         return indices[np.linspace(0, len(indices) - 1, MAX_STATISTICS).astype(np.int64)]
 
     def content(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
-        """Encoded bytes as they are stored."""
+        """Yield the encoded bytes of each image as they are stored, or the decoded pixels if it has no bytes."""
         for index in indices.tolist():
             encoded = self._images.read(index)
             yield encoded if isinstance(encoded, bytes) else self._decode(index).tobytes()
 
     def _jobs(self, request: Request, flip: bool) -> Iterator[Callable[[], Pixels]]:
         indices, rng = request
-        # An image's randomness has a seed of its own, so that it does not depend on which thread comes first.
+        # Every image has its own seed, so that its augmentation does not depend on the order of the threads.
         seeds = [None] * len(indices) if rng is None else rng.integers(2**63 - 1, size=len(indices)).tolist()
         for index, seed in zip(indices.tolist(), seeds, strict=True):
             yield partial(self._one, index, seed, flip)
@@ -245,7 +258,12 @@ class FileImages(ImageStore):
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Grey to three equal channels, or colours to grey with the weights of ITU-R BT.601; (..., C)."""
+    """Return pixels with the given number of channels: grey repeated three times, or colours turned into grey.
+
+    Args:
+        pixels: (..., C) with 1 or 3 channels; returned unchanged if it has `channels` already.
+        channels: 1, for grey with the weights of ITU-R BT.601, or 3.
+    """
     if pixels.shape[-1] == channels:
         return pixels
     if channels == 3:

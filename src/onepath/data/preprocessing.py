@@ -1,4 +1,4 @@
-"""What must be done to an input before the network takes it, for those who run the network elsewhere."""
+"""The preprocessing of an input before it enters a network, described for code outside this package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onepath.data.augment import Fit
 from onepath.errors import ConfigurationError, shown
 
 Normalisation = Literal["inside", "outside"]
-"""Whether an exported graph normalises its input itself, or takes inputs that are normalised already."""
+"""Where inputs of an exported graph are normalised: "inside" the graph, or "outside", before they enter it."""
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
@@ -24,17 +24,19 @@ _LAYOUTS = {1: "N, T", 2: "N, C, T", 3: "N, C, H, W"}
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a raw example, as the data had it, to an input of the network: `(raw / full_scale - mean) / std`.
+    """The computation of a network's input from a raw example: `(raw / full_scale - mean) / std`.
 
     Attributes:
-        input_shape: of one example, without the batch: (C, H, W), (C, T), or (T,) for words.
-        class_names: in the order of the outputs; for text the vocabulary.
-        mean: one number per channel, in units of the full scale; empty where nothing is normalised, as in text.
-        std: the same.
+        input_shape: shape of one example, without the batch: (C, H, W), (C, T), (F,) for the columns of a table, or
+            (T,) for words.
+        class_names: class names in the order of the outputs; for text the vocabulary.
+        mean: mean of each channel, in units of the full scale; empty if nothing is normalised, as for text.
+        std: standard deviation of each channel, in units of the full scale; empty if `mean` is.
         full_scale: the raw value that counts as 1.
-        raw_dtype: of the raw values, for example "uint8".
-        fit: how an image of another aspect ratio is brought to height and width, "crop" or "pad" (black is added).
-        background: grey of 0 ... 255 on which transparent pixels are laid; None: the data had none.
+        raw_dtype: type of the raw values, for example "uint8".
+        fit: how an image of another aspect ratio is brought to height and width: "crop" cuts its sides off, "pad" adds
+            black.
+        background: grey of 0 ... 255 on which transparent pixels are laid; None if the data have none.
     """
 
     input_shape: tuple[int, ...]
@@ -48,36 +50,40 @@ class Preprocessing:
 
     @property
     def is_text(self) -> bool:
-        """Whether inputs are indices of words."""
+        """Whether inputs are indices of words, which are not normalised."""
         return not self.mean
 
     @property
     def raw_range(self) -> tuple[float, float] | None:
-        """The least and the largest raw value; None where the data set no bounds, as floats do."""
+        """The smallest and the largest raw value; None if the type of the data sets no bounds, as for floats."""
         return (0.0, self.full_scale) if self.raw_dtype.startswith("uint") else None
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """The network's inputs.
+        """Return the inputs of the network for raw examples.
 
         Args:
-            raw: (N, C, ...), of any type; words are returned as they are.
+            raw: raw examples (N, C, ...) of any type. Words are returned unchanged.
+
+        Returns:
+            float32 of the same shape.
         """
         if self.is_text:
             return raw
         num = len(self.mean)
         mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64)
-        # In the arithmetic of training, so that both agree to rounding; as one operation, which costs a graph half of
-        # what a multiplication and an addition do.
+        # The same arithmetic as in training, so that both agree up to rounding. It is one operation, which costs an
+        # exported graph half as much as a multiplication and an addition.
         factor, offset = (1 / (self.full_scale * std)).float(), (-mean / std).float()
         return functional.batch_norm(
             raw.float(), torch.zeros(num), torch.ones(num), factor, offset, training=False, eps=0.0
         )
 
     def document(self, normalisation: Normalisation = "inside") -> dict[str, Any]:
-        """Everything but the class names, as JSON values.
+        """Return a description of the preprocessing as JSON values, without the class names.
 
         Args:
-            normalisation: whether the graph that takes the input normalises it.
+            normalisation: whether the exported graph normalises its input, "inside", or expects normalised input,
+                "outside".
 
         Raises:
             ConfigurationError: `normalisation` is neither "inside" nor "outside".
@@ -137,7 +143,7 @@ class Preprocessing:
         return described
 
     def _summary(self, normalisation: Normalisation) -> str:
-        """One sentence for people."""
+        """Return a description of the input in one sentence."""
         shape = f"float32 ({', '.join(('N', *map(str, self.input_shape)))})"
         bounds = "" if self.raw_range is None else f" {self.raw_range[0]:g} ... {self.raw_range[1]:g}"
         mean, std = (", ".join(str(round(value, 4)) for value in values) for values in (self.mean, self.std))
@@ -150,7 +156,12 @@ class Preprocessing:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], class_names: tuple[str, ...]) -> Preprocessing:
-        """What `document` described."""
+        """Return the preprocessing that a document describes.
+
+        Args:
+            document: a result of the method `document`.
+            class_names: class names in the order of the outputs, which the document does not hold.
+        """
         return cls(
             tuple(document["input"]["shape"][1:]),
             class_names,
@@ -163,12 +174,16 @@ class Preprocessing:
         )
 
     def snippet(self, file: str = "model.onnx", normalisation: Normalisation = "inside") -> str:
-        """At most six lines of Python that run an exported .onnx with numpy and onnxruntime, and for ordinary images
-        Pillow, alone.
+        """Return at most six lines of Python that run an exported .onnx file.
+
+        They need numpy and onnxruntime, and Pillow for ordinary images, but not this package.
 
         Args:
-            file: the .onnx.
-            normalisation: as it was exported.
+            file: path of the .onnx file.
+            normalisation: the normalisation with which the file was exported.
+
+        Raises:
+            ConfigurationError: `normalisation` is neither "inside" nor "outside"; not checked for text.
         """
         is_picture = self._is_picture
         imports = "import json, numpy, onnxruntime" + (", PIL.Image, PIL.ImageOps" if is_picture else "")
@@ -188,7 +203,7 @@ class Preprocessing:
         bounds = "" if self.raw_range is None else f" {self.raw_range[0]:g} ... {self.raw_range[1]:g}"
         array = self._scaled('numpy.load("inputs.npy")', normalisation)
         lines.append(f"x = {array}  # raw values{bounds}, shape ({shape})")
-        if len(self.class_names) == 1:  # a number and no class
+        if len(self.class_names) == 1:  # the output is a number, not a class
             lines.append(f"print({scores})")
             return "\n".join(lines)
         lines.append(f'print([notes["class_names"][index] for index in {scores}.argmax(1)])')
@@ -196,7 +211,7 @@ class Preprocessing:
 
     @property
     def _is_picture(self) -> bool:
-        """Whether Pillow gives such inputs: grey or colours of 8 bits."""
+        """Whether inputs are images that Pillow can read: grey or colours of 8 bits."""
         is_image = len(self.input_shape) == 3 and self.input_shape[0] in (1, 3)
         return is_image and self.raw_dtype == "uint8" and self.full_scale == 255
 
@@ -211,7 +226,7 @@ class Preprocessing:
         if self.background is None:
             opened += f'.convert("{mode}")'
         else:
-            # Pillow resizes with the colours weighted by their opacity, so that this may come after it.
+            # Pillow weights colours by their opacity when it resizes, so the background may be laid afterwards.
             opened += '.convert("RGBA")'
             grey = ", ".join([str(self.background)] * 3)
             plain = f'PIL.Image.new("RGBA", image.size, ({grey}, 255))'
@@ -245,10 +260,10 @@ class Preprocessing:
 
 
 def check_normalisation(normalisation: str) -> None:
-    """Raise unless it is "inside" or "outside".
+    """Raise unless `normalisation` is "inside" or "outside".
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: `normalisation` is neither.
     """
     if normalisation not in ("inside", "outside"):
         raise ConfigurationError(

@@ -1,7 +1,8 @@
-"""Which raw value counts as 1, and one scale for all parts of the data.
+"""Finding the raw value that counts as 1, and bringing all parts of the data to one scale.
 
 Images come as bytes (0 ... 255), as floats of 0 ... 1, as floats that hold bytes, in 10, 12 or 16 bits, or in the
-units of a sensor. A network does not see the unit, as inputs are normalised, but all parts must have the same one.
+units of a sensor. A network does not see the unit, because inputs are normalised, but the unit must be the same in all
+parts.
 """
 
 from __future__ import annotations
@@ -17,20 +18,21 @@ from onepath.errors import DataError
 
 _SAMPLED = 10**6
 _BYTE, _BRIGHT = 255, 127  # floats up to 255 are bytes if the brightest one is above the middle
-_APART = 8.0  # brightest pixels of two parts differ less once they have one unit
+_APART = 8.0  # the brightest pixels of two parts in one unit differ by less than this factor
 _STANDARDISED = 20.0
 
 
 @dataclass(frozen=True)
 class Values:
-    """The raw values of some images.
+    """The type and the range of the raw values of some images.
 
     Attributes:
-        kind: their type before anything was converted; "integer" is any but uint8.
-        low, high: the least and the greatest.
-        is_whole: whether they are whole numbers, of floats as far as a sample tells.
-        full_scale: the value that counts as 1, where the source says so.
-        dtype: name of the type, "" where it is not known.
+        kind: type of the values before any conversion; "integer" is every integer type but uint8.
+        low: the smallest value.
+        high: the largest value.
+        is_whole: whether all values are whole numbers; for floats, whether those of a sample are.
+        full_scale: the value that counts as 1; None if the source does not define it.
+        dtype: name of the integer type; "" for other types or if it is not known.
     """
 
     kind: Literal["bool", "uint8", "integer", "float"]
@@ -42,7 +44,7 @@ class Values:
 
     @property
     def unit(self) -> float | None:
-        """The value that counts as 1 by the usual conventions: 255, 65535 or 1; None: the values follow none."""
+        """The value that counts as 1: `full_scale`, or by convention 255 or 1; None if there is no convention."""
         if self.full_scale is not None:
             return self.full_scale
         if self.kind == "bool" or (self.low >= 0 and self.high <= 1):
@@ -55,14 +57,14 @@ class Values:
 
     @property
     def scale(self) -> float:
-        """The value that counts as 1: `unit`, or for integers without one the largest magnitude, for floats 1."""
+        """The value that counts as 1: `unit`, or without a unit the largest magnitude for integers and 1 for floats."""
         if self.unit is not None:
             return 255.0 if self.kind == "uint8" and self.full_scale is None else self.unit
         return self.most if self.kind == "integer" else 1.0
 
     @property
     def most(self) -> float:
-        """The largest magnitude."""
+        """The largest absolute value."""
         return max(abs(self.low), abs(self.high))
 
     def __str__(self) -> str:
@@ -71,7 +73,7 @@ class Values:
 
 
 def values_of(array: NDArray[Any]) -> Values:
-    """Look at an array of whole numbers, floats or truth values; NaN and infinite values are passed over."""
+    """Return the type and the range of an array of whole numbers, floats or truth values; NaN values are ignored."""
     if array.dtype.kind == "b":
         return Values("bool", 0.0, 1.0)
     if array.dtype.kind in "iu":
@@ -85,20 +87,22 @@ def values_of(array: NDArray[Any]) -> Values:
 
 
 def common_scales(values: Sequence[Values], wheres: Sequence[str]) -> tuple[list[float], list[str]]:
-    """The raw value of each part that counts as 1, so that all parts have the scale of the first, the training data.
+    """Return the raw value that counts as 1 in each part, such that all parts have the scale of the training data.
 
-    Parts of one type keep their values as they are. Parts of different types are brought to one scale where both follow
-    a convention: 255 for bytes, also as floats; 1 for floats of 0 ... 1; 65535 for 16 bits.
+    Parts of one type keep their values as they are, except that floats of 0 ... 1 and floats that hold bytes are
+    brought to one scale. Parts of different types are brought to one scale if both follow a convention: 255 for bytes,
+    also as floats; 1 for floats of 0 ... 1; 65535 for 16 bits.
 
     Args:
-        values: of each part.
+        values: type and range of each part's values, the training data first.
         wheres: names of the parts, for messages.
 
     Returns:
-        The value that counts as 1 in each part, and remarks.
+        The value that counts as 1 in each part, and remarks for the user.
 
     Raises:
-        DataError: a part has another scale than the training data, and nothing tells which; both ranges are named.
+        DataError: a part has another scale than the training data, and nothing tells which; the message gives both
+            ranges.
     """
     train = values[0]
     scales, notes = [train.scale], []
@@ -119,26 +123,26 @@ def common_scales(values: Sequence[Values], wheres: Sequence[str]) -> tuple[list
 
 
 def _scale_as(train: Values, part: Values) -> float | None:
-    """The value of a part that counts as 1 beside the training data; None: it cannot be told."""
+    """Return the value of a part that counts as 1 in the scale of the training data; None if it cannot be told."""
     if train.kind == part.kind == "float":
         return _scale_of_floats(train, part)
     if train.kind == part.kind and (train.kind != "integer" or _have_one_unit(train, part)):
         return train.scale
     if train.unit is not None and part.unit is not None:
-        # A type alone is no proof: twelve bits in 16 and bytes would be 16 times apart.
+        # The types alone prove nothing: values of 12 bits stored as 16 would appear 16 times darker than bytes.
         scale = train.scale * part.unit / train.unit
         if part.high <= 0 or train.high <= 0 or 1 / _APART <= _relative(train, part) <= _APART:
             return scale
     follows_none = part.unit is None or train.unit is None or part.unit != train.unit
     fits_bytes = "uint8" not in (part.kind, train.kind) or max(part.most, train.most) <= _BYTE
     if part.is_whole and train.is_whole and follows_none and fits_bytes and train.most > 0:
-        # Whole numbers in the same range are in the same unit.
+        # Whole numbers of about the same range have the same unit.
         return train.scale if 1 / _APART <= part.most / train.most <= _APART else None
     return None
 
 
 def _have_one_unit(train: Values, part: Values) -> bool:
-    """Whether whole numbers of perhaps different types have one unit: those of one type, or in the same range."""
+    """Return whether integers have one unit: their types, ranges or units agree, or one of them has no unit."""
     is_near = train.most == 0 or part.most == 0 or 1 / _APART <= part.most / train.most <= _APART
     return train.dtype == part.dtype or is_near or None in (train.unit, part.unit) or train.unit == part.unit
 
@@ -150,7 +154,11 @@ def _relative(train: Values, part: Values) -> float:
 
 
 def _scale_of_floats(train: Values, part: Values) -> float | None:
-    """Floats keep their values, unless one part has 0 ... 1 and the other bytes, or one is standardised."""
+    """Return the value of a part of floats that counts as 1, if the training data are floats too.
+
+    Floats keep their values, unless one part is in 0 ... 1 and the other holds bytes. If one part holds bytes and the
+    other is standardised, the scale cannot be told, and None is returned.
+    """
     units = {train.unit, part.unit}
     if units == {1.0, 255.0}:
         return part.unit

@@ -16,14 +16,14 @@ MAX_VALIDATION = 5000
 def stratified_split(
     labels: NDArray[np.int64], num_held_out: int, *, seed: int, purpose: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hold out a random part of the examples in which every class has its share.
+    """Hold out a random part of the examples in which every class keeps its share.
 
     Args:
-        labels: (N,) classes from 0, every class with 2 examples or more.
-        num_held_out: how many examples to hold out; raised to the number of classes if lower, lowered if a
-            class would otherwise keep no example.
+        labels: (N,) classes from 0; every class has 2 examples or more.
+        num_held_out: how many examples to hold out. The number is raised to the number of classes if it is lower, and
+            lowered if a class would otherwise keep no example.
         seed: seed of the draw.
-        purpose: what is held out, for the generator and the error message.
+        purpose: name of what is held out; it selects the random generator.
 
     Returns:
         Indices kept and indices held out: sorted, disjoint, together 0 ... N - 1. A class's share is rounded
@@ -44,7 +44,7 @@ def stratified_split(
 
 
 def _shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """How many of each class to take: proportional to `counts`, at least 1, at most all but one."""
+    """Return how many examples of each class to take: proportional to `counts`, at least 1, at most all but one."""
     shares, remainders = np.divmod(counts * total, counts.sum())
     order = np.argsort(-remainders, kind="stable")
     shares[order[: max(0, total - int(shares.sum()))]] += 1
@@ -55,13 +55,13 @@ def _shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
 def check_counts(
     labels: NDArray[np.int64], class_names: tuple[str, ...], splits: list[str], where: str
 ) -> None:
-    """Refuse data that cannot be split with every class on every side.
+    """Raise if the data cannot be split such that every split has an example of every class.
 
     Args:
         labels: (N,) classes from 0.
-        class_names: one per class.
+        class_names: one name per class.
         splits: names of the splits to be made of the data.
-        where: the source, for the message.
+        where: name of the source, for the message.
 
     Raises:
         DataError: a class has fewer examples than there are splits.
@@ -76,10 +76,10 @@ def check_counts(
 
 
 def check_fraction(fraction: float | None) -> None:
-    """Refuse a validation fraction that leaves nothing on one side.
+    """Raise unless a validation fraction is None or lies between 0 and 1, both excluded.
 
     Raises:
-        DataError: it does not lie between 0 and 1.
+        DataError: the fraction is not such a number.
     """
     is_number = isinstance(fraction, int | float | np.floating) and not isinstance(fraction, bool)
     if fraction is not None and not (is_number and 0 < fraction < 1):
@@ -90,12 +90,15 @@ def check_fraction(fraction: float | None) -> None:
 
 
 def num_validation(num_train: int, fraction: float | None) -> int:
-    """Size of the validation split: 20 % rounded down and at most 5,000, or a given fraction without that limit."""
+    """Return the size of the validation split.
+
+    It is 20 %, rounded down, but at most 5,000; or a given fraction, rounded down, at least 1, without that limit.
+    """
     if fraction is None:
         return min(MAX_VALIDATION, num_train // 5)
     return max(1, math.floor(round(fraction * num_train, 6)))
 
 
 def num_test(num_examples: int) -> int:
-    """Size of the test split where the data has none: 20 %, rounded up."""
+    """Return the size of the test split that is held out if the data have none: 20 %, rounded up."""
     return -(-num_examples // 5)

@@ -1,4 +1,4 @@
-"""Which images are kept decoded in memory, which are decoded when needed, and at which size."""
+"""Deciding whether images are kept decoded in memory or decoded when needed, and to which size they are resized."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ MEMORY_SIDE = 128
 MEMORY_BYTES = 2**31
 DEFAULT_SIDE = 224
 MAX_INPUT_SIZE = 4096  # a batch of 16 takes 3 GiB as floats
-# Pictures of a few plain colours unfold far too, but are not large as well; to decode 4 GiB takes some 10 seconds.
+# Small pictures of a few plain colours also grow much when decoded, so only large ones count. Decoding 4 GiB takes
+# some 10 seconds.
 _LARGE_BYTES = 2**22
 _FREE_BYTES = 2**32
 _SAMPLE = 512
 _MAX_HEADERS = 20_000
 _BACKGROUND_SAMPLE = 64
 _RANGE_SAMPLE = 64
-_UNSEEN = 0.02  # share of an image that may be cut off without a word
+_UNSEEN = 0.02  # share of an image that may be cut off without a remark
 
 
 class Plan(NamedTuple):
-    """How encoded images are kept.
+    """How images are stored.
 
     Attributes:
-        in_memory: decoded once, or whenever they are needed.
-        size: height and width that they are resized to; None: as they are.
-        channels: 1 or 3 for images that are decoded when needed.
-        fit: how images of another aspect ratio are brought to that size.
-        background: grey on which transparent pixels are laid.
+        in_memory: whether images are decoded once and kept, else they are decoded whenever they are needed.
+        size: height and width that images are resized to; None: they keep their size.
+        channels: number of channels of images that are decoded when needed: 1 or 3. Images in memory keep theirs.
+        fit: how images of another aspect ratio are brought to `size`, see `fit_image`.
+        background: grey of 0 ... 255 on which transparent pixels are laid.
     """
 
     in_memory: bool
@@ -53,13 +54,13 @@ class Plan(NamedTuple):
 
 
 class Stores(NamedTuple):
-    """The images of all parts.
+    """The images of all parts of the data.
 
     Attributes:
-        stores: one per part, all of one shape and scale.
-        plan: how they are kept.
-        background: grey on which transparent pixels were laid; None: no image has any.
-        notes: remarks for the user.
+        stores: one store per part; all have one shape and one scale.
+        plan: how the images are stored.
+        background: grey of 0 ... 255 on which transparent pixels are laid; None if no image has any.
+        notes: remarks for the user, one sentence each.
     """
 
     stores: list[ImageStore]
@@ -75,17 +76,18 @@ def make_stores(
     num_workers: int | None,
     fit: Fit = "crop",
 ) -> Stores:
-    """Put the images of every part where batches can be made of them.
+    """Make a store of the images of every part, from which batches can be read.
 
     Args:
-        parts: the training data first; its images decide on size, channels, scale and place for all.
-        input_size: height and width, see `load_data`.
+        parts: the parts of the data, the training data first. The training images decide for all parts on size,
+            channels, scale, and whether images are kept in memory.
+        input_size: height and width; None: see `load_data`.
         in_memory: see `load_data`.
         num_workers: see `load_data`.
         fit: see `load_data`.
 
     Raises:
-        DataError: images that cannot be read, or whose size, channels or scale differ.
+        DataError: images cannot be read or are too large, or the parts have different sizes, channels or scales.
     """
     workers = min(8, os.cpu_count() or 1) if num_workers is None else num_workers
     notes: list[str] = []
@@ -123,10 +125,11 @@ def make_stores(
 
 
 def _background(images: EncodedImages, heads: Sequence[tuple[int, Header]]) -> int | None:
-    """What transparent pixels are laid on: white, black or grey, on which the images show most.
+    """Return the grey on which transparent pixels are laid: white, black or grey; None if no image has any.
 
-    A drawing may consist of transparency alone; laid on its own colour, it would vanish. Taken is the background on
-    which the image that shows least shows most, white first.
+    A drawing may consist of transparency alone; laid on its own colour, it would vanish. The contrast of an image on a
+    background is its standard deviation there, relative to its best background. The background with the highest minimum
+    contrast over all images is taken; of equal ones, white before black before grey.
     """
     transparent = [index for index, head in heads if head.is_transparent]
     if not transparent:
@@ -137,7 +140,7 @@ def _background(images: EncodedImages, heads: Sequence[tuple[int, Header]]) -> i
         try:
             encoded = images.read(index)
             laid = [decode(encoded, grey) for grey in (WHITE, BLACK, GREY)]
-        except (OSError, ValueError):  # said when all are read
+        except (OSError, ValueError):  # reported when all images are read
             continue
         shown_on = [float(values.astype(np.float64).std()) for values in laid]
         if max(shown_on) > 0:
@@ -198,7 +201,7 @@ def _plan(heads: Sequence[Header], num: int, input_size: Size | None, in_memory:
 
 
 def _chosen_size(sizes: set[Size], heads: Sequence[Header]) -> Size:
-    """A size for large images: of their own shape if all have one, else square."""
+    """Return the size for large images: in their own aspect ratio if all have about the same one, else square."""
     by_area = sorted(heads, key=lambda head: head.height * head.width)
     height, width = by_area[len(by_area) // 2][:2]
     if len(sizes) == 1 and height == width:
@@ -208,13 +211,13 @@ def _chosen_size(sizes: set[Size], heads: Sequence[Header]) -> Size:
     ):
         smaller = min(1.0, DEFAULT_SIDE / math.sqrt(height * width))
         return max(1, round(height * smaller)), max(1, round(width * smaller))
-    # A multiple of 32, the usual total stride, that at least half of the images reach with their shorter side.
+    # The shorter side of at least half of the images reaches this multiple of 32, the usual total stride of networks.
     typical = int(np.median([min(head.height, head.width) for head in heads]))
     return (max(32, min(DEFAULT_SIDE, typical // 32 * 32)),) * 2
 
 
 def _headers(images: EncodedImages, where: str, limit: int, *, strict: bool) -> list[tuple[int, Header]]:
-    """Headers of at most `limit` evenly spaced images; if `strict`, every one of these must be readable."""
+    """Return (index, header) of at most `limit` evenly spaced images; if `strict`, all of these must be readable."""
     heads: list[tuple[int, Header]] = []
     failures: list[tuple[int, str]] = []
     packed = unpacked = 0
@@ -257,7 +260,7 @@ def _store(part: Examples, plan: Plan, workers: int) -> tuple[ImageStore, Values
 
 
 def _some(store: FileImages, depth: Depth) -> Pixels:
-    """A sample of the images, to know their range; none where the format tells it."""
+    """Return a sample of the images, from which their range is found; no image if the format defines the range."""
     if not depth.is_deep:
         return np.zeros((0,), np.uint8)
     indices = np.unique(np.linspace(0, len(store) - 1, min(_RANGE_SAMPLE, len(store))).astype(np.int64))
@@ -265,7 +268,7 @@ def _some(store: FileImages, depth: Depth) -> Pixels:
 
 
 def _values(pixels: Pixels, depth: Depth) -> Values:
-    """The raw values of encoded images."""
+    """Return the type and the range of the raw values of images that were encoded."""
     if not depth.is_deep:
         return Values("uint8", 0.0, 255.0)
     found = values_of(pixels)
@@ -276,7 +279,7 @@ def _values(pixels: Pixels, depth: Depth) -> Values:
 
 
 def _like(train: ImageStore, part: Examples, plan: Plan, workers: int) -> tuple[ImageStore, Values]:
-    """The images of another part, in the shape of the training images."""
+    """Return a store of another part in the shape of the training images, and the values of its images."""
     store, values = _store(part, plan, workers)
     channels = train.shape[2]
     if (

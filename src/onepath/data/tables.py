@@ -1,4 +1,4 @@
-"""Tables: columns of numbers and categories, of which one is predicted."""
+"""Reading tables: columns of numbers and categories, from which another column is predicted."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from onepath.errors import DataError, plain, shown
 from onepath.randomness import generator
 
 _MOST_ROWS, _MOST_COLUMNS, _MOST_CATEGORIES = 50_000_000, 10_000, 1000
-_FEW_NUMBERS = 20  # different whole numbers that are taken for classes
+_FEW_NUMBERS = 20  # up to this many different whole numbers are taken for classes
 _MISSING = {"", "na", "nan", "null", "none"}
 Columns = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column as the network gets it: one number, standardised, or one of 0 and 1 for each category."""
+    """A column as the network reads it: one standardised number, or a 0 or 1 for each category."""
 
     name: str
     categories: tuple[str, ...] | None
@@ -36,7 +36,7 @@ class _Column:
     std: float = 1.0
 
     def values(self, raw: Sequence[Any]) -> NDArray[np.float32]:
-        """(rows, numbers): a missing number is the mean, a missing or unknown category is all zeros."""
+        """Return (rows, numbers): a missing number becomes the mean, a missing or unknown category all zeros."""
         if self.categories is None:
             numbers = np.array([_number(value) for value in raw], dtype=np.float64)
             numbers = np.where(np.isnan(numbers), self.mean, numbers)
@@ -51,10 +51,11 @@ class _Column:
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
-    """The columns of a .csv with a line of names, as texts.
+    """Return the columns of a .csv as name -> texts; its first line holds the names.
 
     Raises:
-        DataError: it cannot be read, has no names or no rows, or a row has other cells than names.
+        DataError: the file cannot be read, has no rows, has names that are empty or repeated, or a row has more or
+            fewer cells than there are names.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -80,7 +81,7 @@ def read_csv(path: Path) -> dict[str, list[str]]:
 
 
 def columns_of(frame: Any) -> dict[str, list[Any]]:
-    """The columns of a data frame, of pandas or polars, as lists."""
+    """Return the columns of a data frame of pandas or polars as name -> list of values."""
     return {str(name): list(frame[name]) for name in frame.columns}
 
 
@@ -93,21 +94,24 @@ def table_task(
     kind: str | None,
     seed: int,
 ) -> DatasetTask:
-    """The task of predicting a column of a table from the others.
+    """Make the task of predicting one column of a table from the others.
 
-    Numbers are standardised by mean and deviation of the training rows, categories become numbers of 0 and 1; a missing
-    number is the mean, a missing category all zeros. `notes` say what was guessed and filled.
+    Numbers are standardised by their mean and standard deviation over the rows that are not test rows; categories
+    become one 0 or 1 each. A missing number becomes the mean, a missing category all zeros. `notes` say what was
+    guessed and filled in.
 
     Args:
-        name: for records.
-        train: column -> its values, of the training rows.
-        test: of the test rows; None holds out a fifth.
-        target: the column predicted; None takes "label" or "target".
-        kind: "classification" or "regression"; None guesses by the values of the target, and says so.
-        seed: of the splits.
+        name: short name for records.
+        train: column -> values of the training rows.
+        test: column -> values of the test rows; None holds out a fifth of the training rows.
+        target: name of the column to predict; None takes "label" or "target".
+        kind: "classification" or "regression"; None guesses by the values of the target, and `notes` say so.
+        seed: seed of the splits.
 
     Raises:
-        DataError: the target is none of the columns, its values are missing, or no column is left.
+        DataError: the target is not a column; `kind` is not one of the two; no column or too many are left beside the
+            target; a column has more than 1,000 categories; the test rows lack columns or have classes that the
+            training rows lack; or a value of the target of a regression is not a finite number.
     """
     target = _target(train, target, name)
     rest = [column for column in train if column != target]
@@ -239,7 +243,7 @@ def _inputs(columns: Sequence[_Column], rows: Columns) -> torch.Tensor:
 
 
 def _preprocessing(features: int, columns: Sequence[_Column], names: tuple[str, ...]) -> Preprocessing | None:
-    """Raw numbers are inputs of the exported graph where every column is one; categories have no raw number."""
+    """Return the standardisation of the columns for exported files; None if a column holds categories."""
     if any(column.categories is not None for column in columns):
         return None
     mean, std = tuple(column.mean for column in columns), tuple(column.std for column in columns)

@@ -1,4 +1,4 @@
-"""A corpus as a folder of text: `train.txt`, `valid.txt`, `test.txt` and their like."""
+"""Reading a corpus from a folder of text files such as `train.txt`, `valid.txt` and `test.txt`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from onepath.data.text_task import TextTask, Words
 from onepath.errors import DataError, plain, shown
 
 MOST_WORDS = 50_000
-MAX_WORD = 1000  # characters
+MAX_WORD = 1000  # most characters of a word
 _CHUNK = 2**20  # characters read at a time
 _SPLITS: dict[str, Split] = {
     "train": "train",
@@ -35,26 +35,26 @@ _FORM = "a folder of text has train.txt, valid.txt and test.txt (or ptb.train.tx
 
 
 def is_text_folder(path: Path) -> bool:
-    """Whether a folder holds a training text, and no folder `train`, as a folder of images would."""
+    """Return whether a folder holds a training text and no folder `train`, which would make it a folder of images."""
     return not (path / "train").is_dir() and any(
         found[2].lower() == "train" for _, found in _named(path) if _is_text(path, found)
     )
 
 
 def read_text(path: Path) -> TextTask:
-    """The corpus in a folder, as a task.
+    """Read the corpus in a folder, and make a task of it.
 
-    There is one file for each split, in one of the forms `train.txt`, `ptb.train.txt`, `train.txt.gz`,
-    `train.parquet`; validation may be called valid, validation, val or dev. A text file is UTF-8, words parted by
-    white space, at most 1,000 characters each; a line ends with the word `<eos>`. A .parquet has a column `text`, whose
-    rows count as lines.
+    There is one file for each split, named like `train.txt`, `ptb.train.txt`, `train.txt.gz` or `train.parquet`; the
+    name of the validation split may be valid, validation, val or dev. A text file is UTF-8. Its words are separated by
+    white space and have at most 1,000 characters each; every line ends with an added word `<eos>`. A .parquet has a
+    column `text`, whose rows count as lines.
 
-    The vocabulary are the words of the training text, the most frequent first, at most 50,000; others become
-    `<unk>`.
+    The vocabulary consists of the words of the training text, at most 50,000, the most frequent first; other words
+    become `<unk>`.
 
     Raises:
-        DataError: a split is missing or there twice, or a file cannot be read, has no word, or would take more than
-            half of the memory.
+        DataError: a split has no file or several, or a file cannot be read, has no words, or would take more than half
+            of the memory.
     """
     files = _files(path)
     counts: Counter[str] = Counter()
@@ -101,7 +101,7 @@ def _named(path: Path) -> list[tuple[Path, re.Match[str]]]:
 
 
 def _is_text(path: Path, found: re.Match[str]) -> bool:
-    """Whether a file's name is enough, or a .parquet has a column of text; a damaged one is left to others."""
+    """Return whether a file with a fitting name is a text; a .parquet must be readable and have a column `text`."""
     if found[3].lower() != "parquet":
         return True
     import pyarrow as pa
@@ -133,7 +133,7 @@ def _files(path: Path) -> dict[Split, Path]:
 
 
 def _words(path: Path) -> Iterator[list[str]]:
-    """The words of a text, some at a time, with `<eos>` at the end of every line."""
+    """Yield the words of a text, some at a time, with `<eos>` at the end of every line."""
     read, has_words = 0, False
     for piece in _rows(path) if path.suffix.lower() == ".parquet" else _pieces(path):
         read += len(piece)
@@ -145,7 +145,7 @@ def _words(path: Path) -> Iterator[list[str]]:
 
 
 def _pieces(path: Path) -> Iterator[str]:
-    """A text file in pieces that end between words; the last line ends with a line break if it has words."""
+    """Yield a text file in pieces that end between words; a last line without a line break gets one."""
     is_packed = path.suffix.lower() == ".gz"
     opener = gzip.open if is_packed else open
     rest, ended = "", True
@@ -173,7 +173,10 @@ def _pieces(path: Path) -> Iterator[str]:
 
 
 def _check_packed(path: Path) -> None:
-    """Unpack a file once before its words are counted, which takes far longer, and hold its size against the limits."""
+    """Raise if a packed file would take too much memory.
+
+    The file is unpacked once for this check, before its words are counted, which takes far longer.
+    """
     packed, unpacked = path.stat().st_size, 0
     with gzip.open(path) as file:
         while piece := file.read(_CHUNK):
@@ -191,7 +194,7 @@ def _check_no_zeros(piece: str, path: Path) -> None:
 
 
 def _last_space(text: str) -> int:
-    """Behind the last white space among the last characters; what follows is part of a word."""
+    """Return the position after the last white space among the last characters; a word may be cut off after it."""
     end = len(text)
     while end > max(0, len(text) - MAX_WORD - 1) and not text[end - 1].isspace():
         end -= 1
@@ -219,7 +222,7 @@ def _rows(path: Path) -> Iterator[str]:
 
 
 def _encoded(path: Path, known: dict[str, int], unknown: int) -> tuple[Words, int]:
-    """The words of a text as indices, and how many are outside the vocabulary."""
+    """Return the words of a text as indices, and how many of them are outside the vocabulary."""
     indices = np.concatenate(
         [np.array([known.get(word, -1) for word in words], dtype=np.int64) for words in _words(path)]
     )

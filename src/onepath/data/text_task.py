@@ -20,39 +20,40 @@ from onepath.randomness import generator
 
 Words = NDArray[np.int64]
 
-_SHORTEST = 5  # a drawn chunk, before it is scaled to the epoch
-_LONGER = 20  # a drawn chunk is at most so much longer than the mean
+_SHORTEST = 5  # shortest length drawn for a chunk, in words, before lengths are scaled to the epoch
+_LONGER = 20  # a drawn length is at most this many words above the mean
 _SPREAD = 5.0
-_HALVED = 0.05  # share of the chunks whose mean length is half
+_HALVED = 0.05  # share of the chunks whose length is drawn around half of the mean
 
 
 class TextTask(Task):
-    """The next word of a text; the loss is cross-entropy, the metric perplexity, of which less is better.
+    """The task of predicting the next word of a text; the loss is cross-entropy, the metric perplexity.
 
-    The words of a split are laid out as parallel streams, and the streams are cut into chunks. A batch is a chunk of
-    every stream and follows the batch before it, so that a network may carry its state over; an epoch and a split
-    begin anew. An example is a chunk of `length` words of one stream.
+    The words of a split are laid out as parallel streams, and the streams are cut into chunks. A batch holds one chunk
+    of every stream. It continues the streams where the batch before it ended, so that a network may carry its state
+    from batch to batch. Every epoch and every split starts at the beginning of the streams. One example is a chunk of
+    `length` words of one stream.
 
-    What maximises, such as a search, sees `score`, 1 / perplexity: the geometric mean of the probabilities that were
-    given to the right words, in [0, 1].
+    Lower perplexity is better. Searches maximise `score`, which is 1 / perplexity: the geometric mean of the
+    probabilities that the network gives to the right words, in [0, 1].
 
     Args:
         name: short name for records.
-        texts: split -> words in their order, int64 indices into `class_names`, at least 2.
+        texts: split -> words in their order, int64 indices into `class_names`, at least 2 words.
         class_names: the vocabulary.
-        length: words of a chunk; of training chunks the mean.
+        length: number of words of a chunk; the mean number for training chunks.
         random_lengths: whether the lengths of training chunks are drawn, anew in every epoch.
-        num_streams: parallel streams in evaluation. It is fixed, so that the result does not depend on batch sizes;
-            up to `num_streams` words at a split's end are left out.
-        notes: remarks on how the data were read.
+        num_streams: number of parallel streams in evaluation. It is fixed, so that the result does not depend on batch
+            sizes; up to `num_streams` words at a split's end are left out.
+        notes: remarks on how the data were read, one sentence each.
 
     Raises:
-        DataError: a size is below 1, or a split has less than 2 words.
+        DataError: `length` or `num_streams` is below 1, or a split has fewer than 2 words.
 
     Source: Merity et al., Regularizing and Optimizing LSTM Language Models, arXiv 1708.02182, section 5, as the
     released code of DARTS has it: lengths from N(length, 5), with probability 0.05 from N(length / 2, 5), between 5
-    and length + 20. Differs from it: drawn lengths are scaled so that the chunks of every epoch are as many and see
-    each word once, and the learning rate does not follow the length of a chunk.
+    and length + 20. Differs from it: drawn lengths are scaled so that every epoch has the same number of chunks and
+    sees each word once, and the learning rate does not depend on the length of a chunk.
     """
 
     metric_name = "perplexity"
@@ -99,10 +100,10 @@ class TextTask(Task):
         self.fingerprint = self._fingerprint()
 
     def shortened(self, num_words: int) -> TextTask:
-        """The same task with the first `num_words` of its training text, if it has more; the vocabulary stays whole.
+        """Return a task with only the first `num_words` words of the training text; the vocabulary does not change.
 
         Raises:
-            DataError: fewer than 2 words.
+            DataError: fewer than 2 words are left.
         """
         texts = {**self._texts, "train": self._text("train")[: max(0, num_words)]}
         return TextTask(
@@ -116,19 +117,24 @@ class TextTask(Task):
         )
 
     def num_examples(self, split: Split) -> int:
-        """Chunks of `length` words, the last of which may be shorter."""
+        """Return the number of chunks of `length` words in a split; the last chunk may be shorter."""
         return -(-(len(self._text(split)) - 1) // self.length)
 
     def updates_per_epoch(self, batch_size: int) -> int:
-        """Chunks of every training stream: `floor(words to predict / length)`, at least 1."""
+        """Return the number of chunks of a training stream: `floor(words to predict / length)`, at least 1.
+
+        Args:
+            batch_size: number of parallel training streams.
+        """
         return max(1, (int(self._train_streams(batch_size).shape[1]) - 1) // self.length)
 
     def train_batches(
         self, batch_size: int, *, seed: int, first_update: int = 0, num_updates: int
     ) -> Iterator[Batch]:
-        """See `Task.train_batches`; `batch_size` streams, whose chunks in an epoch follow one another.
+        """See `Task.train_batches`; `batch_size` is the number of parallel streams.
 
-        Batches are int64 (streams, words of the chunk), the targets one word later.
+        Inputs and targets are int64 (streams, words of the chunk); the targets are one word later. Within an epoch,
+        each batch continues the streams where the batch before it ended. A short text has fewer streams.
         """
         streams = self._train_streams(batch_size)
         per_epoch = self.updates_per_epoch(batch_size)
@@ -143,13 +149,17 @@ class TextTask(Task):
     def batches(
         self, split: Split, batch_size: int, *, num_examples: int | None = None, seed: int = 0
     ) -> Iterator[Batch]:
-        """Chunks of `length` words of `num_streams` streams, each batch following the one before.
+        """Yield chunks of `length` words of `num_streams` streams, int64; each batch continues the one before it.
 
         Args:
             split: "train", "validation" or "test".
-            batch_size: only checked; neither the result nor the memory depends on it.
-            num_examples: a passage of about this many chunks in one piece, its place drawn from `seed`.
-            seed: of the place.
+            batch_size: checked to be at least 1, but not used: batches always hold `num_streams` streams.
+            num_examples: length of one connected passage, in chunks, to which the batches are limited; its position is
+                drawn from `seed`. None, or a number not below `num_examples(split)`, takes the whole split.
+            seed: seed of the passage's position.
+
+        Raises:
+            DataError: there is no such split, or `batch_size` or `num_examples` is below 1.
         """
         _check_batch_size(batch_size)
         words = self._text(split)
@@ -164,32 +174,35 @@ class TextTask(Task):
             yield _chunk(streams, start, min(start + self.length, streams.shape[1] - 1))
 
     def example_inputs(self, split: Split, num: int) -> Tensor:
-        """The first `num` chunks of exactly `length` words, int64; a text that is shorter than one is repeated."""
+        """Return the first chunks of exactly `length` words, int64 (chunks, length), at most `num` of them.
+
+        A text that is shorter than one chunk is repeated until it fills one.
+        """
         words = self._text(split)
         num_chunks = max(1, min(num, len(words) // self.length))
         return torch.from_numpy(np.resize(words, (num_chunks, self.length)))
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """See `Task.preprocessing`: the vocabulary."""
+        """See `Task.preprocessing`; it holds the vocabulary and normalises nothing."""
         return Preprocessing(self.input_shape, self.class_names, raw_dtype="int64")
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy in nats of (B, T, words) scores against (B, T) words."""
+        """Return the mean cross-entropy in nats of (B, T, vocabulary) scores against (B, T) words."""
         return functional.cross_entropy(
             outputs.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing
         )
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """(2,): summed cross-entropy in nats, and the number of words."""
+        """Return (2,): summed cross-entropy in nats, and the number of words."""
         return METRICS["perplexity"].tally(outputs, targets)
 
     def metric(self, tally: Tensor) -> float:
-        """Perplexity: `exp(total / count)`, 1 or more, lower is better; infinite where it is not a number."""
+        """Return the perplexity: `exp(total / count)`, 1 or more, lower is better; infinite if it is not a number."""
         return METRICS["perplexity"].value(tally)
 
     def score(self, metric: float) -> float:
-        """1 / perplexity."""
+        """Return 1 / perplexity, in [0, 1]; higher is better."""
         return 1 / metric
 
     def _text(self, split: Split) -> Words:
@@ -202,7 +215,7 @@ class TextTask(Task):
         return _streams(self._text("train"), batch_size)
 
     def _ends(self, num_words: int, num_chunks: int, seed: int, epoch: int) -> NDArray[np.int64]:
-        """Where the chunks of an epoch begin and end: (num_chunks + 1,), from 0 to `num_words`."""
+        """Return the limits of an epoch's chunks: (num_chunks + 1,) positions in a stream, from 0 to `num_words`."""
         steps = np.arange(num_chunks + 1)
         if not self.random_lengths:
             return np.minimum(steps * self.length, num_words)
@@ -211,7 +224,7 @@ class TextTask(Task):
         lengths = np.clip(rng.normal(means, _SPREAD), _SHORTEST, self.length + _LONGER)
         ends = np.concatenate([[0.0], np.cumsum(lengths)])
         scaled = np.rint(ends * (num_words / ends[-1])).astype(np.int64)
-        # Short chunks may be rounded away; every chunk keeps a word.
+        # Rounding may leave a short chunk without a word; here every chunk gets at least one.
         risen = np.maximum.accumulate(scaled - steps) + steps
         return np.asarray(np.minimum(risen, num_words - num_chunks + steps))
 
@@ -225,8 +238,9 @@ class TextTask(Task):
 
 
 def _streams(words: Words, num_streams: int) -> Words:
-    """(streams, words): consecutive pieces of a text side by side, fewer streams where it is short; the end is left
-    out.
+    """Return consecutive pieces of a text as streams, (streams, words per stream).
+
+    A short text gives fewer streams. The words at the end that do not fill a row are left out.
     """
     num_streams = max(1, min(num_streams, len(words) // 2))
     per_stream = len(words) // num_streams
@@ -234,7 +248,7 @@ def _streams(words: Words, num_streams: int) -> Words:
 
 
 def _chunk(streams: Words, start: int, end: int) -> Batch:
-    """The words `start` ... `end - 1` of every stream, and as targets those one later: copies."""
+    """Return copies of words `start` ... `end - 1` of every stream, and as targets the words one later."""
     return Batch(
         torch.from_numpy(streams[:, start:end].copy()),
         torch.from_numpy(streams[:, start + 1 : end + 1].copy()),

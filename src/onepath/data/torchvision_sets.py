@@ -1,10 +1,10 @@
-"""Torchvision's classification datasets by their names.
+"""Reading torchvision's classification datasets by their names.
 
-Only those of `KNOWN_NAMES` are opened, whose files run no code as they are read here: MNIST and its kin from their
-original files and not from torchvision's old pickled ones, CIFAR and the class names of ImageNet by
-`onepath.data.pickled_files`, images by `onepath.data.decode`, tables of MATLAB by SciPy. An archive is unpacked only
-where torchvision knows its hash. Outside are, among others, LSUN (torchvision unpickles a file of the working
-directory) and PCAM (HDF5 may load plugins and other files).
+Only the datasets in `KNOWN_NAMES` are opened, because reading their files here runs no code in them. MNIST and similar
+datasets are read from their original files, not from torchvision's old pickled ones; CIFAR and the class names of
+ImageNet by `onepath.data.pickled_files`; images by `onepath.data.decode`; MATLAB tables by SciPy. An archive is
+unpacked only if torchvision knows its hash. Some of the datasets that are not opened are LSUN (torchvision unpickles a
+file of the working directory) and PCAM (HDF5 may load plugins and other files).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from onepath.errors import DataError, plain
 
 Arguments = dict[str, object]
 
-# Arguments of the training, validation and test parts, where they are not train=True / train=False and not
+# Arguments of the training, validation and test parts of datasets that use neither train=True / train=False nor
 # split="train" / split="test".
 _PARTS: dict[str, tuple[Arguments, Arguments | None, Arguments | None]] = {
     "EMNIST": ({"split": "balanced", "train": True}, None, {"split": "balanced", "train": False}),
@@ -52,7 +52,7 @@ _USUAL = ("CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "KMNIST", "USPS", "SVH
           "FER2013", "StanfordCars", "LFWPeople")  # fmt: skip
 _KNOWN = {name.lower(): name for name in (*_PARTS, *_ONE_PART, *_USUAL)}
 KNOWN_NAMES = tuple(sorted(_KNOWN))
-# Where the images lie, for the classes that open them themselves; others take a loader.
+# Function to the path of an image, for classes that open images themselves; other classes accept a loader.
 _FILES: Mapping[str, Callable[[Any, int], object]] = {
     "Caltech101": lambda opened, index: Path(
         opened.root,
@@ -77,7 +77,10 @@ _UNSAFE = {
 
 
 def find_dataset(name: str) -> type | None:
-    """Torchvision's dataset class of that name, whatever its case, hyphens and underscores; None: none that is read."""
+    """Return torchvision's dataset class of a name, or None if no dataset of `KNOWN_NAMES` has that name.
+
+    Upper and lower case, hyphens and underscores make no difference.
+    """
     found = _KNOWN.get(_plain(name))
     if found is None:
         return None
@@ -88,10 +91,10 @@ def find_dataset(name: str) -> type | None:
 
 
 def check_outside(name: str) -> None:
-    """Say why a dataset of torchvision is not read.
+    """Raise if a name is that of a torchvision dataset that is not read; the message says why it is not.
 
     Raises:
-        DataError: the name is that of such a dataset.
+        DataError: the name is that of a dataset outside `KNOWN_NAMES`.
     """
     from torchvision import datasets
 
@@ -110,10 +113,15 @@ def _plain(name: str) -> str:
 
 
 def read_torchvision(dataset: type, root: str | Path | None) -> Source:
-    """All parts of a torchvision dataset. Files that are absent are downloaded to `root`.
+    """Read all parts of a torchvision dataset.
+
+    Args:
+        dataset: torchvision's class, see `find_dataset`.
+        root: folder of the dataset's files; missing files are downloaded to it.
 
     Raises:
-        DataError: no root, files that are absent and cannot be downloaded, or a dataset without one label per image.
+        DataError: there is no root, files are missing and cannot be downloaded, or the dataset does not have one label
+            per image.
     """
     train, validation, test = _arguments(dataset)
     name = dataset.__name__.lower()
@@ -126,7 +134,7 @@ def read_torchvision(dataset: type, root: str | Path | None) -> Source:
 
 
 def read_torchvision_test(dataset: type, root: str | Path | None) -> Examples:
-    """The test part of a torchvision dataset, or all of it where it has only one."""
+    """Read the test part of a torchvision dataset, or all of it if it has only one part; see `read_torchvision`."""
     train, _, test = _arguments(dataset)
     return _read_part(dataset, root, train if test is None else test)
 
@@ -174,7 +182,7 @@ def _read_part(dataset: type, root: str | Path | None, arguments: Arguments) -> 
 
 
 def _open(dataset: Any, root: Path, arguments: Arguments) -> Any:
-    """The dataset as torchvision opens it, after a download if that is what it needs."""
+    """Return the dataset opened by torchvision, after a download if its files are missing."""
     name = dataset.__name__.lower()
     parameters = inspect.signature(dataset).parameters
     takes_download = "download" in parameters or name in ("emnist", "qmnist")
@@ -183,7 +191,7 @@ def _open(dataset: Any, root: Path, arguments: Arguments) -> Any:
         warnings.simplefilter("ignore")
         try:
             return _opened(dataset, root, {**arguments, **({"download": False} if takes_download else {})})
-        except Exception as error:  # noqa: BLE001  whatever readers raise on files that are absent or damaged
+        except Exception as error:  # noqa: BLE001  readers raise many types on missing or damaged files
             absent = error
         if not can_download:
             raise DataError(
@@ -200,14 +208,14 @@ def _open(dataset: Any, root: Path, arguments: Arguments) -> Any:
 
 
 def _opened(dataset: Any, root: Path, arguments: Arguments) -> Any:
-    """The dataset, of which no file runs code and no image is decoded."""
+    """Open the dataset in a way that runs no code in its files and decodes no image."""
     name = dataset.__name__
     if name in ("CIFAR10", "CIFAR100"):
         return open_cifar(dataset, str(root), **arguments)  # type: ignore[arg-type]
     if name == "ImageNet":
         check_imagenet(root)
     if hasattr(dataset, "_check_legacy_exist"):
-        # The pickled files of old versions come before the original ones; the name is that of the folder.
+        # Torchvision prefers pickled files of its old versions; this subclass does not. Its name is that of the folder.
         dataset = type(name, (dataset,), {"_check_legacy_exist": lambda _: False})
     takes_loader = "loader" in inspect.signature(dataset).parameters or name == "ImageNet"
     loader = {"loader": lambda path: read_image_file(str(path))} if takes_loader else {}
@@ -215,7 +223,7 @@ def _opened(dataset: Any, root: Path, arguments: Arguments) -> Any:
 
 
 def _labels(opened: Any, name: str) -> np.ndarray[Any, Any]:
-    """Integer labels, without decoding images where the dataset keeps them."""
+    """Return the integer labels, (N,); images are not decoded if the dataset keeps its labels apart."""
     keeps_pixels = isinstance(getattr(opened, "data", None), np.ndarray | Tensor)
     num = len(opened.data) if keeps_pixels else len(opened)
     if num == 0:
@@ -238,7 +246,10 @@ def _labels(opened: Any, name: str) -> np.ndarray[Any, Any]:
 
 
 def _check_depth(opened: Any, name: str) -> None:
-    """Refuse links to folders inside class folders: torchvision follows them, and a loop repeats every image."""
+    """Raise if images lie deeper than in their class folders, as they do after a link to a folder.
+
+    Torchvision follows such links, and a loop of them repeats every image.
+    """
     samples = getattr(opened, "samples", None) or getattr(opened, "_samples", None) or ()
     outer = {os.path.dirname(os.path.dirname(path)) for path, _ in samples if isinstance(path, str)}
     if len(outer) > 1:

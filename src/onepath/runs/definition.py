@@ -1,4 +1,4 @@
-"""What a run is: its data, its supernet and its recipes, made at first use from a configuration; nothing writes."""
+"""The definition of a run: its data, supernet and recipes, made from a configuration at first use; nothing writes."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ if TYPE_CHECKING:
 
 SUPERNET, INITIAL = "supernet", "initial"
 TABULAR = ("mlp",)
-"""The ready-made spaces for tables."""
+"""Names of the ready-made spaces for tables."""
 READING = ("input_size", "fit", "channels", "kind", "target", "seed")
-"""Options that say how data are read."""
+"""Names of the options that say how the data are read."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """Objects that were given in Python in place of names.
+    """Objects that were given in Python instead of names.
 
     Attributes:
-        data: a task, arrays, a dataset or a table; None where the configuration names the data.
-        space: a supernet, a module with choices or a function that returns one; None likewise.
+        data: a task, arrays, a dataset or a table; None if the configuration names the data.
+        space: a supernet, a module with choices or a function that returns one; None if the configuration names the
+            space.
     """
 
     data: object = None
@@ -48,16 +49,17 @@ class RunDefinition:
     """The data, the supernet and the recipes of a run; a worker process makes its own from the same arguments.
 
     Args:
-        path: the run directory.
-        config: its options.
-        facts: see `describe`; empty before the data have been seen.
-        given: objects in place of names.
-        digests: of the weights on the disk.
-        reads_only: whether none of the user's own code may be run.
+        path: path of the run directory.
+        config: options of the run.
+        facts: facts about the data, see `describe`; empty before the data have been read.
+        given: objects that were given in Python instead of names.
+        digests: name of a training -> digest of the file of its weights; copied.
+        reads_only: whether the user's own code must not be run.
 
     Attributes:
         reads_only: as given.
-        digests: name of a training -> digest of the file of its weights, as far as it is known.
+        objects: as `given`; without objects, both of its fields are None.
+        digests: name of a training -> digest of the file of its weights, for the trainings whose digest is known.
     """
 
     def __init__(
@@ -85,7 +87,12 @@ class RunDefinition:
 
     @cached_property
     def task(self) -> Task:
-        """The data, loaded; compared with what the run began with."""
+        """The data, loaded at first use and compared with the data that the run began with.
+
+        Raises:
+            ConfigurationError: the run began with data given in Python, and they were not given again.
+            RunDirectoryError: the data are not those that the run began with.
+        """
         from onepath.data import Task, load_data
 
         config, data = self.config, self.objects.data
@@ -111,11 +118,18 @@ class RunDefinition:
         return task
 
     def build_supernet(self, seed: int | None = None) -> Supernet:
-        """A supernet with its initial weights, the same at every call.
+        """Build a supernet with its initial weights, which are the same at every call.
+
+        A converted model, or a space given in Python, has the initial weights that are kept in the run directory, or
+        before they are kept the weights that it came with.
 
         Args:
-            seed: of the initial weights of a space that is built by name; None takes the run's. What was given in
-                Python begins with the weights that it came with, which are kept in the run directory.
+            seed: seed of the initial weights of a space that is built by name; None takes the run's seed.
+
+        Raises:
+            ConfigurationError: the run began with a space given in Python, and it was not given again; or the run is
+                only read and has code of the user's own.
+            RunDirectoryError: the initial weights that are kept do not fit the space.
         """
         if self.reads_only:
             self.config = confirmed(self.config, self.path)
@@ -133,7 +147,7 @@ class RunDefinition:
         return self._with_initial(build_given(self.objects.space, self.config, facts, seed))
 
     def _with_initial(self, supernet: Supernet) -> Supernet:
-        """A supernet that was not made from a seed, with the weights that the run began with."""
+        """Load the weights that the run began with into a supernet that was not made from a seed, and return it."""
         if INITIAL in self.digests:
             try:
                 supernet.load_state_dict(self.weights(INITIAL))
@@ -143,7 +157,11 @@ class RunDefinition:
 
     @cached_property
     def blank(self) -> Supernet:
-        """A supernet for its space and its costs; its weights are never trained."""
+        """A supernet that is used for its space and its costs; its weights are the initial ones and never trained.
+
+        Raises:
+            RunDirectoryError: the space is not the one that the run began with.
+        """
         supernet = self.build_supernet()
         fingerprint = supernet.space.fingerprint
         if self.facts.get("space_fingerprint", fingerprint) != fingerprint:
@@ -152,11 +170,18 @@ class RunDefinition:
 
     @cached_property
     def trained(self) -> Supernet:
-        """The supernet with the trained weights, read from the disk so that every process sees the same one."""
+        """The supernet with its trained weights, read from the disk so that every process has the same weights."""
         return self.supernet_of(SUPERNET)
 
     def supernet_of(self, name: str) -> Supernet:
-        """The supernet with the weights of the training of this name, in eval mode."""
+        """Return a supernet with the weights of a finished training, in eval mode.
+
+        Args:
+            name: name of the training, such as "supernet".
+
+        Raises:
+            RunDirectoryError: the file of the weights is absent or has changed, or it does not fit the space.
+        """
         supernet = self.build_supernet()
         try:
             supernet.load_state_dict(self.weights(name))
@@ -165,7 +190,7 @@ class RunDefinition:
         return supernet.eval()
 
     def changed_space(self) -> RunDirectoryError:
-        """The one line for a space that is not the one the run began with."""
+        """Return the error for a space that is not the one that the run began with."""
         return RunDirectoryError(
             f"a run continues with the space it began with, but {self.config.space} has changed since; "
             "give another --out, or start over with --fresh"
@@ -173,22 +198,42 @@ class RunDefinition:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one example."""
+        """Shape of one example, without the batch; a tuple of shapes if an example has several inputs."""
         return plain_shape((self.facts or describe(self.task))["input_shape"])
 
     def finishing_recipe(self, start: str) -> Recipe | None:
-        """The recipe of a stand-alone training from a start; None where nothing is trained."""
+        """Return the recipe of a stand-alone training from a start; None if the start "as-is" needs no training.
+
+        Args:
+            start: start of the training: "scratch", "inherited", "fine-tuned" or "as-is".
+        """
         from onepath.methods.job import finishing_recipe, scaled_recipe
 
         recipe = scaled_recipe(self.config, self.task, self.config.retrain_epochs, retrain=True)
         return finishing_recipe(recipe, start)
 
     def weights(self, name: str) -> dict[str, Tensor]:
-        """The weights of a finished training; RunDirectoryError where they are not as they were written."""
+        """Return the weights of a finished training, name of a tensor -> tensor.
+
+        Args:
+            name: name of the training, such as "supernet" or "winner-scratch".
+
+        Raises:
+            RunDirectoryError: the file of the weights is absent, or not as it was written.
+        """
         return load_tensors(weights_path(self.path, name), self.digests.get(name))
 
     def network(self, architecture: Architecture, start: str, name: str | None = None) -> nn.Module:
-        """The stand-alone network in eval mode, with the weights of the training of this name if one is given."""
+        """Return the stand-alone network of an architecture, in eval mode.
+
+        Args:
+            architecture: an architecture of the run's space.
+            start: start of its training, such as "scratch"; it decides how the network is extracted.
+            name: name of the finished training whose weights are loaded; None loads none.
+
+        Raises:
+            RunDirectoryError: the file of the weights is absent or has changed, or it does not fit the network.
+        """
         from onepath.nn.layout import lay_channels_last
 
         model = self.blank.extract(architecture, inherit=start != "scratch")
@@ -203,12 +248,12 @@ class RunDefinition:
 
 
 def plain_shape(shape: Sequence[Any]) -> tuple[Any, ...]:
-    """A shape, or a tuple of shapes, as it was before it was written as JSON."""
+    """Return a shape, or a tuple of shapes, that was read from JSON as nested tuples instead of lists."""
     return tuple(part if isinstance(part, int) else plain_shape(part) for part in shape)
 
 
 def describe(task: Task) -> dict[str, Any]:
-    """What the results say about the data, and how to recognise them."""
+    """Return the facts about the data that the results state, and the fingerprint that recognises the data."""
     return {
         "name": task.name,
         "train": task.num_examples("train"),
@@ -229,7 +274,16 @@ def describe(task: Task) -> dict[str, Any]:
 
 
 def build_named(config: RunConfig, facts: Mapping[str, Any], seed: int | None = None) -> Supernet:
-    """The supernet of a configuration for the data, with its initial weights: the same at every call."""
+    """Build the supernet of the space that a configuration names; its initial weights depend only on the seed.
+
+    Args:
+        config: the options of the run.
+        facts: facts about the data, see `describe`.
+        seed: seed of the initial weights; None takes the configuration's.
+
+    Raises:
+        ConfigurationError: the space reads another kind of data.
+    """
     from onepath import spaces
 
     check_takes(facts["input_shape"], facts.get("is_text", False), config.space)
@@ -239,13 +293,16 @@ def build_named(config: RunConfig, facts: Mapping[str, Any], seed: int | None = 
 
 
 def build_converted(config: RunConfig, facts: Mapping[str, Any], task: Task | None) -> Supernet:
-    """The elastic form of the model that came in.
+    """Build the supernet that the model of a configuration is converted to.
 
     Args:
-        config: names the model.
-        facts: of the data.
-        task: on whose training data the importance of channels is measured; None where weights in another order will
-            follow, which is much faster.
+        config: the options of the run, with the name of the model.
+        facts: facts about the data, see `describe`.
+        task: data on whose training examples the importance of channels is measured. None skips that and the model's
+            weights, which is much faster, if weights in the right order are loaded afterwards.
+
+    Raises:
+        ConfigurationError: a space argument is no option of the conversion, or the model reads another kind of data.
     """
     from onepath.conversion import convert
     from onepath.conversion.models import load_model
@@ -262,12 +319,12 @@ def build_converted(config: RunConfig, facts: Mapping[str, Any], task: Task | No
 
 
 def _conversion_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of `convert` as a run's arguments of the space name them."""
+    """Return the options of `convert` from the space arguments of a run; refuse arguments that are none."""
     import inspect
 
     from onepath.conversion import convert
 
-    known = [name for name in inspect.signature(convert).parameters][2:]
+    known = list(inspect.signature(convert).parameters)[2:]
     known.remove("data")
     for name in given:
         if name not in known:
@@ -280,10 +337,16 @@ def _conversion_options(given: Mapping[str, Any]) -> dict[str, Any]:
 def build_given(
     space: object, config: RunConfig, facts: Mapping[str, Any], seed: int | None = None
 ) -> Supernet:
-    """The supernet of a space given in Python: a copy of a module, or what a function returns.
+    """Build the supernet of a space given in Python: from a copy of a module, or from what a function returns.
+
+    Args:
+        space: a supernet, a module with choices, or a function that returns one.
+        config: the options of the run.
+        facts: facts about the data, see `describe`.
+        seed: seed for the function; None takes the configuration's.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: `space` is neither a module nor a function, or it reads another kind of data.
     """
     from torch import nn
 
@@ -318,10 +381,15 @@ def _arguments(config: RunConfig, facts: Mapping[str, Any], seed: int | None) ->
 
 
 def check_takes(input_shape: Sequence[Any], is_text: bool, space: str) -> None:
-    """Refuse sequences and tables for the ready-made spaces that read images or text.
+    """Raise if a ready-made space cannot read sequences or tables; text is checked by `check_reads`.
+
+    Args:
+        input_shape: shape of one example, without the batch.
+        is_text: whether the data are text.
+        space: name of the space; a space of the user's own is not checked.
 
     Raises:
-        ConfigurationError: the space is a ready-made one of another kind of data.
+        ConfigurationError: the space is a ready-made one for another kind of data.
     """
     from onepath import spaces
 
@@ -344,7 +412,12 @@ def check_takes(input_shape: Sequence[Any], is_text: bool, space: str) -> None:
 
 
 def check_reads(supernet: Supernet, is_text: bool, space: str) -> None:
-    """Refuse numbers for a space of language models, and text for one of networks that read numbers.
+    """Raise if a space of language models is given numbers, or a space of other networks is given text.
+
+    Args:
+        supernet: supernet of the space.
+        is_text: whether the data are text.
+        space: name of the space, for the message.
 
     Raises:
         ConfigurationError: the space reads the other kind of data.
