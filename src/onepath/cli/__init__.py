@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints."""
+"""The command line: it parses arguments, calls onepath and prints results."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: None takes those of the process.
+        arguments: name of the command and its arguments; None takes those of the process.
 
     Returns:
-        The exit status: 0; 2 for a user's mistake, or where the machine lacks what a run needs; 1 for a mistake of
-        ours; 128 + its number after SIGINT (Ctrl-C), SIGTERM or SIGHUP; 141 where the reader of stdout has gone.
-        Errors are one line on stderr, with a traceback under `--debug`, which may stand anywhere.
+        The exit status: 0 for success; 2 for a mistake of the user, or if the machine lacks what a run needs; 1 for a
+        mistake of onepath; 128 + the number of the signal after SIGINT (Ctrl-C), SIGTERM or SIGHUP; 141 if the reader
+        of stdout has gone. An error is one line on stderr, after a traceback if the arguments contain `--debug`.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     with Interrupts(given, is_process=arguments is None) as interrupts:
-        # Here, so that a signal while this is being loaded finds its handler.
+        # Imported here, so that a signal during this import finds its handler.
         from onepath.cli.statuses import run_command
 
         return run_command(given, interrupts)

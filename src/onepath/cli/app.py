@@ -1,4 +1,4 @@
-"""The commands."""
+"""The commands of `onepath`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ for command in (search, retrain, export, report, rank, score, convert):
 
 @app.command()
 def spaces(json: o.Json = False) -> None:
-    """The catalogue: size, choices, min / median / max MACs and params."""
+    """List the ready-made spaces: size, choices, min / median / max MACs and params."""
     from onepath.cli.catalogue import describe_spaces
 
     found = describe_spaces()
@@ -73,7 +73,7 @@ def spaces(json: o.Json = False) -> None:
 
 @app.command()
 def devices(json: o.Json = False) -> None:
-    """Where latency can be measured: what is usable here, and why the rest is not."""
+    """List the devices for latency: which are usable here, and why the others are not."""
     from onepath.cli.catalogue import describe_devices
 
     found = describe_devices()
@@ -97,14 +97,15 @@ def profile(
     space: o.SpaceName,
     device: o.LatencyDevice,
     out: Annotated[
-        str | None, typer.Option(help="The table (.json), or the predictor of --network-wise (.safetensors).")
+        str | None,
+        typer.Option(help="Table to write (.json); with --network-wise a predictor (.safetensors)."),
     ] = None,
     network_wise: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             max=most.NETWORKS,
-            help="Measure N whole networks and fit a predictor to them instead.",
+            help="Measure N whole networks instead of candidates, and fit a predictor to them.",
         ),
     ] = None,
     num_classes: o.NumClasses = None,
@@ -119,14 +120,14 @@ def profile(
         int, typer.Option(max=most.TRAININGS, help="Whole networks that calibrate the table.")
     ] = 20,
     validation: Annotated[
-        int, typer.Option(max=most.TRAININGS, help="Fresh networks that tell its error.")
+        int, typer.Option(max=most.TRAININGS, help="Other whole networks that tell the table's error.")
     ] = 30,
     max_seconds: o.Seconds = 240.0,
     seed: o.Seed = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start the table over where there is one.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over if the table exists already.")] = False,
     json: o.Json = False,
 ) -> None:
-    """Measure every candidate of a space on a device, and how well sums of them predict whole networks.
+    """Measure every candidate of a space on a device, and how well their sums predict whole networks.
 
     The same command continues where it was stopped.
     """
@@ -175,14 +176,14 @@ def cost(
     space: o.SpaceName,
     architecture: Annotated[
         str | None,
-        typer.Option(help='Option indices "2,1,0,...", a JSON object, or the paper\'s own notation.'),
+        typer.Option(help='Architecture: indices "2,1,0,...", a JSON object, or the paper\'s notation.'),
     ] = None,
     compare: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             max=most.NETWORKS,
-            help="Rank N random architectures by MACs, parameters and latency instead.",
+            help="Rank N random architectures by MACs, parameters and latency, instead of showing one.",
         ),
     ] = None,
     device: o.CostDevice = None,
@@ -196,10 +197,10 @@ def cost(
     precision: o.LatencyPrecision = "float32",
     max_seconds: o.Seconds = 120.0,
     seed: o.Seed = None,
-    out: Annotated[str | None, typer.Option(help="Page of --compare (.html).")] = None,
+    out: Annotated[str | None, typer.Option(help="Page that --compare writes (.html).")] = None,
     json: o.Json = False,
 ) -> None:
-    """Every cost of one architecture: MACs, parameters, layers, bytes; with --device its latency, too."""
+    """Show every cost of one architecture: MACs, parameters, layers, bytes; with --device also its latency."""
     from onepath.cli import latency
     from onepath.cli.catalogue import describe_architecture, network_sizes
 

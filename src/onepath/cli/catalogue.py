@@ -1,4 +1,4 @@
-"""What `onepath spaces`, `onepath cost` and `onepath devices` print, asked of the rooms that know."""
+"""The content of what `onepath spaces`, `onepath cost` and `onepath devices` print."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FIGURES = "spaces/figures.json"
 
 
 def describe_spaces() -> list[dict[str, Any]]:
-    """Name, size, choices, and min / median / max of MACs and params of every space in its paper's setting.
+    """Return name, size, choices, and min / median / max of MACs and params of every space in its paper's setting.
 
-    Read from a file of the package, without torch; `measure_space` computes an entry, which takes seconds, and
+    They are read from a file of the package, without torch. `measure_space` computes an entry, which takes seconds;
     `python scripts/space_figures.py` writes the file.
     """
     found: list[dict[str, Any]] = json.loads((files("onepath") / FIGURES).read_text())
@@ -22,7 +22,7 @@ def describe_spaces() -> list[dict[str, Any]]:
 
 
 def measure_space(name: str) -> dict[str, Any]:
-    """The entry of one space in `describe_spaces`, computed."""
+    """Compute the entry of one space in `describe_spaces`."""
     from onepath import cost, spaces
 
     num_classes, size = spaces.paper_setting(name)
@@ -47,7 +47,7 @@ def measure_space(name: str) -> dict[str, Any]:
 def network_sizes(
     space: str, num_classes: int | None, input_size: int | None, in_channels: int, width: float | None
 ) -> dict[str, Any]:
-    """The sizes a space is built with: those given, else those of its paper; the width None where not given."""
+    """Return the sizes to build a space with: those given, else those of its paper; a width of None stays None."""
     from onepath import spaces
 
     paper_classes, paper_size = spaces.paper_setting(space)
@@ -62,9 +62,15 @@ def network_sizes(
 def describe_architecture(
     space: str, architecture: str, *, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Every cost of `COSTS` of one architecture, by name, of a space built with `network_sizes` and its own arguments.
+    """Return the options and every cost of `COSTS` of one architecture, by name.
 
-    "uncounted" is there only where operations without a counter run, see `ModuleCost`.
+    The key "uncounted" is present only if operations without a counter run, see `ModuleCost`.
+
+    Args:
+        space: name of the space.
+        architecture: the architecture as text.
+        sizes: what `network_sizes` returns.
+        arguments: further arguments of the space: name -> value.
     """
     from onepath import cost, spaces
     from onepath.cost.architecture import shape_twin
@@ -88,7 +94,7 @@ def describe_architecture(
 
 
 def describe_devices() -> list[dict[str, Any]]:
-    """Name of every device that comes with onepath, whether it is usable here, and its settings or why it is not."""
+    """Return, for every device of onepath, its name, whether it is usable here, and its settings or why it is not."""
     from onepath import latency
 
     found = []

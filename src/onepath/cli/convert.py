@@ -1,4 +1,4 @@
-"""`onepath convert`: what of a model can be elastic, and how small it can become, before anything is trained."""
+"""`onepath convert`: what can be elastic in a model, and how small it can become, before anything is trained."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from onepath.cli.output import print_json, write
 def convert(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="path/to/file.py:function, timm:NAME or torchvision:NAME."),
+        typer.Argument(
+            metavar="MODEL", help="Model: path/to/file.py:function, timm:NAME or torchvision:NAME."
+        ),
     ],
     weights: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A .safetensors file, or one of torch with tensors alone."),
+        typer.Option(metavar="FILE", help="A .safetensors file, or a torch file with only tensors."),
     ] = None,
     num_classes: o.NumClasses = None,
     input_size: Annotated[
@@ -34,22 +36,22 @@ def convert(
             help="Share of a group's channels that may be kept; may be repeated; default: 0.5, 0.75, 1."
         ),
     ] = None,
-    divisor: Annotated[int, typer.Option(help="Numbers of channels are multiples of it.")] = 8,
+    divisor: Annotated[int, typer.Option(help="Numbers of channels are multiples of this.")] = 8,
     pin: Annotated[
         list[str] | None,
-        typer.Option(help="A module, or a pattern such as 'stem*', whose sizes stay; may be repeated."),
+        typer.Option(help="Module, or pattern such as 'stem*', whose sizes are kept; may be repeated."),
     ] = None,
     resolution: Annotated[
         list[int] | None,
         typer.Option(
             min=1,
             max=most.PIXELS,
-            help="Side in pixels that images may be brought to, the input's own among them; may be repeated.",
+            help="Side in pixels that images may be resized to; the largest is the input's; may be repeated.",
         ),
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """What of a model can be elastic, and the smallest and largest cost that can be reached."""
+    """Show what can be elastic in a model, and the smallest and largest costs that can be reached."""
     from onepath import conversion, cost
     from onepath.conversion.models import input_size_of, load_model
     from onepath.display import shown_cost

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP: one way to end, with one line. Loaded first of all, so it imports next to nothing."""
+"""End a command with one line at SIGINT, SIGTERM or SIGHUP. This file is imported first, so it imports very little."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from onepath.signals import SIGNALS
 CONTINUED = ("run", "train", "search", "retrain", "export", "report", "rank", "score", "profile")
 """Commands that continue where they stopped."""
 
-# As in `onepath.train.interruption`, whose room would take seconds to load.
+# As in `onepath.train.interruption`, whose package would take seconds to import.
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 class Interrupts:
     """While entered, the first signal raises KeyboardInterrupt in the main thread, and a second ends the process.
 
-    So does the first while a module is being loaded, where Python would lose the exception or turn it into another:
-    nothing is at work then that is not saved. What is ignored, as SIGHUP under nohup, stays so.
+    The first signal also ends the process while a module is being imported, because Python would lose the exception or
+    turn it into another one; at that time there is no unsaved work. A signal that is ignored, such as SIGHUP under
+    nohup, stays ignored.
 
     Args:
-        arguments: of the command.
-        is_process: the process ends with the command: afterwards a signal ends it without a word.
+        arguments: arguments of the command.
+        is_process: whether the process ends with the command; if so, a signal after the command ends the process
+            without a line.
 
     Attributes:
-        number: of the signal that came, or None.
-        ends_process: what a training asks a handler, to save before it acts.
+        number: number of the signal that came, or None.
+        ends_process: tells a training that this handler ends the process, so that the training saves before it acts.
     """
 
     ends_process = True
@@ -68,13 +70,17 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def line(self, number: int) -> str:
-        """What is said when such a signal ends the command."""
+        """Return the line that is shown when a signal ends the command.
+
+        Args:
+            number: number of the signal.
+        """
         by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         is_continued = any(argument in CONTINUED for argument in self._arguments[:2])
         return f"interrupted{by}" + (": the same command continues where it stopped" if is_continued else "")
 
     def _leave(self, number: int) -> NoReturn:
-        """End at once: straight to the descriptor, for Python's own stream may be at work."""
+        """End the process at once; the line goes to the descriptor, because Python's own stream may be in use."""
         try:
             cursor = _SHOW_CURSOR if os.isatty(2) else ""
             os.write(2, f"{cursor}{self.line(number)}\n".encode())
@@ -83,7 +89,7 @@ class Interrupts:
         os._exit(128 + number)
 
     def _receive_lost(self, lost: sys.UnraisableHookArgs) -> None:
-        """An exception that Python cannot raise, as in a finaliser: an interruption must not get lost there."""
+        """Receive an exception that Python cannot raise, as in a finaliser, so that no interruption gets lost there."""
         if lost.exc_type is KeyboardInterrupt and self.number is not None:
             self._leave(self.number)
         self._hook(lost)

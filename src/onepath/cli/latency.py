@@ -1,4 +1,4 @@
-"""What `onepath profile` and `onepath cost --device` do."""
+"""The work of `onepath profile` and of `onepath cost` with `--device` or `--compare`."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ def profile_layers(
     max_seconds: float,
     networks: tuple[int, int],
 ) -> dict[str, Any]:
-    """Measure a layer-wise table; what was found, in short.
+    """Measure a layer-wise latency table, and return a summary of what was found.
 
     Args:
-        space: its name.
-        device_name: of the device.
-        out: path of the table.
-        sizes: "num_classes", "input_size", "in_channels", "width".
-        arguments: of the space beyond those.
-        settings: "threads", "batch", "precision" of the device.
-        seed: draws the networks.
-        fresh: start over.
-        max_seconds: of timing.
-        networks: for the calibration and for the validation.
+        space: name of the space.
+        device_name: name of the device.
+        out: path of the table, which ends in .json.
+        sizes: values of "num_classes", "input_size", "in_channels" and "width".
+        arguments: further arguments of the space: name -> value.
+        settings: values of "threads", "batch" and "precision" of the device.
+        seed: seed of the networks that are drawn.
+        fresh: whether a table that exists is started over.
+        max_seconds: largest number of seconds of timing.
+        networks: number of whole networks for the calibration, and for the validation.
+
+    Raises:
+        ConfigurationError: `out` has another ending, or its directory does not exist; or the space or the device
+            does not exist or refuses its arguments.
     """
     from onepath.cli.progress import make_progress
     from onepath.latency import device
@@ -101,7 +105,10 @@ def profile_whole(
     settings: Mapping[str, Any],
     seed: int,
 ) -> dict[str, Any]:
-    """Measure whole networks and fit a predictor to them; see `profile_layers`."""
+    """Measure `num` whole networks, fit a predictor of latency to them, and return a summary.
+
+    `out` ends in .safetensors; see `profile_layers` for the other arguments.
+    """
     from onepath.latency import device
     from onepath.latency.predictor import profile_networks
 
@@ -144,7 +151,11 @@ def compare_space(
     seed: int,
     max_seconds: float,
 ) -> dict[str, Any]:
-    """MACs, parameters and latency of random architectures, and a page of them; see `profile_layers`."""
+    """Measure `num` random architectures, write a page, and return their MACs, parameters and latencies.
+
+    `out` ends in .html; None takes a name made from the space and the device. See `profile_layers` for the other
+    arguments.
+    """
     from onepath.latency import device
     from onepath.latency.ranking import compare, comparison_page
     from onepath.record import atomic_write_text
@@ -174,7 +185,7 @@ def measured_latency(
     arguments: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The latency of one architecture; see `profile_layers`."""
+    """Measure the latency of one architecture, given as text; see `profile_layers` for the other arguments."""
     from onepath.latency import device, measure
 
     supernet = _built(space, sizes, arguments)
@@ -190,13 +201,20 @@ def measured_latency(
 
 
 def default_name(space: str, device_name: str, what: str, ending: str) -> str:
-    """A file name in the working directory for a space and a device."""
+    """Return a file name, without a folder, for a space and a device.
+
+    Args:
+        space: name of the space.
+        device_name: name of the device.
+        what: kind of the file, such as "latency".
+        ending: ending of the file, such as ".json".
+    """
     plain = ["".join(c if c.isalnum() else "-" for c in Path(name).name) for name in (space, device_name)]
     return f"{plain[0]}-{plain[1]}-{what}{ending}"
 
 
 class _counted:  # noqa: N801  a context manager that reads as a function
-    """A progress bar for `progress(done, total)` calls."""
+    """A context that shows the progress of work which calls `progress(done, total)`."""
 
     def __init__(self, title: str) -> None:
         from onepath.cli.progress import make_progress

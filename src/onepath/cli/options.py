@@ -1,4 +1,4 @@
-"""The options of the command line; what is not given is None and takes its default from `RunConfig`."""
+"""The options that commands share; an option that is not given is None and takes its default from `RunConfig`."""
 
 from __future__ import annotations
 
@@ -39,56 +39,59 @@ def _check_seconds(value: float) -> float:
 Data = Annotated[
     str | None,
     typer.Option(
-        help="digits (default), a torchvision dataset, a folder of class folders, an .npz or a .parquet.",
+        help="Labelled data: digits (default), a torchvision dataset, a folder of class folders, .npz or .parquet.",
         rich_help_panel=_DATA,
     ),
 ]
 DataRoot = Annotated[
-    str | None, typer.Option(help="Where torchvision keeps its downloads.", rich_help_panel=_DATA)
+    str | None, typer.Option(help="Folder where torchvision keeps its downloads.", rich_help_panel=_DATA)
 ]
 Width = Annotated[
     float | None,
     typer.Option(
         callback=_check_width,
-        help="Factor on the channels, at most 100; default: fitted to the limits.",
+        help="Factor on the channels, at most 100; default: fitted to the limits if there are any, else the space's.",
         rich_help_panel=_SPACE,
     ),
 ]
 SpaceArgument = Annotated[
     list[str] | None,
     typer.Option(
-        help="name=value, a further argument of the space; may be repeated.", rich_help_panel=_SPACE
+        help="Further argument of the space as name=value; may be repeated.", rich_help_panel=_SPACE
     ),
 ]
 MaxMacs = Annotated[
     str | None,
-    typer.Option(metavar="N", help="At most this many multiply-accumulates: 30M.", rich_help_panel=_LIMITS),
+    typer.Option(
+        metavar="N", help="Largest number of multiply-accumulates, such as 30M.", rich_help_panel=_LIMITS
+    ),
 ]
 MaxParams = Annotated[
-    str | None, typer.Option(metavar="N", help="At most this many parameters: 1M.", rich_help_panel=_LIMITS)
+    str | None,
+    typer.Option(metavar="N", help="Largest number of parameters, such as 1M.", rich_help_panel=_LIMITS),
 ]
 MaxLatencyMs = Annotated[
     str | None,
     typer.Option(
         metavar="MS[,MS...]",
-        help="At most this latency on --device; with several, one winner for each.",
+        help="Largest latency on the device in ms; with several, one winner for each.",
         rich_help_panel=_LIMITS,
     ),
 ]
 Seed = Annotated[
-    int | None, typer.Option(min=0, max=most.SEED, help="Seed of everything that is drawn; default: 0.")
+    int | None, typer.Option(min=0, max=most.SEED, help="Seed of every random draw; default: 0.")
 ]
 Config = Annotated[
-    str | None, typer.Option(metavar="FILE", help="A YAML file of options; those given here come first.")
+    str | None, typer.Option(metavar="FILE", help="A YAML file of options; the command line overrides it.")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete an old run in --out and start over.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 SpaceName = Annotated[
     str, typer.Argument(metavar="SPACE", help="A space of `onepath spaces`, or path/to/file.py:function.")
 ]
 NumClasses = Annotated[
     int | None,
-    typer.Option(min=1, max=most.CLASSES, help="Classes of the output; default: as in the space's paper."),
+    typer.Option(min=1, max=most.CLASSES, help="Number of classes; default: as in the space's paper."),
 ]
 CostInputSize = Annotated[
     int | None,
@@ -109,7 +112,10 @@ Threads = Annotated[
 ]
 Batch = Annotated[int, typer.Option(min=1, max=most.BATCH, help="Examples in one inference.")]
 Seconds = Annotated[
-    float, typer.Option(callback=_check_seconds, help="Most seconds of timing, over all calls; 1 to a week.")
+    float,
+    typer.Option(
+        callback=_check_seconds, help="Largest number of seconds of timing over all calls, from 1 to a week."
+    ),
 ]
 LatencyPrecision = Annotated[
     str, typer.Option("--precision", help="Precision of the device: float32, bfloat16, ...")
@@ -119,15 +125,18 @@ OwnSpace = Annotated[
     typer.Option(
         "--space",
         "--model",
-        help="The run's own space or model, path/to/file.py:function, again: a directory chooses no code.",
+        help="The run's space or model again, if it is your own code; a run directory must not choose code.",
     ),
 ]
 OwnDevice = Annotated[
     str | None,
-    typer.Option("--device", help="The run's own exec:command or path/to/file.py:Class, again."),
+    typer.Option(
+        "--device", help="The run's device again, if it is your own exec:command or path/to/file.py:Class."
+    ),
 ]
 OwnMethod = Annotated[
-    str | None, typer.Option("--method", help="The run's own path/to/file.py:Class, again.")
+    str | None,
+    typer.Option("--method", help="The run's method again, if it is your own path/to/file.py:Class."),
 ]
 RunDirectoryPath = Annotated[str, typer.Option("--out", help="The run directory.")]
 
@@ -136,7 +145,7 @@ def check_cost(architecture: str | None, compare: int | None, device: str | None
     """Raise unless the options of `onepath cost` fit each other.
 
     Raises:
-        ConfigurationError: they do not.
+        ConfigurationError: not exactly one of `architecture` and `compare` is given, or `compare` has no device.
     """
     if (architecture is None) == (compare is None):
         given = "neither" if architecture is None else "both"
@@ -150,14 +159,15 @@ def check_cost(architecture: str | None, compare: int | None, device: str | None
 
 
 def merged(given: Mapping[str, Any], config: str | None) -> dict[str, Any]:
-    """Options of the command line over those of a YAML file.
+    """Return the options of a YAML file, overridden by those of the command line.
 
     Args:
-        given: option -> value; None was not given. `space_argument` holds "name=value" texts.
-        config: a YAML file with option names as keys, dashes or underscores, or None.
+        given: option name -> value; None if it was not given. `space_argument` holds "name=value" texts.
+        config: path of a YAML file whose keys are option names, with dashes or underscores; or None.
 
     Raises:
-        ConfigurationError: the file cannot be read, is not a mapping, or alone names code of the user's own.
+        ConfigurationError: the file cannot be read, is not a mapping, or names code of the user's own that the command
+            line does not name.
     """
     options = {} if config is None else _read(Path(config))
     _confirm_code(options, given, config or "")
@@ -172,10 +182,12 @@ def merged(given: Mapping[str, Any], config: str | None) -> dict[str, Any]:
 
 
 def space_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
-    """The further arguments of a space, of "name=value" texts; for commands without a `RunConfig`, which checks them.
+    """Return the further arguments of a space from "name=value" texts, checked: name -> value.
+
+    This is for commands without a `RunConfig`, which would check them.
 
     Raises:
-        ConfigurationError: a text is not of that form, or a value is not plain.
+        ConfigurationError: a text has another form, or a value is not plain.
     """
     from onepath.option_types import check_space_arguments
 
@@ -228,10 +240,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _confirm_code(options: Mapping[str, Any], given: Mapping[str, Any], path: str) -> None:
-    """That code of the user's own is named on the command line: a file may only repeat it.
+    """Raise unless code of the user's own is named on the command line; a file may only repeat it.
 
     Raises:
-        ConfigurationError: the file alone names some.
+        ConfigurationError: only the file names code of the user's own.
     """
     for name in ("space", "device", "method"):
         if is_own(options.get(name)) and given.get(name) is None:
@@ -239,10 +251,14 @@ def _confirm_code(options: Mapping[str, Any], given: Mapping[str, Any], path: st
 
 
 def pairs(texts: Sequence[str], flag: str = "--space-argument") -> dict[str, Any]:
-    """The values of "name=value" texts, each read as YAML.
+    """Return name -> value of "name=value" texts; each value is read as YAML.
+
+    Args:
+        texts: the texts.
+        flag: option that the texts were given to, for messages.
 
     Raises:
-        ConfigurationError: a text is not of that form, or names one twice.
+        ConfigurationError: a text has another form, a value is not YAML, or two texts have the same name.
     """
     pairs: dict[str, Any] = {}
     for text in texts:

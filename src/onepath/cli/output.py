@@ -1,4 +1,4 @@
-"""What goes to stdout, and what is said on stderr: nothing in it can steer a terminal."""
+"""Write results to stdout and everything else to stderr; no text in it can steer a terminal."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any, TextIO
 from onepath.display import SPACE, shown_cost
 from onepath.own_code import is_own
 
-# Control characters, those that turn the direction of writing, line separators, halves of surrogate pairs.
+# Control characters, characters that change the direction of writing, line separators, halves of surrogate pairs.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
 def plain(text: str) -> str:
-    """A text with every character escaped that could steer a terminal, such as the escape character itself."""
+    """Return a text in which every character that could steer a terminal is escaped."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """One JSON object; what `plain` would escape is escaped as JSON has it."""
+    """Print one JSON object on stdout; characters that `plain` would escape are escaped in JSON's way."""
     stream = sys.stdout.results if isinstance(sys.stdout, _Beside) else sys.stdout
     text = json.dumps(content, indent=2, ensure_ascii=not _is_unicode(stream), allow_nan=False)
-    lines = text.split("\n")  # of the layout alone: in a text they are escaped
+    lines = text.split("\n")  # line breaks of the layout only; inside a text they are escaped
     print(
         "\n".join(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines),
         file=stream,
@@ -38,9 +38,9 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def json_alone() -> Iterator[None]:
-    """Keep stdout for `print_json`: what else is printed, as by code of the user's own, goes to stderr.
+    """Keep stdout for `print_json`; anything else that is printed, for example by the user's own code, goes to stderr.
 
-    In a process of its own that holds for the processes that it starts, too.
+    If `sys.stdout` is the stdout of the process, this also holds for the processes that it starts.
     """
     stdout = sys.stdout
     results, kept = stdout, None
@@ -62,7 +62,7 @@ def json_alone() -> Iterator[None]:
 
 
 class _Beside(io.TextIOBase):
-    """A stdout whose text goes to stderr, and that holds the stream of the results."""
+    """A stdout whose text goes to stderr; it holds the stream for the results."""
 
     def __init__(self, results: TextIO) -> None:
         self.results = results
@@ -88,12 +88,12 @@ class _Beside(io.TextIOBase):
 
 
 def write(text: str) -> None:
-    """A line of results."""
+    """Write a line of results to stdout."""
     _print(text, sys.stdout)
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """A line beside the results, on stderr or another stream; a stream that is closed or gone is no error."""
+    """Write a line beside the results, to stderr or another stream; a stream that is closed or gone is no error."""
     with contextlib.suppress(OSError, ValueError):
         _print(text, sys.stderr if stream is None else stream)
 
@@ -108,7 +108,12 @@ def _is_unicode(stream: TextIO) -> bool:
 
 
 def print_result(path: Path, result: Mapping[str, Any]) -> None:
-    """The outcome of a run, for people."""
+    """Print the outcome of a run for people.
+
+    Args:
+        path: path of the run directory.
+        result: content of `result.json` of a finished run.
+    """
     from onepath.runs.shown_result import metric_in, number, result_lines
 
     for label, text in result_lines(result):
@@ -119,18 +124,18 @@ def print_result(path: Path, result: Mapping[str, Any]) -> None:
     for name in result["files"].values():
         if name is not None:
             write(f"file       {path / name}")
-    if result.get("preprocessing") is not None:  # absent in a run from before there was any
+    if result.get("preprocessing") is not None:  # absent in runs of an older onepath
         _print_usage(path, result)
-    # Those of further limits are in folders of their own.
+    # The winners under further limits are in folders of their own.
     for winner in result["winners"][1:]:
         test = number(metric_in(result), winner["accuracy"]["retrained_test"])
         write(f"winner     {test} test, {_limited(winner)}: {path / winner['path']}")
 
 
 def print_limits(path: Path) -> None:
-    """The winners of a run under several limits as a table, for people; of one limit, the outcome of the run."""
+    """Print the winners of a run under several limits as a table; with one limit, print the outcome of the run."""
     from onepath.record import RunRecord
-    from onepath.report.several_limits import limits_section
+    from onepath.report.winners import limits_section
 
     record = RunRecord.load(path)
     section = limits_section(record)
@@ -142,7 +147,7 @@ def print_limits(path: Path) -> None:
 
 
 def _limited(winner: Mapping[str, Any]) -> str:
-    """What a winner of a further limit costs, and its limits."""
+    """Return the costs of a winner under further limits, and these limits, as text."""
     limits = winner.get("limits") or {"max_latency_ms": winner["max_latency_ms"]}
     texts = []
     for name, limit in limits.items():
@@ -156,7 +161,7 @@ def _limited(winner: Mapping[str, Any]) -> str:
 
 
 def _print_usage(path: Path, result: Mapping[str, Any]) -> None:
-    """How the files are used."""
+    """Print how the exported files are used."""
     preparing = result["preprocessing"]
     write(f"input      {preparing['summary']}")
     code = f", space={result['space']!r}" if is_own(result["space"]) else ""
@@ -169,7 +174,11 @@ def _print_usage(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def print_comparison(compared: Mapping[str, Any]) -> None:
-    """Random architectures by latency, and how their MACs and parameters rank them, for people."""
+    """Print random architectures sorted by latency, and how well MACs and parameters rank them.
+
+    Args:
+        compared: what `compare_space` returns.
+    """
     rows = sorted(compared["networks"], key=lambda row: row["latency_ms"])
     print_table(
         ["architecture", "MACs", "params", "ms", "IQR"],
@@ -194,7 +203,7 @@ def print_comparison(compared: Mapping[str, Any]) -> None:
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns aligned with spaces, the first to the left, the others to the right."""
+    """Print columns aligned with spaces: the first column to the left, the others to the right."""
     widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]
     for row in (titles, *rows):
         cells = [text.rjust(width) for text, width in zip(row, widths, strict=True)]
@@ -203,7 +212,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def compact(number: float) -> str:
-    """Three digits after the point, with the unit of thousands: 322.919 M."""
+    """Return a number with three digits after the point and a suffix k, M or G, such as "322.919 M"."""
     for factor, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(number) >= factor:
             return f"{number / factor:.3f}{suffix}"

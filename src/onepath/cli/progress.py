@@ -18,15 +18,15 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 def make_progress() -> Progress:
-    """The progress for this process's stderr."""
+    """Return the progress for this process's stderr: a bar on a terminal, plain lines elsewhere."""
     return BarProgress() if sys.stderr.isatty() else LineProgress(sys.stderr)
 
 
 class LineProgress:
-    """One line when a piece of work makes its first step and when it ends, and one every 15 seconds in between.
+    """Progress as lines: one at the first step of a piece of work, one every 15 seconds, and one at its end.
 
     Args:
-        stream: where to write.
+        stream: stream to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -48,7 +48,7 @@ class LineProgress:
         """See `Progress`."""
         self._done, self._detail = done, detail
         if not self._is_shown:
-            # Not in `begin`: what makes no step, such as loading data that are not there, says nothing.
+            # Not in `begin`, so that work without any step, such as loading data that do not exist, shows nothing.
             self._is_shown = True
             self._write(
                 f"{self._title}: {self._first} of {self._total} done already" if self._first else self._title
@@ -78,7 +78,7 @@ class LineProgress:
 
 
 class BarProgress:
-    """A bar with the time left, on a terminal's stderr."""
+    """Progress as a bar with the time left, on a terminal's stderr."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -99,7 +99,7 @@ class BarProgress:
         self.finish()
         self._task = self._bar.add_task(plain(title), total=total, detail="")
         self._bar.start()
-        # As an advance from the very start it would count as speed.
+        # Steps of an earlier process must not count as speed.
         self._bar.update(self._task, completed=done)
         self._bar.reset(self._task, total=total, completed=done, detail="")
 
@@ -121,7 +121,7 @@ class BarProgress:
 
 
 class _Lasting:
-    """A stream for the bar that goes on when the terminal has gone: that ends no training."""
+    """A stream for the bar that ignores errors, so that a terminal that has gone ends no training."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

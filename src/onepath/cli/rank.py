@@ -24,7 +24,7 @@ def rank(
     ] = None,
     truth: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A .parquet or .csv of architectures and their accuracies."),
+        typer.Option(metavar="FILE", help="A .parquet or .csv table of architectures and their accuracies."),
     ] = None,
     accuracy_column: Annotated[
         str | None,
@@ -48,7 +48,9 @@ def rank(
     ] = None,
     proxy: Annotated[
         str | None,
-        typer.Option(metavar="NAME[,NAME...]", help="Zero-cost scores of --space instead of a supernet."),
+        typer.Option(
+            metavar="NAME[,NAME...]", help="Zero-cost scores to rank --space by, instead of a supernet."
+        ),
     ] = None,
     score: Annotated[
         str, typer.Option(help="The supernet's score: accuracy or loss on validation images, or both.")
@@ -57,7 +59,8 @@ def rank(
         int, typer.Option(min=1, max=most.NETWORKS, help="Rows drawn at random from the table.")
     ] = 300,
     space: Annotated[
-        str | None, typer.Option(help="With --proxy: the space of the table; else the run's own, again.")
+        str | None,
+        typer.Option(help="With --proxy the table's space; else the run's space again, if it is your own."),
     ] = None,
     device: o.OwnDevice = None,
     method: o.OwnMethod = None,
@@ -74,27 +77,39 @@ def rank(
     within_limits: Annotated[
         bool, typer.Option("--within-limits", help="Take only rows that meet the run's limits.")
     ] = False,
-    calibration_images: o.Seed = None,
-    validation_images: o.Seed = None,
+    calibration_images: Annotated[
+        int | None,
+        typer.Option(
+            min=2, max=most.IMAGES, help="Images that recalibrate normalisation; default: the run's."
+        ),
+    ] = None,
+    validation_images: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=most.IMAGES,
+            help="Images that each network is scored on; default: the run's.",
+        ),
+    ] = None,
     similarity_paths: Annotated[
         int,
         typer.Option(
             min=0,
             max=most.TRAININGS,
-            help="Paths on which candidates' feature maps are compared; 0: not at all.",
+            help="Paths on which candidates' feature maps are compared; 0 compares none.",
         ),
     ] = 4,
     resamples: Annotated[
         int, typer.Option(min=0, max=most.NETWORKS, help="Resamples of the bootstrap intervals.")
     ] = 1000,
     seed: o.Seed = None,
-    out: Annotated[str | None, typer.Option(help="Page of --proxy (.html).")] = None,
+    out: Annotated[str | None, typer.Option(help="Page that --proxy writes (.html).")] = None,
     json: o.Json = False,
 ) -> None:
-    """How far a ranking can be trusted: of a run's supernet, or of zero-cost scores (--proxy).
+    """Measure how far the ranking by a run's supernet, or by zero-cost scores (--proxy), can be trusted.
 
-    Against a table of known accuracies (--truth), or against networks trained for it (--standalone). The same command
-    continues where it was stopped.
+    The ranking is compared with a table of known accuracies (--truth), or with networks that are trained for this
+    (--standalone). The same command continues where it was stopped.
     """
     from onepath.cli.progress import make_progress
     from onepath.runs import Run

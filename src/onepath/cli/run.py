@@ -48,7 +48,7 @@ Limit = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME=N",
-        help="Another limit under which a trained run is asked again, as in max_macs=3M; may be repeated.",
+        help="Another limit to search a trained run under, such as max_macs=3M; may be repeated.",
     ),
 ]
 
@@ -115,7 +115,7 @@ def export(
 
 
 def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
-    """Write a run's result.json and report.html; of a run that is at work, the report of what there is."""
+    """Write a run's result.json and report.html; if it has not finished, only a report of what there is so far."""
     from onepath import runs
     from onepath.cli.progress import make_progress
 
@@ -123,7 +123,7 @@ def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
 
 
 def continues(given: Mapping[str, Any]) -> bool:
-    """Whether the options are those of a run directory that is there: --out, and the own code that it may confirm."""
+    """Whether the options only name a run to continue: --out alone, or an existing run with the user's own code."""
     from onepath.record.directory import CONFIG
 
     asked = {name for name, value in given.items() if value is not None and name not in ("fresh", "json")}
@@ -134,7 +134,7 @@ def continues(given: Mapping[str, Any]) -> bool:
 
 
 def _config(given: dict[str, Any]) -> Any:
-    """The configuration of a run: what was given, over the file of --config, over that of the run in --out."""
+    """Make the configuration: given options first, then those of the --config file, then those of the run in --out."""
     from onepath.runs import continued_config, make_config
 
     own = {name: value for name, value in given.items() if name not in ("config", "fresh", "json")}

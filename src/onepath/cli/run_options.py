@@ -1,7 +1,8 @@
 """The options of `onepath run`, made from the fields of a run's configuration and of its methods.
 
-A field says its name, type, default, help and group once (`onepath.option_types.option`); nothing is repeated here. All
-values reach the configuration as texts, which checks them, so that a mistake is the same one line wherever it is made.
+A field states its name, type, default, help and group once (`onepath.option_types.option`); nothing is repeated here.
+All values reach the configuration as texts, and the configuration checks them, so that a mistake gives the same line on
+the command line, in a file and in Python.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ _NUMBERS: dict[Any, str] = {int: "INTEGER", float: "FLOAT", str: "TEXT"}
 
 
 class RunCommand(TyperCommand):
-    """A command with the options of a run; its help shows those of the method that stands beside `--help`."""
+    """A command with the options of a run; its help shows the options of the method that is given beside `--help`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As of any command, with the options made at first use, and those of other methods hidden from its help."""
+        """Make the options, hide those of other methods from the help, and parse the arguments."""
         from onepath.methods import METHODS, find_method
 
         names = [after for before, after in itertools.pairwise(args) if before == "--method"]
@@ -57,13 +58,17 @@ class RunCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """As of any command, which finds the options of the run in `ctx.meta`: its function does not declare them."""
+        """Run the command; its function does not declare the options of the run, and finds them in `ctx.meta`."""
         ctx.meta[_META] = {name: ctx.params.pop(name) for name in list(ctx.params) if name not in _OF_COMMAND}
         return super().invoke(ctx)
 
 
 def _made_options(kind: Any) -> list[Any]:
-    """The options as Typer makes them of a function's signature."""
+    """Return the options of a run as Typer makes them from a function's signature.
+
+    Args:
+        kind: class of the method whose options are added if it is not one of `METHODS`; or None.
+    """
     from onepath.runs.config import RunConfig
     from onepath.runs.making import option_fields
 
@@ -90,7 +95,7 @@ def _made_options(kind: Any) -> list[Any]:
 
 
 def _place(item: tuple[str, Any]) -> int:
-    """Where an option stands in the help: by its group."""
+    """Return the place of an option in the help, which depends on its group."""
     extra = item[1].json_schema_extra
     return (
         GROUPS.index(extra["group"])
@@ -140,7 +145,7 @@ def _kinds(annotation: Any) -> list[Any]:
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:
-    """The plain types in an annotation: without None, `Annotated` and unions."""
+    """Yield the types in an annotation, with `Annotated` and unions taken apart."""
     origin = typing.get_origin(annotation)
     if origin is Annotated:
         yield from _leaves(typing.get_args(annotation)[0])
@@ -152,7 +157,7 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 
 
 def takes_run_options(command: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
-    """A command with the options of a run, by name; the function itself gets those as one dictionary."""
+    """Return a command with the options of a run; `command` gets them as one dictionary, option name -> value."""
 
     @functools.wraps(command, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     def called(

@@ -24,7 +24,8 @@ def score(
     ] = "zen,gradsign",
     num: Annotated[int, typer.Option(min=1, max=most.NETWORKS, help="Random architectures to score.")] = 100,
     data: Annotated[
-        str | None, typer.Option(help="Where the batch comes from; not needed for zen, synflow and counts.")
+        str | None,
+        typer.Option(help="Data that the batch comes from; not needed for zen, synflow and counts."),
     ] = None,
     data_root: o.DataRoot = None,
     num_classes: o.NumClasses = None,
@@ -43,7 +44,9 @@ def score(
     ] = None,
     device: Annotated[str, typer.Option(help="Where the scores are computed: cpu or cuda.")] = "cpu",
     seed: o.Seed = None,
-    out: Annotated[str | None, typer.Option(help="Page to write (.html); a .json goes beside it.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Page to write (.html); a .json is written beside it.")
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Score random architectures of a space without training, and rank them.

@@ -1,4 +1,4 @@
-"""What `onepath score` and `onepath rank --proxy` have in common: a space whose untrained networks are scored."""
+"""The common part of `onepath score` and `onepath rank --proxy`: a space whose untrained networks are scored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BatchSize = Annotated[
     int,
-    typer.Option(min=1, max=most.BATCH, help="Examples in the batch that scores without training read."),
+    typer.Option(min=1, max=most.BATCH, help="Examples in the batch that the scores read."),
 ]
 
 
@@ -34,18 +34,18 @@ def open_scored_space(
     space_argument: list[str] | None,
     **scoring: Any,
 ) -> UntrainedSpace:
-    """Load the data, and build the space for them; without data with the sizes given, else those of its paper.
+    """Load the data and build the space for them; without data, build it with the given sizes or those of its paper.
 
     Args:
-        space: its name, or the user's own.
-        data: where the batch comes from; without, scores that read only a shape are possible.
-        data_root: of torchvision's downloads.
-        num_classes: None takes the data's, or the paper's.
-        input_size: likewise.
-        in_channels: likewise, where data came.
-        width: factor on the channels.
-        space_argument: "name=value" texts.
-        scoring: the batch size, the seed and the device, see `UntrainedSpace`.
+        space: name of the space, or path/to/file.py:function.
+        data: data that the batch comes from; None allows only scores that read nothing but a shape.
+        data_root: folder of torchvision's downloads.
+        num_classes: number of classes; None takes the data's, without data the paper's.
+        input_size: height and width of the input; None takes the data's, without data the paper's.
+        in_channels: channels of the input; used only without data.
+        width: factor on the channels; None takes the space's default.
+        space_argument: further arguments of the space as "name=value" texts.
+        scoring: batch size, seed and device, see `UntrainedSpace`.
 
     Raises:
         ConfigurationError, DataError: an argument does not fit the space, or the data cannot be read.
@@ -72,10 +72,10 @@ def open_scored_space(
 
 
 def score_names(text: str) -> list[str]:
-    """The scores of "zen,gradsign".
+    """Return the names of the scores in a text such as "zen,gradsign".
 
     Raises:
-        ConfigurationError: one does not exist; names the nearest.
+        ConfigurationError: a score does not exist; the message names the most similar one.
     """
     from onepath.estimate import score_definition
 
@@ -83,10 +83,10 @@ def score_names(text: str) -> list[str]:
 
 
 def page_path(out: str | None, space: str, ending: str) -> Path:
-    """Where the page goes: `out`, or the space's name and the ending.
+    """Return the path of the page: `out`, or a name made from the space and `ending`.
 
     Raises:
-        ConfigurationError: that is no .html in an existing directory.
+        ConfigurationError: the path does not end in .html, or its directory does not exist.
     """
     page = Path(out or f"{''.join(c if c.isalnum() else '-' for c in Path(space).name)}-{ending}.html")
     if page.suffix != ".html" or not page.parent.is_dir():
@@ -97,10 +97,10 @@ def page_path(out: str | None, space: str, ending: str) -> Path:
 
 
 def count_limits(max_macs: str | None, max_params: str | None) -> Sequence[Constraint]:
-    """The limits of "30M" and "1M", those that came.
+    """Return the limits that texts such as "30M" and "1M" stand for; None gives no limit.
 
     Raises:
-        ConfigurationError: one is no count.
+        ConfigurationError: a text is not a count, or out of range.
     """
     from onepath import cost
 

@@ -1,4 +1,4 @@
-"""Exit statuses, and errors as one line."""
+"""Run a command, and turn its end into an exit status and its error into one line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run_command(arguments: Sequence[str], interrupts: Interrupts) -> int:
     except KeyboardInterrupt:
         status, message = 128 + signal.SIGINT, ""
     if interrupts.number is not None or status == 128 + signal.SIGINT:
-        # Whatever became of the interruption on its way here.
+        # Other code may have turned the interruption into another error on its way here.
         number = interrupts.number or signal.SIGINT
         status, message = 128 + number, interrupts.line(number)
     if message:
@@ -95,7 +95,7 @@ def _told(error: BaseException, arguments: Sequence[str], debug: bool) -> tuple[
 
 
 def _lack(error: BaseException) -> str | None:
-    """What the machine refused, and what to do; None for an error that is not of this kind."""
+    """Return what the machine refused and what to do about it; None if the error has another reason."""
     for cause in _causes(error):
         text = f"{type(cause).__name__}: {cause}"
         if (number := _errno(cause)) is not None:
@@ -117,7 +117,7 @@ def _lack(error: BaseException) -> str | None:
 
 
 def _errno(error: BaseException) -> int | None:
-    """The system's number of an error; also of one that a worker process has sent, or a library has put into words."""
+    """Return the system's number of an error, also if a worker process sent it or a library put it into words."""
     if isinstance(error, OSError):
         told = re.match(r"\[Errno (\d+)\]", str(error))
         return error.errno if error.errno is not None else int(told[1]) if told else None
@@ -125,7 +125,7 @@ def _errno(error: BaseException) -> int | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was raised from, and a lack of the machine's that it was raised in the handling of."""
+    """Yield an error, then what it was raised from, or a lack of the machine's during whose handling it was raised."""
     found: BaseException | None = error
     for _ in range(10):
         if found is None:
@@ -142,10 +142,12 @@ def _is_broken_pipe(error: BaseException) -> bool:
 
 
 def _open_closed_streams() -> None:
-    """Give descriptors that the process was started without to /dev/null, or the next file opened would get them.
+    """Open /dev/null as each standard stream that the process was started without.
+
+    Otherwise the next file that is opened would get the descriptor of the stream.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: /dev/null cannot be opened.
     """
     is_closed = [stream is None for stream in (sys.stdin, sys.stdout, sys.stderr)]
     for number in (number for number in range(3) if is_closed[number]):
@@ -160,10 +162,10 @@ def _open_closed_streams() -> None:
 
 
 def _check_texts(arguments: Sequence[str]) -> None:
-    """That no argument is empty, of blanks alone, or none of UTF-8: no option takes one.
+    """Raise if an argument is empty, has only blanks, or is not UTF-8 text: no option takes such a value.
 
     Raises:
-        UserError: one is.
+        UserError: an argument is such a value.
     """
     for place, argument in enumerate(arguments):
         before = arguments[place - 1] if place else ""
@@ -191,5 +193,5 @@ def _name(arguments: Sequence[str]) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """At most this many characters; from the middle, for the end says what to do."""
+    """Return a text that is cut in the middle to about `most` characters, because its end says what to do."""
     return text if len(text) <= most else f"{text[: most * 2 // 3]} ... {text[-most // 3 :]}"

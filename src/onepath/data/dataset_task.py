@@ -95,7 +95,7 @@ class DatasetTask(Task):
         if drawing:
             which = " and ".join(drawing)
             self.notes += (
-                f"Items of the {which} split draw random numbers as they are read; every evaluation sees the same ones.",
+                f"Items of the {which} split draw random numbers as they are read; evaluations see the same ones.",
             )
         inputs = self._splits["train"].batch([0])[0]
         shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors(inputs))

@@ -1,4 +1,4 @@
-"""`op.run`: train, search, retrain, export, report, each stage resumable."""
+"""`onepath.run` and the stages of a run: train, search, retrain, export and report, each of them resumable."""
 
 from onepath.option_types import parse_count
 from onepath.runs.config import RunConfig

@@ -1,4 +1,4 @@
-"""Code of the user's own in a run: a run directory may confirm the code that its reader names, but choose none."""
+"""Code of the user's own in a run: a run directory may confirm the code that the caller names, but not choose it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onepath.runs.config import RunConfig
 from onepath.runs.making import absolute
 
 CODE = ("space", "device", "method")
-"""Options that may name code of the user's own."""
+"""Names of the options that may name code of the user's own."""
 
 
 def confirmed(
@@ -23,19 +23,19 @@ def confirmed(
     facts: Mapping[str, Any] | None = None,
     method: str | None = None,
 ) -> RunConfig:
-    """The configuration of a run directory, which may confirm the code that its reader names, but choose none.
+    """Return the configuration of a run directory, if the caller has named every code of the user's own in it.
 
     Args:
-        config: as the directory has it.
-        path: the directory, for messages.
-        space: that the caller has named; None for none.
-        device: likewise.
-        facts: of the run; a file that has moved with its source unchanged is the same by them.
-        method: likewise.
+        config: configuration that the directory holds.
+        path: path of the run directory, for messages.
+        space: space that the caller has named; None for none.
+        device: device that the caller has named; None for none.
+        facts: facts about the run; with them, a file that has moved and whose source is unchanged counts as the same.
+        method: method that the caller has named; None for none.
 
     Raises:
         ConfigurationError: the configuration names code of the user's own that the caller has not named, or the caller
-            has named another one.
+            has named another space, device or method than the configuration.
     """
     taken = {}
     for name, given in (("space", space), ("device", device), ("method", method)):
@@ -54,7 +54,14 @@ def confirmed(
 
 
 def same_code(name: str, stored: str, given: str, facts: Mapping[str, Any]) -> bool:
-    """Whether a space, device or method of a run is the one given: by its path, or by its source where it has moved."""
+    """Whether the code of a run is the code given: of the same path, or of the same source if the file has moved.
+
+    Args:
+        name: option name, one of `CODE` or "model".
+        stored: code as the run stores it.
+        given: code as the caller names it.
+        facts: facts about the run, with the digests of its code under "sources".
+    """
     if is_same(stored, given):
         return True
     digest = facts.get("sources", {}).get("space" if name == "model" else name)
@@ -69,13 +76,18 @@ def same_code(name: str, stored: str, given: str, facts: Mapping[str, Any]) -> b
 
 
 def sources(config: RunConfig) -> dict[str, str]:
-    """Option -> digest of the user's own code that it names, for those whose files are there."""
+    """Return option name -> digest of the user's own code that the option names, for the files that exist."""
     found = {name: source_digest(getattr(config, name)) for name in CODE if is_own(getattr(config, name))}
     return {name: digest for name, digest in found.items() if digest is not None}
 
 
 def check_sources(config: RunConfig, facts: Mapping[str, Any]) -> None:
-    """Raise RunDirectoryError where the user's own code is not the one that the run began with."""
+    """Raise RunDirectoryError if code of the user's own has changed since the run began.
+
+    Args:
+        config: the options of the run.
+        facts: facts about the run, with the digests of its code under "sources".
+    """
     for name, digest in sources(config).items():
         if facts.get("sources", {}).get(name, digest) != digest:
             raise RunDirectoryError(

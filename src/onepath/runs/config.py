@@ -1,4 +1,4 @@
-"""What a run is asked to do: the options of every run beside those of its method."""
+"""The configuration of a run: the options that every run has, and the method with its own options."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ else:
 class RunConfig(_WithCosts):
     """The options of a run; None stands for a default that depends on the data, the space or the limits.
 
-    The fields here, those of `Settings`, a `max_...` for each cost of `onepath.cost.COSTS`, and those of the method
-    (`options`) are all the options there are: the command line, the configuration file and the Python signatures are
-    made from them.
+    The options are the fields of this class, the fields of `Settings`, one `max_...` for each cost of
+    `onepath.cost.COSTS`, and the fields of the method (`options`). The command line, the configuration file and the
+    Python signatures are made from them.
     """
 
     data: types.Text = option(
@@ -52,17 +52,17 @@ class RunConfig(_WithCosts):
         "Labelled data: digits, a torchvision dataset, a folder of class folders, an .npz, a .parquet or a .csv.",
         group="Data",
     )
-    test_data: types.Text | None = option(None, "Test set, where it is not in the data.", group="Data")
+    test_data: types.Text | None = option(None, "Test set, if it is not part of the data.", group="Data")
     data_root: types.Text | None = option(None, "Folder where torchvision keeps its downloads.", group="Data")
     target: types.Text | None = option(
         None, "Column of a table that is to be predicted; default: label.", group="Data"
     )
     input_size: types.Pixels | None = option(
-        None, "Height and width that images are brought to; default: their own.", group="Data"
+        None, "Height and width that images are resized to; default: their own.", group="Data"
     )
     fit: Literal["crop", "pad"] = option(
         "crop",
-        "What becomes of images of another aspect ratio: crop cuts their sides off, pad adds black.",
+        "How images of another aspect ratio are fitted: crop cuts their sides off, pad adds black.",
         group="Data",
     )
     channels: Literal["first", "last"] | None = option(
@@ -72,7 +72,7 @@ class RunConfig(_WithCosts):
     )
     kind: types.DataKind | None = option(
         None,
-        "What the data are: images, or one sequence each, of arrays; classification or regression of tables; default: "
+        "Kind of the data: whether arrays hold images or each array is one sequence, or what the targets are; default: "
         "guessed from shape and values.",
         group="Data",
     )
@@ -87,12 +87,11 @@ class RunConfig(_WithCosts):
     )
     model: types.Text | None = option(
         None,
-        "Trained model to make smaller, in the place of a space: path/to/file.py:function, timm:NAME or "
-        "torchvision:NAME.",
+        "Trained model to make smaller, instead of a space: path/to/file.py:function, timm:NAME or torchvision:NAME.",
         group="Space",
     )
     weights: types.Text | None = option(
-        None, "Weights of the model: a .safetensors file, or one of torch with tensors alone.", group="Space"
+        None, "Weights of the model: a .safetensors file, or a torch file with only tensors.", group="Space"
     )
     width: types.Width | None = option(
         None, "Factor on the space's channels, at most 100; default: fitted to the limits.", group="Space"
@@ -114,34 +113,37 @@ class RunConfig(_WithCosts):
     )
     device_threads: types.Threads | None = option(
         None,
-        "Threads of one inference there; default: those of the latency table, or torch's own number.",
+        "Threads of one inference on the device; default: those of the latency table, or torch's own number.",
         group="Limits",
     )
     latency_table: types.Text | None = option(
         None,
-        "Table or predictor of `onepath profile`; default: one is found from an earlier run, or profiled first.",
+        "Latency table or predictor written by `onepath profile`; default: a table kept from an earlier run, or "
+        "profiled first.",
         group="Limits",
         metavar="FILE",
     )
     finish: Finish | None = option(
         None,
-        "How the winner's weights come about: scratch, inherited (trained on), fine-tuned (trained on for a "
-        "quarter of the "
-        "epochs at a tenth of the rate), as-is (no further training) or both (scratch and inherited, of "
-        "which the better is taken); default: the method's, scratch.",
+        "How the winner gets its weights: scratch, inherited (trained further), fine-tuned (trained further for a "
+        "quarter of the epochs at a tenth of the rate), as-is (no further training) or both (scratch and inherited, of "
+        "which the better is taken); default: the method's, mostly scratch.",
         group="Finishing",
     )
     num_baselines: types.Trainings = option(
-        3, "Random architectures under the same limits, trained alike, to compare with.", group="Finishing"
+        3,
+        "Random architectures under the same limits, trained like the winner for comparison.",
+        group="Finishing",
     )
     workers: types.Processes | None = option(
         None,
-        "Processes that train networks at the same time, each with the data, or score them; default: one per core.",
+        "Processes that train networks at the same time, each with its own copy of the data, or score networks; "
+        "default: one per core.",
         group="Finishing",
     )
     normalisation: Literal["inside", "outside"] = option(
         "inside",
-        "What the exported graphs take: raw values as the data had them (inside), or normalised ones (outside).",
+        "Where inputs are normalised: inside the exported graphs, which take raw values, or outside of them.",
         group="Finishing",
     )
     train_on: Literal["cpu", "cuda"] = option("cpu", "Where networks are trained: cpu or cuda.")
@@ -165,11 +167,15 @@ class RunConfig(_WithCosts):
 
     @property
     def percentages(self) -> dict[str, tuple[float, ...]]:
-        """Option -> limits in percent of what the model that came in costs, before that is known."""
+        """Option name -> limits in percent of the converted model's cost; empty after `with_limits`."""
         return self._percentages
 
     def with_limits(self, limits: Mapping[str, tuple[float, ...]]) -> RunConfig:
-        """A copy with limits in the place of the percentages."""
+        """Return a copy with limits instead of the percentages.
+
+        Args:
+            limits: option name -> limits, not checked again.
+        """
         copy = self.model_copy(update=dict(limits))
         copy._percentages = {}
         return copy
@@ -209,23 +215,27 @@ class RunConfig(_WithCosts):
 
     @property
     def limits(self) -> dict[str, tuple[float, ...]]:
-        """Option -> its limits, for those that were given."""
+        """Option name -> limits, for the limits that were given."""
         names = (*LIMIT_NAMES, "max_latency_ms")
         return {name: values for name in names if (values := getattr(self, name)) is not None}
 
     def limit(self, name: str) -> Any:
-        """The limit of this name that this run directory itself is of, the first; None without one."""
+        """Return the first limit of an option, which is the limit of this run directory itself; None without one.
+
+        Args:
+            name: option name, such as "max_macs".
+        """
         values = self.limits.get(name)
         return None if values is None else values[0]
 
     @property
     def limit_ms(self) -> float | None:
-        """The limit on latency that this run directory itself is of."""
+        """Limit on latency of this run directory itself, in ms; None without one."""
         found: float | None = self.limit("max_latency_ms")
         return found
 
     def at_limits(self) -> list[dict[str, float]]:
-        """For each winner the limits that it is found under, in the order given; one without any limit."""
+        """Return option name -> limit for each winner, in the order given; one empty dictionary without any limit."""
         num = max((len(values) for values in self.limits.values()), default=1)
         return [
             {name: values[index if len(values) > 1 else 0] for name, values in self.limits.items()}
@@ -233,7 +243,7 @@ class RunConfig(_WithCosts):
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Every option by its name, those of the method too, as plain values; single limits are no lists."""
+        """Return every option by its name, the method's included, as plain values; a single limit is not a list."""
         own = {
             **self.model_dump(mode="json"),
             **self.options.model_dump(mode="json", exclude=python_only(self.options)),
@@ -243,7 +253,7 @@ class RunConfig(_WithCosts):
         return own
 
     def changed(self, **options: Any) -> RunConfig:
-        """A copy with other values of some options, the method's included; they are not checked again."""
+        """Return a copy with other values of some options, the method's included; the values are not checked."""
         fields = type(self.options).model_fields
         own = {name: value for name, value in options.items() if name in fields}
         copy = self.model_copy(update={name: value for name, value in options.items() if name not in own})
@@ -251,13 +261,18 @@ class RunConfig(_WithCosts):
         return copy
 
     def with_method(self, method: Method) -> RunConfig:
-        """A copy with this method."""
+        """Return a copy with this method."""
         copy = self.model_copy()
         copy._options = method
         return copy
 
     def at(self, limits: Mapping[str, float], out: Path) -> RunConfig:
-        """The configuration of the run under these limits alone, in a directory of its own."""
+        """Return the configuration of a run under these limits alone.
+
+        Args:
+            limits: option name -> limit; limits that are left out become None.
+            out: run directory of that run.
+        """
         names = (*LIMIT_NAMES, "max_latency_ms")
         single = {name: (limits[name],) if name in limits else None for name in names}
         copy = self.model_copy(update={**single, "out": str(out)})
@@ -265,14 +280,14 @@ class RunConfig(_WithCosts):
         return copy
 
     def directory(self) -> Path:
-        """The run directory: `out`, or `runs/<data>-<space>-<method>`."""
+        """Return the run directory: `out`, or `runs/<data>-<space>-<method>`."""
         if self.out is not None:
             return Path(self.out).expanduser()
         return Path("runs") / f"{_label(self.data)}-{_label(self.space)}-{_label(self.method)}"
 
 
 def python_only(method: Method) -> set[str]:
-    """Options of a method that cannot be written in a file, with the values that can be left out."""
+    """Return the names of a method's options that are only for Python, because a file cannot hold their values."""
     fields = type(method).model_fields
     return {
         name
@@ -288,7 +303,7 @@ def _label(name: str) -> str:
 
 
 def written(value: object) -> str:
-    """A value of an option as its user writes it."""
+    """Return the value of an option as text, as a user writes it."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""What a run directory goes on with: the options given, over those it began with."""
+"""The configuration that a run directory continues with: the given options, over those that the run began with."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from onepath.runs.making import differences, make_config, read_stored
 
 
 def continued_config(given: Mapping[str, Any]) -> RunConfig:
-    """The configuration asked for: what is given, and where `out` is a run directory its own options for the rest.
+    """Return the configuration asked for: the given options, completed by those of the run in `out` if there is one.
 
-    So `out` alone continues a run. What is given besides is compared with the directory's when the run is opened.
+    So `out` alone continues a run. When the run is opened, the given options are compared with those of the directory.
 
     Args:
-        given: option name -> value; only what was given.
+        given: option name -> value, for the options that were given.
 
     Raises:
         ConfigurationError: an option is wrong, or the directory names code of the user's own that was not given again.
-        RunDirectoryError: what is given does not fit the run in the directory.
+        RunDirectoryError: the given options do not fit the run in the directory.
     """
     path = Path(given.get("out") or "").expanduser()
-    if given.get("out") is None or not os.path.isfile(path / CONFIG):  # false for what is no path
+    if given.get("out") is None or not os.path.isfile(path / CONFIG):  # false for an invalid path
         return make_config(given)
     kind = None if given.get("method") is None else find_method(given["method"])
     began = read_stored(read_config(path) or {}, path, kind)
-    if began.model is not None:  # which a run keeps under both names
+    if began.model is not None:  # a run stores the model under both names
         model = given.get("model", given.get("space"))
         given = {**given, **({} if model is None else {"model": model, "space": model})}
     if any(name not in given and is_own(getattr(began, name)) for name in CODE):
@@ -42,7 +42,7 @@ def continued_config(given: Mapping[str, Any]) -> RunConfig:
     try:
         return make_config({**began.as_dict(), **given}, kind)
     except ConfigurationError as error:
-        # What is wrong by itself is said so.
+        # An option that is wrong by itself raises its own error here.
         asked = make_config(given).as_dict()
         names = [name for name in given if name in asked]
         changed = differences(

@@ -1,4 +1,4 @@
-"""The stage `export`: files that run without onepath, and proof that they compute the same."""
+"""The stage `export`: write files that run without onepath, and check that they compute the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Given(TypedDict):
 def export_stage(run: Run) -> None:
     """Write `architecture.json`, `model.safetensors`, `model.pt2` and `model.onnx`, and compare them on test images.
 
-    A network that one of the two formats cannot express goes without that file, and a note says why.
+    If `model.pt2` or `model.onnx` cannot express the network, that file is not written, and a note says why.
     """
     from onepath import export
 
@@ -75,12 +75,12 @@ def export_stage(run: Run) -> None:
 
 
 def _space_name(space: str) -> str:
-    """Without the folders of the user's own file, so that equal runs give equal bytes wherever they are."""
+    """Return the name of a space without the folders of the user's file, so that equal runs write equal bytes."""
     return Path(space).name if ".py:" in space else space
 
 
 def _preprocessing_record(run: Run) -> dict[str, Any] | None:
-    """How an input is prepared for the exported graphs, and the lines that do it; None where the task does not say."""
+    """Return how an input of the exported graphs is prepared, and code that does it; None if the task does not say."""
     preprocessing, normalisation = run.task.preprocessing, run.config.normalisation
     if preprocessing is None:
         return None
@@ -90,7 +90,7 @@ def _preprocessing_record(run: Run) -> dict[str, Any] | None:
 
 
 def _exported(run: Run, model: nn.Module) -> dict[str, Any]:
-    """Both portable forms: the error of each, and the latency of the ONNX one; null where a form is not possible."""
+    """Write `model.pt2` and `model.onnx`; return the error of each, None if it is not possible, and the latency."""
     from onepath import export
 
     record: dict[str, Any] = dict.fromkeys(("onnx_max_abs_error", "pt2_max_abs_error", "latency_ms"))
@@ -117,11 +117,11 @@ def _exported(run: Run, model: nn.Module) -> dict[str, Any]:
 
 
 def _measured(run: Run, model: nn.Module, onnx: Path | None) -> dict[str, Any]:
-    """The latency on the device of what is handed over; a noisy one is said to be.
+    """Measure the latency of the exported network on the device; a note says if the measurement is noisy.
 
-    A runtime of ONNX files is given the file itself, with its normalisation; any other the network alone, which a limit
-    is about too. Under a limit the figure that counts is the one that the winner was chosen by; this one stands beside
-    it.
+    A device that runs ONNX files times the file itself, with its normalisation; any other device times the network
+    alone, which is what a limit applies to. Under a limit, the measurement that chose the winner is the one that
+    counts, and this one is stored beside it.
     """
     from onepath import latency
 
@@ -149,7 +149,7 @@ def _measured(run: Run, model: nn.Module, onnx: Path | None) -> dict[str, Any]:
 
 
 def _device(run: Run) -> Device:
-    """Where what is handed over is timed."""
+    """Return the device on which the exported network is timed."""
     from onepath import latency
 
     return latency.device(LATENCY_DEVICE) if run.config.device is None else run.latencies.device
@@ -159,7 +159,7 @@ def _attempt(run: Run, name: str, make: Callable[[], _Made]) -> _Made | None:
     try:
         return make()
     except UserError as error:
-        # Its subclasses are about the directory or the shape; the bare class says that the format has no such form.
+        # Subclasses are about the directory or the shape; UserError itself says that the format cannot express this.
         if type(error) is not UserError:
             raise
         run.progress.note(f"no {name}: {error}")

@@ -1,4 +1,4 @@
-"""How wide a ready-made space should be for a limit."""
+"""Fit the width of a ready-made space to limits."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _START = WIDTHS.index(0.25)
 def fitting_width(
     build: Callable[[float], Supernet], input_shape: tuple[int, ...], limits: Mapping[str, int]
 ) -> float:
-    """The largest of a few widths at which about half of the space meets every limit.
+    """Return the largest of a few widths at which about half of the space meets every limit.
 
     A limit in the middle of the space leaves the search a real choice; SPOS's own limit of 330 M multiply-accumulates
-    is met by 59 % of its space. Without limits: 1 for inputs of 96 pixels or more, 0.2 for smaller ones.
+    is met by 59 % of its space. Without limits the width is 1 for inputs of 96 pixels or more, 0.2 for smaller ones.
 
     Args:
-        build: makes the supernet of a width.
-        input_shape: of one example, without the batch.
-        limits: kind of cost -> largest cost allowed.
+        build: returns the supernet of a given width.
+        input_shape: shape of one example, without the batch.
+        limits: kind of cost, "macs" or "params" -> largest cost allowed.
 
     Returns:
         A width of `WIDTHS`; the smallest one if even there less than half of the space meets the limits.
@@ -37,7 +37,7 @@ def fitting_width(
     medians: dict[int, float] = {}
 
     def excess(index: int) -> float:
-        """Median cost over limit, of the limit that binds most; at most 1 where the width fits."""
+        """Return median cost / limit of the limit that binds most; the width fits if it is at most 1."""
         if index not in medians:
             supernet = build(WIDTHS[index])
             matrix = supernet.space.sample(_NUM_SAMPLED, np.random.default_rng(0))

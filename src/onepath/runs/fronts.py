@@ -1,4 +1,4 @@
-"""The front of what a search evaluated: its score against the costs that are limited or chosen."""
+"""The front of the trials of a search: score against the costs that are limited or chosen."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from onepath.verdict import COSTS, Ties, cost_of, front_of
 def front_record(
     trials: Sequence[TrialRow], limits: Mapping[str, float], ties: Ties, costs: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What is stored of the front: the numbers of its trials, its hypervolume and the reference of that, and whether it
-    decides which of equally good architectures wins.
+    """Return what a run stores of the front of its search.
 
-    The reference of a cost is its limit, so that runs under the same limits can be compared; without one it is the
-    largest evaluated.
+    The reference of a cost is its limit, so that runs under the same limits can be compared; without a limit it is the
+    largest cost that was evaluated, at least 1.
 
     Args:
-        trials: of the search, at least one.
-        limits: of the run by name, "max_macs".
-        ties: of the method.
-        costs: of the front; by default MACs, parameters, and what else the trials have that is limited.
+        trials: trials of the search, at least one.
+        limits: option name -> limit of the run, such as "max_macs".
+        ties: what decides between equally good trials, as the method says.
+        costs: names of the costs of the front; if empty, MACs, parameters and every limited cost that the trials have.
+
+    Returns:
+        "trials": numbers of the trials on the front; "hypervolume"; "reference": name of a cost -> reference of the
+        hypervolume; "decides_ties": whether the front decides which of equally good architectures wins.
     """
     limited = [name.removeprefix("max_") for name in limits]
     known = [name for name in limited if any(cost_of(row, name) is not None for row in trials)]
@@ -41,10 +44,10 @@ def front_record(
 
 
 def front_result(record: Mapping[str, Any], trials: Sequence[TrialRow]) -> dict[str, Any] | None:
-    """The front for `result.json`, by rising costs; None for a search that stored none.
+    """Return the front for `result.json`, sorted by rising costs; None if the search stored no front.
 
     Args:
-        record: of the stage `search`.
+        record: record of the stage `search`.
         trials: every trial of the run.
     """
     front = record.get("front")

@@ -1,4 +1,4 @@
-"""What a run knows of latency: where it is measured, what predicts it, and what was measured, each network once."""
+"""The latencies of a run: the device, the predictor, and the measurements; each network is measured once."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 
 PROFILE = "profile"
 MEASURED = "latency"
-# Of a table that a run makes for itself; the winner is measured, so less will do than `onepath profile` spends.
+# Timing of a table that a run makes for itself: less than `onepath profile` spends, because the winner is measured.
 _PROFILE_SECONDS = 120.0
-_NUM_MEASURED = 60  # networks, where no table is possible
+_NUM_MEASURED = 60  # networks that are measured if no table is possible
 
 
 class Latencies:
-    """The latencies of one run.
+    """The predicted and measured latencies of one run.
 
-    A table or predictor is copied into the run directory before the first training, or profiled there; measured
-    values are in the trial store as soon as they are known. So a run that was killed decides by the same figures.
+    Before the first training, a table or predictor is copied into the run directory, or profiled there. A measurement
+    is in the trial store as soon as it is made. So a run that was killed decides by the same figures.
 
     Args:
-        run: whose configuration is resolved.
+        run: the run; its configuration must be resolved.
+        check_limits: called with the predictor; raises unless some architecture meets the limits of every winner.
     """
 
     def __init__(self, run: Workspace, check_limits: Callable[[LatencyPredictor | None], None]) -> None:
@@ -40,10 +41,10 @@ class Latencies:
 
     @cached_property
     def device(self) -> Device:
-        """The device of the configuration; batch and precision are those of a given table.
+        """The device of the configuration; its batch and precision are those of the given table, else 1 and float32.
 
         Raises:
-            ConfigurationError: there is no such device, or it cannot be used here.
+            ConfigurationError: there is no such device, or it cannot be used on this machine.
         """
         from onepath import latency
 
@@ -59,22 +60,29 @@ class Latencies:
 
     @property
     def predictor(self) -> LatencyPredictor:
-        """What screens the candidates; profiled now, where that has not been done."""
+        """The predictor of latency that screens the candidates; it is profiled first if that has not been done."""
         self.prepare()
         return self._given
 
     def limit(self, ms: float, predictor: LatencyPredictor | None = None) -> MaxLatency:
-        """At most `ms` as a constraint, by the run's own predictor unless another one is given."""
+        """Return the constraint that the predicted latency is at most `ms`.
+
+        Args:
+            ms: largest latency in milliseconds.
+            predictor: what predicts the latency; None takes the run's own predictor.
+        """
         from onepath.latency import MaxLatency
 
         return MaxLatency(self.device, ms, self.predictor if predictor is None else predictor)
 
     def prepare(self) -> None:
-        """Have the table in the run directory, and see that every limit can be met; nothing without a limit.
+        """Put the table into the run directory, and check that every limit on latency can be met.
+
+        Without a limit on latency, or if it has been done already, nothing happens.
 
         Raises:
-            InfeasibleError: a limit is under the smallest predicted latency of the space, or the network of that
-                prediction is measured to be over it.
+            InfeasibleError: a limit is below the smallest predicted latency of the space, or the network with that
+                prediction is measured to be over the limit.
         """
         run = self._run
         if run.config.max_latency_ms is None or run.is_done(PROFILE):
@@ -90,12 +98,14 @@ class Latencies:
             self._check_fastest()
 
     def _check_fastest(self) -> None:
-        """Measure the network of the smallest predicted latency, where predictions are additive.
+        """Measure the network with the smallest predicted latency, if predictions are additive.
 
-        One quick session is enough where it is within every limit; only one that is not is measured as a winner is.
+        One quick measurement is enough if it is within every limit or noisy. If not, the network is measured again in
+        the way that winners are measured.
 
         Raises:
-            InfeasibleError: it is steadily over a limit with its spread, so that no network can be expected to meet it.
+            InfeasibleError: a steady measurement with its spread is over a limit, so that no network can be expected
+                to meet that limit.
         """
         from onepath.latency import measure
 
@@ -122,17 +132,21 @@ class Latencies:
 
     @property
     def file(self) -> str:
-        """Name of the table or predictor in the run directory, once `prepare` has put it there."""
+        """Name of the file in the run directory with the table or predictor, once `prepare` has put it there.
+
+        Raises:
+            RunDirectoryError: the trial store names no such file.
+        """
         name = self._run.directory.store.stage(PROFILE).record.get("file")
         if name not in (LATENCY_TABLE, LATENCY_PREDICTOR):
             raise damaged_error(self._run.path / TRIALS)
         return str(name)
 
     def check_given(self) -> LatencyPredictor | None:
-        """The table that came with the configuration, if one did and it is of this space and device.
+        """Return the table or predictor that the configuration names, after a check; None if it names none.
 
         Raises:
-            ConfigurationError: it is of others; names both.
+            ConfigurationError: it belongs to another space or device; the message names both.
         """
         from onepath.latency.limit import check_predictor
 
@@ -143,14 +157,14 @@ class Latencies:
         return self._given
 
     def predicted(self, architectures: Iterable[Architecture]) -> list[float]:
-        """Latencies in ms, as the limit screens them."""
+        """Return the predicted latency of each architecture in ms, as the search compares it with the limit."""
         run = self._run
         matrix = run.blank.space.matrix(list(architectures))
         bound = self.limit(1.0).bind(run.blank, run.input_shape)
         return [float(ms) for ms in bound.costs(matrix)]
 
     def measure(self, architecture: Architecture) -> Latency:
-        """The latency of a network on the device, stored; measured now if it has not been."""
+        """Return the stored latency of an architecture's stand-alone network; measure and store it if there is none."""
         from onepath.latency import Latency, confirm
 
         run, store = self._run, self._run.directory.store
@@ -176,17 +190,17 @@ class Latencies:
         )
 
     def forget_noisy(self) -> None:
-        """Drop the measurements that nothing can rest on, so that they are made again."""
+        """Delete the noisy measurements from the trial store, so that they are made again."""
         store = self._run.directory.store
         row, known = self._stored()
         kept = {name: latency for name, latency in known.items() if not latency["is_noisy"]}
         store.put_stage(StageRow(MEASURED, row.seconds, True, {**row.record, "measured": kept}))
 
     def _stored(self) -> tuple[StageRow, dict[str, Any]]:
-        """The stage of what was measured, and the latency of each architecture that was, as plain values.
+        """Return the stage row of the measurements, and architecture -> its measured latency as plain values.
 
         Raises:
-            RunDirectoryError: the store holds something else.
+            RunDirectoryError: the stored measurements are damaged.
         """
         from onepath.latency.checked_files import check_nodes
         from onepath.latency.table_nodes import MeasuredNode
@@ -206,7 +220,7 @@ class Latencies:
 
     @cached_property
     def _given(self) -> LatencyPredictor:
-        """The copy in the run directory; before there is one, what the configuration names."""
+        """The predictor in the run directory; before there is one, the file that the configuration names."""
         from onepath.latency import load_predictor
 
         run = self._run
@@ -219,7 +233,7 @@ class Latencies:
 
     @cached_property
     def _reference(self) -> Reference | None:
-        """A network of the table, so that a slow moment of the machine is not taken for a slow network."""
+        """A network with a known latency, to tell a slow moment of the machine from a slow network; None if unknown."""
         from onepath.latency import Reference
         from onepath.latency.limit import known_network
 
@@ -230,9 +244,10 @@ class Latencies:
         return Reference(self._run.blank.extract(space.parse(known[0]), inherit=False), known[1])
 
     def _obtained(self) -> LatencyPredictor:
-        """A table of this space, device and machine: kept by an earlier run, or profiled now and kept for later.
+        """Return a table for this space, device and machine: kept from an earlier run, or profiled now and kept.
 
-        Where latency is no sum over parts, whole networks are measured, and a predictor learns from them.
+        If the latency of the space is not a sum over parts, whole networks are measured, and a predictor is fitted to
+        them.
         """
         from onepath.latency.kept import kept_or_profiled
         from onepath.latency.parts import PartsError
@@ -268,7 +283,7 @@ class Latencies:
         )
 
     def _arguments(self) -> dict[str, Any]:
-        """What the space was built with, for messages; what was not given is left out."""
+        """Return the arguments that the space was built with, for messages; those that are None are left out."""
         run = self._run
         channels, *size = run.input_shape
         arguments = {
@@ -281,7 +296,7 @@ class Latencies:
         return {name: value for name, value in arguments.items() if value is not None}
 
     def _teller(self) -> Callable[[str, float, str], None]:
-        """Tells the run's progress, in percent, how far the profile is."""
+        """Return a function that tells the run's progress how far the profile is, in percent."""
         progress = self._run.progress
         titles = {"prepare": "preparing the latency table", "measure": "measuring the latency table"}
         current = ""
@@ -303,7 +318,7 @@ def _file_name(predictor: LatencyPredictor) -> str:
 
 
 def _trust(predictor: Any) -> dict[str, Any]:
-    """How far the predictions can be trusted, for the report; None where nobody looked."""
+    """Return the error figures of the predictions, for the report; a figure that was not measured is None."""
     try:
         bound = float(predictor.error_ms_95)
     except ConfigurationError:

@@ -1,8 +1,8 @@
-"""Several limits from one supernet: the run directory is of the first, a folder in it of each other one.
+"""Runs under several limits that share one supernet: each limit after the first has a folder in the run directory.
 
-A folder is a run directory of its own, `limit-2ms/` or `limit-2000000macs/`, with the supernet and the latency table of
-the run around it. So every limit has its own search, winner, random baseline, files and report, the same as a run under
-that limit alone.
+A folder such as `limit-2ms/` or `limit-2000000macs/` is a run directory of its own, with copies of the supernet and the
+latency table of the run around it. So every limit has its own search, winner, random baseline, files and report, the
+same as a run under that limit alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ _SHARED = ("architecture", "cost", "accuracy", "metric", "costs", "random_baseli
 
 
 def folder(run: Run, limits: Mapping[str, float]) -> Path:
-    """Where the run under further limits is: named by those that differ from the first ones."""
+    """Return the folder of the run under further limits; its name holds the limits that differ from the first ones.
+
+    Args:
+        run: the run around the folder.
+        limits: option name -> limit.
+    """
     first = run.config.at_limits()[0]
     parts = [
         f"{value:.12g}{name.removeprefix('max_').removeprefix('latency_')}"
@@ -41,7 +46,10 @@ def folder(run: Run, limits: Mapping[str, float]) -> Path:
 
 
 def open_others(run: Run) -> list[Run]:
-    """The runs of the further limits, made where they are not yet; the supernet must have been trained."""
+    """Return the runs under the further limits, which are made if they do not exist yet and kept in `run.others`.
+
+    The supernet of `run` must have been trained.
+    """
     if run.others is None:
         run.others = []
         for limits in _further(run):
@@ -50,22 +58,27 @@ def open_others(run: Run) -> list[Run]:
 
 
 def _further(run: Run) -> list[dict[str, float]]:
-    """The limits of the configuration after the first ones, then those that were asked for afterwards."""
+    """Return the limits of the configuration after the first ones, then the limits that were asked for later."""
     listed = run.config.at_limits()[1:]
     asked = run.directory.store.stage(ASKED).record.get("limits", [])
     return [*listed, *(dict(limits) for limits in asked)]
 
 
 ASKED = "asked"
-"""The stage row with the limits that a finished run was asked for again."""
+"""Name of the stage row with the limits that were asked for after the run had begun."""
 
 
 def ask_again(run: Run, limits: Mapping[str, float]) -> Run:
-    """The run under limits that a trained run did not begin with; what is there is continued.
+    """Return the run under limits that a trained run did not begin with; if its folder exists, it is continued.
+
+    Args:
+        run: the run whose supernet is trained.
+        limits: option name -> limit.
 
     Raises:
-        ConfigurationError: the limits are those of the run itself, or name a latency without a device.
-        InfeasibleError: no architecture meets them.
+        ConfigurationError: the limits are those of the run itself, or limit the latency while the run began without
+            a limit on latency.
+        InfeasibleError: no architecture meets the limits.
     """
     if dict(limits) == run.limits:
         raise ConfigurationError(
@@ -90,10 +103,14 @@ def ask_again(run: Run, limits: Mapping[str, float]) -> Run:
 
 
 def make_limits(run: Run, limits: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Limits as they were given, for each winner; in percent they are of the model that came in.
+    """Check limits as the user gave them, and return option name -> limit for each winner.
+
+    Args:
+        run: the run that is asked again; its space, device and model apply.
+        limits: option name -> limits, such as "2M,3M", or "60%" of the converted model's cost.
 
     Raises:
-        ConfigurationError: one is none, or out of its range.
+        ConfigurationError: a limit has the wrong form or is out of its range.
     """
     others, names = dict.fromkeys(run.config.limits), ("device", "device_threads", "model")
     kept = {name: value for name, value in run.config.as_dict().items() if name in names}
@@ -103,7 +120,7 @@ def make_limits(run: Run, limits: Mapping[str, Any]) -> list[dict[str, float]]:
 
 
 def open_folder(run: Run, limits: Mapping[str, float]) -> Run:
-    """The run in the folder of these limits, made where it is not yet."""
+    """Open the run in the folder of these limits; the folder is made if it does not exist yet."""
     _make(run, limits)
     objects = run.objects if run.is_loadable else dataclasses.replace(run.objects, data=run.task)
     other = Run(
@@ -123,7 +140,7 @@ def open_folder(run: Run, limits: Mapping[str, float]) -> Run:
 
 
 def _make(run: Run, limits: Mapping[str, float]) -> None:
-    """A run directory whose supernet is trained; what an earlier process has made of it stays."""
+    """Make a run directory whose supernet is already trained; what an earlier process has done in it is kept."""
     path = folder(run, limits)
     with RunDirectory(path, create=True) as directory:
         if directory.read_config() is None:
@@ -144,23 +161,28 @@ def _make(run: Run, limits: Mapping[str, float]) -> None:
             shutil.copyfile(run.path / file, path / file)
             directory.save_file_digest(file)
         store.put_stage(StageRow("data", done=True, record=run.directory.store.stage("data").record))
-        # The time of both counts where they were done.
+        # Without their time, which counts in the run that profiled and trained.
         store.put_stage(StageRow(PROFILE, done=profiled.done, record=profiled.record))
         store.put_stage(StageRow("train", done=True, record=run.directory.store.stage("train").record))
         run.directory.save_file_digest(made)
 
 
 def winners(run: Run, result: dict[str, Any]) -> list[dict[str, Any]]:
-    """An entry for each limit, in the order given: what was found, and the folder it is in ("." first).
+    """Return an entry of `result.json` for each limit, in the order given: what was found, and its folder.
 
-    Without a limit on latency an entry says nothing of it: that of the network itself stands beside, and is a time.
+    The first entry is the run itself, with folder ".". An entry without a limit on latency has no latency, which is
+    only a measured time then; `result.json` in the entry's folder has it.
+
+    Args:
+        run: the run around the folders.
+        result: the result of the run itself.
     """
     found: list[dict[str, Any]] = []
     for index, limits in enumerate([run.limits, *_further(run)]):
         path = "." if index == 0 else folder(run, limits).name
         own = result if index == 0 else run.directory.read_json(f"{path}/{RESULT}")
         if own is None or not limits:
-            continue  # asked for and not finished; or without a limit
+            continue  # not finished yet, or a run without any limit
         kept = {key: own.get(key) for key in _SHARED}
         if "max_latency_ms" not in limits:
             counted = own["cost"].items()

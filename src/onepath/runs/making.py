@@ -1,4 +1,4 @@
-"""A run's configuration out of what was given or stored, checked, and how two of them differ."""
+"""Make the configuration of a run from given or stored options, check it, and compare two configurations."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ _PATHS = ("data", "test_data", "data_root", "latency_table", "weights")
 _FORMER_NAMES = {"retrain_from": "finish"}
 _DIGITS_SPACE = "nasbench-macro"
 _DIGITS_LIMITS = (500_000, 1_000_000, 2_000_000)
-"""What shows a gain on the bundled 8x8 images within two minutes: three winners of one supernet, each twice as dear."""
+"""Limits that show a gain on the bundled 8x8 images within two minutes: three winners, each limit twice the former."""
 
 
 def option_fields(method: str | None = None) -> dict[str, Any]:
-    """Name -> field of every option of a run of a method; None for those of all methods."""
+    """Return name -> field of every option of a run.
+
+    Args:
+        method: name of the method whose options are included; None includes the options of all methods.
+    """
     kinds = METHODS.values() if method is None else (METHODS[method],)
     fields: dict[str, Any] = dict(RunConfig.model_fields)
     for kind in kinds:
@@ -33,11 +37,13 @@ def option_fields(method: str | None = None) -> dict[str, Any]:
 
 
 def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) -> RunConfig:
-    """Check options; paths of files become absolute, so that a run can be continued from any directory.
+    """Make a configuration from options and check it.
+
+    Paths of files become absolute, so that a run can be continued from any directory.
 
     Args:
-        options: option name -> value; what is left out or None takes its default.
-        kind: the class of the method, where the caller has it; None finds it, which runs a file of the user's own.
+        options: option name -> value; an option that is left out or None takes its default.
+        kind: class of the method; None finds it by its name, which runs the user's file if the method is in one.
 
     Raises:
         ConfigurationError: an option does not exist, is out of its range, or does not fit the others.
@@ -47,7 +53,7 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
         if old in given and given.setdefault(new, given[old]) != given.pop(old):
             raise ConfigurationError(f"{old} is the former name of {new}, but both came; leave {old} out")
     if given.get("model") is not None:
-        given.setdefault("method", "sandwich")  # whose winners keep the weights that came in
+        given.setdefault("method", "sandwich")  # its winners keep the weights of the model
     kind = find_method(given.get("method", "spos")) if kind is None else kind
     if isinstance(given.get("method"), type):
         given["method"] = kind.name if METHODS.get(kind.name) is kind else GIVEN_IN_PYTHON + kind.name
@@ -69,7 +75,7 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
         aims.pop("ms", None)  # a predictor of whole networks, whose costs do not add up
     method.check_aims(aims)
     names = ["data_root", "space", "latency_table", "method", "model", "weights"]
-    # With a root, a bare word names a torchvision dataset even beside a folder called so, as `load_data` has it.
+    # With a root, a bare word names a torchvision dataset even if a folder has that name, as in `load_data`.
     names += [
         name for name in ("data", "test_data") if config.data_root is None or _is_path(getattr(config, name))
     ]
@@ -79,7 +85,7 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
             **{name: absolute(getattr(config, name)) for name in names},
         }
     )
-    # A limit that was explicitly left out is an answer; of other options none stands for a default.
+    # A limit that is None was left out on purpose and counts as given; in other options None stands for a default.
     config._options, config._given = (
         method,
         frozenset({*given, *(set(options) & {*LIMIT_NAMES, "max_latency_ms"})} - set(percentages)),
@@ -89,7 +95,7 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
 
 
 def _percentages(given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
-    """Take the limits that are percentages, such as 60%, out of the options."""
+    """Take the limits in percent, such as "60%", out of the options, and return option name -> percentages."""
     found = {}
     for name in (*LIMIT_NAMES, "max_latency_ms"):
         if not isinstance(given.get(name), str) or "%" not in given[name]:
@@ -107,7 +113,7 @@ def _percentages(given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
 
 
 def _defaults(options: Mapping[str, Any], kind: type[Method]) -> dict[str, Any]:
-    """The space, and for the bundled digits limits too, of a run that asks for none."""
+    """Return the default space of a run and, for the bundled digits without any limit, the default limits."""
     if options.get("model") is not None:
         return {"space": options["model"]}
     is_digits = options.get("data") in (None, "digits") and kind.space == Method.space
@@ -132,17 +138,17 @@ def _check_known(common: Mapping[str, Any], kind: type[Method]) -> None:
 
 
 def read_stored(stored: Mapping[str, Any], path: Path, kind: type[Method] | None = None) -> RunConfig:
-    """The configuration of a run directory; of options that an older onepath stored as null nothing is said.
+    """Return the configuration of a run directory; options that an older onepath stored as null take their defaults.
 
     Args:
-        stored: as the directory has it.
-        path: the directory, for messages.
-        kind: the class of the method that the caller has named. A directory chooses no code: one of the user's own is
-            taken from here alone.
+        stored: option name -> value, as the directory stores them.
+        path: path of the run directory, for messages.
+        kind: class of the method that the caller has named. A directory must not choose which code is run, so a method
+            of the user's own is only taken from here.
 
     Raises:
         ConfigurationError: the method is the user's own, and the caller has not named it.
-        RunDirectoryError: it is no configuration of this onepath.
+        RunDirectoryError: the stored options are no configuration of this onepath.
     """
     method = str(stored.get("method", ""))
     if is_own(method) and kind is None:
@@ -157,7 +163,12 @@ def read_stored(stored: Mapping[str, Any], path: Path, kind: type[Method] | None
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two configurations, as "option: old -> new"; where the run is kept does not count."""
+    """Return the differences between two configurations, each as "option: old -> new"; `out` is not compared.
+
+    Args:
+        old: option name -> value.
+        new: option name -> value.
+    """
     names = [
         name for name in {**old, **new} if name != "out" and not _is_same(name, old.get(name), new.get(name))
     ]
@@ -175,13 +186,13 @@ def _is_same(name: str, old: object, new: object) -> bool:
 
 
 def absolute(value: str | None) -> str | None:
-    """A path of an existing file, or of code in one, as an absolute path; other texts as they are."""
+    """Return the path of an existing file, or of code in one, as an absolute path; other texts are not changed."""
     if value is None:
         return None
     path, separator, function = value.rpartition(":") if ".py:" in value else (value, "", "")
     if not path.strip():
-        return value  # not the working directory; refused where it is read
-    # "digits" is the bundled data, even beside a folder called so.
+        return value  # must not become the working directory; the reader of the option refuses it
+    # "digits" names the bundled data even if a folder has that name; likewise the default spaces.
     if value in ("digits", *{kind.space for kind in METHODS.values()}) and not separator:
         return value
     file = Path(path).expanduser()

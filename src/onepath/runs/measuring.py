@@ -1,4 +1,4 @@
-"""The winner under a limit on latency: the most accurate architecture that was measured within it."""
+"""Choose the winner under a limit on latency: the most accurate architecture that is measured within the limit."""
 
 from __future__ import annotations
 
@@ -15,33 +15,44 @@ if TYPE_CHECKING:
     from onepath.latency import Latency
 
 MOST_MEASURED = 8
-"""Networks measured after one search."""
+"""Largest number of networks that are measured after one search."""
 MOST_TIGHTENED = 4
-"""Searches under a tightened screen."""
+"""Largest number of searches under a tightened screen."""
 _LEAST_STEP = 0.05
 
 Search = Callable[[int, float], Sequence[TrialRow]]
-"""A search, from its number and the largest predicted latency: all trials so far, most accurate first."""
+"""A search: (its number, largest predicted latency in ms) -> all trials so far, most accurate first."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The winner, and the predicted latency in ms under which it was searched."""
+    """The winner of a search under a limit on latency.
+
+    Attributes:
+        trial: trial of the winner.
+        screen_ms: largest predicted latency in ms that the last search allowed.
+    """
 
     trial: TrialRow
     screen_ms: float
 
 
 def choose_within(run: Run, search: Search) -> Chosen:
-    """Search under the limit, then measure the best until one is within it.
+    """Search under the limit on latency, then measure the best trials until one is within the limit.
 
-    The candidates that the predictor lets pass are measured in the order of their accuracy, at most 8 after a
-    search. If none is within the limit, what the predictor lets pass is lowered by the median excess of the measured
-    over the predicted, by a twentieth at least, and the search goes on; at most four times.
+    The screen is the largest predicted latency that a search allows; at first it is the limit. The trials within the
+    screen are measured in the order of their accuracy, at most 8 after a search. If none is measured within the limit,
+    the screen becomes limit / median(measured / predicted latency), but at least a twentieth lower than before, and the
+    search is repeated; this happens at most four times.
+
+    Args:
+        run: a run with a limit on latency.
+        search: see `Search`.
 
     Raises:
-        InfeasibleError: no architecture is predicted to meet the limit; or none was measured to, with the smallest.
-        UserError: every measurement stayed noisy; what was noisy is forgotten, so that the same command tries again.
+        InfeasibleError: no architecture is predicted to meet the limit; or none was measured to meet it, and the
+            message names the smallest measured latency.
+        UserError: every measurement was noisy. The measurements are deleted, so that the same command makes them again.
     """
     limit_ms = run.config.limit_ms
     assert limit_ms is not None, "there is a limit"
@@ -69,9 +80,12 @@ def choose_within(run: Run, search: Search) -> Chosen:
 def _first_within(
     run: Run, trials: Sequence[TrialRow], screen_ms: float, measured: dict[str, tuple[float, Latency]]
 ) -> TrialRow | None:
-    """The first trial that is measured within the limit; `measured` is filled: predicted and measured latency."""
+    """Return the first trial that is measured within the limit, or None.
+
+    `measured` is filled: architecture -> its predicted latency in ms, and its measured latency.
+    """
     space, latencies = run.blank.space, run.latencies
-    # Beside an architecture that was derived, the random ones are for comparison.
+    # If an architecture was derived, the random ones are only for comparison.
     trials = [trial for trial in trials if trial.origin == "derived"] or trials
     predicted_ms = latencies.predicted([space.parse(trial.architecture) for trial in trials])
     left = [

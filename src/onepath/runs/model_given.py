@@ -1,4 +1,4 @@
-"""The model that came in, beside the network that was made of it."""
+"""Compare a converted model with the network that was made from it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _BATCH = 256
 
 
 def model_record(run: Run, winner: nn.Module, device: Device) -> dict[str, Any]:
-    """What the model that came in costs and scores, and how often the winner says the same, for the stage's record.
+    """Return the costs and scores of the converted model and how often the winner agrees with it, for the record.
 
     Args:
-        run: over a space that a model was converted to; its first weights are in the directory.
-        winner: the network that is handed over.
-        device: where both are timed side by side.
+        run: a run over a space that a model was converted to; the model's weights are in the run directory.
+        winner: the network that is exported.
+        device: device on which both networks are timed side by side.
     """
     from onepath import latency
     from onepath.train import evaluate
@@ -60,7 +60,7 @@ def model_record(run: Run, winner: nn.Module, device: Device) -> dict[str, Any]:
 
 @torch.no_grad()
 def agreement(model: nn.Module, other: nn.Module, task: Task) -> float | None:
-    """Share of the test examples that two networks give to one class; None where they give no classes."""
+    """Return the share of the test examples that two networks put into the same class; None if they do not classify."""
     same = num = 0
     for batch in task.batches("test", _BATCH):
         first, second = call(model, batch.inputs), call(other, batch.inputs)

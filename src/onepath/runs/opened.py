@@ -1,4 +1,4 @@
-"""An open run: its directory and configuration, and what the stages share, made at first use."""
+"""An open run: its directory, its configuration, and what the stages share, which is made at first use."""
 
 from __future__ import annotations
 
@@ -33,33 +33,35 @@ if TYPE_CHECKING:
     from onepath.space import Architecture
 
 FORMAT = 2
-"""Of what a run directory holds; a run of another one that has not finished is not continued."""
+"""Version of the content of a run directory; an unfinished run of another version is not continued."""
 
 
 class Run(Workspace):
-    """A run directory with everything needed to work on it; use inside a `with`.
+    """A run directory with everything needed to work on it; use it in a `with`.
 
     Args:
         config: the options asked for; None takes those of the directory, which must be a run directory.
-        path: the run directory; None takes the configuration's.
-        given: objects given in Python in place of the names of the data and of the space.
-        fresh: delete an old run in the directory first.
-        progress: where to tell.
-        checkpoint_seconds: time between two saves of an unfinished training.
-        space: without `config`: the user's own space that the directory's configuration may confirm, see `confirmed`.
-        device: likewise.
-        method: likewise, path/to/file.py:Class; or the class, of a run that began with one given in Python.
-        reads_only: without `config`: the run is read alone, for which none of the user's own code is run.
+        path: path of the run directory; None takes the one of the configuration.
+        given: objects that were given in Python instead of the names of the data and of the space.
+        fresh: whether an old run in the directory is deleted first.
+        progress: where to tell how far the run is; None tells nothing.
+        checkpoint_seconds: seconds between two saves of an unfinished training.
+        space: only without `config`: the user's own space, which the directory's configuration may confirm, but not
+            choose; see `confirmed`.
+        device: only without `config`: the user's own device, which the directory's configuration may confirm.
+        method: only without `config`: the user's own method, path/to/file.py:Class, which the directory's
+            configuration may confirm; or the class, if the run began with one given in Python.
+        reads_only: only without `config`: whether the run is only read, so that no code of the user's own is run.
 
     Attributes:
-        others: the runs of further limits; None before they are opened.
-        root: the run whose supernet it is: itself, or the one around it.
-        accuracy_predictor: of a root, once one has learned.
+        others: the runs under further limits; None before they are opened.
+        root: the run whose supernet this run uses: itself, or the run around its folder.
+        accuracy_predictor: the fitted accuracy predictor, kept in the root run; None before it is fitted.
 
     Raises:
         RunDirectoryError: the directory is in use, cannot be written, or holds a run of another configuration or of
             other data.
-        UserError: the data, the space or the limits are wrong; then a new directory is not left behind.
+        UserError: the data, the space or the limits are wrong; a new directory is then removed again.
     """
 
     def __init__(
@@ -128,13 +130,13 @@ class Run(Workspace):
         self.close()
 
     def close(self) -> None:
-        """Release the directory, and those of further limits."""
+        """Release the directory, and the directories of the runs under further limits."""
         for other in self.others or ():
             other.close()
         self.directory.close()
 
     def _settle(self, fresh: bool) -> None:
-        """Fix the configuration and the facts about the data, or see that the directory's can be continued."""
+        """Fix the configuration and the facts of a new run; of a run that has begun, check that it can be continued."""
         check_early(self.config, is_new=not self.has_begun)
         if self.has_begun:
             check_sources(self.config, self.facts)
@@ -175,7 +177,7 @@ class Run(Workspace):
         self.has_begun, self.facts = True, facts
 
     def _kept_table(self) -> tuple[str, ...]:
-        """The table of the old run, if it took minutes to measure and fits the new one."""
+        """Return the file name of the old run's latency table, in a tuple, if it fits the new run; else ()."""
         from onepath.latency import LatencyTable
         from onepath.latency.limit import check_predictor
 
@@ -193,13 +195,18 @@ class Run(Workspace):
 
     @cached_property
     def latencies(self) -> Latencies:
-        """Predicted and measured latencies."""
+        """The predicted and measured latencies of the run."""
         return Latencies(self, self.check_limits)
 
     def constraints(
         self, limits: Mapping[str, float], predictor: LatencyPredictor | None = None
     ) -> list[Constraint]:
-        """Limits by their option names as constraints; a latency by the run's own predictor unless one is given."""
+        """Return limits as constraints.
+
+        Args:
+            limits: option name -> limit.
+            predictor: what predicts the latency; None takes the run's own predictor.
+        """
         from onepath.cost import COSTS, CostLimit
 
         found: list[Constraint] = [
@@ -212,11 +219,11 @@ class Run(Workspace):
         return found
 
     def legal(self, limits: Mapping[str, float], predictor: LatencyPredictor | None = None) -> FeasibleSet:
-        """The architectures that meet limits, by their option names.
+        """Return the set of the architectures that meet limits.
 
         Args:
-            limits: a latency as predicted.
-            predictor: of latency; None takes the run's own.
+            limits: option name -> limit; a limit on latency applies to the predicted latency.
+            predictor: what predicts the latency; None takes the run's own predictor.
         """
         from onepath.methods import feasible_set
         from onepath.search import FeasibleSet
@@ -237,25 +244,33 @@ class Run(Workspace):
 
     @property
     def limits(self) -> dict[str, float]:
-        """The limits that this run directory itself is of, by their option names."""
+        """The limits of this run directory itself: option name -> limit."""
         return self.config.at_limits()[0]
 
     def counted_limits(self) -> dict[str, float]:
-        """Those of them on what is counted: all but a latency."""
+        """Return the limits of this run directory on costs that are counted: all but a limit on latency."""
         return {name: value for name, value in self.limits.items() if name != "max_latency_ms"}
 
     def loosest_limits(self, *, with_latency: bool = True) -> dict[str, float]:
-        """Option -> the largest limit, for which the one supernet is trained."""
+        """Return option name -> the largest of its limits; the one supernet is trained for these.
+
+        Args:
+            with_latency: whether a limit on latency is included.
+        """
         found = {name: max(values) for name, values in self.config.limits.items()}
         if not with_latency:
             found.pop("max_latency_ms", None)
         return found
 
     def check_limits(self, predictor: LatencyPredictor | None) -> None:
-        """That some architecture meets the limits of every winner, those on latency as far as there is a predictor.
+        """Raise unless some architecture meets the limits of every winner.
+
+        Args:
+            predictor: what predicts the latency; None leaves limits on latency out.
 
         Raises:
-            InfeasibleError: none does; names the limit, the smallest and the median cost.
+            InfeasibleError: no architecture meets the limits of a winner; the message names the limit, and the smallest
+                and the median cost.
         """
         for limits in self.config.at_limits():
             if predictor is None:
@@ -263,15 +278,15 @@ class Run(Workspace):
             self.legal(limits, predictor).sample(1, generator(self.config.seed, "feasible"))
 
     def costs(self, architecture: Architecture) -> dict[str, float]:
-        """Every cost of the run of a stand-alone network, by name; see `counters`."""
+        """Return every cost of an architecture's stand-alone network: name -> cost; see `counters`."""
         matrix = self.blank.space.matrix([architecture])
         return {name: float(counter(matrix)[0]) for name, counter in self.counters.items()}
 
     @cached_property
     def counters(self) -> dict[str, Costs]:
-        """Name -> cost of a matrix of architectures: MACs, parameters, and what else is limited.
+        """Name -> function from a matrix of architectures to their costs, for MACs, parameters and every limited cost.
 
-        By table where the space has one, which is a thousand times faster than counting one by one.
+        A space with a table is counted by it, which is a thousand times faster than counting networks one by one.
         """
         from onepath.cost import counter
         from onepath.cost.architecture import name_uncounted
@@ -290,10 +305,10 @@ class Run(Workspace):
 
 
 def _continued(config: RunConfig, began: RunConfig, path: Path, facts: Mapping[str, Any]) -> RunConfig:
-    """The configuration that a run began with, if what is asked for is no other.
+    """Return the configuration that a run began with, if the options asked for are the same.
 
     Raises:
-        RunDirectoryError: it is; names the differences.
+        RunDirectoryError: the options asked for differ; the message names the differences.
     """
     asked = {name: value for name, value in config.as_dict().items() if name in config.given}
     stored = began.as_dict()
@@ -303,7 +318,7 @@ def _continued(config: RunConfig, began: RunConfig, path: Path, facts: Mapping[s
         if stored.get(name) and asked.get(name) and same_code(name, stored[name], asked[name], facts)
     }
     for name, split in (("calibration_images", "train"), ("validation_images", "validation")):
-        if asked.get(name) is not None and split in facts:  # there are no more, and None asks for all
+        if asked.get(name) is not None and split in facts:  # the split has no more; None asks for all
             asked[name] = min(asked[name], facts[split])
             stored[name] = min(stored[name] or facts[split], facts[split])
     changed = differences({name: {**stored, **moved}.get(name) for name in asked}, asked)

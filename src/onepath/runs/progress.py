@@ -1,4 +1,4 @@
-"""How a run tells where it is, without knowing a terminal."""
+"""The interface through which a run tells its progress, without knowing a terminal."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives what a run has to say; called from one thread."""
+    """Receives the progress and the notes of a run; its methods are called from one thread."""
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
-        """A piece of work of `total` steps begins, `done` of which an earlier process has made."""
+        """Begin a piece of work of `total` steps, of which an earlier process has done `done`."""
         ...
 
     def advance(self, done: int, detail: str = "") -> None:
-        """`done` steps of the current piece are made; called often."""
+        """Tell that `done` steps of the current piece of work are done; called often.
+
+        Args:
+            done: number of steps done so far, those of earlier processes included.
+            detail: text to show beside the number, such as the present loss.
+        """
         ...
 
     def finish(self) -> None:
-        """The current piece of work has ended."""
+        """End the current piece of work; do nothing if there is none."""
         ...
 
     def note(self, text: str) -> None:
-        """Something worth one line."""
+        """Show a note of one line."""
         ...
 
 
 class SilentProgress:
-    """Says nothing."""
+    """A progress that shows nothing."""
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
         """See `Progress`."""

@@ -1,4 +1,4 @@
-"""A search that was killed is replayed: an estimator answers from the stored trials first, and stores what is new."""
+"""Replay of a killed search: stored trials are answered from the store, and only new architectures are evaluated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 class Replay:
-    """An estimator that answers from the stored trials first, and stores what it evaluates; for a `with`."""
+    """An estimator that answers from the stored trials first, and stores what it evaluates; for a `with`.
+
+    Args:
+        run: the run whose search is at work.
+        clock: clock of the stage.
+        costs: architecture -> its costs by name, which are stored with its trial.
+    """
 
     def __init__(
         self, run: Workspace, clock: StageClock, costs: Callable[[Architecture], dict[str, float]]
@@ -50,24 +56,33 @@ class Replay:
         return len(self._told)
 
     def begin(self, title: str, search: Search) -> None:
-        """A search begins; its generations are counted on from those of the searches before it."""
+        """Begin a search; its generations are numbered on from those of the searches before it.
+
+        Args:
+            title: title of the progress.
+            search: the search; its estimator evaluates what is not stored.
+        """
         self._first, self._estimator = self._num, search.estimator
         self._first_generation = 1 + max((trial.generation for trial in self._told.values()), default=-1)
         total = search.total
         self._run.progress.begin(title, total, min(max(len(self._stored) - self._first, 0), total))
 
     def told(self) -> list[TrialRow]:
-        """The trials that the searches so far have asked for, in their order."""
+        """Return the trials that the searches so far have asked for, in that order."""
         return list(self._told.values())
 
     def anticipate(self, proposals: Sequence[Proposal]) -> None:
-        """Several processes begin to score what is not stored, where that is worth it."""
+        """Announce what will be asked for, so that an estimator of several processes begins with what is not stored."""
         new = [each for each in proposals if str(each.architecture) not in self._by_architecture]
         if new and isinstance(self._estimator, AnticipatingEstimator):
             self._estimator.anticipate(new)
 
     def estimate(self, asked: Proposal | Architecture) -> Estimate:
-        """The stored estimate, to the bit, or a new one."""
+        """Return the stored estimate, equal to the bit, or evaluate the architecture.
+
+        Raises:
+            RunDirectoryError: the search asks for something new before it has asked for all stored trials.
+        """
         architecture = architecture_of(asked)
         row = self._by_architecture.get(str(architecture))
         if row is not None:
@@ -81,15 +96,19 @@ class Replay:
         return self._estimator.estimate(asked)
 
     def on_trial(self, trial: Trial) -> None:
-        """Store a trial, unless it was stored by an earlier process; then check that it is the same.
+        """Store a trial; if an earlier process has stored it, check that it is the same.
 
-        What an earlier search asked for as well is no new trial; it counts as derived if either derived it.
+        An architecture that an earlier search has asked for is no new trial; its origin is "derived" if any of the
+        searches derived it.
+
+        Raises:
+            RunDirectoryError: the stored trial at this position has another architecture.
         """
         architecture = str(trial.architecture)
         self._best = max(self._best, trial.estimate.accuracy)
         if architecture in self._told:
             if trial.origin == "derived":
-                # Drawn for comparison by an earlier search, and under a tightened screen the most probable one.
+                # An earlier search drew it for comparison; under a tightened screen it is the most probable one.
                 self._told[architecture] = dataclasses.replace(self._told[architecture], origin="derived")
             return
         if self._num < len(self._stored):
@@ -117,7 +136,7 @@ class Replay:
         self._run.progress.advance(self._num - self._first, f"best {what} {self._best:.4f}")
 
     def check_all_used(self) -> None:
-        """Every stored trial must have been asked for again."""
+        """Raise RunDirectoryError unless the searches have asked for every stored trial again."""
         if self._num < len(self._stored):
             raise self._mismatch()
 
@@ -129,5 +148,5 @@ class Replay:
 
 
 def searched_by(run: Workspace) -> str:
-    """What the scores of the search are: the metric of the data, or the name of a score without training."""
+    """Return the name of what the search scores by: the metric of the data, or a score without training."""
     return run.config.options.score or run.metric_name

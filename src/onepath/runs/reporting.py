@@ -1,4 +1,4 @@
-"""The stage `report`: `result.json`, `report.html`, and TensorBoard's events where it is installed."""
+"""The stage `report`: `result.json`, `report.html`, and TensorBoard's events if TensorBoard is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onepath.runs.result import make_result
 
 
 def report_stage(run: Run) -> None:
-    """Write what the run has found, from the trial store alone."""
+    """Write the result and the report of the run, from the trial store alone."""
     from onepath.report import write_report
 
     with run.stage("report"):
@@ -29,9 +29,9 @@ def report_stage(run: Run) -> None:
 
 
 def write_events(record: RunRecord) -> None:
-    """One TensorBoard file with the training curves and the search, in place of an older one.
+    """Write one TensorBoard file with the training curves and the search; an older file is deleted.
 
-    Written at the end from the trial store, so that a run that was killed and continued has each point once.
+    The file is made at the end from the trial store, so that a run that was killed and continued has each point once.
     """
     from torch.utils.tensorboard import SummaryWriter
 

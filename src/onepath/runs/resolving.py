@@ -1,4 +1,4 @@
-"""From the options asked for to those of this data, this space and these limits."""
+"""Resolve options: fill in the defaults that depend on the data, the space, the limits and the machine."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ _MOST_SCORING = 8  # processes of 0.4 GB each
 
 
 def check_early(config: RunConfig, *, is_new: bool = True) -> None:
-    """What can be known before the data are loaded: the space, the scores, the devices, what the workers need.
+    """Check what can be checked before the data are loaded: the space, the scores, the devices, the workers.
 
     Args:
         config: the options asked for.
-        is_new: whether latencies will be measured for sure; a finished run can be read where its device is not.
+        is_new: whether the run is new and will measure latencies; a finished run can be read on a machine without its
+            device.
+
+    Raises:
+        ConfigurationError: the space, a score or a device does not exist or cannot be used here, or several workers are
+            asked for and cannot load the data or the space by name.
     """
     import torch
 
@@ -54,7 +59,7 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
 
 
 def resolve_shape(definition: RunDefinition) -> RunConfig:
-    """The configuration with what networks are built from and measured on: the width and the device."""
+    """Return the configuration with the width, the device, its threads and the number of workers filled in."""
     config = definition.config
     update: dict[str, Any] = {"workers": _num_workers(config), **_device(config)}
     if config.width is None and not config.space.startswith(GIVEN_IN_PYTHON):
@@ -66,7 +71,15 @@ def resolve_shape(definition: RunDefinition) -> RunConfig:
 
 
 def resolve_percentages(definition: RunDefinition, config: RunConfig) -> RunConfig:
-    """A configuration with limits in the place of percentages of what the model that came in costs."""
+    """Return the configuration with numbers instead of limits in percent of the converted model's costs.
+
+    Args:
+        definition: definition of the run, from which the model is built.
+        config: configuration whose percentages are replaced; if it has none, it is returned as it is.
+
+    Raises:
+        ConfigurationError: a limit on latency is in percent, and no device was given.
+    """
     if not config.percentages:
         return config
     from onepath.cost import COSTS
@@ -97,7 +110,7 @@ def _latency_ms(config: RunConfig, model: nn.Module, shape: Sequence[Any]) -> fl
 
 
 def _num_workers(config: RunConfig) -> int:
-    """The workers asked for, or one per core for a training that uses one, but not more than there is work for."""
+    """Return the number of workers asked for; else one per usable core, but not more than there is work for."""
     from onepath.train.threads import usable_cores
 
     if config.workers is not None:
@@ -113,7 +126,10 @@ def _num_workers(config: RunConfig) -> int:
 
 
 def _device(config: RunConfig) -> dict[str, Any]:
-    """Where latency is measured: as asked for, else as the table has it, which can name none but onepath's devices."""
+    """Return the device and its threads: as asked for, else those of the latency table.
+
+    A table can only name devices of onepath.
+    """
     import torch
 
     from onepath.latency import load_predictor
@@ -131,7 +147,7 @@ def _device(config: RunConfig) -> dict[str, Any]:
 
 
 def _fitted_width(definition: RunDefinition) -> float | None:
-    """The width for the tightest limits, so that under further ones a larger share of the space is legal."""
+    """Return the width for the loosest limits, under which the supernet is trained; None if the space has no width."""
     from onepath import spaces
     from onepath.runs.definition import build_named
     from onepath.runs.fitting import fitting_width
@@ -145,7 +161,7 @@ def _fitted_width(definition: RunDefinition) -> float | None:
         if values is not None:
             limits[kind] = int(max(values))
     if limits and not spaces.has_supernet(config.space):
-        # Its choices hold the widths themselves, and nothing that is shared gains from networks of one cost.
+        # The choices of such a space hold the widths, and it has no shared weights that gain from similar costs.
         return 1.0
     if "width" not in _parameters(config.space):
         return None

@@ -1,4 +1,4 @@
-"""`result.json`, and a finished run as Python sees it."""
+"""`result.json`, and a run directory as a Python object."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ if TYPE_CHECKING:
 
 
 class Trials(tuple[TrialRow, ...]):
-    """The trials of a run; called, they are themselves."""
+    """The trials of a run; a call returns the object itself, so that `trials` and `trials()` are the same."""
 
     __slots__ = ()
 
     def __call__(self) -> Trials:
-        """The same trials."""
+        """Return the same trials."""
         return self
 
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """A run directory as Python sees it, finished or not; what takes time is read when it is asked for.
+    """A run directory as a Python object, finished or not; whatever takes time is read when it is asked for.
 
     Attributes:
-        path: the run directory.
-        result: the content of `result.json`; empty before the run has finished.
-        space: path/to/file.py:function of a run in a space of the user's own, which the run directory may confirm, but
-            not choose.
-        method: the class of a run of a method of the user's own, likewise.
-        given: objects given in Python in the place of names, of a run that has just been made.
+        path: path of the run directory.
+        result: content of `result.json`; empty before the run has finished.
+        space: path/to/file.py:function of a space of the user's own, as the caller has named it; the run directory may
+            confirm it, but not choose it. None if the caller has named none.
+        method: class of a method of the user's own, as the caller has given it; None if the caller has given none.
+        given: objects that were given in Python instead of names, if this process has made the run.
     """
 
     path: Path
@@ -75,18 +75,18 @@ class Result:
         return self._record.config
 
     def __str__(self) -> str:
-        """The run in one screen: the network found, its costs and metric, the baseline, the verdict."""
+        """Return the run as text in one screen: the network found, its costs and metric, the baseline, the verdict."""
         return result_text(self.path, self.result)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """As `str`, as a table with a link to the report, for notebooks."""
+        """Return the content of `str` as an HTML table with a link to the report, for notebooks."""
         return result_html(self.path, self.result)
 
     @property
     def trials(self) -> Trials:
-        """Every evaluated architecture with its score, loss and costs, in the order of evaluation; `trials()` too.
+        """Every evaluated architecture with its score, loss and costs, in the order of evaluation.
 
         `supernet().space.parse(trial.architecture)` is the architecture itself.
         """
@@ -94,7 +94,7 @@ class Result:
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """What turns a raw example into an input of `model()`; None where the data did not say.
+        """What turns a raw example into an input of `model()`; None if the data did not say.
 
         Raises:
             RunDirectoryError: nothing is exported yet.
@@ -110,21 +110,24 @@ class Result:
 
     @property
     def architecture(self) -> Architecture:
-        """The architecture found.
+        """The architecture that the search found.
 
         Raises:
+            ConfigurationError: the run has code of the user's own that was not named, see `load_run`.
             RunDirectoryError: the search has not ended.
         """
         winner = self._stage("search", "the architecture found")["winner"]
         return self._materials.blank.space.parse(winner)
 
     def model(self) -> nn.Module:
-        """The retrained network as a module that can be trained further: plain torch layers, on the CPU, in eval mode.
+        """Return the retrained network of plain torch layers, on the CPU, in eval mode; it can be trained further.
 
-        Its inputs are normalised, see `preprocessing`, whatever the exported graphs take.
+        Every call returns a new module. Its inputs must be normalised, see `preprocessing`, even if the exported graphs
+        take raw values.
 
         Raises:
-            RunDirectoryError: nothing is exported yet.
+            ConfigurationError: the run has code of the user's own that was not named, see `load_run`.
+            RunDirectoryError: nothing is exported yet, or a file is damaged.
         """
         start = self._stage("export", "the retrained network")["start"]
         model = self._materials.blank.extract(self.architecture, inherit=start != "scratch")
@@ -135,11 +138,12 @@ class Result:
         return model.eval()
 
     def supernet(self) -> Supernet:
-        """The trained supernet, on the CPU, in eval mode.
+        """Return the trained supernet, on the CPU, in eval mode; every call returns a new one.
 
         Raises:
-            ConfigurationError: the method trains none.
-            RunDirectoryError: its training has not ended.
+            ConfigurationError: the method trains no supernet, or the run has code of the user's own that was not named,
+                see `load_run`.
+            RunDirectoryError: the training has not ended, or a file is damaged.
         """
         if not read_stored(self.config, self.path, self.method).options.trains_supernet:
             raise ConfigurationError(
@@ -155,7 +159,7 @@ class Result:
 
     @property
     def _materials(self) -> RunDefinition:
-        """What networks are built from; new ones at every call, so that the caller may change them."""
+        """The definition that networks are built from; new at every call, because the caller may change a network."""
         facts, record = self._stage("data", "a network"), self._record
         if not facts:
             raise damaged_error(self.path / TRIALS)
@@ -165,7 +169,7 @@ class Result:
         return RunDefinition(self.path, config, facts, self.given, digests=record.digests)
 
     def _stage(self, name: str, what: str) -> dict[str, Any]:
-        """The record of a finished stage."""
+        """Return the record of a finished stage; raise RunDirectoryError, for `what`, if it has not finished."""
         stage = self._record.stages.get(name)
         if stage is None or not stage["done"]:
             raise RunDirectoryError(
@@ -179,18 +183,19 @@ class Result:
 def load_run(
     path: str | Path, *, space: str | Path | None = None, method: type[Method] | str | None = None
 ) -> Result:
-    """A run directory, finished or not: its result, trials, architecture, model and supernet.
+    """Read a run directory, finished or not: its result, trials, architecture, model and supernet.
 
     Nothing is locked and nothing is changed.
 
     Args:
-        path: the run directory; for a further limit on latency the folder `limit-...` in it.
-        space: where the run's space is a function of your own, `path/to/file.py:function` again: a directory may not
-            choose what code is run. Needed for networks and architectures alone.
-        method: where the run's method is a class of your own, path/to/file.py:Class or the class again, likewise.
+        path: path of the run directory; for a further limit, the folder `limit-...` in it.
+        space: if the run's space is a function of your own, `path/to/file.py:function` again, because a directory must
+            not choose which code is run. Only networks and architectures need it.
+        method: if the run's method is a class of your own, path/to/file.py:Class or the class again, for the same
+            reason.
 
     Raises:
-        RunDirectoryError: no run has begun in `path`, or a file of it is damaged.
+        RunDirectoryError: no run has begun in `path`, or a file of the run is damaged.
 
     Example:
         ``model = onepath.load_run("runs/digits-nasbench-macro-spos").model().train()``
@@ -201,7 +206,7 @@ def load_run(
 
 
 def make_result(run: Run) -> dict[str, Any]:
-    """Every key of `result.json`, from the trial store alone; what was not measured is None.
+    """Return the content of `result.json`, made from the trial store alone; what was not measured is None.
 
     Raises:
         RunDirectoryError: the records of the store do not fit together.
@@ -288,7 +293,7 @@ def _result(run: Run) -> dict[str, Any]:
 
 
 def _predictor(record: dict[str, Any]) -> dict[str, Any]:
-    """How the accuracy predictor of a search did on what it had not seen, under its key; nothing without one."""
+    """Return the figures of the accuracy predictor on held-out pairs under the key "predictor"; empty without one."""
     known = record.get("predictor")
     return (
         {} if known is None else {"predictor": {name: known[name] for name in ("num_pairs", "error", "tau")}}
@@ -296,7 +301,14 @@ def _predictor(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def preprocessing_result(facts: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any] | None:
-    """How an input is prepared; a vocabulary stays in the metadata of the files, as it may have 50,000 words."""
+    """Return how an input is prepared, for `result.json`; None if the data did not say.
+
+    A vocabulary, which may have 50,000 words, is left in the metadata of the exported files.
+
+    Args:
+        facts: facts about the data, see `describe`.
+        exported: record of the stage `export`.
+    """
     found: dict[str, Any] | None = exported.get("preprocessing")
     if found is None:
         return None
@@ -305,7 +317,10 @@ def preprocessing_result(facts: dict[str, Any], exported: dict[str, Any]) -> dic
 
 
 def _latency(run: Run, architecture: str) -> dict[str, Any]:
-    """Of the cost: under a limit the latency that the winner was chosen by, else that of what is handed over."""
+    """Return the latency entries of "cost".
+
+    Under a limit on latency they hold the measurement that chose the winner, else that of the exported network.
+    """
     stages = run.directory.store.stages()
     latency = stages["export"].record.get("latency")
     predicted_ms = None
@@ -325,7 +340,7 @@ def _latency(run: Run, architecture: str) -> dict[str, Any]:
 
 
 def _baseline_latencies(run: Run, baseline: list[NetworkRow]) -> dict[str, list[float]]:
-    """Under a limit the latency by which each random network was taken, in their order; else nothing."""
+    """Return the measured latency of each random network, in their order; empty without a limit on latency."""
     if run.config.limit_ms is None:
         return {}
     measured = run.directory.store.stage(MEASURED).record["measured"]

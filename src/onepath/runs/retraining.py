@@ -1,4 +1,4 @@
-"""The stage `retrain`: the winner and a random baseline, each trained on its own, and tested once at the end."""
+"""The stage `retrain`: train the winner and a random baseline as stand-alone networks, and test each once."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _MOST_REFUSED = 8  # random architectures that are measured over the limit
 
 
 def retrain_stage(run: Run) -> None:
-    """Train the winner and the baseline with the same budget, then evaluate each on the test set, once.
+    """Train the winner and the baseline with the same budget, then evaluate each once on the test set.
 
-    Killed, it continues inside the networks that were in training.
+    A stage that was killed continues inside the trainings that were unfinished.
     """
     with run.stage("retrain") as clock:
         if "networks" not in clock.record:
@@ -48,7 +48,7 @@ def retrain_stage(run: Run) -> None:
 
 
 def plan_networks(run: Run) -> list[PlannedNetwork]:
-    """What to train: the winner from each start asked for, and the baseline from the first of these."""
+    """Return the networks to train: the winner from each start asked for, the baseline from the first of these."""
     config = run.config
     found = searched_winner(run)
     assert config.finish is not None, "the configuration is resolved"
@@ -66,10 +66,17 @@ def plan_networks(run: Run) -> list[PlannedNetwork]:
 
 
 def draw_baseline(run: Run, winner: Architecture) -> list[Architecture]:
-    """Distinct random architectures that meet the limits, without the winner; fewer where there are not enough.
+    """Draw distinct random architectures that meet the limits, none of them the winner.
 
-    Under a limit on latency they are drawn where the winner was searched, and measured as it was: what was not within
-    the limit is not taken.
+    Under a limit on latency they are drawn under the same screen as the winner and measured in the same way; an
+    architecture that is measured over the limit is left out.
+
+    Args:
+        run: the run, whose search has finished.
+        winner: the architecture that the search found.
+
+    Returns:
+        `num_baselines` architectures; fewer if not enough were found.
     """
     limit_ms, num, limits = run.config.limit_ms, run.config.num_baselines, run.limits
     if limit_ms is not None:
@@ -100,7 +107,11 @@ def draw_baseline(run: Run, winner: Architecture) -> list[Architecture]:
 
 
 def chosen_start(networks: list[NetworkRow]) -> str:
-    """Which of the winner's trainings is handed over: the better one on the validation split, scratch on a tie."""
+    """Return the start of the winner's training that is exported: the better on validation, scratch on a tie.
+
+    Args:
+        networks: rows of the trained networks; at least one of role "winner".
+    """
     rows = [row for row in networks if row.role == "winner"]
     return max(rows, key=lambda row: (row.retrained_validation or 0.0, row.start == "scratch")).start
 
@@ -121,7 +132,7 @@ def _inherited_accuracies(run: Run, architectures: list[Architecture]) -> dict[s
 def _store(run: Run, network: PlannedNetwork, trained: TrainedNetwork) -> None:
     stored = run.directory.store.curves().get(network.name, [])
     if [point.update_number for point in stored] != [point.update for point in trained.curve]:
-        # A worker's checkpoint can be ahead of the points that a killed run had heard of.
+        # A worker's checkpoint can be ahead of the points that a killed run had received from it.
         for point in trained.curve:
             store_point(run, network.name, point)
     row = NetworkRow(

@@ -30,22 +30,24 @@ def run(
     checkpoint_seconds: float = 20.0,
     **options: Any,
 ) -> Result:
-    """Train what the method says, search under the limits, finish the winner and a random baseline, export, report.
+    """Train a supernet, search it under the limits, finish the winner and a random baseline, export and report.
 
-    Called again with the same arguments, or with `out` alone, after an interruption or a kill, it continues where it
-    stopped and ends with the same result; a finished run returns at once. What is given besides `out` must be as the
-    run began.
+    After an interruption or a kill, call it again with the same arguments, or with `out` alone: it continues where it
+    stopped and ends with the same result. A finished run returns at once. Arguments besides `out` must be the same as
+    when the run began.
 
     Args:
-        data: What `load_data` reads, or a task; None takes what the run in `out` began with, else the bundled digits.
-        test_data: The test set, where it is not in `data`.
-        space: A ready-made space, path/to/file.py:function, a function that returns a module, a module with choices, or
-            a supernet, whose present weights are the initial ones; None takes the method's.
+        data: Anything that `load_data` reads, or a task; None takes the data of the run in `out`, else the bundled
+            digits.
+        test_data: The test set, if it is not part of `data`.
+        space: The name of a ready-made space, path/to/file.py:function, a function that returns a module, a module with
+            choices, or a supernet; the present weights of a module or supernet are the initial ones. None takes the
+            method's space.
         out: The run directory; None takes `runs/<data>-<space>-<method>`.
-        fresh: Delete an old run in `out` first.
-        progress: Where to tell how far it is.
-        checkpoint_seconds: Time between two saves of an unfinished training.
-        options: Every other option of `onepath run`, those of the method too; sizes may be written as "30M".
+        fresh: Whether an old run in `out` is deleted first.
+        progress: Where to tell how far the run is; None tells nothing.
+        checkpoint_seconds: Seconds between two saves of an unfinished training.
+        options: Every other option of `onepath run`, the method's included; counts may be written as "30M".
 
     Returns:
         The finished run.
@@ -86,13 +88,13 @@ def run(
 
 
 def _name_of(space: object) -> str:
-    """Of a function, or of the class of a module, for the name of the run directory."""
+    """Return the name of a function, or of the class of a module, for the name of the run directory."""
     module = getattr(space, "module", space)
     return str(getattr(space, "__name__", type(module).__name__))
 
 
 def _signature(function: Any) -> inspect.Signature:
-    """The function's, with every option that there is by name."""
+    """Return the signature of a function with every option of a run as a keyword-only parameter."""
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
     names = {each.name for each in own}
@@ -109,7 +111,7 @@ run.__signature__ = _signature(run)  # type: ignore[attr-defined]
 
 
 def finish(opened: Run) -> Result:
-    """Do what is left of a run, and read its result."""
+    """Do what is left of an open run, and return its result."""
     run_all(opened)
     result = opened.directory.read_json(RESULT)
     assert result is not None, "the stage report writes it"

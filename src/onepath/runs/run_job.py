@@ -1,4 +1,4 @@
-"""The job of a run directory: a method's training and search, kept as they go and resumed after a kill."""
+"""The job of a run directory: a method's training and search, stored as they proceed and resumed after a kill."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class RunJob(Job):
-    """What a method works on in a run directory.
+    """The job that a method works on in a run directory; see `Job`.
 
     Args:
-        run: open; nothing is trained or searched before its stage is at work.
-        clock: of the stage at work; None before there is one.
+        run: an open run; nothing is trained or searched before its stage is at work.
+        clock: clock of the stage at work; None before there is one.
     """
 
     def __init__(self, run: Run, clock: StageClock | None = None) -> None:
@@ -52,24 +52,24 @@ class RunJob(Job):
 
     @property
     def supernet(self) -> Supernet:  # type: ignore[override]
-        """The one that is trained; beside a training, one with its initial weights."""
+        """The supernet that is being trained; outside of a training, one with the initial weights."""
         return self._run.blank if self._supernet is None else self._supernet
 
     @property
     def space_name(self) -> str:
-        """That of the configuration."""
+        """The name of the space in the configuration."""
         return self._run.config.space
 
     @property
     def search_seed(self) -> int:
-        """That of the run in its first search."""
+        """Seed of the search: the run's seed in its first search, one derived from it in each further search."""
         return (
             self.seed if self._step == 0 else int(generator(self.seed, "search", self._step).integers(2**31))
         )
 
     @property
     def feasible(self) -> FeasibleSet:
-        """What meets the limits of this run directory; a latency as predicted, under the present screen."""
+        """The architectures that meet the limits of this run directory; a latency as predicted, under the screen."""
         limits = self._run.limits
         if self._screen_ms is not None:
             limits["max_latency_ms"] = self._screen_ms
@@ -77,11 +77,14 @@ class RunJob(Job):
 
     @property
     def loosest(self) -> FeasibleSet:
-        """What meets the loosest limits; before a latency table is there, those on what is counted."""
+        """The architectures that meet the loosest limits; before the run has begun, without limits on latency."""
         return self._run.legal(self._run.loosest_limits(with_latency=self._run.has_begun))
 
     def aims(self) -> dict[str, float]:
-        """As of any job; whether predicted latency adds up is known from its file before there is a table."""
+        """Return unit -> limit as `Job.aims` does; before the run has begun, the limit on latency counts as additive.
+
+        A predictor of whole networks (`.safetensors`) is not additive, so that its limit is left out.
+        """
         aims, config = super().aims(), self._run.config
         if (
             self._run.has_begun
@@ -92,11 +95,11 @@ class RunJob(Job):
         return {"ms": max(config.limits["max_latency_ms"]), **aims}
 
     def counter(self, name: str) -> Costs:
-        """As the run counts."""
+        """Return a cost by its name, see `Run.counters`."""
         return self._run.counters[name]
 
     def scorer(self, name: str, num_examples: int | None = None, *, total: int = 0) -> Estimator:
-        """By several processes where that is worth their start, with the same scores."""
+        """Return the estimator of `Job.scorer`; many networks are scored by several processes, with the same scores."""
         from onepath.runs.scoring import num_scoring, pooled_scores
 
         num_left = total - len(self._run.directory.store.trials())
@@ -106,13 +109,13 @@ class RunJob(Job):
         return pooled_scores(self._run, name, num_examples, num_workers)
 
     def ranked(self, name: str) -> Callable[[Architecture], float]:
-        """Each score is in the run's estimates as soon as it is made."""
+        """Return a score as a function, see `StoredScore`; each score is stored as soon as it is made."""
         return StoredScore(self, self._run, name)
 
     # Training.
 
     def accuracies(self, trained: Trained, architectures: Sequence[Architecture]) -> list[float]:
-        """Each is in the estimates of the run as soon as it is made, where folders of further limits find it."""
+        """Return inherited accuracies; each is stored as soon as it is made, and found by runs under further limits."""
         estimator, config = self.inherited(trained), self._run.config
         images = f"{config.calibration_images} and {config.validation_images} images, {config.precision}"
         setting, progress = f"inherited accuracy, seed {self.seed}, {images}", self._run.progress
@@ -131,7 +134,7 @@ class RunJob(Job):
         return [known[str(architecture)] or 0.0 for architecture in architectures]
 
     def accuracy_predictor(self, trained: Trained, num: int) -> AccuracyPredictor:
-        """One for all searches of this process on the run's supernet."""
+        """Return the accuracy predictor, which all searches of this process on the run's supernet share."""
         root = self._run.root
         if root.accuracy_predictor is None:
             root.accuracy_predictor = super().accuracy_predictor(trained, num)
@@ -144,10 +147,11 @@ class RunJob(Job):
         return root.accuracy_predictor
 
     def train(self, method: Method) -> Trained:
-        """Keep the weights in `checkpoints/supernet.safetensors`, and what else was trained in the stage's record.
+        """Train, and write the weights to `checkpoints/supernet.safetensors`, the rest to the stage's record.
 
-        Of several trainings, the record holds under "searches" until all are done what each finished one has found; at
-        the end the best one's, with "seeds" for a line about each. Killed, it continues from its last checkpoint.
+        With several trainings, the record lists under "searches" what each finished training has found, until all have
+        finished; then it holds what the best one found, with a line for each training under "seeds". A training that
+        was killed continues from its last checkpoint.
         """
         run, clock = self._run, self._at_work
         num = method.num_trainings
@@ -180,7 +184,7 @@ class RunJob(Job):
         return self.trained(method)
 
     def trained(self, method: Method) -> Trained:
-        """What the finished stage `train` has made, from the disk."""
+        """Return what the finished stage `train` has made, read from the disk."""
         run = self._run
         if not method.trains_supernet:
             return Trained(run.blank)
@@ -188,7 +192,7 @@ class RunJob(Job):
         return self._restored(method, run.trained, record)
 
     def forget(self, method: Method) -> None:
-        """Delete what the trainings of the stage have left: checkpoints, and the weights of every seed."""
+        """Delete the files that the finished stage has left: the checkpoints, and the weights of every seed."""
         directory = self._run.directory
         for number in range(method.num_trainings):
             directory.checkpoint(_name(self.seed + number)).remove()
@@ -201,26 +205,26 @@ class RunJob(Job):
         return self._clock
 
     def _seeded(self, seed: int) -> RunJob:
-        """The same job with another seed, of the initial weights too."""
+        """Return the same job with another seed, which is also the seed of the initial weights."""
         job = RunJob(self._run, self._clock)
         job.settings = self.settings.model_copy(update={"seed": seed})
         return job
 
     def _on(self, supernet: Supernet) -> RunJob:
-        """The same job over the supernet that is trained."""
+        """Return the same job over the supernet that is being trained."""
         job = RunJob(self._run, self._clock)
         job.settings, job._supernet = self.settings, supernet
         return job
 
     def _restored(self, method: Method, supernet: Supernet, record: Mapping[str, Any]) -> Trained:
-        """The phases of a training that is over, with what its last one trained beside the weights."""
+        """Return the result of a finished training, with what its last phase trained beside the weights restored."""
         phases = tuple(method.phases(self._on(supernet)))
         if phases and phases[-1].before is not None:
             phases[-1].before.load_record(record["architecture"])
         return Trained(supernet, phases)
 
     def _trained(self, method: Method, name: str, title: str) -> tuple[Trained, dict[str, Any]]:
-        """One training, from its last checkpoint on, and what is recorded of it."""
+        """Do one training, from its last checkpoint on; return its result and the record of it."""
         run, clock = self._run, self._at_work
         supernet, counts = run.build_supernet(self.seed), CandidateCounts()
         phases = tuple(method.phases(self._on(supernet)))
@@ -250,7 +254,7 @@ class RunJob(Job):
     def _line(
         self, architecture: Architecture, estimate: Estimate, record: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """A seed's line of the report: its architecture within the limits, with the weights of its own search."""
+        """Return a seed's line of the report: its architecture, scored with the weights of the seed's own search."""
         costs, last = self._run.costs(architecture), record["architecture"]["points"][-1]
         return {
             "architecture": self.space.format(architecture),
@@ -266,13 +270,19 @@ class RunJob(Job):
     # Search.
 
     def at(self, step: int, screen_ms: float | None, replay: Replay) -> RunJob:
-        """The job of a search after others, under a tightened screen of predicted latency."""
+        """Return the job of one of several searches.
+
+        Args:
+            step: number of the search, from 0; it changes the seed of the search.
+            screen_ms: largest predicted latency of the search, in ms; None without a limit on latency.
+            replay: answers from the stored trials and stores new ones.
+        """
         job = RunJob(self._run, self._clock)
         job._step, job._screen_ms, job._replay = step, screen_ms, replay
         return job
 
     def search(self, search: Search) -> Found:
-        """Every evaluated architecture is stored at once; what is stored is not evaluated again."""
+        """Drive a search to its end; each evaluated architecture is stored at once, and none is evaluated again."""
         assert self._replay is not None, "a search has begun"
         title = "searching" if self._step == 0 else f"searching under {self._screen_ms:.4g} ms"
         self._replay.begin(title, search)
@@ -281,19 +291,19 @@ class RunJob(Job):
 
 
 class StoredScore:
-    """A score of architectures, higher is better; each is in the run's estimates as soon as it is made.
+    """A score of architectures, higher is better; each is stored in the run's estimates as soon as it is made.
 
-    The trials of a search tell what it evaluated, not what a prefilter left out: a search that was killed finds the
-    scores of both here, and makes none of them again.
+    The trials of a search hold only what the search evaluated, not what a prefilter left out. A search that was killed
+    finds the scores of both here, and makes none of them again.
 
     Args:
-        job: whose space is scored.
-        run: where scores are kept.
-        name: of the score.
+        job: job whose space is scored.
+        run: run that stores the scores.
+        name: name of the score without training.
 
     Raises:
-        ConfigurationError: there is no such score.
-        RunDirectoryError: the store cannot be read or, in a call, written.
+        ConfigurationError: there is no score of this name.
+        RunDirectoryError: the stored scores cannot be read; in a call, a score cannot be stored.
     """
 
     def __init__(self, job: RunJob, run: Run, name: str) -> None:
@@ -304,7 +314,7 @@ class StoredScore:
             self._known = {text: row["score"] for text, row in store.read(self._setting).items()}
 
     def __call__(self, architecture: Architecture) -> float:
-        """The score; minus infinity for a degenerate network."""
+        """Return the score of an architecture; minus infinity for a degenerate network."""
         text = str(architecture)
         if text not in self._known:
             found = self._estimator.score(architecture)
@@ -321,10 +331,11 @@ def _keeping(
     counts: CandidateCounts,
     on_update: Callable[[int, int], None],
 ) -> Callable[[int, int], None]:
-    """`on_update`, which also keeps the counts of a start from one path, and after every epoch what is trained beside.
+    """Return `on_update` extended so that it also stores counts, and what is trained beside the weights.
 
-    A later process may continue behind the update at which the start ends; and a report of an unfinished run shows
-    logits and signals. A run that was killed makes the epochs behind its last checkpoint again, with the same signals.
+    The counts are stored at the update at which a start from one path ends, because a later process may continue
+    behind it. What is trained beside the weights is stored after every epoch, because the report of an unfinished run
+    shows logits and signals. A run that was killed repeats the epochs after its last checkpoint, with the same signals.
     """
     before, noted = phases[-1].before, 0
     share = phases[0].until if phases[0].name == "one path" else None
@@ -344,11 +355,11 @@ def _keeping(
 
 
 def _name(seed: int) -> str:
-    """Of a seed's training, where there are several."""
+    """Return the name of the training of one seed, if there are several trainings."""
     return f"{SUPERNET}-seed{seed}"
 
 
 def _score(derived: Mapping[str, Any]) -> tuple[float, float]:
-    """Higher is better; of equal ones `max` takes the first."""
+    """Return the key that orders seeds, higher is better; of equal ones `max` takes the first."""
     loss = derived["loss"]
     return derived["inherited_validation"], -math.inf if loss is None else -loss

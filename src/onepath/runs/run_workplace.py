@@ -1,7 +1,7 @@
-"""What a worker process of a run does: it trains and scores networks.
+"""The jobs of a run's worker processes: training networks and scoring architectures.
 
-It writes the checkpoints and the weights of the networks that it trains and nothing else: curves, results and scores go
-to the run, which alone writes the store.
+A worker process writes only the checkpoints and the weights of the networks that it trains. Curves, results and scores
+go to the process of the run, which alone writes the trial store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _SECONDS_BETWEEN_UPDATES = 0.1
 
 
 class RunWorkplace(Workplace):
-    """The same run in another process, from its configuration and the facts about its data; see `setup_of`."""
+    """The definition of a run in a worker process, made from its configuration and the facts about its data.
+
+    Args:
+        setup: the values that `setup_of` returns.
+    """
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
         import torch
@@ -36,14 +40,20 @@ class RunWorkplace(Workplace):
         self._scorer = cache(self._make_scorer)
 
     def kinds(self) -> Mapping[str, Callable[..., Any]]:
-        """Training a network, and scoring an architecture."""
+        """Return the kinds of job: "train" trains a network, "score" scores an architecture."""
         return {"train": self.train, "score": self.score}
 
     def train(self, tell: Tell, network: Mapping[str, Any], checkpoint_seconds: float) -> dict[str, Any]:
-        """Train a `PlannedNetwork` as `train_network` does: the fields of its `TrainedNetwork`.
+        """Train a network as `train_network` does.
 
-        It tells every "point" of the curve, and of the updates "done" of "num_updates" the first, the last and now and
-        then another.
+        Args:
+            tell: called with {"point": values of a `TrainingPoint`} for every point of the curve, and with {"done":
+                updates, "num_updates": updates in all} at the first update, the last, and some in between.
+            network: fields of the `PlannedNetwork`.
+            checkpoint_seconds: seconds between two saves of the training.
+
+        Returns:
+            The fields of the `TrainedNetwork`.
         """
         told = 0.0
 
@@ -66,7 +76,17 @@ class RunWorkplace(Workplace):
     def score(
         self, _: Tell, architecture: str, name: str, shape: Sequence[int], seed: int
     ) -> tuple[Any, ...]:
-        """Score an untrained network, see `ScoreEstimator.without_data`: the fields of its `Estimate`."""
+        """Score an untrained network, see `ScoreEstimator.without_data`.
+
+        Args:
+            architecture: the architecture as text, `Architecture.__str__`.
+            name: name of the score.
+            shape: shape of the random batch, batch size first.
+            seed: seed of the initial weights and of the score.
+
+        Returns:
+            The fields of the `Estimate`.
+        """
         estimator = self._scorer(name, tuple(shape), seed)
         return astuple(estimator.estimate(self._run.blank.space.parse(architecture)))
 
@@ -80,11 +100,12 @@ class RunWorkplace(Workplace):
 
 
 def setup_of(run: RunDefinition, num_threads: int) -> dict[str, Any]:
-    """What a pool of `RunWorkplace` is set up with.
+    """Return the setup of a pool of `RunWorkplace`, as plain JSON values.
 
     Args:
-        run: with data, a space and a method that have names, as far as the jobs need them.
-        num_threads: of torch in each worker.
+        run: definition of the run. The data, the space and the method that the jobs need must have names by which
+            another process can load them.
+        num_threads: number of torch's threads in each worker.
     """
     return {
         "path": str(run.path.absolute()),

@@ -1,4 +1,4 @@
-"""Architectures scored at the same time, in the worker processes of a pool."""
+"""Score architectures without training at the same time, in the worker processes of a pool."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from onepath.workers import Future
 
 FEWEST_SCORED = 128
-"""Networks for which a process is worth its start of some seconds."""
+"""Number of networks for which a process is worth its start, which takes some seconds."""
 
 
 class PooledScores:
-    """An estimator whose scores are made by several processes, each of one thread.
+    """An estimator whose scores are made by several processes of one thread each.
 
-    What each architecture gets does not depend on their number. They start with the first architecture that is asked
-    for, and end with `close` or with this process; one that is ended from outside, or stopped for a minute, is done
-    without.
+    The score of an architecture does not depend on the number of processes. The processes start with the first
+    architecture that is asked for, and end with `close` or with this process. If one is ended from outside, or stopped
+    for a minute, the others take over its work.
 
     Args:
-        run: what the processes make their own of.
-        options: of `RunWorkplace.score`.
-        num_workers: processes.
+        run: definition of the run; each process makes the same definition for itself.
+        options: arguments of `RunWorkplace.score`, without the architecture.
+        num_workers: number of processes.
     """
 
     def __init__(self, run: RunDefinition, options: Mapping[str, Any], num_workers: int) -> None:
@@ -40,17 +40,17 @@ class PooledScores:
         self._asked: dict[str, Future] = {}
 
     def anticipate(self, asked: Sequence[Proposal | Architecture]) -> None:
-        """Begin to score what will be asked for."""
+        """Begin to score architectures that will be asked for."""
         for text in (str(architecture_of(each)) for each in asked):
             if text not in self._asked:
                 job = {"architecture": text, **self._options}
                 self._asked[text] = self._pool.submit("score", job, name="scores")
 
     def estimate(self, asked: Proposal | Architecture) -> Estimate:
-        """The score as one process makes it, as soon as it is there.
+        """Return the score of an architecture as soon as a process has made it.
 
         Raises:
-            UserError: all processes were ended from outside; or what one raised, as if it had been raised here.
+            UserError: all processes were ended from outside; or an error that a process raised, of any class.
         """
         self.anticipate([asked])
         return Estimate(*self._asked[str(architecture_of(asked))].result())
@@ -61,12 +61,15 @@ class PooledScores:
 
 
 def num_scoring(run: RunDefinition, name: str, num_left: int) -> int:
-    """Processes that are worth their start: one for few networks, and where each would have to load the data.
+    """Return the number of processes that are worth their start; below 2, this process scores by itself.
+
+    Several processes are not worth it for few networks, or if each would have to load the data; and they are not
+    possible if they cannot load the space and the method by name.
 
     Args:
-        run: whose space is scored.
-        name: of the score.
-        num_left: networks that are not scored yet.
+        run: definition of the run whose space is scored.
+        name: name of the score.
+        num_left: number of networks that are not scored yet.
     """
     has_names = run.objects.space is None and not run.config.method.startswith(GIVEN_IN_PYTHON)
     if score_definition(name).reads_data or len(run.input_shape) != 3 or not has_names:
@@ -75,6 +78,13 @@ def num_scoring(run: RunDefinition, name: str, num_left: int) -> int:
 
 
 def pooled_scores(run: RunDefinition, name: str, num_examples: int | None, num_workers: int) -> PooledScores:
-    """A score that reads no data as the estimator of a search, by several processes; see `Job.scorer`."""
+    """Return an estimator that makes a score that reads no data in several processes; see `Job.scorer`.
+
+    Args:
+        run: definition of the run whose space is scored.
+        name: name of the score.
+        num_examples: examples in the random batch; None takes 16.
+        num_workers: number of processes.
+    """
     shape = (min(num_examples or RANDOM_BATCH, run.facts["train"]), *run.input_shape)
     return PooledScores(run, {"name": name, "shape": shape, "seed": run.config.seed}, num_workers)

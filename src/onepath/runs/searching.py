@@ -1,4 +1,4 @@
-"""The stage `search`: the best architecture under the limits, by inherited accuracy or by a score."""
+"""The stage `search`: find the best architecture under the limits, by inherited accuracy or by a score."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 
 def search_stage(run: Run) -> None:
-    """Search, storing every evaluated architecture at once; under a limit on latency, measure the best.
+    """Search, and store every evaluated architecture at once; under a limit on latency, measure the best ones.
 
-    What an algorithm asks for depends on its seed and the told scores alone, so that a search that was killed
-    is replayed from the stored trials and the stored measurements, without making any of them again.
+    What an algorithm proposes depends only on its seed and on the scores that it was told. So a search that was killed
+    is replayed from the stored trials and the stored measurements, and none of them is made again.
+
+    Raises:
+        ConfigurationError: the search goes by a score, and all scored networks are degenerate.
+        InfeasibleError: no architecture meets the limits; on latency, predicted or measured.
     """
     method = run.config.options
     with run.stage("search") as clock, Replay(run, clock, run.costs) as replay:
@@ -70,12 +74,18 @@ def _note_found(run: Run, winner: TrialRow, screen_ms: float | None) -> None:
 
 
 def searched_winner(run: Run) -> Architecture:
-    """What the finished search found."""
+    """Return the architecture that the finished search found."""
     return run.blank.space.parse(run.directory.store.stage("search").record["winner"])
 
 
 def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> dict[str, Any]:
-    """What the report draws: the choices of the space, which of them the winner uses, and the limits."""
+    """Return the record of a search: the winner, the choices of the space, the limits, and the front or the score.
+
+    Args:
+        run: the run, with all trials of the search stored.
+        winner: the architecture that the search found.
+        screen_ms: largest predicted latency of the last search, in ms; None without a limit on latency.
+    """
     space, trials = winner.space, run.directory.store.trials()
     by_score = run.config.options.score is not None
     record = {
@@ -97,7 +107,7 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
 
 
 def predictor_record(run: Run) -> dict[str, Any] | None:
-    """What is stored of the accuracy predictor that was searched by; None without one."""
+    """Return what is stored of the accuracy predictor that the search used; None if it used none."""
     predictor = run.root.accuracy_predictor
     if predictor is None:
         return None
@@ -114,7 +124,7 @@ def predictor_record(run: Run) -> dict[str, Any] | None:
 
 
 def score_record(run: Run, trials: Sequence[TrialRow]) -> dict[str, Any]:
-    """What is stored of the score that was searched by."""
+    """Return what is stored of the score that the search used: its name, and how many trials are degenerate."""
     return {
         "name": searched_by(run),
         "num_degenerate": sum(trial.accuracy is None for trial in trials),

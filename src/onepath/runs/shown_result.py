@@ -1,4 +1,4 @@
-"""A result as people read it: labelled lines for the console and Python, and a small table for notebooks."""
+"""A result as text for people: labelled lines for the console and Python, and a small table for notebooks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Lines = list[tuple[str, str]]
 def metric_result(
     metric: Metric, searched: TrialRow, winner: NetworkRow, *, is_score: bool
 ) -> dict[str, Any]:
-    """The metric for `result.json`: what it is, and its values themselves, not the scores.
+    """Return the metric for `result.json`: its description, and its values instead of the scores.
 
     Args:
-        metric: of the task.
-        searched: the winner as the search scored it.
-        winner: the network that is handed over.
-        is_score: whether the search went by a score without training, which is no value of the metric.
+        metric: metric of the task.
+        searched: trial of the winner, as the search scored it.
+        winner: row of the network that is exported.
+        is_score: whether the search used a score without training, which is no value of the metric.
     """
     scores = {
         "inherited_validation": None if is_score else searched.accuracy,
@@ -38,11 +38,11 @@ def metric_result(
 
 
 def costs_result(rows: Sequence[object], latency_ms: float | None) -> dict[str, dict[str, Any]]:
-    """Every cost of the winner for `result.json`: name -> value and unit.
+    """Return every cost of the winner for `result.json`: name -> {"value": number, "unit": text}.
 
     Args:
-        rows: the winner as a network and as a trial; the first that has a cost tells it.
-        latency_ms: measured, where it was limited.
+        rows: the winner as a network and as a trial; each cost is taken from the first row that has it.
+        latency_ms: measured latency in ms if it was limited, else None.
     """
     names = dict.fromkeys([*COSTS, *(name for row in rows for name in getattr(row, "costs", ()))])
     found = {name: next((v for row in rows if (v := cost_of(row, name)) is not None), None) for name in names}
@@ -51,7 +51,12 @@ def costs_result(rows: Sequence[object], latency_ms: float | None) -> dict[str, 
 
 
 def teacher_result(model: Mapping[str, Any] | None, metric: Metric) -> dict[str, Any] | None:
-    """The model that came in, for `result.json`, with values of the metric; None where none came."""
+    """Return the converted model for `result.json`, with values of the metric; None if no model was converted.
+
+    Args:
+        model: record of the model, see `model_record`.
+        metric: metric of the task.
+    """
     if model is None:
         return None
     splits = {split: metric.value(model[split]) for split in ("validation", "test")}
@@ -75,10 +80,10 @@ def _unit(name: str) -> str:
 
 
 def result_lines(result: Mapping[str, Any]) -> Lines:
-    """The outcome of a run, a label and a text for each line: network, costs, metric, baseline, ranking, verdict.
+    """Return the outcome of a run as pairs of label and text: network, costs, metric, baseline, ranking, verdict.
 
     Args:
-        result: the content of `result.json`; empty before the run has finished.
+        result: content of `result.json`; empty before the run has finished.
     """
     if not result:
         return [("network", "not finished yet")]
@@ -107,7 +112,10 @@ def result_lines(result: Mapping[str, Any]) -> Lines:
 
 
 def _smallest_winner(metric: Metric, result: Mapping[str, Any]) -> list[str]:
-    """Of winners under several limits of one cost, the smallest that tests as well as the best within its interval."""
+    """Return a sentence on the smallest winner that tests as well as the best one, within the best one's interval.
+
+    Without several winners under limits of one cost, the list is empty.
+    """
     winners = result.get("winners") or ()
     names = {name.removeprefix("max_") for winner in winners for name in winner.get("limits") or ()}
     if len(winners) < 2 or len(names) != 1 or not metric.is_share:
@@ -131,17 +139,22 @@ def _smallest_winner(metric: Metric, result: Mapping[str, Any]) -> list[str]:
 
 
 def metric_in(result: Mapping[str, Any]) -> Metric:
-    """The metric of a result, of an older onepath also where only its name was kept."""
+    """Return the metric of a result; a result of an older onepath holds only the name of the metric."""
     return Metric.of(result.get("metric") or result["data"]["metric"])
 
 
 def number(metric: Metric, score: float | None) -> str:
-    """A score as the metric that it stands for, in four digits after the point."""
+    """Return the metric value that a score stands for, with four digits after the point; "none" without a score."""
     return "none" if score is None else f"{metric.value(score):.4f}"
 
 
 def result_text(path: Path, result: Mapping[str, Any]) -> str:
-    """A result in one screen."""
+    """Return a result as text in one screen.
+
+    Args:
+        path: path of the run directory.
+        result: content of `result.json`; empty before the run has finished.
+    """
     lines = [("run", str(path)), *result_lines(result)]
     if result:
         lines.append(("report", str(path / result["files"]["report"])))
@@ -149,7 +162,12 @@ def result_text(path: Path, result: Mapping[str, Any]) -> str:
 
 
 def result_html(path: Path, result: Mapping[str, Any]) -> str:
-    """A result as a small table for a notebook, with a link to the report; everything in it is escaped."""
+    """Return a result as a small HTML table for a notebook, with a link to the report; all text is escaped.
+
+    Args:
+        path: path of the run directory.
+        result: content of `result.json`; empty before the run has finished.
+    """
     lines = [("run", str(path)), *result_lines(result)]
     rows = [
         f"<tr><th style='text-align:left'>{escape(label)}</th><td style='text-align:left'>{escape(text)}</td></tr>"
@@ -164,7 +182,7 @@ def result_html(path: Path, result: Mapping[str, Any]) -> str:
 
 
 def _cost_texts(result: Mapping[str, Any]) -> list[str]:
-    """The counted costs, in full; those of an older onepath from its two fields."""
+    """Return the counted costs as texts; a result of an older onepath has only MACs and parameters."""
     noted = result.get("costs") or {name: {"value": result["cost"][name]} for name in COSTS}
     texts = []
     for name, found in noted.items():

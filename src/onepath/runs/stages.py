@@ -1,4 +1,4 @@
-"""The stages in order, and one stage at a time."""
+"""Do the stages of a run: all of them in order, or one at a time."""
 
 from __future__ import annotations
 
@@ -31,10 +31,14 @@ _FUNCTIONS: Mapping[str, Callable[[Run], None]] = {
 
 
 def run_stage(run: Run, stage: str) -> None:
-    """Do one stage, or what is left of it; nothing if it has finished.
+    """Do one stage, or what is left of it; do nothing if it has finished.
+
+    Args:
+        run: an open run.
+        stage: one of `STAGES`.
 
     Raises:
-        RunDirectoryError: an earlier stage has not finished; the message says which command does it.
+        RunDirectoryError: an earlier stage has not finished; the message names the command that does that stage.
     """
     for earlier in STAGES[: STAGES.index(stage)]:
         if not run.is_done(earlier):
@@ -49,7 +53,7 @@ def run_stage(run: Run, stage: str) -> None:
 
 
 def run_all(run: Run) -> None:
-    """Do all stages in order, each from where it stopped; nothing if all have finished."""
+    """Do all stages in order, each from where it stopped; do nothing if all have finished."""
     for position, stage in enumerate(STAGES):
         if not is_complete(run, stage):
             for later in STAGES[position:]:
@@ -59,10 +63,10 @@ def run_all(run: Run) -> None:
 
 
 def _do(run: Run, stage: str) -> None:
-    """What is left of a stage, for this run and for those of further limits, which share its supernet."""
+    """Do what is left of a stage, for this run and for the runs under further limits, which share its supernet."""
     others = [] if stage == "train" else open_others(run)
     if stage == "report":
-        # This run's report tells of the others.
+        # The others first, because this run's report shows their results.
         for other in others:
             _do_alone(other, stage)
     if stage == "report" or not _is_complete_alone(run, stage):
@@ -82,7 +86,7 @@ def _do_alone(run: Run, stage: str) -> None:
 
 
 def is_complete(run: Run, stage: str) -> bool:
-    """Whether a stage has finished, for each limit, and its files are as they were written: there, and not altered."""
+    """Whether a stage has finished under each limit, and its files are present and unchanged."""
     if not _is_complete_alone(run, stage):
         return False
     return stage == "train" or all(_is_complete_alone(other, stage) for other in open_others(run))
@@ -93,7 +97,7 @@ def _is_complete_alone(run: Run, stage: str) -> bool:
 
 
 def _expected(run: Run, stage: str) -> list[str]:
-    """Files of a finished stage; a format in which the network cannot be written has no error figure and no file."""
+    """Return the files of a finished stage; a format that the network cannot be written in has no figure, no file."""
     if stage == "report":
         return [RESULT, REPORT]
     if stage != "export":
@@ -104,15 +108,19 @@ def _expected(run: Run, stage: str) -> list[str]:
 
 
 class StageOptions(TypedDict, total=False):
-    """What a stage of a run directory can be given.
+    """The optional arguments of the functions that do one stage of a run directory.
+
+    The user's own code, and objects given in Python, must be given again, because a run directory may confirm which
+    code is run, but not choose it.
 
     Attributes:
-        data: a task or arrays, where the run began with data given in Python.
-        space: path/to/file.py:function, where the run began with a space of the user's own: a run directory may
-            confirm which code is run, but not choose it; or the module or function of a run that began with one.
-        device: likewise, exec:command or path/to/file.py:Class.
-        method: likewise, path/to/file.py:Class, or the class of a run that began with one given in Python.
-        progress: where to tell how far it is.
+        data: the task or arrays, if the run began with data given in Python.
+        space: path/to/file.py:function, if the run began with a space of the user's own; the module or function, if it
+            began with one given in Python.
+        device: exec:command or path/to/file.py:Class, if the run began with a device of the user's own.
+        method: path/to/file.py:Class, if the run began with a method of the user's own; the class, if it began with
+            one given in Python.
+        progress: where to tell how far the stage is; None tells nothing.
     """
 
     data: object
@@ -134,9 +142,13 @@ def search(
 
     Args:
         path: the run directory.
-        limits: other limits, by their option names, under which a trained run is asked again: what is found is
-            finished, exported and reported in a folder of its own.
+        limits: option name -> limits other than the run's own. Each winner under them is searched, finished, exported
+            and reported in a folder of its own; None searches under the run's own limits.
         options: see `StageOptions`.
+
+    Raises:
+        ConfigurationError: a limit has the wrong form, or the limits are the run's own.
+        InfeasibleError: no architecture meets the limits.
     """
     if not limits:
         _one(path, "search", options)
@@ -162,13 +174,13 @@ def export(path: Path | str, **options: Unpack[StageOptions]) -> None:
 
 
 def report(path: Path | str, **options: Unpack[StageOptions]) -> StageRow:
-    """Write a run directory's results and report; of a run that has not finished, or is at work, the report alone.
+    """Write `result.json` and the report of a run directory; only the report if the run has not finished or is at work.
 
-    It reads the trial store and neither the data nor code of the user's own, so `space` and `device` change nothing. Of
-    a run of a method of the user's own, `result.json` is written only if `method` is given.
+    The trial store is read, but neither the data nor code of the user's own, so `space` and `device` change nothing.
+    If the method of the run is the user's own, `result.json` is written only if `method` is given.
 
     Returns:
-        The stage; not done where the run has not finished.
+        The row of the stage `report`; it is not done if the run has not finished.
     """
     from onepath.report import write_report
 

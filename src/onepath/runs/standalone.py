@@ -1,4 +1,4 @@
-"""One network trained on its own: what to train, and the training, in whichever process."""
+"""One stand-alone network: what is to be trained, and its training, in this process or in a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedNetwork:
-    """A network to train: see `NetworkRow` for the fields."""
+    """A stand-alone network that is to be trained; see `NetworkRow` for the fields."""
 
     role: str
     start: str
@@ -27,18 +27,18 @@ class PlannedNetwork:
 
     @property
     def name(self) -> str:
-        """Of its curve and its files."""
+        """Name of the network's curve and files, such as "winner-scratch"."""
         return f"{self.role}-{self.start}"
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """What a training gives beside the weights.
+    """The result of a stand-alone training, without the weights.
 
     Attributes:
-        validation: score on the validation split, of the weights on the disk.
-        curve: the whole curve, over all processes.
-        weights: digest of the file of the weights; None where it is not known.
+        validation: the task's score on the validation split with the weights on the disk, higher is better.
+        curve: every point of the training curve, those of earlier processes included.
+        weights: digest of the file of the weights; None if it is not known.
     """
 
     validation: float
@@ -47,7 +47,7 @@ class TrainedNetwork:
 
     @property
     def seconds(self) -> float:
-        """Time of the training, over all processes."""
+        """Seconds of the training, over all processes; 0 if nothing was trained."""
         return self.curve[-1].seconds if self.curve else 0.0
 
 
@@ -59,10 +59,17 @@ def train_network(
     on_point: Callable[[TrainingPoint], None],
     on_update: Callable[[int, int], None],
 ) -> TrainedNetwork:
-    """Train a network and keep its weights; killed and called again, it continues from its checkpoint.
+    """Train a network and write its weights; after a kill, a second call continues from the checkpoint.
 
-    The checkpoint stays: only when the result is stored is it of no more use. The network's files are its own, so that
-    several may be trained at the same time.
+    The checkpoint is not deleted, because it is needed until the caller has stored the result. Every network has its
+    own files, so that several may be trained at the same time.
+
+    Args:
+        definition: definition of the run; the digest of the weights is added to its `digests`.
+        network: the network to train.
+        checkpoint_seconds: seconds between two saves of the training.
+        on_point: called with each point of the training curve.
+        on_update: called after each update with its number, from 1, and the number of updates in all.
     """
     from onepath.methods.job import finish_network, initial_network
     from onepath.nn.layout import lay_channels_last
@@ -90,7 +97,10 @@ def train_network(
 
 
 def network_score(definition: RunDefinition, network: PlannedNetwork, split: Split) -> float:
-    """The task's score of the weights on the disk, so that a kill before the evaluation changes nothing."""
+    """Return the task's score of a network with its weights on the disk, higher is better.
+
+    The weights are read from the disk, so that a kill before the evaluation changes nothing.
+    """
     from onepath.train import evaluate
 
     config = definition.config

@@ -1,4 +1,4 @@
-"""The stage `train`: what the method trains."""
+"""The stage `train`: train the supernet of the method."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from onepath.runs.run_job import RunJob
 
 
 def train_stage(run: Run) -> None:
-    """Train the phases of the method and keep the weights in `checkpoints/supernet.safetensors`.
+    """Train the phases of the method and write the weights to `checkpoints/supernet.safetensors`.
 
-    The stage's record tells how often each candidate of each block was trained: "counts", and "start" for the first
-    updates, where they train one path; under "architecture" what was trained beside the weights. Killed, it continues
-    from its last checkpoint and ends with the same weights and counts. A method without a supernet has nothing to do.
+    The stage's record holds under "counts" how often each candidate of each block was trained; under "start" the same
+    for the first updates, if these train one path; and under "architecture" what was trained beside the weights. A
+    stage that was killed continues from its last checkpoint and ends with the same weights and counts. If the method
+    trains no supernet, the stage has nothing to do.
     """
     method = run.config.options
     run.latencies.prepare()

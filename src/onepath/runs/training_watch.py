@@ -1,4 +1,4 @@
-"""What a training calls while it runs: its points are stored, its progress told, its time kept."""
+"""The callbacks of a training: they store its points, tell its progress and keep its time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 def watch(
     run: Workspace, clock: StageClock, curve: str, title: str
 ) -> tuple[Callable[[TrainingPoint], None], Callable[[int, int], None]]:
-    """What a training calls: with each point of its curve, and after each update."""
+    """Return the two callbacks of a training: one for each point of its curve, one for each update.
+
+    Args:
+        run: the run that stores the points and tells the progress.
+        clock: clock of the stage at work.
+        curve: name of the curve.
+        title: title of the progress.
+    """
     detail = ""
     begun = False
 
@@ -37,34 +44,34 @@ def watch(
 
 
 def point_detail(run: Workspace, point: TrainingPoint) -> str:
-    """A point of a curve as the progress shows it."""
+    """Return a point of a curve as text for the progress."""
     metric = run.facts.get("metric", "accuracy")
     name = metric if isinstance(metric, str) else metric["name"]
     return f"epoch {point.epoch:.1f}, loss {point.loss:.3f}, {name} {point.metric:.3f}"
 
 
 def store_point(run: Workspace, curve: str, point: TrainingPoint) -> None:
-    """Keep a point of a curve, its metric as the task's score."""
+    """Store a point of a curve, with the task's score in place of its metric."""
     score = run.task.score(point.metric)
     values = (point.update, point.epoch, point.loss, score, point.learning_rate, point.seconds)
     run.directory.store.add_point(CurvePoint(curve, 0, *values))
 
 
 class JointBar:
-    """One bar for several trainings: their updates together.
+    """One progress bar for several trainings, which counts the updates of all of them.
 
-    It begins when every one of the first ones has been heard of, so that what earlier processes did is not taken for
-    speed.
+    The bar begins when each of the first trainings has told an update, so that updates of earlier processes do not
+    count as speed.
 
     Args:
-        progress: where to tell.
-        title: of the bar.
-        num_planned: trainings in all.
-        num_trained: of them before this process.
-        num_first: that begin at the same time.
+        progress: where the bar is shown.
+        title: title of the bar.
+        num_planned: number of trainings in all.
+        num_trained: number of trainings that earlier processes have finished.
+        num_first: number of trainings that begin at the same time.
 
     Attributes:
-        detail: what to show beside it.
+        detail: text to show beside the bar.
     """
 
     def __init__(
@@ -79,7 +86,7 @@ class JointBar:
         self._has_begun = False
 
     def advance(self, name: str, done: int, num_updates: int) -> None:
-        """A training has made `done` of `num_updates` updates, which are as many for each."""
+        """Tell that a training has made `done` of its `num_updates` updates; every training makes the same number."""
         self._before.setdefault(name, done - 1)
         self._done[name] = done
         if not self._has_begun and self._num_trained + len(self._done) >= self._num_awaited:
@@ -91,6 +98,6 @@ class JointBar:
             self._progress.advance(self._num_trained * num_updates + sum(self._done.values()), self.detail)
 
     def trained(self, name: str) -> None:
-        """A training has ended."""
+        """Tell that a training has ended."""
         self._done.pop(name, None)
         self._num_trained += 1

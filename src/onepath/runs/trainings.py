@@ -1,4 +1,4 @@
-"""Several networks trained on their own: one by one in this process, or at the same time in the workers of a pool."""
+"""Train several stand-alone networks: one by one in this process, or at the same time in the workers of a pool."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ _POLL_SECONDS = 0.1
 def train_networks(
     run: Run, clock: StageClock, networks: Sequence[PlannedNetwork], num_planned: int, on_trained: OnTrained
 ) -> None:
-    """Train networks; what each becomes depends neither on the others nor on who ends first.
+    """Train stand-alone networks; no result depends on the other networks, or on which training ends first.
 
     Args:
-        run: whose configuration says how many workers there are at most; data given in Python stay in this process.
-        clock: of the stage.
-        networks: those that are left to train.
-        num_planned: how many the stage trains in all, by which the cores are shared, however few are left.
-        on_trained: stores a result.
+        run: the run. Its configuration sets the largest number of workers; if its data, space or method were given in
+            Python, this process trains one network after another.
+        clock: clock of the stage at work.
+        networks: the networks that are left to train.
+        num_planned: number of networks that the stage trains in all. The cores are shared by this number, even if
+            fewer networks are left.
+        on_trained: called with each network and its result, to store the result.
 
     Raises:
-        UserError: a worker was ended or stopped from outside; or what a training raises.
-        KeyboardInterrupt: after the first Ctrl-C, when everything is saved.
+        UserError: a worker was ended or stopped from outside; or an error of a training, of any class.
+        KeyboardInterrupt: Ctrl-C came, and everything is saved.
     """
     assert run.config.workers is not None, "the configuration is resolved"
     num_workers = min(run.config.workers, num_planned) if run.is_loadable else 1
@@ -59,11 +61,11 @@ def _train_at_once(
     num_workers: int,
     on_trained: OnTrained,
 ) -> None:
-    """After Ctrl-C, SIGTERM, SIGHUP or an error every worker saves its checkpoint and leaves, and only then is the
-    first exception raised; a second signal ends them as they are.
+    """Train networks at the same time in the workers of a pool.
 
-    Should this process be killed, its workers leave at once, and whoever opens the run directory next waits until they
-    have.
+    After Ctrl-C, SIGTERM, SIGHUP or an error, every worker saves its checkpoint and leaves; only then the first
+    exception is raised. A second signal ends the workers without saving. If this process is killed, its workers leave
+    at once, and the process that opens the run directory next waits until they have left.
     """
     from onepath.train import TrainingPoint
     from onepath.train.interruption import DeferredInterrupt

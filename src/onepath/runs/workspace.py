@@ -1,4 +1,4 @@
-"""What a run works with: its definition, its directory, the progress it tells, and the clock of the stage at work."""
+"""A run with its directory, as the stages use it, and the clock of the stage at work."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Workspace(RunDefinition):
     """A run with its directory.
 
     Attributes:
-        directory: where everything is kept.
-        progress: where to tell.
-        checkpoint_seconds: time between two saves of an unfinished training.
-        is_announced: whether the data have been described.
+        directory: the run directory, which stores everything.
+        progress: where to tell how far the run is.
+        checkpoint_seconds: seconds between two saves of an unfinished training.
+        is_announced: whether the notes about the data have been shown.
         has_begun: whether the directory holds this run's configuration.
     """
 
@@ -39,19 +39,19 @@ class Workspace(RunDefinition):
 
     @property
     def metric_name(self) -> str:
-        """What the data are judged by."""
+        """Name of the metric of the data, such as "accuracy"."""
         metric = self.facts["metric"]
         name: str = metric if isinstance(metric, str) else metric["name"]
         return name
 
     def shown_score(self, score: float) -> str:
-        """A score as the metric that it stands for."""
+        """Return a score as text: the value of the metric that it stands for, with four digits after the point."""
         metric = self.facts["metric"]
         is_negative = not isinstance(metric, str) and not metric["higher_is_better"]
         return f"{-score if is_negative else score:.4f}"
 
     def _announce(self) -> None:
-        """Say what the data are, once; not before there is work, so that a mistake ends with its one line alone."""
+        """Show the notes about the data, once; only when work begins, so that a mistake is reported by one line."""
         if not self.is_announced:
             self.is_announced = True
             facts = self.facts
@@ -61,11 +61,16 @@ class Workspace(RunDefinition):
                 self.progress.note(note)
 
     def save_weights(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the weights of a finished training, and their digest."""
+        """Write the weights of a finished training, and store the digest of the file.
+
+        Args:
+            name: name of the training, such as "supernet".
+            tensors: name of a tensor -> tensor.
+        """
         self.keep_digest(name, save_tensors(self.directory.weights_path(name), tensors))
 
     def keep_digest(self, name: str, digest: str) -> None:
-        """Keep the digest of the weights of a finished training."""
+        """Store the digest of the file with the weights of a finished training."""
         self.digests[name] = digest
         self.directory.store.put_digest(name, digest)
 
@@ -75,7 +80,10 @@ class Workspace(RunDefinition):
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[StageClock]:
-        """Work on a stage: its time is counted, and at the end it is marked as done."""
+        """Return a context for work on a stage: its time is counted, and at the end the stage is marked as done.
+
+        If the work raises, the time and the record are stored, and the stage is not done.
+        """
         self._announce()
         clock = StageClock(self.directory, name)
         clock.save()
@@ -93,10 +101,14 @@ class Workspace(RunDefinition):
 
 
 class StageClock:
-    """The time and the record of the stage at work; the time adds up over processes.
+    """The time and the record of the stage at work; the time is the sum over all processes.
+
+    Args:
+        directory: the run directory.
+        name: name of the stage.
 
     Attributes:
-        record: what later stages need; kept by `save`.
+        record: what later stages and the report need of the stage; stored by `save`.
     """
 
     def __init__(self, directory: RunDirectory, name: str) -> None:
@@ -110,15 +122,19 @@ class StageClock:
 
     @property
     def seconds(self) -> float:
-        """Time spent in the stage so far."""
+        """Seconds spent in the stage so far."""
         return self._before + time.monotonic() - self._began
 
     def tick(self) -> None:
-        """Keep the time, if it has not been kept for a while."""
+        """Store the time and the record, unless they were stored less than a second ago."""
         if time.monotonic() - self._saved >= _CLOCK_SECONDS:
             self.save()
 
     def save(self, *, done: bool = False) -> None:
-        """Keep the time and the record."""
+        """Store the time and the record.
+
+        Args:
+            done: whether the stage has finished.
+        """
         self._directory.store.put_stage(StageRow(self._name, self.seconds, done, self.record))
         self._saved = time.monotonic()

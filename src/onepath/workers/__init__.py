@@ -1,4 +1,4 @@
-"""Processes that work on jobs: a pool of them, shaped like `concurrent.futures.Executor`."""
+"""A pool of processes that work on jobs, shaped like `concurrent.futures.Executor`."""
 
 from onepath.workers.pool import Future, Pool
 from onepath.workers.workplace import Tell, Workplace

@@ -1,8 +1,8 @@
-"""What a pool and its workers say to each other: JSON objects, one a line.
+"""The messages between a pool and its workers: JSON objects, one per line.
 
-To a worker: `setup`, once; then a `job` with its number, its kind and its arguments, as often as there is one; `stop`
-asks it to save and leave. The end of the file tells it to leave at once. From a worker: any number of `event` of a job,
-and at its end `result` or `error`.
+To a worker: `setup` once, then for each job a `job` with its number, its kind and its arguments; `stop` asks the worker
+to save and leave. The end of the file tells it to leave at once. From a worker: any number of `event` for a job, and at
+the end of the job `result` or `error`.
 """
 
 from __future__ import annotations
@@ -16,26 +16,37 @@ from onepath import errors
 
 
 def encode(message: str, **content: object) -> bytes:
-    """A message as a line."""
+    """Return a message as a line.
+
+    Args:
+        message: name of the message, such as "job".
+        content: plain JSON values.
+    """
     return json.dumps({"message": message, **content}).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The message in a line; floats come back to the bit."""
+    """Return the message in a line; floats are equal to the bit."""
     message: dict[str, Any] = json.loads(line)
     return message
 
 
 def encode_error(number: int, error: Exception) -> bytes:
-    """The error of a job as a line: the name of its class, its text, where it was raised."""
+    """Return the error of a job as a line: the name of its class, its text and its traceback.
+
+    Args:
+        number: number of the job.
+        error: the error.
+    """
     trace = "".join(traceback.format_exception(error))
     return encode("error", number=number, name=type(error).__name__, text=str(error), trace=trace)
 
 
 def decode_error(message: dict[str, Any]) -> Exception:
-    """An error of the same name and text as the worker's; its traceback there is a note, seen under --debug.
+    """Return an error with the class and the text of the worker's error; a note on it holds the worker's traceback.
 
-    A class that is neither ours nor Python's comes back as a RuntimeError of that name.
+    The note is shown under `--debug`. A class that is neither onepath's nor Python's becomes a subclass of RuntimeError
+    with that name.
     """
     name, text = message["name"], message["text"]
     kind = getattr(errors, name, getattr(builtins, name, None))

@@ -1,4 +1,4 @@
-"""One pool for everything that is done in processes, shaped like `concurrent.futures.Executor`."""
+"""The pool for all work that is done in processes, shaped like `concurrent.futures.Executor`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from onepath.workers.processes import WorkerProcess
 from onepath.workers.workplace import Tell, Workplace
 
 MOST_STOPPED_SECONDS = 60.0
-"""How long a worker may be stopped by a signal before the pool goes on without it."""
+"""Seconds for which a worker may be stopped by a signal before the pool goes on without it."""
 _LOOK_SECONDS = 0.5
 
 
 class Future:
     """A job of a `Pool`, shaped like `concurrent.futures.Future`; `Pool.submit` makes it.
 
-    A pool has no thread: whoever waits for one of its futures moves all of them on.
+    A pool has no thread of its own: whoever waits for one of its futures makes all of its jobs proceed.
 
     Attributes:
-        name: what messages call the job.
+        name: name of the job in messages.
     """
 
     def __init__(self, pool: Pool, number: int, line: bytes, name: str, on_event: Tell | None) -> None:
@@ -39,22 +39,30 @@ class Future:
         self._error: Exception | None = None
 
     def done(self) -> bool:
-        """Whether it has a result or an error, or is cancelled."""
+        """Whether the job has a result or an error, or is cancelled."""
         return self._is_done
 
     def cancelled(self) -> bool:
-        """Whether it was given up before it had ended."""
+        """Whether the job was cancelled before it had ended."""
         return isinstance(self._error, CancelledError)
 
     def cancel(self) -> bool:
-        """Give it up, unless a worker has it already; whether it is cancelled."""
+        """Cancel the job, unless a worker has it already; return whether it is cancelled."""
         if self in self._pool._waiting:
             self._pool._waiting.remove(self)
             self._end(error=CancelledError())
         return self.cancelled()
 
     def exception(self, timeout: float | None = None) -> Exception | None:
-        """What the job raised, or None for a result; waits as `result` does and raises the same."""
+        """Return what the job raised, or None if it has a result; wait as `result` does.
+
+        Args:
+            timeout: largest number of seconds to wait; None waits without end.
+
+        Raises:
+            CancelledError: the job was cancelled.
+            TimeoutError: the job is not done in time.
+        """
         self._pool.wait([self], timeout)
         if not self._is_done:
             raise TimeoutError(f"{self.name} is not done after {timeout} s")
@@ -63,16 +71,16 @@ class Future:
         return self._error
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the job returned: plain JSON values.
+        """Return what the job returned: plain JSON values.
 
         Args:
-            timeout: seconds to wait at most; None for no end.
+            timeout: largest number of seconds to wait; None waits without end.
 
         Raises:
-            CancelledError: it was given up.
-            TimeoutError: it is not done by then.
-            Exception: what the job raised in its worker, or the callback of its events here; a `UserError` where its
-                worker was ended or stopped from outside.
+            CancelledError: the job was cancelled.
+            TimeoutError: the job is not done in time.
+            Exception: what the job raised in its worker, or what the callback of its events raised here; a `UserError`
+                if its worker was ended or stopped from outside.
         """
         error = self.exception(timeout)
         if error is not None:
@@ -80,7 +88,7 @@ class Future:
         return self._value
 
     def _end(self, value: Any = None, error: Exception | None = None) -> None:
-        """The first end counts."""
+        """End the job with a result or an error; only the first end counts."""
         if not self._is_done:
             self._is_done, self._value, self._error = True, value, error
 
@@ -95,21 +103,21 @@ class Future:
 class Pool:
     """Processes that work on jobs, shaped like `concurrent.futures.Executor`; for a `with`, and for one thread.
 
-    They start with the first job. What leaves the `with` with an error lets them save what they have in hand, as
-    `shutdown(cancel_futures=True)` does; a KeyboardInterrupt ends them as they are. Should this process be killed, they
-    leave at once. What a job gives depends neither on the others nor on who works on it.
+    The processes start with the first job. If an error leaves the `with`, the workers first save what they are working
+    on, as in `shutdown(cancel_futures=True)`; a KeyboardInterrupt ends them without saving. If this process is killed,
+    they leave at once. The result of a job depends neither on the other jobs nor on the worker that does it.
 
-    A worker that dies, or is stopped (SIGSTOP) for more than a minute, is done without: what it had ends with a line
-    that says so, or is taken over by the others.
+    If a worker dies, or is stopped (SIGSTOP) for more than a minute, the pool goes on without it: its jobs end with an
+    error that says so, or other workers take them over.
 
     Args:
-        workplace: what the workers can do; a class at the top of a module that can be imported.
-        setup: its argument: plain JSON values.
-        num_workers: processes.
-        num_ahead: jobs that a worker is given at a time; with 2, none waits for this process.
-        hands_over: whether the others take over what a lost worker had.
-        kept_open: descriptors that the workers inherit.
-        note: called with a line about a worker that is stopped.
+        workplace: class of what the workers can do, at the top of a module that can be imported.
+        setup: argument of the workplace: plain JSON values.
+        num_workers: number of processes.
+        num_ahead: number of jobs that a worker is given at a time; with 2, no worker waits for this process.
+        hands_over: whether the other workers take over the jobs of a lost worker.
+        kept_open: file descriptors that the workers inherit.
+        note: called with a line of text about a worker that is stopped.
 
     Example:
         >>> with Pool(Adding, {"start": 1}, num_workers=2) as pool:
@@ -132,7 +140,7 @@ class Pool:
         self._workplace, self._setup = workplace, encode("setup", values=setup)
         self._num_workers, self._num_ahead, self._hands_over = num_workers, num_ahead, hands_over
         self._kept_open, self._note = kept_open, note
-        self._workers: dict[WorkerProcess, dict[int, Future]] = {}  # with what each has in hand, by number
+        self._workers: dict[WorkerProcess, dict[int, Future]] = {}  # the jobs that each has, by number
         self._waiting: deque[Future] = deque()
         self._numbers = itertools.count()
         self._is_closed = self._is_stopping = False
@@ -158,17 +166,17 @@ class Pool:
         name: str | None = None,
         on_event: Tell | None = None,
     ) -> Future:
-        """Give the pool a job.
+        """Give the pool a job, and return its future.
 
         Args:
             kind: one of the workplace's kinds.
-            arguments: of that kind, by name: plain JSON values.
-            name: what messages call the job; None takes its kind.
-            on_event: called with what the job tells on its way, in order, by whoever waits for a future of the pool.
-                What it raises is the job's error.
+            arguments: arguments of that kind, by name: plain JSON values.
+            name: name of the job in messages; None takes its kind.
+            on_event: called with everything that the job tells before its end, in order, while this process waits for a
+                future of the pool. An exception that it raises becomes the job's error.
 
         Raises:
-            RuntimeError: the pool takes no more jobs.
+            RuntimeError: the pool has been shut down.
         """
         if self._is_closed:
             raise RuntimeError("a pool takes no jobs after its shutdown")
@@ -184,11 +192,11 @@ class Pool:
     def wait(
         self, futures: Iterable[Future], timeout: float | None = None
     ) -> tuple[list[Future], list[Future]]:
-        """Move all jobs on until one of these is done: those that are, and those that are not.
+        """Let all jobs proceed until one of these futures is done; return those that are done, and the others.
 
         Args:
-            futures: of this pool.
-            timeout: seconds after which there may be none; None for no end.
+            futures: futures of this pool.
+            timeout: largest number of seconds to wait, after which none may be done; None waits without end.
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
         futures = list(futures)
@@ -200,20 +208,21 @@ class Pool:
             self._move(min(left, _LOOK_SECONDS))
 
     def as_completed(self, futures: Iterable[Future]) -> Iterator[Future]:
-        """These futures, each as soon as it is done."""
+        """Yield these futures, each as soon as it is done."""
         left = list(dict.fromkeys(futures))
         while left:
             done, left = self.wait(left)
             yield from done
 
     def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
-        """Take no more jobs; a worker leaves as soon as there is nothing more for it to do.
+        """Take no more jobs; every worker leaves as soon as there is nothing left for it to do.
 
         Args:
-            wait: until all jobs are done and all workers have left; a KeyboardInterrupt meanwhile ends them as they
-                are.
-            cancel_futures: whether jobs that no worker has are given up, and workers asked to save and leave. A job
-                that still ends has its result, and one that fails as a user's mistake its error; others are cancelled.
+            wait: whether to wait until all jobs are done and all workers have left; a KeyboardInterrupt meanwhile ends
+                the workers without saving.
+            cancel_futures: whether to cancel the jobs that no worker has, and ask the workers to save and leave. A job
+                that still ends has its result, a job that fails with a `UserError` has that error, and the others are
+                cancelled.
         """
         self._is_closed = True
         if cancel_futures and not self._is_stopping:
@@ -232,7 +241,7 @@ class Pool:
             raise
 
     def kill_workers(self) -> None:
-        """End the processes as they are; what is not done is cancelled."""
+        """End the processes at once, without saving; jobs that are not done are cancelled."""
         self._is_closed = self._is_stopping = True
         for worker, has in self._workers.items():
             worker.end()
@@ -252,14 +261,14 @@ class Pool:
             future._end(error=CancelledError())
 
     def _feed(self) -> None:
-        """Give out what waits, one to each before a second to any; when no more will come, let the idle ones leave."""
+        """Give out waiting jobs, one to each worker before a second to any; let idle workers leave if none follow."""
         for most in range(1, self._num_ahead + 1):
             for worker, has in self._workers.items():
                 if self._waiting and len(has) < most:
                     future = self._waiting.popleft()
                     has[future._number] = future
                     worker.send(future._line)
-        # One that is idle may still have to take over.
+        # An idle worker may still have to take over the jobs of a lost one.
         is_needed = self._hands_over and not self._is_stopping and any(self._workers.values())
         if self._is_closed and not is_needed:
             for worker, has in self._workers.items():
@@ -267,7 +276,7 @@ class Pool:
                     worker.send_away()
 
     def _move(self, seconds: float) -> None:
-        """Hear what comes within this time, which ends with the first messages."""
+        """Wait for messages for at most this many seconds, and handle the first ones that come."""
         with selectors.DefaultSelector() as selector:
             for worker in self._workers:
                 selector.register(worker.answers, selectors.EVENT_READ, worker)
@@ -279,14 +288,14 @@ class Pool:
                 self._look(worker, has)
 
     def _look(self, worker: WorkerProcess, has: Mapping[int, Future]) -> None:
-        """Tell of a worker that is stopped, and end one that stays so; where all are to leave, let it save."""
+        """Note that a worker is stopped, and end it if it stays so; if all must leave, continue it so that it saves."""
         seconds = worker.seconds_stopped()
         if seconds is None:
             return
         if self._is_stopping:
             worker.go_on()
         elif seconds > MOST_STOPPED_SECONDS:
-            worker.end_stopped(MOST_STOPPED_SECONDS)  # heard of as its death
+            worker.end_stopped(MOST_STOPPED_SECONDS)  # the end of its messages then tells of its death
         elif self._note is not None and has and worker not in self._noted:
             self._noted.add(worker)
             name, or_else = (
@@ -311,13 +320,13 @@ class Pool:
                 has.pop(number)._end(message["value"])
             else:
                 error = decode_error(message)
-                # An interruption while modules are being loaded can look like an error of theirs.
+                # An interruption during an import can look like an error of the imported module.
                 is_real = isinstance(error, UserError) or not self._is_stopping
                 has.pop(number)._end(error=error if is_real else CancelledError())
         self._feed()
 
     def _lose(self, worker: WorkerProcess) -> None:
-        """A worker has left, or died; without any, nothing that waits would ever be done."""
+        """Handle a worker that has left or died; without any worker left, waiting jobs end too."""
         worker.end(is_leaving=True)
         left = [future for future in self._workers.pop(worker).values() if not future.done()]
         if self._hands_over and self._workers and not self._is_stopping:

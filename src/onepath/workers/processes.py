@@ -1,4 +1,4 @@
-"""A worker process as its pool sees it: started, sent lines, heard, ended."""
+"""One worker process as its pool sees it: the pool starts it, sends it lines, receives its messages and ends it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _start_process = subprocess.Popen
 
 
 class WorkerProcess:
-    """A process of `onepath.workers.worker`.
+    """A process that runs `onepath.workers.worker`.
 
     Args:
-        workplace: what it does.
-        kept_open: descriptors that it inherits.
+        workplace: class of what the worker can do.
+        kept_open: file descriptors that the process inherits.
 
     Attributes:
-        answers: descriptor of its messages.
-        number: of the process.
+        answers: file descriptor of the worker's messages.
+        number: number of the process.
     """
 
     def __init__(self, workplace: type[Workplace], kept_open: Sequence[int] = ()) -> None:
@@ -55,18 +55,18 @@ class WorkerProcess:
         self._most_stopped: float | None = None
 
     def send(self, line: bytes) -> None:
-        """Send a message; a worker that has died is noticed by the end of its own."""
+        """Send a message; if the worker has died, nothing is raised, and `receive` tells of it."""
         with contextlib.suppress(BrokenPipeError, ValueError):
             self._commands.write(line)
             self._commands.flush()
 
     def send_away(self) -> None:
-        """Let it leave: there is no more work."""
+        """Let the worker leave, because there is no more work."""
         with contextlib.suppress(BrokenPipeError):
             self._commands.close()
 
     def receive(self) -> list[dict[str, Any]] | None:
-        """The whole messages that have come; None at their end."""
+        """Wait for data and return the complete messages that have come, perhaps none; None if no more will come."""
         chunk = os.read(self.answers, _CHUNK_BYTES)
         if not chunk:
             return None
@@ -74,7 +74,10 @@ class WorkerProcess:
         return [decode(line) for line in lines]
 
     def seconds_stopped(self) -> float | None:
-        """How long it has been seen stopped, as by SIGSTOP; None while it runs, and where the system does not say."""
+        """Return the seconds since the worker was first seen stopped, as by SIGSTOP.
+
+        None while it runs, and on systems that do not tell.
+        """
         is_stopped = False
         if self._process.returncode is None and hasattr(os, "waitid"):
             with contextlib.suppress(ChildProcessError):
@@ -89,16 +92,16 @@ class WorkerProcess:
         return time.monotonic() - self._stopped
 
     def go_on(self) -> None:
-        """Continue it after it was stopped."""
+        """Continue the worker after it was stopped."""
         self._process.send_signal(signal.SIGCONT)
 
     def end_stopped(self, seconds: float) -> None:
-        """End it because it has been stopped for so long; `death` says so."""
+        """End the worker because it has been stopped for this many seconds; `death` says so."""
         self._most_stopped = seconds
         self._process.kill()
 
     def end(self, *, is_leaving: bool = False) -> None:
-        """Wait until the process has ended, and close the pipes; unless it is leaving, it is killed."""
+        """Wait until the process has ended, and close the pipes; the process is killed first unless it is leaving."""
         if not is_leaving:
             self._process.kill()
         self._process.wait()
@@ -106,10 +109,10 @@ class WorkerProcess:
         self._answers.close()
 
     def death(self, purpose: str) -> Exception:
-        """The one line about a process that has ended before it had done its work.
+        """Return the error for a worker that has ended before its work was done.
 
         Args:
-            purpose: what it had, such as "winner-scratch".
+            purpose: name of the job that it had, such as "winner-scratch".
         """
         if self._most_stopped is not None:
             return UserError(
@@ -128,7 +131,10 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """A process started inside never receives what a terminal or scheduler sends to all: this one tells it to stop."""
+    """A context in which a started process ignores the signals that a terminal or scheduler sends to all processes.
+
+    This process tells the started one to stop.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

@@ -1,4 +1,4 @@
-"""`python -m onepath.workers.worker PARENT MODULE:CLASS`: a process that does what a pool asks for; see `messages`."""
+"""`python -m onepath.workers.worker PARENT MODULE:CLASS`: a process that does the jobs of a pool; see `messages`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Send = Callable[[bytes], None]
 
 
 def main(parent: str, workplace: str) -> NoReturn:
-    """Do what stdin asks for until it ends; then leave at once, without Python's own clearing up.
+    """Do the jobs that come on stdin until it ends; then leave at once, without Python's own clean-up.
 
     Args:
-        parent: number of the process without which this one is of no use.
-        workplace: module:Class, named by the program that starts the process and never by a message.
+        parent: number of the process that started this one; this one ends with it.
+        workplace: module:Class of the workplace, named by the program that starts the process and never by a message.
     """
     _die_with_parent(parent)
     # A run in the background of a script ignores SIGINT, and so would this process: then no `stop` could reach it.
@@ -76,12 +76,15 @@ def _listen(commands: int, inbox: queue.SimpleQueue[dict[str, Any]]) -> NoReturn
                 _thread.interrupt_main()
             else:
                 inbox.put(message)
-    # A run directory may have a new owner soon, who waits for this process alone.
+    # Another process may be waiting for the run directory, and only this process still holds it.
     os._exit(0)
 
 
 def _take_streams() -> tuple[int, Send]:
-    """Stdin for `_listen`, stdout for messages; other code reads nothing, and what it prints goes to stderr."""
+    """Return a descriptor of stdin, and a function that sends messages to stdout; other code can use neither.
+
+    Other code that reads stdin gets nothing, and what it prints goes to stderr.
+    """
     commands, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -100,10 +103,11 @@ def _take_streams() -> tuple[int, Send]:
 
 
 def _die_with_parent(parent: str) -> None:
-    """Let the kernel end this process with its parent, where it can; the end of stdin does it everywhere.
+    """Let the kernel end this process with its parent, if the kernel can; the end of stdin does so on every system.
 
     Args:
-        parent: the parent's number as it told it; another one now means that it was gone before the kernel was asked.
+        parent: number of the parent, as the parent gave it; if this process has another parent now, the parent ended
+            before the kernel was asked.
     """
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):

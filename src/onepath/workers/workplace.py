@@ -1,4 +1,4 @@
-"""What the workers of a pool can do: the one class that other rooms write for them."""
+"""The interface of what the workers of a pool can do; other packages of onepath subclass it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Tell = Callable[[Any], None]
-"""Tells whoever waits for a job something on the way: plain JSON values."""
+"""A function by which a job tells something before its end to whoever waits for it: plain JSON values."""
 
 
 class Workplace(ABC):
-    """What the workers of a pool can do; each worker makes one, with its first job.
+    """What the workers of a pool can do; each worker makes one instance, with its first job.
 
     Args:
-        setup: that of the pool: plain JSON values.
+        setup: setup of the pool: plain JSON values.
 
     Example:
         >>> class Adding(Workplace):
@@ -31,8 +31,9 @@ class Workplace(ABC):
 
     @abstractmethod
     def kinds(self) -> Mapping[str, Callable[..., Any]]:
-        """Kind of job -> what does it: called with a `Tell`, and with the job's arguments by their names.
+        """Return kind of job -> function that does such a job.
 
-        What it returns is the job's result, plain JSON values; what it raises is raised again where the result is asked
-        for. Asked to save and leave, it gets a KeyboardInterrupt, as by Ctrl-C.
+        The function is called with a `Tell`, and with the job's arguments by name. It returns the job's result, plain
+        JSON values; an exception that it raises is raised again where the result is asked for. When the worker is asked
+        to save and leave, the function gets a KeyboardInterrupt, as with Ctrl-C.
         """
