@@ -14,7 +14,7 @@ from onepath import ConstrainedSampler, Supernet
 from onepath.errors import ConfigurationError, DataError, RunDirectoryError
 from onepath.latency import LatencyTable
 from onepath.latency.keys import structure_digest
-from onepath.latency.parts import find_layout
+from onepath.latency.splitting import find_layout
 from onepath.latency.table import Calibration, Entry
 from onepath.search.feasible import FeasibleSet, Limit
 

@@ -1,8 +1,8 @@
-"""Exact counting and sampling of architectures under additive costs. NumPy only.
+"""Exact counting and sampling of architectures under additive costs. Needs only NumPy.
 
-A `CostTable` is a constant plus terms over few choices each; `WindowSampler` counts the architectures whose cost lies
-in a window and draws them uniformly; `most_probable` finds the one of the highest score under a limit. `SearchSpace`
-offers the sampler of a table as `window_sampler`, `count_within` and `sample_within`.
+A `CostTable` is a constant plus terms, each over a few choices. `WindowSampler` counts the architectures whose cost
+lies in a window and draws them uniformly. `most_probable` finds the architecture with the highest sum of scores under a
+limit. `SearchSpace` offers the sampler of a table as `window_sampler`, `count_within` and `sample_within`.
 """
 
 from onepath.counting.cost_table import CostTable, CostTerm

@@ -1,4 +1,4 @@
-"""Architectures in the order of a sum of scores, best first."""
+"""Architectures in the order of the sum of their scores, best first."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _MOST_LOOKED_AT = 2**18
 
 
 def best_first(space: SearchSpace, scores: Sequence[Floats]) -> Iterator[Architecture]:
-    """All architectures by falling sum of the scores of their active choices.
+    """Yield all architectures, from the highest to the lowest sum of the scores of their active choices.
 
-    Choices are decided one after the other. The partial architecture that could become the best is always the one that
-    is continued, with the highest score of every undecided choice as the bound, or 0 where that choice may be inactive.
-    Of equal ones the first in the order of decision comes first.
+    Choices are decided one after the other. The next partial architecture to be continued is always the one with the
+    highest upper bound. The bound assumes the highest score of every undecided choice, or at least 0 if the choice may
+    be inactive. Among equal bounds, the first in the order of decision comes first.
 
     Args:
-        space: whose architectures are meant.
-        scores: a vector for every choice, one finite number per option, higher is better.
+        space: space whose architectures are listed.
+        scores: (num_options,) finite scores for every choice, in the order of the space; higher is better.
 
     Raises:
-        SpaceError: more than 262,144 partial architectures have been looked at.
+        SpaceError: more than 262,144 partial architectures would have to be looked at.
     """
     order = decision_order(space, ())
     highest = [

@@ -1,4 +1,4 @@
-"""Bounds, by state and bucket of the cost so far, on the number of ways to finish inside a window."""
+"""Bounds on the number of ways to finish inside a window, by state and by bucket of the cost so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onepath.space.layers import Layer
 Floats = npt.NDArray[Any]
 
 _BLOCK = 2**16  # buckets added at a time, so that the sum stays in cache
-_FEWEST = 2**12  # no coarser than this
+_FEWEST = 2**12  # smallest number of buckets that `coarser` leaves
 _MOVED = 1.01  # factor by which one layer may move the mean bound in exchange for fewer buckets
 
 
@@ -22,8 +22,11 @@ _MOVED = 1.01  # factor by which one layer may move the mean bound in exchange f
 class Level:
     """Bounds of one layer, for paths that arrive in `state` with a sum in bucket `(sum - origin) >> shift`.
 
-    The first and the last column of `bound`, (states, 2 + number of buckets), stand for all sums outside and
-    hold 0.
+    Attributes:
+        origin: the smallest sum of the first bucket.
+        shift: a bucket holds 2^shift sums.
+        bound: (states, 2 + number of buckets) the bounds; the first and the last column stand for all sums outside the
+            buckets and hold 0.
     """
 
     origin: int
@@ -32,11 +35,11 @@ class Level:
 
     @property
     def width(self) -> int:
-        """Sums per bucket, a power of two: dividing by it is what a draw would spend most time on."""
+        """Number of sums per bucket, a power of two, because most of a draw's time would go into a division by it."""
         return 1 << self.shift
 
     def at(self, states: Ints | None, sums: Ints) -> Floats:
-        """Bounds for arrivals in `states` with these sums; None for the one state there is."""
+        """Return the bounds for arrivals in `states` with these sums; None stands for the only state."""
         bucket = sums - (self.origin - self.width)
         bucket >>= self.shift
         if states is None:
@@ -48,14 +51,16 @@ class Level:
 def list_level(
     paths: SortedSums, reach: tuple[int, int], window: tuple[int, int], shift: int, *, upper: bool
 ) -> Level:
-    """Bounds at the listed paths: the most (or fewest) of them that any sum of a bucket can complete.
+    """Return bounds on the number of listed paths that complete a sum of each bucket inside the window.
+
+    An upper bound is at least, and a lower bound at most, the number of completions of every sum of the bucket.
 
     Args:
         paths: the listed paths, by state and sum.
-        reach: smallest and largest sum to have a bucket.
-        window: smallest and largest total.
+        reach: smallest and largest sum that has a bucket.
+        window: smallest and largest total of a whole path.
         shift: buckets are 2^shift sums wide.
-        upper: whether to bound from above.
+        upper: True for upper bounds, False for lower bounds.
     """
     width = 1 << shift
     num = max(0, -(-(reach[1] - reach[0] + 1) // width))
@@ -71,23 +76,32 @@ def list_level(
 
 
 def _num_up_to(sums: Ints, edge: int, width: int, num: int) -> Ints:
-    """For each of `num` buckets b: how many sums are at most `edge - b * width`."""
+    """Return, for each of `num` buckets b, how many sums are at most `edge - b * width`."""
     last_bucket = np.minimum((edge - sums[sums <= edge]) // width, num - 1)
     return np.cumsum(np.bincount(last_bucket, minlength=num)[::-1])[::-1]
 
 
 def _smallest(largest: float) -> type[np.generic]:
-    """A type that holds whole numbers up to `largest` exactly, if any does; the long arrays are small counts."""
+    """Return the smallest type that holds whole numbers up to `largest` exactly; float64 if no type does.
+
+    The long arrays hold small counts.
+    """
     if largest < 2**16:
         return np.uint16
     return np.float32 if largest < 2**24 else np.float64
 
 
 def level_before(layer: Layer, reach: tuple[int, int], after: Level, *, upper: bool) -> Level:
-    """Bounds one layer earlier: the sum of the bounds behind the edges, in buckets of the width of `after`.
+    """Return the bounds one layer earlier: for each bucket, the sum of the bounds behind the edges.
 
-    An edge moves a bucket onto parts of two neighbours; the larger bound counts (for lower bounds the
-    smaller).
+    The buckets are as wide as those of `after`. An edge shifts a bucket onto parts of two neighbouring buckets, and the
+    larger of their bounds counts (for lower bounds the smaller).
+
+    Args:
+        layer: layer whose edges lead to `after`.
+        reach: smallest and largest sum at `layer` that has a bucket.
+        after: bounds at the states that the edges lead to.
+        upper: True for upper bounds, False for lower bounds.
     """
     num = max(0, -(-(reach[1] - reach[0] + 1) // after.width))
     extreme = np.maximum if upper else np.minimum
@@ -106,7 +120,7 @@ def level_before(layer: Layer, reach: tuple[int, int], after: Level, *, upper: b
 
 
 def coarser(level: Level, *, upper: bool) -> Level:
-    """The same bounds in the widest buckets that hardly move their mean."""
+    """Return the same bounds in the widest buckets that change their mean by at most one percent."""
     mass = _mass(level)
     while level.bound.shape[1] >= 2 * _FEWEST:
         wider = _doubled(level, upper=upper)
@@ -117,7 +131,7 @@ def coarser(level: Level, *, upper: bool) -> Level:
 
 
 def widened(level: Level, width: float, *, upper: bool) -> Level:
-    """The same bounds in buckets of at least this width."""
+    """Return the same bounds in buckets that are at least `width` sums wide."""
     while level.width < width:
         level = _doubled(level, upper=upper)
     return level
@@ -132,5 +146,5 @@ def _doubled(level: Level, *, upper: bool) -> Level:
 
 
 def _mass(level: Level) -> float:
-    """Sum of the bounds times the width."""
+    """Return the sum of the bounds times the width of a bucket."""
     return float(level.bound.sum(dtype=np.float64)) * level.width

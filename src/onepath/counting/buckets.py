@@ -1,15 +1,14 @@
-"""Counting in buckets: sampling stays exactly uniform where the sums are too many to list.
+"""Counting in buckets: sampling stays exactly uniform if the sums are too many to list.
 
-The paths of the last layers are listed with their exact sums. For the layers before, a table holds upper
-bounds by state and by bucket of the cost so far: at least the number of completions inside the window, and
-at least the sum of the bounds behind the edges. A path is drawn edge by edge, each edge with probability
-(bound behind it) / (bound here), and given up with what is left; at the list the number of completions is
-exact. So every path inside the window is accepted with the same probability, 1 / (bound at the start), and
-none outside.
+The paths of the last layers are listed with their exact sums. For the earlier layers, a table holds upper bounds by
+state and by bucket of the cost so far. A bound is at least the number of completions inside the window, and at least
+the sum of the bounds behind the edges. A path is drawn edge by edge, each edge with probability (bound behind it) /
+(bound here); with the remaining probability the path is rejected. At the list, the number of completions is exact. So
+every path inside the window is accepted with the same probability, 1 / (bound at the start), and no path outside the
+window is accepted.
 
-At the list a bucket is a fraction of a narrow window. Buckets widen towards the start as far as that hardly
-raises the bounds: the number of completions of an early choice is smooth in its cost, however narrow the
-window is.
+At the list, a bucket is a fraction of a narrow window. Buckets widen towards the start as long as that hardly raises
+the bounds: the number of completions of an early choice is smooth in its cost, however narrow the window is.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from onepath.counting.bounds import Level, coarser, level_before, list_level, wi
 from onepath.counting.sums import PathList
 from onepath.space.layers import Layer, num_paths, suffix_extremes, write_options
 
-MOST_LISTED = 2**20  # paths of the last layers
-WIDTHS_PER_WINDOW = 16  # buckets that a window spans at the list, as far as that takes
-FEWEST_BUCKETS = 2**18  # at least and
-MOST_BUCKETS = 2**22  # at most this many at the list, over all states, and
-MOST_BUCKETS_BEFORE = 2**23  # this many at any layer before
+MOST_LISTED = 2**20  # largest number of listed paths of the last layers
+WIDTHS_PER_WINDOW = 16  # buckets that a window spans at the list, unless the next two limits demand otherwise
+FEWEST_BUCKETS = 2**18  # smallest number of buckets at the list, over all states
+MOST_BUCKETS = 2**22  # largest number of buckets at the list, over all states
+MOST_BUCKETS_BEFORE = 2**23  # largest number of buckets at any earlier layer, over all states
 
 _CHUNK = 2**12
 _NUM_ESTIMATE = 10_000
@@ -38,7 +37,7 @@ _MOST_WINDOWS = 8
 
 
 class _Window:
-    """The bounds for one window."""
+    """The bounds of every layer for one window."""
 
     def __init__(self, levels: list[Level], low: int, high: int) -> None:
         self.levels, self.low, self.high = levels, low, high
@@ -47,12 +46,14 @@ class _Window:
 
 
 class Buckets:
-    """Upper bounds in buckets for the first layers, an exact list for the last ones.
+    """Counts and draws with upper bounds in buckets for the first layers and an exact list for the last ones.
 
-    Its windows, low to high and inclusive, overlap the range from the smallest to the largest sum.
+    A window holds the sums from `low` to `high`, inclusive, and must overlap the range from the smallest to the largest
+    sum.
 
     Args:
-        layers: whose paths are counted; the last layer that is listed may have up to MOST_LISTED paths to the end.
+        layers: layers whose paths are counted; the last layers are listed as far as they have at most MOST_LISTED paths
+            to the end.
     """
 
     is_exact = False
@@ -68,10 +69,11 @@ class Buckets:
         self._windows: dict[tuple[int, int], _Window] = {}
 
     def count(self, low: int, high: int) -> int:
-        """Estimated number of paths with `low <= sum <= high`, the same at every call.
+        """Return an estimate of the number of paths with `low <= sum <= high`, the same at every call.
 
-        It is the bound times the share of proposals that are accepted, of as many chunks of 2^12 as accept 10,000, at
-        most 75. The standard error is under one percent, unless the chunks end before 10,000 are accepted.
+        The estimate is the bound at the start times the share of the proposals that are accepted. Proposals are made in
+        chunks of 2^12 until 10,000 are accepted, in at most 75 chunks. The standard error is under one percent, unless
+        the chunks end before 10,000 proposals are accepted.
         """
         window = self._window(low, high)
         if not window.start:
@@ -83,19 +85,20 @@ class Buckets:
         return round(window.start * accepted / (seed * _CHUNK))
 
     def bounds(self, low: int, high: int) -> tuple[int, int]:
-        """A lower and an upper bound of the number of paths with `low <= sum <= high`."""
+        """Return a lower and an upper bound of the number of paths with `low <= sum <= high`."""
         upper = self._window(low, high).start
         lower = _Window(self._levels(low, high, upper=False), low, high).start
         return int(lower * (1 - 1e-9)), int(upper * (1 + 1e-9))
 
     def acceptance(self, low: int, high: int) -> float:
-        """Share of the proposals that are accepted."""
+        """Return the share of 2^12 proposals that are accepted; 0 if the window is empty."""
         return self._window(low, high).acceptance
 
     def sample(self, low: int, high: int, out: npt.NDArray[Any], rng: np.random.Generator) -> bool:
         """Fill the rows of `out` with independent uniform paths inside the window.
 
-        False where it is empty, or so nearly empty that 2^20 proposals found nothing.
+        Returns:
+            False if the window is empty, or so nearly empty that 2^20 proposals in a row found nothing.
         """
         window = self._window(low, high)
         filled = fruitless = 0
@@ -108,7 +111,7 @@ class Buckets:
         return filled == len(out)
 
     def _propose(self, window: _Window, num: int, rng: np.random.Generator) -> npt.NDArray[Any]:
-        """The accepted ones of `num` proposals."""
+        """Make `num` proposals, and return the option indices of the accepted ones, one row each."""
         row, alive = np.arange(num), np.ones(num, dtype=np.bool_)
         states, sums, bounds = np.zeros(num, dtype=np.int64), np.zeros(num, dtype=np.int64), window.start
         edges_taken = []
@@ -147,7 +150,7 @@ class Buckets:
         return self._windows[low, high]
 
     def _levels(self, low: int, high: int, *, upper: bool) -> list[Level]:
-        """Bounds of every layer up to the list."""
+        """Return the bounds of every layer up to the list, for one window."""
         reach = [self._reach(index, low, high) for index in range(self._cut + 1)]
         extent = (reach[-1][1] - reach[-1][0] + 1) * self._list.sums.num_states
         wanted = min((high - low + 1) // WIDTHS_PER_WINDOW, extent // FEWEST_BUCKETS)
@@ -162,13 +165,13 @@ class Buckets:
         return levels[::-1]
 
     def _reach(self, index: int, low: int, high: int) -> tuple[int, int]:
-        """Smallest and largest sum at a layer from which the window can be reached."""
+        """Return the smallest and the largest sum at a layer from which the window can still be reached."""
         prefix, suffix = self._prefix[index], self._suffix[index]
         return max(prefix[0], low - suffix[1]), min(prefix[1], high - suffix[0])
 
 
 def _prefix_extremes(layers: Sequence[Layer]) -> list[tuple[int, int]]:
-    """Smallest and largest sum of costs from the start to each layer."""
+    """Return the smallest and the largest sum of costs from the start to each layer."""
     low = high = np.zeros(1, dtype=np.int64)
     extremes = [(0, 0)]
     for layer in layers:

@@ -31,16 +31,17 @@ _LARGEST_BITS = 48  # sums of this many bits are exact in int64 and in float64
 
 @dataclass(frozen=True, eq=False)
 class CostTerm:
-    """Cost of the joint options of one or more choices; it counts only where all of them are active.
+    """Cost of the joint options of one or more choices; it counts only if all of them are active.
 
     Args:
-        choices: names, each once; a single name may stand alone.
-        costs: shape (n_1, ..., n_k) for k choices; `costs[i_1, ..., i_k]` is the cost of these option indices in the
-            table's unit. Integers stay exact; floats become float64. Copied, and read-only from then on.
+        choices: names of the choices, each once; a single name may be given as a string.
+        costs: array of shape (n_1, ..., n_k) for k choices; `costs[i_1, ..., i_k]` is the cost of these option indices
+            in the table's unit. Integers stay exact; floats become float64. The array is copied, and read-only from
+            then on.
 
     Raises:
-        SpaceError: a name repeats, the dimensions are not one per choice, or a cost is not a finite number below
-            2^63.
+        SpaceError: there is no name or a name repeats, `costs` does not have one dimension per choice, or a cost is not
+            a finite number below 2^63.
 
     Example:
         ``CostTerm(("block", "width"), [[100, 200], [150, 300]])`` for two blocks and two widths.
@@ -74,17 +75,16 @@ class CostTerm:
 
 @dataclass(frozen=True, eq=False)
 class CostTable:
-    """cost(architecture) = constant + the terms whose choices are all active.
+    """An additive cost: cost(architecture) = constant + the terms whose choices are all active.
 
-    A table is an integer table if its constant and all its terms are integers. A float table is rounded
-    once, to multiples of a power of two near 2^-48 of its largest sum, so that every sum is exact whatever
-    the order of its terms: counting, sampling and `costs` agree to the last bit, also at the edges of a
-    window.
+    A table is an integer table if its constant and all its terms are integers. A float table is rounded once, to
+    multiples of a power of two near 2^-48 of its largest sum. Every sum is then exact, whatever the order of its terms:
+    counting, sampling and `costs` agree to the last bit, also at the edges of a window.
 
     Args:
-        constant: cost of what no choice changes, in `unit`.
-        terms: one or more choices each; several terms may name the same choice.
-        unit: for messages, for example "MACs" or "ms".
+        constant: cost of everything that no choice changes, in `unit`.
+        terms: the terms, over one or more choices each; several terms may name the same choice.
+        unit: name of the unit for messages, for example "MACs" or "ms".
 
     Raises:
         SpaceError: the constant is not a finite number, or an integer table has sums that reach 2^48 or more.
@@ -118,10 +118,10 @@ class CostTable:
 
     @classmethod
     def of(cls, space: SearchSpace, table: CostTable | Sequence[Sequence[Number]]) -> CostTable:
-        """A cost table, also from a plain list of costs per choice, in the order of the space.
+        """Return `table` as a cost table; it may also be a plain list of costs per choice, in the order of the space.
 
         Raises:
-            SpaceError: the list has another length than the space has choices.
+            SpaceError: the list does not have one entry per choice.
         """
         if isinstance(table, CostTable):
             return table
@@ -134,14 +134,14 @@ class CostTable:
         return cls(0, terms)
 
     def sampler(self, space: SearchSpace) -> WindowSampler:
-        """Counting and exact sampling of the architectures of a space by this cost."""
+        """Return a sampler that counts and draws the architectures of a space by this cost; see `WindowSampler`."""
         from onepath.counting.window import WindowSampler
 
         return WindowSampler(space, self)
 
     @cached_property
     def is_integer(self) -> bool:
-        """Whether all costs are integers."""
+        """Whether the constant and all costs are integers."""
         return isinstance(self.constant, int) and all(term.costs.dtype.kind == "i" for term in self.terms)
 
     @cached_property
@@ -152,7 +152,7 @@ class CostTable:
 
     @cached_property
     def exponent(self) -> int:
-        """A tick is 2^-exponent of the unit; 0 for integer tables."""
+        """Exponent of a tick, the smallest step of a cost: a tick is 2^-exponent of the unit; 0 for integer tables."""
         if self.is_integer or self._largest == 0:
             return 0
         return _LARGEST_BITS - 1 - math.frexp(self._largest)[1]
@@ -174,18 +174,18 @@ class CostTable:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of the terms and the constant."""
+        """Hex digest of the terms and the constant; the unit is not part of it."""
         digest = hashlib.sha256(repr((self.constant_ticks, self.exponent, self.is_integer)).encode())
         for term, ticks in zip(self.terms, self.term_ticks, strict=True):
             digest.update(repr((term.choices, ticks.shape)).encode() + ticks.tobytes())
         return digest.hexdigest()
 
     def columns(self, space: SearchSpace) -> list[tuple[int, ...]]:
-        """Columns of every term's choices.
+        """Return the columns of every term's choices in the space.
 
         Raises:
-            SpaceError: a term names a choice that the space has not, or has another number of costs than the
-                choice has options.
+            SpaceError: a term names a choice that the space does not have, or does not have one cost per option of its
+                choices.
         """
         columns = []
         for term in self.terms:
@@ -205,10 +205,10 @@ class CostTable:
         return columns
 
     def ticks(self, space: SearchSpace, matrix: Matrix) -> Ticks:
-        """Costs in ticks.
+        """Return the costs of architectures in ticks.
 
         Args:
-            space: whose architectures are meant.
+            space: space of the architectures.
             matrix: (rows, num_choices) option indices, in range; they need not be canonical.
 
         Returns:
@@ -222,10 +222,10 @@ class CostTable:
         return total
 
     def costs(self, space: SearchSpace, matrix: Matrix) -> npt.NDArray[Any]:
-        """Costs of architectures, in `unit`.
+        """Return the costs of architectures, in `unit`.
 
         Args:
-            space: whose architectures are meant.
+            space: space of the architectures.
             matrix: (rows, num_choices) option indices; they need not be canonical.
 
         Returns:
@@ -237,39 +237,43 @@ class CostTable:
         return self._in_unit(self.ticks(space, space.check(matrix)))
 
     def cost(self, architecture: Architecture) -> Number:
-        """Cost of one architecture, in `unit`."""
+        """Return the cost of one architecture, in `unit`."""
         costs = self.costs(architecture.space, architecture.space.matrix([architecture]))
         number: Number = costs[0].item()
         return number
 
     def extremes(self, space: SearchSpace) -> tuple[Number, Number]:
-        """The smallest and the largest cost in the space, exactly."""
+        """Return the smallest and the largest cost in the space, exactly, in `unit`."""
         lowest, highest = extremes(build_layers(space, self))
         return self.in_unit(lowest + self.constant_ticks), self.in_unit(highest + self.constant_ticks)
 
     def in_unit(self, ticks: int) -> Number:
-        """Ticks as a cost."""
+        """Return a cost given in ticks as a cost in `unit`."""
         return ticks if self.is_integer else math.ldexp(ticks, -self.exponent)
 
     def _in_unit(self, ticks: Ticks) -> npt.NDArray[Any]:
         return ticks if self.is_integer else np.ldexp(ticks.astype(np.float64), -self.exponent)
 
     def lowest_tick(self, low: float) -> int:
-        """The smallest tick whose cost is `low` or more; `low` is finite."""
+        """Return the smallest tick whose cost is at least `low`, which must be finite."""
         return math.ceil(Fraction(edge(low)) * Fraction(2) ** self.exponent)
 
     def highest_tick(self, high: float) -> int:
-        """The largest tick whose cost is `high` or less; `high` is finite."""
+        """Return the largest tick whose cost is at most `high`, which must be finite."""
         return math.floor(Fraction(edge(high)) * Fraction(2) ** self.exponent)
 
     def to_json(self) -> str:
-        """The table as one JSON object."""
+        """Return the table as the text of one JSON object."""
         terms = [{"choices": term.choices, "costs": term.costs.tolist()} for term in self.terms]
         return json.dumps({"constant": self.constant, "unit": self.unit, "terms": terms})
 
     @classmethod
     def from_json(cls, text: str) -> CostTable:
-        """The table that `to_json` wrote; SpaceError where the text is something else."""
+        """Return the table that `to_json` wrote.
+
+        Raises:
+            SpaceError: the text is not such a table.
+        """
         try:
             data = json.loads(text)
             terms = [CostTerm(tuple(term["choices"]), term["costs"]) for term in data["terms"]]
@@ -281,10 +285,10 @@ class CostTable:
 
 
 def edge(cost: object) -> Number:
-    """An edge of a window as a number of Python.
+    """Return an edge of a window as a Python int or float.
 
     Raises:
-        SpaceError: it is no number.
+        SpaceError: it is not a number.
     """
     number = plain_number(cost)
     if number is None or math.isnan(number):
@@ -293,7 +297,7 @@ def edge(cost: object) -> Number:
 
 
 def _from_objects(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """An array of numbers from one of objects, where all are numbers; else the array."""
+    """Return an array of objects as an array of numbers if every object is a number; else return it unchanged."""
     numbers = [plain_number(cost) for cost in array.ravel()]
     found = [number for number in numbers if number is not None]
     largest = max((abs(number) for number in found if isinstance(number, int)), default=0)

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from onepath.counting.sums import Ints, PathList
 from onepath.space.layers import Layer, num_paths
 
-MOST_PATHS = 2**21  # per half; two lists of 2^21 take 64 MB
+MOST_PATHS = 2**21  # largest number of paths in one half; two lists of 2^21 take 64 MB
 
 _MOST_WINDOWS = 8
 
 
 def num_prefixes(layers: Sequence[Layer]) -> list[int]:
-    """Number of paths from the start to each layer (and to the end), over all its states."""
+    """Return the number of paths from the start to each layer and to the end, summed over the states of the layer."""
     arrived = [1]
     totals = [1]
     for layer in layers:
@@ -30,10 +30,10 @@ def num_prefixes(layers: Sequence[Layer]) -> list[int]:
 
 
 class Halves:
-    """All paths to the middle and all from there, sorted by sum.
+    """All paths up to a middle layer and all paths from there to the end, both lists sorted by sum.
 
-    The number of completions of a first half is the distance between two positions among the second halves;
-    one rank drawn below the sum of these numbers is one path.
+    The number of completions of a first half is the distance between two positions in the list of second halves. A rank
+    drawn below the total number of completions identifies one path.
     """
 
     is_exact = True
@@ -45,27 +45,27 @@ class Halves:
 
     @classmethod
     def build(cls, layers: Sequence[Layer]) -> Halves | None:
-        """Prepare the lists, or None where one half would have more than MOST_PATHS paths."""
+        """Prepare the lists; return None if one half would have more than MOST_PATHS paths."""
         sizes = zip(num_prefixes(layers), map(sum, num_paths(layers)), strict=True)
         largest = [max(pair) for pair in sizes]
         middle = largest.index(min(largest))
         return cls(layers, middle) if largest[middle] <= MOST_PATHS else None
 
     def count(self, low: int, high: int) -> int:
-        """Exact number of paths with `low <= sum <= high`."""
+        """Return the exact number of paths with `low <= sum <= high`."""
         return int(self._cumulative(low, high)[-1])
 
     def bounds(self, low: int, high: int) -> tuple[int, int]:
-        """The exact count, twice."""
+        """Return the exact count twice, as the lower and as the upper bound."""
         count = self.count(low, high)
         return count, count
 
     def acceptance(self, low: int, high: int) -> float:
-        """1 where the window holds something: nothing is rejected."""
+        """Return 1 if the window holds a path, because no draw is rejected, and 0 if the window is empty."""
         return float(self.count(low, high) > 0)
 
     def sample(self, low: int, high: int, out: npt.NDArray[Any], rng: np.random.Generator) -> bool:
-        """Fill the rows of `out` with independent uniform paths inside the window; False if it is empty."""
+        """Fill the rows of `out` with independent uniform paths inside the window; return False if it is empty."""
         cumulative = self._cumulative(low, high)
         if not cumulative[-1]:
             return False

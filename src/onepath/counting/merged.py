@@ -1,4 +1,4 @@
-"""Counting by distinct sums: exact, and ready for every window, where equal sums leave few of them."""
+"""Counting by distinct sums of costs: exact and ready for every window, if few sums are distinct."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from onepath.space.layers import Layer, num_paths, write_options
 MOST_SUMS = 2**16  # distinct sums per layer; keeps the tables in cache
 
 _MOST_MERGED = 2**20  # sums per layer before equal ones are merged; keeps the preparation under a second
-_DENSE = 2**18  # sums of this many ticks are looked up directly, not by binary search
+_DENSE = 2**18  # up to this many pairs of a state and a sum are looked up in an array, not by binary search
 _CHUNK = 2**13
 
 
 class _Level:
-    """Distinct sums to the end from the states of one layer, with the number of paths of each."""
+    """Distinct sums from the states of one layer to the end, with the number of paths of each sum."""
 
     def __init__(self, states: Ints, sums: Ints, counts: npt.NDArray[Any]) -> None:
         self.sums = SortedSums(states, sums, counts)
@@ -38,7 +38,7 @@ class _Level:
             self._direct.bound[states, sums - (lowest - 1)] = self._weights
 
     def at(self, states: Ints | None, sums: Ints) -> npt.NDArray[np.float64]:
-        """Number of paths from each state (None: the one there is) with exactly this sum."""
+        """Return how many paths to the end have exactly this sum, from each state; None stands for the only state."""
         if self._direct is not None:
             return self._direct.at(states, sums)
         states = np.zeros(1, dtype=np.int64) if states is None else states
@@ -49,10 +49,10 @@ class _Level:
 
 
 class Merged:
-    """Distinct suffix sums of every layer.
+    """Counts and draws by the distinct sums from every layer to the end.
 
-    A sum inside the window is drawn by its number of paths, then a path with this sum edge by edge, each
-    edge by the number of ways to go on.
+    A draw first takes a sum inside the window, weighted by its number of paths. It then takes a path with this sum edge
+    by edge, each edge weighted by the number of ways to go on.
     """
 
     is_exact = True
@@ -65,7 +65,10 @@ class Merged:
 
     @classmethod
     def build(cls, layers: Sequence[Layer]) -> Merged | None:
-        """Prepare the tables, or None where some layer has more than MOST_SUMS distinct sums."""
+        """Prepare the tables; return None if some layer has more than MOST_SUMS distinct sums.
+
+        It also returns None if some layer has more than 2^20 sums before equal ones are merged.
+        """
         total = num_paths(layers)[0][0]
         ones = np.ones(1, dtype=np.int64 if total < 2**62 else object)
         levels = [_Level(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), ones)]
@@ -87,20 +90,20 @@ class Merged:
         return cls(layers, levels[::-1])
 
     def count(self, low: int, high: int) -> int:
-        """Exact number of paths with `low <= sum <= high`."""
+        """Return the exact number of paths with `low <= sum <= high`."""
         first, last = self._inside(low, high)
         return self._cumulative[last] - self._cumulative[first]
 
     def bounds(self, low: int, high: int) -> tuple[int, int]:
-        """The exact count, twice."""
+        """Return the exact count twice, as the lower and as the upper bound."""
         return self.count(low, high), self.count(low, high)
 
     def acceptance(self, low: int, high: int) -> float:
-        """1 where the window holds something: nothing is rejected."""
+        """Return 1 if the window holds a path, because no draw is rejected, and 0 if the window is empty."""
         return float(self.count(low, high) > 0)
 
     def sample(self, low: int, high: int, out: npt.NDArray[Any], rng: np.random.Generator) -> bool:
-        """Fill the rows of `out` with independent uniform paths inside the window; False if it is empty."""
+        """Fill the rows of `out` with independent uniform paths inside the window; return False if it is empty."""
         first, last = self._inside(low, high)
         if first >= last:
             return False
@@ -112,11 +115,11 @@ class Merged:
         return True
 
     def _inside(self, low: int, high: int) -> tuple[int, int]:
-        """The range of root sums inside the window."""
+        """Return the first position, and the position after the last, of the sums of whole paths inside the window."""
         return int(np.searchsorted(self._sums, low)), int(np.searchsorted(self._sums, high, side="right"))
 
     def _fill(self, sums: Ints, out: npt.NDArray[Any], rng: np.random.Generator) -> None:
-        """Fill the rows of `out` with uniform paths of exactly these sums."""
+        """Fill each row of `out` with a uniform path whose sum is exactly the entry of `sums`."""
         states, row = np.zeros(len(out), dtype=np.int64), np.arange(len(out))
         edges_taken = []
         for layer, after in zip(self._layers, self._levels[1:], strict=True):
@@ -136,6 +139,6 @@ class Merged:
         write_options(self._layers, edges_taken, out)
 
     def quantile(self, fraction: float) -> int:
-        """The smallest sum that at least this fraction of the paths do not exceed."""
+        """Return the smallest sum that at least this fraction of the paths do not exceed."""
         rank = max(1, math.ceil(Fraction(fraction) * self._cumulative[-1]))
         return int(self._sums[bisect_left(self._cumulative, rank) - 1])

@@ -1,4 +1,4 @@
-"""The best architecture under a limit, where scores and costs are sums: exact, without sampling."""
+"""The best architecture under a limit if scores and costs are sums over choices: exact, without sampling."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MOST_LABELS = 2**21
 
 @dataclass(frozen=True)
 class _Labels:
-    """Partial architectures of one state: their costs, scores, and where they come from."""
+    """Partial architectures in one state: their costs, their scores, and the options chosen so far."""
 
     costs: Ints
     scores: Floats
-    rows: npt.NDArray[np.int16]  # (labels, num_choices)
+    rows: npt.NDArray[np.int16]  # (labels, num_choices) option indices; -1: inactive or not decided yet
 
 
 def most_probable(
@@ -40,27 +40,31 @@ def most_probable(
     maximum: float | None = None,
     accepts: Accepts | None = None,
 ) -> Architecture:
-    """The architecture of the highest sum of scores whose cost is at most `maximum`.
+    """Return the architecture with the highest sum of scores among those whose cost is at most `maximum`.
 
-    With the logarithms of probabilities as scores it is the most probable one. Choices are decided one after the
-    other; of the partial architectures that later choices cannot tell apart, those that cost no less and score no
-    more than another are dropped, so that the answer is exact. Of equal scores the less costly one is taken, of equal
-    ones the first in lexicographic order of the option indices in the order of the space.
+    If the scores are logarithms of probabilities, this is the most probable architecture. Choices are decided one after
+    the other. Among the partial architectures that later choices cannot tell apart, those that cost no less and score
+    no more than another one are dropped, so the answer is exact.
+
+    Among equal scores, the less costly architecture wins if there is a limit, then the first in lexicographic order of
+    the option indices in the order of the space. If `accepts` rejects this architecture, the others are tried in the
+    order of `best_first`.
 
     Args:
-        space: whose architectures are meant.
-        scores: choice -> one number per option, higher is better; counted where the choice is active. Choices
-            without an entry have 0.
-        table: the additive cost; None for none.
-        maximum: inclusive, in the table's unit; None for none.
-        accepts: whether an architecture will do; the others are looked at in the order of their scores until one
-            does. None takes all.
+        space: space whose architectures are searched.
+        scores: choice -> one finite number per option, higher is better; a score counts only if the choice is active. A
+            choice without an entry has score 0 for every option.
+        table: additive cost of an architecture; None: there is no cost.
+        maximum: largest cost allowed, inclusive, in the table's unit; None: there is no limit.
+        accepts: tells whether an architecture is acceptable; architectures are tried by falling score until one is.
+            None accepts every architecture.
 
     Raises:
-        SpaceError: scores of the wrong number or not finite, or so many choices tied together that the partial
-            architectures cannot be listed.
-        InfeasibleError: no architecture is within the limit; the message names the smallest cost. Or none of those
-            within it is accepted.
+        SpaceError: a score is of an unknown choice, is not finite, or there is not one per option; or so many choices
+            are tied together that the partial architectures cannot be listed; or too many architectures are rejected by
+            `accepts`, see `best_first`.
+        InfeasibleError: no architecture is within the limit, and the message names the smallest cost; or `accepts`
+            rejects every architecture within the limit.
 
     Example:
         >>> space = SearchSpace([Choice("a", ["small", "large"]), Choice("b", ["small", "large"])])
@@ -86,7 +90,7 @@ def most_probable(
 def _most_probable(
     space: SearchSpace, own: Sequence[Floats], table: CostTable | None, maximum: float | None
 ) -> Architecture:
-    """The answer of `most_probable` where all architectures are accepted."""
+    """Return the answer of `most_probable` if every architecture is accepted."""
     limit = None if table is None or maximum is None else table.highest_tick(maximum) - table.constant_ticks
     terms = []
     if table is not None and limit is not None:
@@ -149,7 +153,7 @@ def _checked(space: SearchSpace, scores: Mapping[str, Sequence[float]]) -> list[
 
 
 def _best(parts: Sequence[_Labels], *, bounded: bool) -> _Labels:
-    """The labels that are not dominated, by rising cost and score; without a bound, the one of highest score."""
+    """Return the labels that no other one dominates, by rising cost and score; unless `bounded`, only the best one."""
     costs = np.concatenate([part.costs for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     rows = np.concatenate([part.rows for part in parts])

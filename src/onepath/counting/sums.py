@@ -1,4 +1,4 @@
-"""Sorted sums of the paths of a layered graph."""
+"""Sums of costs along the paths of a layered graph, sorted for binary search."""
 
 from __future__ import annotations
 
@@ -15,12 +15,21 @@ Ints = npt.NDArray[np.int64]
 
 
 class SortedSums:
-    """Sums of paths from (or to) the states of one layer, sorted by state, then sum.
+    """Sums of paths from (or to) the states of one layer, sorted by state and then by sum.
 
-    An entry is kept as one key, `state * stride + sum`, so that one binary search serves many states at once.
+    An entry is stored as one key, `state * stride + sum`, so that one binary search serves many states at once.
+
+    Args:
+        states: (n,) state of each entry.
+        sums: (n,) sum of each entry.
+        values: (n,) value of each entry, such as the code of a path or a number of paths.
 
     Attributes:
-        values: what belongs to every entry, in the sorted order.
+        num_states: the highest state plus 1.
+        values: value of every entry, in the sorted order.
+
+    Raises:
+        SpaceError: the keys could reach 2^62.
     """
 
     def __init__(self, states: Ints, sums: Ints, values: npt.NDArray[Any]) -> None:
@@ -41,32 +50,35 @@ class SortedSums:
         return len(self._keys)
 
     def entries(self, positions: Ints | slice = slice(None)) -> tuple[Ints, Ints]:
-        """State and sum of the entries at these positions."""
+        """Return the states and the sums of the entries at these positions."""
         states, sums = np.divmod(self._keys[positions], self._stride)
         return states, sums + (self._lowest - 1)
 
     def position(self, states: Ints, bound: Ints) -> Ints:
-        """Number of entries before the first one of `states` with a sum above `bound`."""
+        """Return the number of entries before the first one of each state with a sum above `bound`.
+
+        Entries of lower states are included, so that the difference of two positions is a number of entries.
+        """
         sums = np.minimum(np.maximum(bound - (self._lowest - 1), 0), self._stride - 1)
         return np.searchsorted(self._keys, states * self._stride + sums, side="right")
 
     def merge(self) -> None:
-        """Make one entry of equal ones; its value is the sum of theirs."""
+        """Merge entries of equal state and sum into one entry, whose value is the sum of their values."""
         starts = np.flatnonzero(np.diff(self._keys, prepend=-1))
         self._keys, self.values = self._keys[starts], np.add.reduceat(self.values, starts)
 
 
 class PathList:
-    """Every single path from a layer to the end, or from the start to a layer.
+    """All paths from a layer to the end, or from the start to a layer, one by one.
 
-    A path is kept as one number, the mixed-radix code of its edges, and decoded when it is drawn.
+    A path is stored as one number, the mixed-radix code of its edges, which is decoded when the path is drawn.
 
     Attributes:
-        sums: the sums of the paths, by the state where they start (or arrive).
+        sums: sums of the paths, by the state where they start (paths to the end) or arrive (paths from the start).
     """
 
     def __init__(self, layers: Sequence[Layer], *, to_end: bool) -> None:
-        """List all paths through `layers`, from any state to the end or from the start to any state."""
+        """List all paths through `layers`: from any state to the end if `to_end`, else from the start to any state."""
         self._layers = layers
         entries = _to_end(layers) if to_end else _from_start(layers)
         states = np.repeat(np.arange(len(entries)), [len(sums) for sums, _ in entries])
@@ -76,7 +88,10 @@ class PathList:
     def decode(self, positions: Ints, starts: Ints | None, out: npt.NDArray[Any]) -> None:
         """Write the options of the paths at `positions` into the rows of `out`.
 
-        `starts` are the states where the paths start; None means the first.
+        Args:
+            positions: (n,) positions in `sums`.
+            starts: (n,) states in which the paths start; None: all start in the first state.
+            out: (n, num_choices) option indices; the columns of these layers are written in place.
         """
         codes, edges = self.sums.values[positions], []
         for layer in self._layers:
@@ -85,7 +100,7 @@ class PathList:
         write_options(self._layers, edges, out, starts)
 
 
-_Entries = list[tuple[Ints, Ints]]  # sums and codes, by state
+_Entries = list[tuple[Ints, Ints]]  # for each state, the sums and the codes of its paths
 
 
 def _to_end(layers: Sequence[Layer]) -> _Entries:

@@ -27,30 +27,31 @@ _NUM_DRAWS = 2**16
 class WindowSampler:
     """Counts the distinct architectures of a space whose cost lies in a window, and draws them uniformly.
 
-    Prepared once per space and table. What a window needs is prepared at its first use and kept, for the
-    last 8 windows, so that one draw per training step takes well under a millisecond. Three ways, the first
-    that fits:
+    A sampler is prepared once for a space and a table. What a window needs is prepared when the window is first used,
+    and is kept for the last 8 windows, so that one draw per training step takes well under a millisecond. There are
+    three methods, and the first one that fits is used:
 
-    - "merged": the distinct sums of every layer, where there are at most 2^16. The count is exact.
-    - "halves": both halves of the choices path by path, where each has at most 2^21 paths; 4^20 architectures
-      have 2^20 per half. The count is exact.
-    - "buckets": everything larger. The count is an estimate, with bounds. Draws stay exactly uniform:
-      proposals are rejected, one in a hundred for wide windows, one in ten to two in five where a window
-      holds 10^-6 of the space.
+    - "merged": the distinct sums of every layer, if there are at most 2^16. The count is exact.
+    - "halves": both halves of the choices path by path, if each half has at most 2^21 paths; 4^20 architectures have
+      2^20 per half. The count is exact.
+    - "buckets": everything larger. The count is an estimate, with bounds. Draws stay exactly uniform, because proposals
+      are rejected: one in a hundred for wide windows, one in ten to two in five if a window holds 10^-6 of the space.
 
-    None of them walks over the architectures outside the window, so that a narrow window costs about what a
-    wide one does. Uniform means equal probabilities up to the rounding of double precision.
+    No method walks over the architectures outside the window, so a narrow window costs about as much as a wide one.
+    Uniform means equal probabilities up to the rounding of double precision.
 
     Args:
-        space: fewer than 2^1000 architectures.
-        table: a cost table, or a list of costs per choice in the order of the space.
-        method: one of the three ways; None takes the first that fits.
+        space: search space with fewer than 2^1000 architectures.
+        table: a cost table, or for every choice the costs of its options, in the order of the space.
+        method: one of the three methods; None takes the first one that fits.
 
     Attributes:
+        space: the search space.
+        table: the costs as a `CostTable`.
         num_total: exact number of distinct architectures of the space.
 
     Raises:
-        SpaceError: the method does not fit the space, or the table does not.
+        SpaceError: the space has 2^1000 architectures or more, or `method` or `table` does not fit the space.
 
     Example:
         >>> space = SearchSpace([Choice(f"c{index}", [0, 1, 2]) for index in range(20)])
@@ -82,7 +83,7 @@ class WindowSampler:
 
     @property
     def method(self) -> str:
-        """How it counts: "merged", "halves" or "buckets"."""
+        """Name of the counting method in use: "merged", "halves" or "buckets"."""
         return type(self._counter).__name__.lower()
 
     @property
@@ -91,13 +92,14 @@ class WindowSampler:
         return self._counter.is_exact
 
     def count(self, low: float | None = None, high: float | None = None) -> int:
-        """Number of distinct architectures with `low <= cost <= high`; None leaves a side open.
+        """Return the number of distinct architectures with `low <= cost <= high`; None leaves a side open.
 
-        Exact where `is_exact`; else an estimate with a standard error of at most about one percent, the same at every
-        call, and exact for a window that holds all architectures. `bounds` encloses the exact number.
+        The number is exact if `is_exact`. Otherwise it is an estimate with a standard error of at most about one
+        percent (more if fewer than about one proposal in 30 is kept, see `acceptance`). The estimate is the same at
+        every call, and exact for a window that holds all architectures. `bounds` encloses the exact number.
 
         Raises:
-            SpaceError: an edge of the window is not a number.
+            SpaceError: `low` or `high` is not a number.
         """
         window = self._window(low, high)
         if window == (self._lowest, self._highest):
@@ -105,15 +107,19 @@ class WindowSampler:
         return self._counter.count(*window) if window else 0
 
     def bounds(self, low: float | None = None, high: float | None = None) -> tuple[int, int]:
-        """A lower and an upper bound of the number of architectures in the window; equal where `is_exact`."""
+        """Return a lower and an upper bound of the number of architectures in the window; equal if `is_exact`.
+
+        Arguments and errors are those of `count`.
+        """
         window = self._window(low, high)
         return self._counter.bounds(*window) if window else (0, 0)
 
     def acceptance(self, low: float | None = None, high: float | None = None) -> float:
-        """Share of the proposals for this window that `sample` keeps.
+        """Return the share of the proposals for this window that `sample` keeps.
 
         Returns:
-            In (0, 1]; 1 for the methods that reject none, and 0 where the window holds no architecture.
+            1 for the methods that reject no proposal ("merged", "halves"); for "buckets" the share in 4,096 proposals;
+            0 if the window holds no architecture.
         """
         window = self._window(low, high)
         return self._counter.acceptance(*window) if window else 0.0
@@ -121,20 +127,21 @@ class WindowSampler:
     def sample(
         self, low: float | None, high: float | None, num: int, rng: np.random.Generator
     ) -> npt.NDArray[Any]:
-        """Independent uniform draws of the architectures with `low <= cost <= high`; None leaves a side open.
+        """Draw architectures with `low <= cost <= high`, independently and uniformly; None leaves a side open.
 
         Args:
             low: smallest cost, inclusive, in the table's unit.
-            high: largest cost, inclusive.
-            num: rows to draw; the same architecture may come more than once.
-            rng: the only source of chance; equal generators give equal rows, whatever was asked before.
+            high: largest cost, inclusive, in the table's unit.
+            num: number of rows to draw; the same architecture may be drawn more than once.
+            rng: the only source of chance; equal generators give equal rows, whatever was drawn before.
 
         Returns:
-            (num, num_choices) canonical rows, in the dtype of the space.
+            (num, num_choices) canonical rows of option indices, in the dtype of the space.
 
         Raises:
-            InfeasibleError: the window is empty; states the smallest and the median cost of the space.
-            SpaceError: an edge of the window is not a number.
+            InfeasibleError: the window is empty, or with the method "buckets" so nearly empty that 2^20 proposals found
+                nothing; the message states the smallest and the median cost of the space.
+            SpaceError: `low` or `high` is not a number.
         """
         rows = np.zeros((num, self.space.num_choices), dtype=self.space.dtype)
         window = self._window(low, high)
@@ -148,13 +155,14 @@ class WindowSampler:
         )
 
     def extremes(self) -> tuple[Number, Number]:
-        """Smallest and largest cost, exactly."""
+        """Return the smallest and the largest cost in the space, exactly."""
         return self._cost(self._lowest), self._cost(self._highest)
 
     def quantile(self, fraction: float) -> Number:
-        """The smallest cost that at least this fraction of the distinct architectures do not exceed.
+        """Return the smallest cost that at least this fraction of the distinct architectures do not exceed.
 
-        Exact where `method` is "merged", else that of 2^16 uniform draws.
+        The cost is exact if `method` is "merged". Otherwise it is the quantile of 2^16 uniform draws, the same at every
+        call.
 
         Raises:
             SpaceError: the fraction is not in [0, 1].
@@ -170,7 +178,7 @@ class WindowSampler:
         return self.table.in_unit(int(np.quantile(ticks, number, method="inverted_cdf")))
 
     def _window(self, low: float | None, high: float | None) -> tuple[int, int] | None:
-        """The window in steps, cut to the costs there are; None where nothing is left."""
+        """Return the window in steps, cut to the costs that the space has; None if nothing is left."""
         low, high = (None if given is None else edge(given) for given in (low, high))
         if low == math.inf or high == -math.inf:
             return None
@@ -208,13 +216,12 @@ def _counter(layers: Sequence[Layer], method: str | None) -> Merged | Halves | B
 
 
 def _normalised(layers: Sequence[Layer], constant: int) -> tuple[list[Layer], int, int]:
-    """The layers with the smallest cost of each taken out, in steps of the greatest common divisor.
+    """Return the layers without the smallest cost of each, in steps of the greatest common divisor.
 
-    Every path takes one edge of every layer, so that a layer's smallest cost can be taken out of all of its
-    edges.
+    Every path takes one edge of every layer, so a layer's smallest cost can be subtracted from all its edges.
 
     Returns:
-        The layers; what was taken out, the constant included, and the step, in ticks.
+        The layers; the cost that was subtracted plus the constant, in ticks; and the step, in ticks.
     """
     lowest = [int(layer.costs[layer.is_edge].min()) for layer in layers]
     above = [np.where(layer.is_edge, layer.costs - low, 0) for layer, low in zip(layers, lowest, strict=True)]

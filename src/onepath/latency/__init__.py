@@ -1,4 +1,4 @@
-"""Latency in milliseconds on a named runtime: devices, their measurement, and tables that predict it."""
+"""Latency in milliseconds on a named runtime: devices, measurements on them, and tables that predict latencies."""
 
 from onepath.latency.catalogue import DeviceEntry, device, devices
 from onepath.latency.command_device import CommandDevice

@@ -1,4 +1,4 @@
-"""The devices by name, and how to load the user's own."""
+"""Find devices by name, and load devices that are the user's own code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEVICES: Mapping[str, type[Device]] = {
     kind.name: kind for kind in (TorchCpu, OnnxRuntimeCpu, OpenVinoCpu, TorchCuda, OnnxRuntimeCuda)
 }
 FORMS = f"{PREFIX}./measure.sh or path/to/file.py:Class"
-"""How a device of the user's own is written."""
+"""How the name of a user's own device is written."""
 
 
 class DeviceEntry(NamedTuple):
@@ -26,26 +26,26 @@ class DeviceEntry(NamedTuple):
 
     name: str
     missing: str | None
-    """Why it cannot be used here; None where it can."""
+    """Why the device cannot be used here; None if it can."""
 
 
 def devices() -> list[DeviceEntry]:
-    """The devices that come with onepath, each with the reason why it cannot be used here."""
+    """Return the devices that come with onepath, each with the reason why it cannot be used here, or None."""
     return [DeviceEntry(name, kind().missing()) for name, kind in DEVICES.items()]
 
 
 def device(name: str, *, threads: int | None = None, batch: int = 1, precision: str = "float32") -> Device:
-    """The device of a name.
+    """Return the device of this name, with these settings.
 
     Args:
         name: one of `devices()`; `exec:` and a command that is given an ONNX file and prints milliseconds; or
             `path/to/file.py:Class` for a subclass of `Device` of the user's own.
-        threads: that one inference may use; None: torch's own number at this moment.
-        batch: examples in one inference.
-        precision: of weights and activations.
+        threads: number of threads that one inference may use; None: torch's own number at this moment.
+        batch: number of examples in one inference.
+        precision: precision of weights and activations, one of the `precisions` of the device.
 
     Raises:
-        ConfigurationError: no such device, it cannot be used here, or a setting does not fit.
+        ConfigurationError: there is no such device, it cannot be used here, or a setting is not allowed.
     """
     if name.startswith(PREFIX):
         found: Device = CommandDevice(
@@ -62,17 +62,17 @@ def device(name: str, *, threads: int | None = None, batch: int = 1, precision: 
 
 
 def device_of_file(name: str, path: object) -> str:
-    """The name of the device that a file is of, to be used where nobody has named another; one of onepath's own.
+    """Return the device name that a file holds, if it is the name of one of onepath's own devices.
 
-    A file chooses no code: a command or a class of your own is named with `--device` or in Python, and then the file
-    is compared with it.
+    This name is for use if the user names no device. A file must not choose code to run: the user names a command or a
+    class of their own with `--device` or in Python, and the file is then compared with it.
 
     Args:
-        name: as the file has it.
-        path: of the file, for the message.
+        name: name of the device in the file.
+        path: path of the file, for the message.
 
     Raises:
-        ConfigurationError: it is not one of `devices()`.
+        ConfigurationError: the name is not one of `devices()`.
     """
     if name not in DEVICES:
         raise ConfigurationError(
@@ -83,7 +83,7 @@ def device_of_file(name: str, path: object) -> str:
 
 
 def _own_class(name: str) -> type[Device]:
-    """The class behind `path/to/file.py:Class`."""
+    """Return the class behind `path/to/file.py:Class`."""
     path, wanted, kind = load_own(name, what="device", known=DEVICES, forms=FORMS)
     if not (isinstance(kind, type) and issubclass(kind, Device)):
         raise ConfigurationError(

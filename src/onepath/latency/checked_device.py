@@ -1,4 +1,4 @@
-"""A device may be the user's own code: every call of what it prepares is checked."""
+"""Calls of a device, with everything it returns checked, because it may be the user's own code."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from onepath.latency.device_errors import is_time_ms, name_of, naming
 
 
 def prepare(device: Device, model: Network, input_shape: Sequence[int]) -> Prepared:
-    """`device.prepare`, with every call of what it returns checked.
+    """Call `device.prepare`, and return its result with every call of it checked.
 
     Raises:
-        UserError: the device raises, or returns something without `run` and `close`; names the device.
+        UserError: the device raises, or returns something without `run` and `close`; the message names the device.
     """
     with naming(device, "make a network ready"):
         prepared = device.prepare(model, input_shape)
@@ -27,12 +27,15 @@ def prepare(device: Device, model: Network, input_shape: Sequence[int]) -> Prepa
 
 
 def checked(device: Device, prepared: Prepared) -> Prepared:
-    """A prepared network whose `run` raises UserError, which names the device, unless it gives a time."""
+    """Return a prepared network whose calls are checked.
+
+    Its `run` raises a UserError that names the device if the device raises or does not give a plausible time.
+    """
     return prepared if isinstance(prepared, _Checked) else _Checked(device, prepared)
 
 
 class _Checked:
-    """A prepared network whose times are times."""
+    """A prepared network whose calls are checked."""
 
     def __init__(self, device: Device, prepared: Prepared) -> None:
         self._device = device

@@ -1,4 +1,4 @@
-"""Tables and predictors that came from somewhere: read within bounds, and checked node by node before they are used."""
+"""Read tables and predictors of unknown origin: within limits of size, and with every field checked before use."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from onepath.latency.device_errors import LEAST_MS, MOST_MS, one_line
 from onepath.record.atomic import reason
 
 MOST_BYTES = 64 * 2**20
-"""Of a table or a predictor; the largest that onepath wrote is under a tenth of it."""
-_MOST_COST = 1e12  # of an entry, in any unit: sums of them stay far from what a float holds
+"""Largest size of a table or a predictor; the largest file that onepath wrote is under a tenth of it."""
+_MOST_COST = 1e12  # largest entry, in any unit: sums of entries stay far below the largest float
 
 Checked = TypeVar("Checked", bound="Node")
 
@@ -30,7 +30,7 @@ def _printable(text: str) -> str:
 
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=4000), AfterValidator(_printable)]
 AnyText = Annotated[str, Field(strict=True), AfterValidator(_printable)]
-"""Also the text of an architecture of thousands of choices, or nothing."""
+"""Printable text without a limit of length: empty, or an architecture of thousands of choices."""
 Examples = Annotated[StrictInt, Field(ge=1, le=MOST_EXAMPLES)]
 Count = Annotated[StrictInt, Field(ge=1, le=2**31)]
 Number = Annotated[StrictFloat, Field(ge=-_MOST_COST, le=_MOST_COST, allow_inf_nan=False)]
@@ -41,13 +41,13 @@ Shape = Annotated[list[Count], Field(min_length=1)]
 
 
 class Node(BaseModel):
-    """A part of a file; what else stands in it is left alone."""
+    """A part of a file; fields that the class does not name are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class SettingsNode(Node):
-    """`Device.settings()`; a file of published latencies may know the name alone."""
+    """The fields of `Device.settings()`; in a file of published latencies, the name alone is enough."""
 
     name: Text
     batch: Examples = 1
@@ -58,16 +58,16 @@ class SettingsNode(Node):
 
 
 def read_text(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> str:
-    """The text of a file of at most `most_bytes`; pipes and devices are not opened.
+    """Return the text of a file of at most `most_bytes`; pipes and devices are not opened.
 
     Args:
-        path: of the file.
-        what: it must be, for messages: "a latency table".
-        most_bytes: that are read.
+        path: path of the file.
+        what: what the file must be, for messages: "a latency table".
+        most_bytes: largest size of the file.
 
     Raises:
         RunDirectoryError: the file is absent or cannot be read.
-        DataError: it is no regular file, too large, or no text in UTF-8.
+        DataError: it is not a regular file, is too large, or is not text in UTF-8.
     """
     check_file(path, what, most_bytes)
     try:
@@ -82,7 +82,7 @@ def read_text(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> str:
 
 
 def check_file(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> None:
-    """Raise unless a path is that of a regular file of at most `most_bytes`; see `read_text`."""
+    """Raise unless `path` is a regular file of at most `most_bytes`; arguments and errors are those of `read_text`."""
     try:
         status = Path(path).stat()
     except FileNotFoundError as error:
@@ -101,10 +101,10 @@ def check_file(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> Non
 
 
 def parse_json(text: str) -> Any:
-    """What JSON text says.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is none, is nested too deeply, or names a key twice.
+        ValueError: the text is not JSON, is nested too deeply, or names a key twice.
     """
     try:
         return json.loads(text, object_pairs_hook=_once)
@@ -122,10 +122,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_nodes(kind: type[Checked], data: Any) -> Checked:
-    """Data as a node.
+    """Return data as a node of class `kind`, with every field checked.
 
     Raises:
-        ValueError: one line that names the first entry that is wrong, its rule and its value.
+        ValueError: a field is wrong; one line names the first such field, its rule and its value.
     """
     try:
         return kind.model_validate(data)
@@ -138,7 +138,14 @@ def check_nodes(kind: type[Checked], data: Any) -> Checked:
 
 
 def not_as_written(path: Path | str, what: str, error: Exception, remedy: str) -> DataError:
-    """The one line for a file that is something else than it must be."""
+    """Return the one-line error for a file that is not what it must be.
+
+    Args:
+        path: path of the file.
+        what: what the file must be: "a latency table".
+        error: what went wrong when it was read.
+        remedy: what the user can do, with which the message ends.
+    """
     said = one_line(error if type(error) is ValueError or isinstance(error, UserError) else repr(error))
     return DataError(f"{path} must be {what} as onepath wrote it, but it is not ({said}); {remedy}")
 
@@ -151,7 +158,13 @@ def _unreadable(path: Path | str, what: str, error: OSError | ValueError) -> Run
 
 
 def check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError, with what differs, unless a file is of the settings of now."""
+    """Raise ConfigurationError, which says what differs, unless a file has the present settings.
+
+    Args:
+        path: path of the file, for the message.
+        old: settings in the file.
+        new: present settings; only these are compared.
+    """
     different = [
         f"{name} {_as_json(old.get(name))} there, {_as_json(value)} now"
         for name, value in new.items()

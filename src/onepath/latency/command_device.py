@@ -1,4 +1,4 @@
-"""A device behind a command: a phone or a board that a script of yours talks to."""
+"""A device behind a command, such as a script of yours that talks to a phone or a board."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREFIX = "exec:"
 _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 _LONGEST_SECONDS = 24 * 3600
 _POLL_SECONDS = 0.02
-# Bytes on stdout, which holds times alone, and on stderr, of which the end is kept.
+# Largest number of bytes on stdout, which holds only times, and on stderr, of which only the end is kept.
 _MOST_PRINTED = (1_000_000, 100_000_000)
 _KEPT_OF_STDERR = 10_000
 
@@ -33,10 +33,10 @@ _KEPT_OF_STDERR = 10_000
 class CommandDevice(OnnxDevice):
     """A command that is given the path of an ONNX file as its last argument and prints milliseconds.
 
-    It prints one number, or several, each on its own line, and nothing else on stdout; what it has to say goes to
-    stderr. A network given as a module arrives with its batch fixed. `ONEPATH_BATCH` and `ONEPATH_THREADS` in the
-    command's environment hold the settings. It is run once for each of 3 blocks; several numbers of one run count as
-    their median. The warm-up is the command's own business.
+    The command prints one number, or several, each on its own line, and nothing else on stdout. Its messages go to
+    stderr. If the network is given as a module, the batch in the file is fixed. The environment variables
+    `ONEPATH_BATCH` and `ONEPATH_THREADS` tell the command the settings. The command runs once for each of 3 blocks;
+    several numbers of one run count as their median. The command has to do its own warm-up.
     """
 
     schedule = Schedule(num_blocks=3, num_runs=1, num_warm_up=0)
@@ -50,17 +50,17 @@ class CommandDevice(OnnxDevice):
         precision: str = "float32",
         timeout_seconds: float = 600.0,
     ) -> None:
-        """Keep the command; it is not run yet.
+        """Store the command; it is not run yet.
 
         Args:
-            command: the program with its arguments, as in a shell, but no shell is started.
-            threads: told to the command; None: torch's own number.
-            batch: examples in one inference.
-            precision: float32; what the command does with the file is its own business.
-            timeout_seconds: of one run of the command.
+            command: the program with its arguments, quoted as in a shell; no shell is started.
+            threads: number of threads, passed on to the command; None: torch's own number.
+            batch: number of examples in one inference.
+            precision: must be "float32"; the command decides in which precision it computes.
+            timeout_seconds: longest time of one run of the command, in s, at most a day.
 
         Raises:
-            ConfigurationError: the command is empty, not printable or not well quoted, or a setting does not fit.
+            ConfigurationError: the command is empty, not printable or not well quoted, or a setting is not allowed.
         """
         if not command.isprintable():
             raise ConfigurationError(
@@ -94,7 +94,7 @@ class CommandDevice(OnnxDevice):
         return f"there is no program {program}"
 
     def processor(self) -> str | None:
-        """Not known: it is the command's."""
+        """Return None, because only the command knows its processor."""
         return None
 
     def prepare_file(self, path: Path, input_shape: Sequence[int]) -> Prepared:  # noqa: ARG002, D102
@@ -112,10 +112,10 @@ class _Command:
         self._timeout_seconds = timeout_seconds
 
     def run(self) -> float:
-        """Run the command once; the median of what it prints, in ms.
+        """Run the command once, and return the median of the numbers it prints, in ms.
 
         Raises:
-            UserError: it fails, takes too long, or prints something other than numbers over 0, or too much.
+            UserError: the command fails, takes too long, or prints too much or anything but numbers over 0.
         """
         program = self._words[0]
         status, output, messages = _spoken(self._words, self._environment, self._timeout_seconds)
@@ -131,17 +131,19 @@ class _Command:
 
 
 def _spoken(words: list[str], environment: dict[str, str], timeout_seconds: float) -> tuple[int, str, str]:
-    """Run a command to its end: its exit status, what it prints on stdout, and the end of what it prints on stderr.
+    """Run a command to its end, and return its exit status, its stdout, and the end of its stderr.
 
-    What it started ends with it. It prints into files, which nothing that it leaves behind can keep from being read.
+    The processes that it started end with it. It prints into files, which can be read even if a process that it leaves
+    behind still has them open.
 
     Raises:
-        UserError: it does not start, takes longer, or prints more than any list of times.
+        UserError: the command does not start, takes longer than `timeout_seconds`, or prints more than any list of
+            times.
     """
     program, end = words[0], time.monotonic() + timeout_seconds
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as messages:
         try:
-            # Of its own session, so that what the script started ends with it.
+            # In its own session, so that the processes that the script started end with it.
             process = subprocess.Popen(
                 words,
                 env=environment,
@@ -184,7 +186,7 @@ def _spoken(words: list[str], environment: dict[str, str], timeout_seconds: floa
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the command and what it started, as far as that has not made itself a session of its own."""
+    """End the command and the processes it started, except those that made a session of their own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

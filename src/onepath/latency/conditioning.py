@@ -1,7 +1,7 @@
-"""Weights whose values do not disturb a timing: no subnormal numbers, nothing infinite, no NaN.
+"""Copies of networks whose values do not disturb a timing: no subnormal numbers, nothing infinite, no NaN.
 
-Thirty convolutions on subnormal numbers took 10 times as long in PyTorch and 30 times in onnxruntime, and an untrained
-deep network in eval mode can shrink its activations into them, layer by layer.
+An untrained deep network in eval mode can shrink its activations to subnormal numbers, layer by layer. Thirty
+convolutions on subnormal numbers took 10 times as long in PyTorch and 30 times in onnxruntime.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from onepath.export.files import standalone_copy
 from onepath.nn.inputs import input_dtype
 from onepath.randomness import generator
 
-# A layer whose outputs spread less or more than this is scaled to a spread of 1.
+# A layer whose outputs have a root mean square outside this range is scaled to a root mean square of 1.
 _SPREAD = (1e-3, 1e3)
 _MOST_NUMBERS = 2**28
 
 
 def conditioned(model: nn.Module, input_shape: Sequence[int]) -> nn.Module:
-    """A copy of the network, in eval mode on the CPU, whose layers neither vanish nor overflow.
+    """Return a copy of the network, in eval mode on the CPU, whose layers' outputs neither vanish nor overflow.
 
-    Weights that are not finite are drawn afresh. Then, in the order of the forward pass on one random example,
-    each layer with weights whose outputs have a root mean square outside 0.001 to 1000 has its weights and biases
-    divided by it. The network's shape, types and operations stay; its outputs do not. A network with ordinary values
-    is copied as it is.
+    Weights that are not finite are drawn afresh. Then one random example runs through the network. Each layer with
+    weights whose outputs have a root mean square outside 0.001 to 1000 has its weights and biases divided by this root
+    mean square, in the order of the forward pass. The network's shape, types and operations stay the same; its outputs
+    do not. A network with ordinary values is copied as it is.
 
     Args:
-        model: not changed.
-        input_shape: of one example, (C, H, W), without the batch.
+        model: the network; not changed.
+        input_shape: shape of one example, (C, H, W), without the batch.
 
     Raises:
         ShapeError: the network rejects `input_shape`.
@@ -62,15 +62,15 @@ def conditioned(model: nn.Module, input_shape: Sequence[int]) -> nn.Module:
 
 
 def example(input_shape: Sequence[int], batch: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A batch of standard normal numbers, float32, (batch, *input_shape); always the same; or zeros that are indices.
+    """Return a batch of inputs, (batch, *input_shape), always the same: standard normal float32 numbers or zeros.
 
     Args:
-        input_shape: of one example.
-        batch: examples.
-        dtype: of a network's inputs; a whole-number type stands for indices, such as words.
+        input_shape: shape of one example.
+        batch: number of examples.
+        dtype: type of the network's inputs; a whole-number type stands for indices, such as words, and gives zeros.
 
     Raises:
-        UserError: there would be over a gigabyte of them.
+        UserError: there would be more than 2^28 numbers, which is a gigabyte in float32.
     """
     if batch * math.prod(input_shape) > _MOST_NUMBERS:
         raise UserError(

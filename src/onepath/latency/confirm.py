@@ -1,4 +1,4 @@
-"""Whether one network is within a limit on a device: measured as what is handed over, several times."""
+"""Measure one network several times, in the form that is handed over, to confirm that it is within a limit."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from onepath.temporary import TemporaryFolder
 
 NUM_SESSIONS = 3
 MAX_SLOWNESS = 1.1
-"""A reference that takes over this many times its known latency says that the machine is slow at the moment."""
+"""The machine counts as slow while the reference takes more than this many times its known latency."""
 PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-"""Waits for the machine to be as fast as before; after the last it is an error."""
+"""Waits for the machine to be as fast as before, in s; if it is still slow after the last wait, that is an error."""
 _MOST_NOISY = 3
 _MOST_SESSIONS = 1000
 
@@ -31,8 +31,8 @@ class Reference:
     """A network whose latency on the device is known, to tell a slow network from a slow moment of the machine.
 
     Attributes:
-        model: its weights do not matter.
-        ms: its latency, from a measurement over minutes.
+        model: the network; its weights do not matter.
+        ms: its latency in ms, from a measurement over minutes.
     """
 
     model: nn.Module
@@ -49,26 +49,30 @@ def confirm(
     num_sessions: int = NUM_SESSIONS,
     on_wait: Callable[[float, float], None] | None = None,
 ) -> Latency:
-    """Measure a network in several sessions, and return the slowest of them.
+    """Measure a network in several sessions, and return the latency of the slowest session.
 
-    Each session prepares the network again, because where it lies in memory is part of its speed. A runtime that takes
-    ONNX files is given the file that `export_onnx` writes, which is what a run hands over. A noisy session is repeated,
-    and so is one in which the reference, measured in the same rounds, took over 1.1 times as long as it is known to.
+    Each session prepares the network again, because its place in memory affects its speed. A runtime that takes ONNX
+    files is given the file that `export_onnx` writes, which is the form that a run hands over. A noisy session is
+    repeated. A session is also repeated if the reference, which is measured in the same rounds, took more than 1.1
+    times its known latency; there is a wait before.
 
     Args:
-        device: where.
-        model: its weights do not matter; not changed.
-        input_shape: of one example, without the batch.
-        limit_ms: a network whose first, quick measurement is over it is not measured further.
-        reference: None: what the machine does at the moment is taken for its speed.
-        num_sessions: without noise, 1 or more.
-        on_wait: called before each wait with how many times as slow the machine is, and the seconds.
+        device: device to measure on.
+        model: the network; its weights do not matter; not changed.
+        input_shape: shape of one example, without the batch.
+        limit_ms: if a first, quick measurement is over this limit and not noisy, its result is returned at once. None:
+            there is no quick measurement.
+        reference: a network of known latency; None: the present speed of the machine counts as its usual speed.
+        num_sessions: number of sessions without noise, 1 or more.
+        on_wait: called before each wait, with how many times its known latency the reference takes and with the length
+            of the wait in s.
 
     Returns:
-        The latency of the slowest session; with `is_noisy` set if too few sessions were without noise, and then no
-        decision is to rest on it.
+        The latency of the slowest session. Its `is_noisy` is set if three sessions were noisy before enough were
+        without noise; no decision may rest on it then.
 
     Raises:
+        ConfigurationError: `num_sessions` is out of its range, or the device cannot be used on this machine.
         ShapeError: the network rejects `input_shape`.
         UserError: the runtime cannot take the network; or the machine stayed slow for two minutes.
     """
@@ -80,11 +84,11 @@ def confirm(
     with TemporaryFolder() as folder:
         known: Network | None = None if reference is None else reference.model
         if reference is not None and takes_files:
-            # In the form in which tables and predictors measure, written once for all sessions.
+            # The form that tables and predictors measure, written once for all sessions.
             known = write_for_timing(reference.model, input_shape, device.batch, folder / "reference.onnx")
 
         def session(network: Network) -> Latency:
-            """One that the machine's speed did not spoil."""
+            """Return a measurement that the machine's speed did not spoil."""
             while reference is not None and known is not None:
                 latency, now = measure(device, [network, known], input_shape)
                 if now.is_noisy:

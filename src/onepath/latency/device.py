@@ -1,4 +1,4 @@
-"""What a latency belongs to: a runtime with its batch, threads and precision."""
+"""A device, to which every latency belongs: a runtime with its batch, threads and precision."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ _LONGEST_NAME = 1000
 _SETTINGS = ("name", "batch", "threads", "precision", "version", "processor")
 
 Network = nn.Module | Path
-"""What can be measured: a module, or the path of an ONNX file where the device runs those."""
+"""What can be measured: a module, or the path of an ONNX file if the device runs ONNX files."""
 
 
 class Prepared(Protocol):
-    """A network made ready on a device."""
+    """A network that is ready to run on a device."""
 
     def run(self) -> float:
-        """One inference; its time in ms. A device that measures by itself returns what it measured."""
+        """Run one inference and return its time in ms; a device that measures by itself returns what it measured."""
         ...
 
     def close(self) -> None:
-        """Give back what the network holds: memory, files, processes. Nothing is run after it."""
+        """Release what the network holds: memory, files, processes. Nothing is run afterwards."""
         ...
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How often `measure` asks a device for a time, unless told otherwise.
+    """How often `measure` asks a device for a time, unless its arguments say otherwise.
 
     Attributes:
-        num_blocks: of every network; the blocks of the networks compared alternate.
-        num_runs: of one block; None: as many as fill 2 to 25 ms.
-        num_warm_up: runs before the first block, not counted. Where it is positive, so is one more run before
-            each block, which brings the network back into the caches.
+        num_blocks: number of blocks of every network; the blocks of the networks that are compared alternate.
+        num_runs: number of runs in one block; None: as many as fill 2 to 25 ms.
+        num_warm_up: number of runs before the first block, which are not counted. If it is positive, one more run, not
+            counted either, comes before each block and brings the network back into the caches.
 
     Raises:
         ConfigurationError: a number is out of its range.
@@ -68,26 +68,28 @@ class Schedule:
 class Device(ABC):
     """A runtime and its settings.
 
-    A device of your own is a subclass in a file of yours, named on the command line as `path/to/file.py:Class`.
-    It must have `prepare`, and may have `name`, `missing`, `version`, `precisions` and `schedule`.
+    A device of your own is a subclass of this class in a file of yours. On the command line it is named as
+    `path/to/file.py:Class`. It must have `prepare`, and may have `name`, `missing`, `version`, `precisions` and
+    `schedule`.
     """
 
     name: str = ""
-    """As it is written behind `--device`. Where a class of your own leaves it out, it is `file.py:Class`."""
+    """Name of the device, as it is written after `--device`. If a class of your own has none, it is `file.py:Class`."""
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
-    """What the runtime can compute in."""
+    """Precisions that the runtime can compute in."""
     schedule: ClassVar[Schedule] = Schedule()
+    """How often `measure` asks the device for a time."""
 
     def __init__(self, *, threads: int | None = None, batch: int = 1, precision: str = "float32") -> None:
-        """Keep the settings; nothing is loaded yet.
+        """Store the settings; nothing is loaded yet.
 
         Args:
-            threads: that one inference may use; None: torch's own number at this moment.
-            batch: examples in one inference. A latency is the time of the whole batch.
-            precision: of weights and activations, one of the class's `precisions`.
+            threads: number of threads that one inference may use; None: torch's own number at this moment.
+            batch: number of examples in one inference. A latency is the time of the whole batch.
+            precision: precision of weights and activations, one of the class's `precisions`.
 
         Raises:
-            ConfigurationError: `threads` or `batch` is under 1 or beyond any use, or the runtime has no such precision.
+            ConfigurationError: `threads` or `batch` is under 1 or too large, or the runtime has no such precision.
         """
         threads = torch.get_num_threads() if threads is None else threads
         check_count("threads", threads, 1, MOST_THREADS)
@@ -103,29 +105,32 @@ class Device(ABC):
 
     @abstractmethod
     def prepare(self, model: Network, input_shape: Sequence[int]) -> Prepared:
-        """Make a network ready to be run, in eval mode, on a copy.
+        """Make a copy of a network ready to run, in eval mode.
 
         Args:
-            model: not changed. Its values are free: a latency does not depend on them.
-            input_shape: of one example, (C, H, W), without the batch.
+            model: the network; not changed. The copy may have other weights, because a latency does not depend on them.
+            input_shape: shape of one example, (C, H, W), without the batch.
 
         Raises:
             UserError: the runtime cannot take the network.
         """
 
     def missing(self) -> str | None:
-        """Why the device cannot be used on this machine, in one line; None where it can."""
+        """Return why the device cannot be used on this machine, in one line; None if it can."""
         return None
 
     def version(self) -> str | None:
-        """Of the runtime; None where it is not known."""
+        """Return the version of the runtime; None if it is not known."""
         return None
 
     def settings(self) -> dict[str, Any]:
-        """What a latency belongs to, ready for JSON: another value of any entry may mean other milliseconds.
+        """Return the settings that a latency belongs to, ready for JSON: other settings may mean another latency.
 
         Returns:
             "name", "batch", "threads", "precision", "version" of the runtime, "processor".
+
+        Raises:
+            UserError: `version` or `processor` of the device raises.
         """
         with naming(self, "tell its settings"):
             version, processor = self.version(), self.processor()
@@ -139,15 +144,16 @@ class Device(ABC):
             }
 
     def processor(self) -> str | None:
-        """The model of what computes; None where it is not known."""
+        """Return the model of the processor that runs the network; None if it is not known."""
         return processor_name()
 
     def check_usable(self) -> None:
-        """Raise unless the device can be used here and is well formed.
+        """Raise unless the device can be used on this machine and is well formed.
 
         Raises:
-            ConfigurationError: it cannot, with the reason; its name cannot be shown, or its schedule is none.
-            UserError: a method of it raises.
+            ConfigurationError: the device cannot be used, for the reason in the message; or its name cannot be shown;
+                or its schedule is not a `Schedule`.
+            UserError: a method of the device raises, or its settings are not plain values.
         """
         name: object = self.name
         if not (isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()):
@@ -175,7 +181,7 @@ class Device(ABC):
 
 @cache
 def processor_name() -> str:
-    """The model of this machine's processor."""
+    """Return the model of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -185,10 +191,14 @@ def processor_name() -> str:
 
 
 def module_only(model: Network, name: str) -> nn.Module:
-    """The network, for a runtime that cannot read an ONNX file.
+    """Return the network, for a runtime that cannot read ONNX files.
+
+    Args:
+        model: a module, or a path, which is an error.
+        name: name of the runtime, for the message.
 
     Raises:
-        UserError: it is a path.
+        UserError: `model` is a path.
     """
     if isinstance(model, nn.Module):
         return model

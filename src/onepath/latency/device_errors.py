@@ -1,4 +1,4 @@
-"""What a device raises, which may be the user's own code, becomes one line that names the device."""
+"""Checks of what a device does, which may be the user's own code: its errors become one line that names the device."""
 
 from __future__ import annotations
 
@@ -11,31 +11,41 @@ import numpy as np
 from onepath.errors import ConfigurationError, UserError, shown
 
 LEAST_MS, MOST_MS = 1e-9, 1e9
-"""A picosecond and eleven days: what is outside is no time of an inference."""
+"""Shortest and longest plausible time of one inference, in ms: a picosecond and eleven days."""
 
 
 class Named(Protocol):
-    """What a message asks of a device."""
+    """The part of a device that an error message needs."""
 
     @property
     def name(self) -> str:
-        """As it is written behind `--device`."""
+        """Name of the device, as it is written after `--device`."""
 
 
 def one_line(text: object, most: int = 200) -> str:
-    """What a device or a file said, on one line: control characters escaped, white space joined, cut."""
+    """Return what a device or a file said as one line.
+
+    White space is joined, the text is cut to `most` characters, and control characters are escaped.
+    """
     line = " ".join(str(text)[: 4 * most].split())[:most]
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def is_time_ms(value: Any) -> bool:
-    """Whether a value is a number of milliseconds that an inference can take."""
+    """Whether a value is a number from LEAST_MS to MOST_MS, the plausible times of one inference in ms."""
     is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     return is_number and bool(LEAST_MS <= value <= MOST_MS)
 
 
 def check_count(what: str, value: object, least: int, most: int) -> None:
-    """Raise ConfigurationError unless a value is a whole number from `least` to `most`."""
+    """Raise ConfigurationError unless a value is a whole number from `least` to `most`.
+
+    Args:
+        what: name of the value, with which the message begins.
+        value: the value, of any type.
+        least: smallest number allowed.
+        most: largest number allowed.
+    """
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise ConfigurationError(f"{what} must be a whole number, but got {shown(value)}; change it")
     if value < least:
@@ -48,15 +58,16 @@ def check_count(what: str, value: object, least: int, most: int) -> None:
 
 @contextlib.contextmanager
 def naming(device: Named | str, must: str, kind: type[UserError] = UserError) -> Iterator[None]:
-    """Turn what a device raises into one line that names it; errors of the caller's pass as they are.
+    """Turn an exception of a device into a one-line error that names the device.
 
     Args:
-        device: it, or its name.
-        must: what it does inside the `with`: "run an inference".
-        kind: of the error.
+        device: the device, or its name.
+        must: what the device does inside the `with`, as it follows "must" in the message: "run an inference".
+        kind: class of the error that is raised.
 
     Raises:
-        UserError: whatever else was raised, `SystemExit` included.
+        UserError: an error of class `kind` if anything else was raised inside, `SystemExit` included. A UserError that
+            was raised inside passes unchanged.
     """
     try:
         yield
@@ -72,6 +83,6 @@ def naming(device: Named | str, must: str, kind: type[UserError] = UserError) ->
 
 
 def name_of(device: Named) -> str:
-    """The name of a device, or of its class where it has none."""
+    """Return the name of a device, or the name of its class if it has none."""
     name: object = device.name
     return name if isinstance(name, str) and name else type(device).__name__

@@ -1,4 +1,4 @@
-"""How far a latency table can be trusted, in figures and as a page."""
+"""How far a latency table can be trusted: its errors in figures and in words, and as an HTML page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,16 @@ _FITTED, _FRESH, _LINE = "#9aa3af", "#2563eb", "#6b7280"
 
 
 def errors_of(measured_ms: Floats, predicted_ms: Floats) -> dict[str, Any]:
-    """MAPE in percent, RMSE, rank correlation, the 95 % bound, and the number of networks they are of."""
+    """Return how far predictions are from measurements, in the form that a latency table stores.
+
+    Args:
+        measured_ms: (n,) measured latencies.
+        predicted_ms: (n,) predicted latencies of the same networks.
+
+    Returns:
+        "num", the number of networks; "mape_percent", "rmse_ms" and "spearman", see `comparison.errors`; and
+        "error_ms_95", see `comparison.bound_95_ms`.
+    """
     return {
         "num": len(measured_ms),
         **errors(measured_ms, predicted_ms),
@@ -32,7 +41,7 @@ def errors_of(measured_ms: Floats, predicted_ms: Floats) -> dict[str, Any]:
 
 
 def sentence(table: LatencyTable) -> str:
-    """The errors in words."""
+    """Return the errors of a validated table as one sentence."""
     found = table.errors
     rank = "none" if found["spearman"] is None else f"{found['spearman']:.3f}"
     return (
@@ -42,13 +51,16 @@ def sentence(table: LatencyTable) -> str:
 
 
 def save_with_page(table: LatencyTable, path: Path) -> None:
-    """Write the table to a file, and the evidence for it as a page beside (`.html`)."""
+    """Write the table to a file, and its evidence as a page beside it, with the ending `.html`."""
     atomic_write_text(path.with_suffix(".html"), table_page(table))
     table.save(path)
 
 
 def table_page(table: LatencyTable) -> str:
-    """Predicted against measured latency and the entries of the table, as one HTML file that loads nothing."""
+    """Return the evidence for a table as one HTML file that loads nothing.
+
+    It shows predicted against measured latency, and the entries of the table.
+    """
     from plotly.subplots import make_subplots
 
     titles = ("Whole networks", "Candidates at their input shapes")
@@ -106,7 +118,7 @@ def _networks(table: LatencyTable) -> list[Any]:
 
 
 def _candidates(table: LatencyTable) -> list[Any]:
-    """One group of points for each name; beyond a dozen names, one group for all."""
+    """Return one group of points for each name; if there are more than a dozen names, one group for all."""
     from plotly.graph_objects import Scatter
 
     fields = {

@@ -1,4 +1,4 @@
-"""Profiled tables that later runs find: one file for each space, device and machine in a cache folder of the user."""
+"""Profiled tables for later runs: one file for each space, device and machine, in a cache folder of the user."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from onepath.latency.table_nodes import FORMAT
 from onepath.nn import Supernet
 
 CACHE = "ONEPATH_CACHE"
-"""Environment variable: the folder of what is kept; empty: nothing is kept."""
+"""Environment variable with the folder of the kept tables; if it is empty, no table is kept."""
 MAX_DRIFT = 0.1
-"""A kept table holds while networks are at most this much faster or slower than when it was profiled, as a share."""
+"""A kept table holds while networks are at most this share faster or slower than when the table was profiled."""
 _NUM_KNOWN = 3
 _NUM_SESSIONS = 3
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
@@ -40,9 +40,10 @@ class KeptTable:
     """A table of an earlier profile, judged by a few networks that were measured again.
 
     Attributes:
-        table: as it was kept; of the space, device, input shape and machine of now.
-        age_seconds: since it was profiled.
-        slowness: how many times as long known networks of it take now; None where no measurement was steady.
+        table: the kept table; its space, device, input shape and machine are the present ones.
+        age_seconds: time since the table was profiled, in s.
+        slowness: time that known networks of the table take now, divided by the time they took then; None if every
+            measurement was noisy.
     """
 
     table: LatencyTable
@@ -51,12 +52,12 @@ class KeptTable:
 
     @property
     def holds(self) -> bool:
-        """Whether the machine is as fast as when the table was profiled, as far as could be measured."""
+        """Whether the machine is as fast as when the table was profiled, or its speed could not be measured."""
         return self.slowness is None or abs(self.slowness - 1) <= MAX_DRIFT
 
     @property
     def sentence(self) -> str:
-        """The age and what was measured, in words."""
+        """The age of the table and the slowness of its networks, in words."""
         now = (
             "known networks are too noisy to compare"
             if self.slowness is None
@@ -66,10 +67,12 @@ class KeptTable:
 
 
 def cache_folder() -> Path | None:
-    """Where tables are kept: `$ONEPATH_CACHE`, else `$XDG_CACHE_HOME/onepath`, else `~/.cache/onepath`.
+    """Return the folder where tables are kept; it need not exist.
+
+    It is `$ONEPATH_CACHE`, else `$XDG_CACHE_HOME/onepath`, else `~/.cache/onepath`.
 
     Returns:
-        None where `ONEPATH_CACHE` is set and empty, or the user has no home. The folder need not exist.
+        None if `ONEPATH_CACHE` is set and empty, or the user has no home.
     """
     own = os.environ.get(CACHE)
     if own == "":
@@ -82,14 +85,14 @@ def cache_folder() -> Path | None:
 
 
 def kept_path(supernet: Supernet, device: Device, input_shape: Sequence[int]) -> Path | None:
-    """The file that a table of this supernet on this device and machine is kept in, whether it exists or not.
+    """Return the file in which a table of this supernet on this device and machine is kept; it need not exist.
 
     Its name is a digest of the choices, the network's structure, the input shape, the device's settings (batch,
     threads, precision, version, processor), the versions of torch and Python, and the number of cores. For a device of
-    your own the current directory counts as well, where its command or file is looked up.
+    your own, the current directory is also part of the digest, because its command or file is looked up there.
 
     Returns:
-        None where nothing is kept; see `cache_folder`.
+        None if no table is kept; see `cache_folder`.
     """
     folder = cache_folder()
     if folder is None:
@@ -109,14 +112,14 @@ def kept_path(supernet: Supernet, device: Device, input_shape: Sequence[int]) ->
 
 
 def kept_table(supernet: Supernet, device: Device, input_shape: Sequence[int]) -> KeptTable | None:
-    """The table that was kept for this supernet, device and machine, and whether the machine still is as fast.
+    """Return the table that was kept for this supernet, device and machine, with the present speed of the machine.
 
-    A table is checked as a given one is. Then three networks that were measured for it are measured again, in up to
-    three sessions, until the median of what they take is within a tenth of what they took: a slow moment of the machine
-    is not held against the table.
+    A kept table is checked in the same way as a table that the user gives. Then three networks that were measured for
+    it are measured again, until the median of their times is within a tenth of what they took, in up to three sessions.
+    So one slow moment of the machine does not count against the table.
 
     Returns:
-        None where there is none, or the file is damaged or of something else.
+        None if there is no such table, or the file is damaged or does not fit.
     """
     path = kept_path(supernet, device, input_shape)
     if path is None or not path.is_file():
@@ -132,12 +135,15 @@ def kept_table(supernet: Supernet, device: Device, input_shape: Sequence[int]) -
 
 
 def _slowness(table: LatencyTable, supernet: Supernet, device: Device) -> float | None:
-    """How many times as long networks take as when the table was profiled; the session nearest to 1."""
+    """Return how many times as long known networks take now as then, from the session that is nearest to 1.
+
+    None if the table knows no networks, or every measurement was noisy.
+    """
     known = table.known_networks(_NUM_KNOWN)
     models = [supernet.extract(supernet.space.parse(name), inherit=False) for name, _ in known]
     found: list[float] = []
     for _ in range(_NUM_SESSIONS if known else 0):
-        # Several in turns: alone in the caches, a network took 0.93 times as long as among those of a profile.
+        # Several networks in turn: alone in the caches, one took 0.93 times as long as among those of a profile.
         now = zip(measure(device, models, table.input_shape), known, strict=True)
         ratios = [latency.median_ms / ms for latency, (_, ms) in now if not latency.is_noisy]
         if ratios:
@@ -156,20 +162,21 @@ def kept_or_profiled(
     say: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> LatencyTable:
-    """The kept table of this supernet, device and machine where it still holds; else one that is profiled and kept.
+    """Return the kept table of this supernet, device and machine if it still holds; else profile a table and keep it.
 
     Args:
-        supernet: its weights do not matter; not changed.
-        device: where.
-        input_shape: of one example, without the batch.
-        path: of the table, `.json`, in an existing directory; written, with the evidence as a page beside it. A profile
-            that was killed there goes on, and a table that is there and fits is returned as it is.
-        say: told in one line that a kept table is used and how old it is, that it no longer holds, or that a new one
-            cannot be kept.
-        options: further ones of `profile`.
+        supernet: the supernet; its weights do not matter; not changed.
+        device: device to measure on.
+        input_shape: shape of one example, without the batch.
+        path: file of the table, `.json`, in an existing directory. The table is written there, with its evidence as a
+            page beside it. If the file exists and fits, it is returned as it is; a profile that was interrupted there
+            continues.
+        say: called with one line if a kept table is used (the line has its age), if a kept table no longer holds, or if
+            a new table cannot be kept.
+        options: further arguments of `profile`.
 
     Raises:
-        ConfigurationError, SpaceError, ShapeError, UserError: as `profile`.
+        ConfigurationError, DataError, SpaceError, ShapeError, UserError: the errors of `profile`.
     """
     if path.exists():
         table = LatencyTable.load(path)
@@ -195,7 +202,7 @@ def kept_or_profiled(
 
 
 def age_text(seconds: float) -> str:
-    """A duration in its largest whole unit: "3 days", "1 hour", "0 seconds".
+    """Return a duration in its largest whole unit: "3 days", "1 hour", "0 seconds".
 
     Example:
         `age_text(7_300)` is "2 hours".

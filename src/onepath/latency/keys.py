@@ -1,7 +1,8 @@
-"""The names of a latency table's entries, and the entry that is nearest to a missing one.
+"""The keys of a latency table's entries, and the keys that are nearest to a missing one.
 
 A key is made of fields joined by "-": `type-input:HxWxC-output:HxWxC-name:value-...`, as in the tables of ProxylessNAS
-and Once-for-All. What a candidate of any space is made of is told apart by a last field `layers:`, a digest.
+and Once-for-All. For the candidates of any space, a last field `layers:` is a digest of the layers that the candidate
+is made of.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _NOT_STRUCTURE = ("path", "training")
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """(C, H, W) as "HxWxC", the papers' order; other shapes in their own order: (3, 32, 64) is "32x64x3"."""
+    """Return (C, H, W) as "HxWxC", the papers' order; other shapes keep their order: (3, 32, 64) is "32x64x3"."""
     sizes = (*shape[1:], shape[0]) if len(shape) == 3 else tuple(shape)
     return "x".join(str(size) for size in sizes)
 
@@ -33,20 +34,20 @@ def shape_text(shape: Sequence[int]) -> str:
 def candidate_key(
     name: str, input_shape: Sequence[int], output_shape: Sequence[int], module: nn.Module
 ) -> str:
-    """The key of a plain module at its input shape.
+    """Return the key of a plain module at its input shape.
 
     Args:
-        name: of the candidate, for the reader.
-        input_shape: of one example, without the batch.
-        output_shape: likewise.
-        module: a stand-alone one, on any device; equal structures have equal keys, whatever their weights.
+        name: name of the candidate, for the reader.
+        input_shape: shape of one example, without the batch.
+        output_shape: shape of one output, without the batch.
+        module: a stand-alone module, on any device; equal structures have equal keys, whatever their weights.
     """
     shapes = f"input:{shape_text(input_shape)}-output:{shape_text(output_shape)}"
     return f"{name}-{shapes}-layers:{structure_digest(module)}"
 
 
 def structure_digest(module: nn.Module) -> str:
-    """Eight hexadecimal digits of a module's classes, plain attributes and sizes; weights do not matter."""
+    """Return eight hexadecimal digits of a module's classes, plain attributes and sizes; weights do not matter."""
     return hashlib.sha256(repr(_structure(module)).encode()).hexdigest()[:_DIGITS]
 
 
@@ -69,10 +70,10 @@ def _is_plain(value: object) -> bool:
 
 
 def find_entry(entries: Mapping[str, Entry], key: str) -> Entry:
-    """The entry of a key.
+    """Return the entry of a key.
 
     Raises:
-        ConfigurationError: there is none; the message has the nearest keys.
+        ConfigurationError: there is no such entry; the message names the nearest keys.
     """
     if key not in entries:
         near = " and ".join(nearest_keys(key, entries)) or "none"
@@ -84,13 +85,13 @@ def find_entry(entries: Mapping[str, Entry], key: str) -> Entry:
 
 
 def nearest_keys(key: str, keys: Iterable[str], num: int = _NUM_NEAREST) -> list[str]:
-    """The keys that differ from `key` in the fewest fields, and among those in the least distant numbers."""
+    """Return the `num` keys that differ from `key` in the fewest fields, and among those in the closest numbers."""
     fields = _fields(key)
     return sorted(keys, key=lambda other: (_distance(fields, _fields(other)), other))[:num]
 
 
 def _fields(key: str) -> dict[str, str]:
-    """Name -> value; the type has an empty name."""
+    """Return the fields of a key as name -> value; the type has an empty name."""
     parts = [part.partition(":") for part in key.split("-")]
     return {name if colon else "": value if colon else name for name, colon, value in parts}
 
@@ -101,7 +102,7 @@ def _distance(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[int,
 
 
 def _gap(first: str, second: str) -> float:
-    """How far two values of a field are apart: sum of the logarithms of the ratios of their numbers."""
+    """Return how far apart two values of a field are: the sum of the logarithms of the ratios of their numbers."""
     numbers = [[int(number) for number in re.findall(r"\d+", text)] for text in (first, second)]
     if len(numbers[0]) != len(numbers[1]) or not numbers[0]:
         return 10.0

@@ -1,4 +1,4 @@
-"""A hard limit in milliseconds on a named device."""
+"""A hard limit on the latency of an architecture, in milliseconds on a named device."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ PREDICTOR_SUFFIX = ".safetensors"
 
 
 class LatencyPredictor(Protocol):
-    """What says how long an architecture of one space will take on one device."""
+    """Predicts how long an architecture of one space will take on one device."""
 
     @property
     def device(self) -> Mapping[str, Any]:
-        """`Device.settings()` of where it was measured."""
+        """Settings of the device that was measured, see `Device.settings`."""
 
     @property
     def table(self) -> CostTable | None:
-        """The predictions as an additive table in ms, where they are additive; then sampling under a limit is exact."""
+        """The predictions as an additive table in ms, so that sampling under a limit is exact; None if not additive."""
 
     def predict(self, space: SearchSpace, matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """(rows,) latencies in ms of the architectures in the rows of `matrix`."""
+        """Return (rows,) latencies in ms of the architectures in the rows of `matrix`."""
 
     def check(
         self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
     ) -> None:
-        """Raise ConfigurationError, with both names, unless it belongs to this space, device and input shape."""
+        """Raise ConfigurationError, which names both, unless it belongs to this space, device and input shape."""
 
     def check_network(self, supernet: Supernet, name: str = ...) -> None:
         """Raise ConfigurationError unless it belongs to this very supernet, its widths included."""
 
     def save(self, path: Path | str) -> None:
-        """Write it as one file, atomically."""
+        """Write the predictor as one file, atomically."""
 
 
 def load_predictor(path: Path | str) -> LatencyPredictor:
-    """The latency table (`.json`) or the predictor of whole networks (`.safetensors`) in a file.
+    """Return the latency table (`.json`) or the predictor of whole networks (`.safetensors`) in a file.
 
     Raises:
         RunDirectoryError: the file is absent.
-        DataError: it is damaged or something else.
+        DataError: the file is damaged, or is neither of them.
     """
     if Path(path).suffix == PREDICTOR_SUFFIX:
         return NetworkPredictor.load(path)
@@ -75,13 +75,13 @@ def check_predictor(
 
     Args:
         predictor: a table or a predictor of whole networks.
-        supernet: its weights do not matter.
-        device: None is not compared.
-        input_shape: of one example, without the batch.
-        name: of the supernet, for the message.
+        supernet: the supernet; its weights do not matter.
+        device: the device; None is not compared.
+        input_shape: shape of one example, without the batch.
+        name: name of the supernet, for the message.
 
     Raises:
-        ConfigurationError: it is of another one; the message names both.
+        ConfigurationError: the predictor belongs to something else, which the message names, or has another unit.
     """
     predictor.check(supernet.space, device, input_shape)
     predictor.check_network(supernet, name)
@@ -93,9 +93,9 @@ def check_predictor(
 
 
 def known_network(predictor: LatencyPredictor) -> tuple[str, float] | None:
-    """A typical network that was measured for a predictor: its architecture as text, and its latency in ms.
+    """Return a typical network that was measured for a predictor: its architecture as text, and its latency in ms.
 
-    None where the predictor does not tell of any.
+    It is the network of median latency; None if the predictor names no networks.
     """
     found: list[tuple[str, float]] = []
     if isinstance(predictor, LatencyTable):
@@ -107,10 +107,10 @@ def known_network(predictor: LatencyPredictor) -> tuple[str, float] | None:
 
 
 class MaxLatency(Constraint):
-    """At most this latency on a device, as a table or a predictor of it has it.
+    """A limit on the latency on a device, as a table or a predictor of this latency predicts it.
 
-    Screens the candidates of a search. A prediction is no measurement: `onepath run` measures the winner, and
-    `onepath.latency.confirm` does so for one network.
+    The limit decides which candidates of a search are allowed. A prediction is not a measurement: `onepath run`
+    measures the winner, and `onepath.latency.confirm` measures one network.
 
     Example:
         At most 0.24 ms in onnxruntime on this machine, as a table of `onepath profile` predicts it::
@@ -124,18 +124,18 @@ class MaxLatency(Constraint):
     def __init__(
         self, device: Device | str, ms: float, predictor: LatencyPredictor | Path | str | None = None
     ) -> None:
-        """Keep the limit; nothing is measured yet.
+        """Store the limit; nothing is measured yet.
 
         Args:
             device: the device or its name, see `onepath.latency.device`.
-            ms: the largest latency allowed, inclusive.
-            predictor: a `LatencyTable`, a `NetworkPredictor`, or the file of one; None: a table that was
-                kept for this space, device and machine is used (`onepath.latency.kept`), or one is profiled when the
-                limit is first used, which takes minutes.
+            ms: the largest latency allowed, inclusive, in ms.
+            predictor: a `LatencyTable`, a `NetworkPredictor`, or the path of a file with one of them. None: a table
+                that was kept for this space, device and machine (`onepath.latency.kept`); if there is none, a table is
+                profiled when the limit is first used, which takes minutes.
 
         Raises:
-            ConfigurationError: `ms` is not over 0, there is no such device, or the predictor is of another one.
-            RunDirectoryError, DataError: the file cannot be read.
+            ConfigurationError: `ms` is not finite and over 0, there is no such device, or it cannot be used here.
+            RunDirectoryError, DataError: the file of the predictor cannot be read.
         """
         if not 0 < ms < float("inf"):
             raise ConfigurationError(f"{self.name} must be finite and over 0, but got {ms}; raise it")
@@ -147,10 +147,11 @@ class MaxLatency(Constraint):
         return f"{type(self).__name__}({self.device.name!r}, {self.maximum:g})"
 
     def bind(self, supernet: Supernet, input_shape: tuple[int, ...]) -> BoundConstraint:
-        """The limit on the predicted latency; with an additive table where there is one.
+        """Return the limit for a supernet, with an additive table if the predictor has one.
 
         Raises:
-            ConfigurationError: the predictor is of another space, device or input shape; names both.
+            ConfigurationError: the predictor is of another space, device or input shape; the message names both.
+            SpaceError, ShapeError, UserError: if a table has to be profiled, the errors of `profile`.
         """
         if self.predictor is None:
             with TemporaryFolder() as folder:

@@ -18,7 +18,7 @@ from onepath.randomness import generator
 from onepath.verdict import held_ms, within_latency
 
 MAX_RELATIVE_IQR = 0.1
-"""An interquartile range over this share of the median is not to be trusted."""
+"""A measurement whose interquartile range is over this share of its median is noisy: it is not to be trusted."""
 
 # The blocks of one try share out this time, so that a few networks are not judged by one moment of the machine.
 _TRY_MS = 1000.0
@@ -36,10 +36,10 @@ class Latency:
     Attributes:
         median_ms: median over the blocks of the block's median.
         iqr_ms: third minus first quartile over the blocks.
-        repeats: inferences that were timed and counted.
-        threads: that one inference could use.
-        is_noisy: whether `iqr_ms` stayed over a tenth of `median_ms` in every try. Such a figure may be shown with
-            its flag; no decision is to rest on it.
+        repeats: number of inferences that were timed and counted.
+        threads: number of threads that one inference could use.
+        is_noisy: whether `iqr_ms` was over a tenth of `median_ms` in every try. A noisy latency may be shown with this
+            flag, but no decision may rest on it.
     """
 
     median_ms: float
@@ -50,11 +50,11 @@ class Latency:
 
     @property
     def held_ms(self) -> float:
-        """What is held against a limit: the median and its spread."""
+        """The latency that is compared with a limit, in ms: the median plus the interquartile range."""
         return held_ms(self.median_ms, self.iqr_ms)
 
     def is_within(self, limit_ms: float) -> bool:
-        """Whether it meets a limit with its spread to spare; a noisy one does not."""
+        """Whether the median plus the interquartile range is at most `limit_ms`; False for a noisy latency."""
         return within_latency(limit_ms, self.median_ms, self.iqr_ms, self.is_noisy)
 
 
@@ -69,29 +69,30 @@ def measure(
 ) -> list[Latency]:
     """Time networks on a device, side by side.
 
-    Every network is warmed up. Then come rounds: in each, every network has one block of runs, in an order
-    drawn afresh, so that a slow minute of the machine falls on all of them. A block counts as the median of its runs;
-    the latency is the median over the blocks. Networks whose blocks spread by more than a tenth of the median are
-    measured again, with twice the runs in a block, and the least spread try is kept. After `max_tries` they are
-    flagged.
+    Every network is warmed up. Then come rounds: in each round every network runs one block of runs, in an order drawn
+    afresh, so that a slow minute of the machine affects all networks. A block counts as the median of its runs, and the
+    latency is the median over the blocks. A network whose blocks spread by more than a tenth of the median is measured
+    again, with twice the runs in a block if their number is not set, and the try with the least relative spread is
+    kept. A network that is still noisy after `max_tries` tries is flagged.
 
     Args:
-        device: where, with its batch, threads and precision.
-        models: one or more networks, all held ready at once; not changed. Modules, or paths of ONNX files where the
-            device runs those.
-        input_shape: of one example without the batch: (C, H, W) for all, or one for each network.
-        blocks: of each network, 2 or more; None: as the device has it.
-        repeats: runs in a block; None: as the device has it, mostly as many as fill 2 ms, or up to 25
-            ms where few networks share a second.
-        max_tries: 1 or more.
+        device: device to measure on, with its batch, threads and precision.
+        models: one or more networks, which are all held ready at once; not changed. They are modules, or paths of ONNX
+            files if the device runs ONNX files.
+        input_shape: shape of one example without the batch: (C, H, W) for all networks, or a sequence with one shape
+            for each.
+        blocks: number of blocks of each network, 2 or more; None: as in the device's schedule.
+        repeats: number of runs in a block; None: as in the device's schedule. If that does not set it either, as many
+            as fill 2 ms, or up to 25 ms if few networks share a second.
+        max_tries: largest number of tries, 1 or more.
 
     Returns:
-        One latency for each network, in their order.
+        One latency for each network, in the order of `models`.
 
     Raises:
-        ConfigurationError: the device cannot be used on this machine.
+        ConfigurationError: the device cannot be used on this machine, or a number is out of its range.
         ShapeError: a network rejects its input shape.
-        UserError: a number is too small, or the runtime cannot take a network.
+        UserError: there is not one input shape for each network, or the runtime cannot take a network.
     """
     schedule = device.schedule
     blocks = schedule.num_blocks if blocks is None else blocks
@@ -134,11 +135,11 @@ def _shapes(input_shape: Sequence[int] | Sequence[Sequence[int]], num: int) -> l
 
 @contextlib.contextmanager
 def prepared(device: Device, networks: Iterable[tuple[Network, Sequence[int]]]) -> Iterator[list[Prepared]]:
-    """Inside, networks are ready on a device all at once; they are closed at the end, whatever happened.
+    """Inside the context, all networks are ready on a device at once; they are closed at the end, whatever happens.
 
     Args:
-        device: where.
-        networks: each with the input shape of one example; taken one by one as they are made ready.
+        device: device to run on.
+        networks: each network with the input shape of one example; taken one by one as they are made ready.
     """
     with contextlib.ExitStack() as stack:
         found: list[Prepared] = []
@@ -149,7 +150,7 @@ def prepared(device: Device, networks: Iterable[tuple[Network, Sequence[int]]]) 
 
 
 def _runs(network: Prepared, repeats: int | None, num_warm_up: int, block_ms: float) -> int:
-    """Warm the network up; the number of runs in its blocks."""
+    """Warm the network up, and return the number of runs in its blocks."""
     times_ms = [network.run() for _ in range(num_warm_up)]
     if repeats is not None:
         return repeats
@@ -165,7 +166,7 @@ def _rounds(
     number: int,
     is_warmed: bool,
 ) -> dict[int, list[float]]:
-    """The blocks of the pending networks in turn: each network's index -> the medians of its blocks, in ms."""
+    """Run the blocks of the pending networks in turn, and return network index -> medians of its blocks in ms."""
     times_ms: dict[int, list[float]] = {index: [] for index in pending}
     order = generator(0, "rounds", number)
     for _ in range(blocks):

@@ -1,4 +1,4 @@
-"""Devices that run the exported ONNX file; onnxruntime is the first of them."""
+"""Devices that run an ONNX file: their base class, and onnxruntime on the CPU and on a CUDA card."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 class OnnxDevice(Device):
-    """A runtime that is given an ONNX file: a network's, written for the occasion, or one that is there."""
+    """A runtime that runs ONNX files: an existing file, or one that is written for a network and deleted afterwards."""
 
     def prepare(self, model: Network, input_shape: Sequence[int]) -> Prepared:
-        """Export the network and load it, or load a file that was exported before; see `Device.prepare`.
+        """Export the network and load it, or load an existing ONNX file; see `Device.prepare`.
 
         Raises:
             ShapeError: the network rejects `input_shape`.
             RunDirectoryError: `model` is a path without a file.
-            UserError: the network cannot be exported.
+            UserError: the network cannot be exported, or the runtime cannot take the file.
         """
         if not isinstance(model, nn.Module):
             if not model.is_file():
@@ -53,11 +53,11 @@ class OnnxDevice(Device):
 
     @abstractmethod
     def prepare_file(self, path: Path, input_shape: Sequence[int]) -> Prepared:
-        """Load an ONNX file, which stays where it is until `close`.
+        """Load an ONNX file, which stays in place until the prepared network is closed.
 
         Args:
             path: a file with one input, whose first dimension is free or the device's batch.
-            input_shape: of one example, (C, H, W), without the batch.
+            input_shape: shape of one example, (C, H, W), without the batch.
 
         Raises:
             UserError: the runtime cannot take the file.
@@ -114,18 +114,22 @@ class OnnxRuntimeCuda(OnnxDevice):
 
 
 def write_for_timing(model: nn.Module, input_shape: Sequence[int], batch: int, path: Path) -> Path:
-    """Write a network whose batch is fixed and whose weights are `conditioned`.
+    """Write a network as an ONNX file for timing, with a fixed batch and with weights that are `conditioned`.
 
-    PyTorch's older exporter writes it, which takes a tenth of the time of `export_onnx` (0.7 against 10 s for a
-    ShuffleNet) for the same operations but for the way channels are dealt: onnxruntime ran it 1 to 3 % faster.
-    What that exporter cannot write, `export_onnx` does. The latency of a file that is handed over is that of the file:
-    give its path to `measure`.
+    PyTorch's older exporter writes the file. It takes a tenth of the time of `export_onnx` (0.7 against 10 s for a
+    ShuffleNet). The operations are the same, except for the way channels are rearranged: onnxruntime ran this file 1 to
+    3 % faster. If the older exporter cannot write the network, `export_onnx` writes it.
+
+    To measure a file exactly as it is handed over, give its path to `measure`.
 
     Args:
-        model: not changed.
-        input_shape: of one example, (C, H, W), without the batch.
-        batch: examples in one inference.
+        model: the network; not changed.
+        input_shape: shape of one example, (C, H, W), without the batch.
+        batch: number of examples in one inference.
         path: the file to write, in an existing directory.
+
+    Returns:
+        `path`.
 
     Raises:
         ShapeError: the network rejects `input_shape`.
@@ -134,7 +138,7 @@ def write_for_timing(model: nn.Module, input_shape: Sequence[int], batch: int, p
     network = conditioned(model, input_shape)
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            # It says of itself that it is the older one, and of sizes that it takes for constants: here they are.
+            # The exporter warns that it is the older one and that it takes sizes for constants, which they are here.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 network,
@@ -150,7 +154,7 @@ def write_for_timing(model: nn.Module, input_shape: Sequence[int], batch: int, p
 
 
 class _WithFile:
-    """A prepared network whose file lives as long as it does."""
+    """A prepared network whose file is deleted when the network is closed."""
 
     def __init__(self, prepared: Prepared, directory: TemporaryFolder) -> None:
         self._prepared = prepared
@@ -163,7 +167,7 @@ class _WithFile:
 
 
 def bound_run(session: InferenceSession, inputs: np.ndarray[Any, Any], place: str) -> Callable[[], Any]:
-    """One inference on values that stay in the memory of `place` ("cpu" or "cuda")."""
+    """Return a function that runs one inference on values in the memory of `place` ("cpu" or "cuda")."""
     import onnxruntime
 
     binding = session.io_binding()
@@ -175,12 +179,12 @@ def bound_run(session: InferenceSession, inputs: np.ndarray[Any, Any], place: st
 
 
 def _dtype(name: str) -> torch.dtype:
-    """Of an ONNX input: "tensor(int64)" are indices, such as words."""
+    """Return the type of an ONNX input; "tensor(int64)" holds indices, such as words."""
     return torch.int64 if name == "tensor(int64)" else torch.float32
 
 
 def package_version(name: str) -> str | None:
-    """Of an installed package; None where there is none of that name."""
+    """Return the version of an installed package; None if no package of that name is installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU."""
+"""A device that runs ONNX files with OpenVINO on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure the layer-wise latency table of a supernet on a device, and how far it can be trusted."""
+"""Measure the layer-wise latency table of a supernet on a device, and how far the table can be trusted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from onepath.latency.device_errors import check_count
 from onepath.latency.evidence import errors_of, save_with_page
 from onepath.latency.keys import shape_text, structure_digest
 from onepath.latency.measure import prepared
-from onepath.latency.parts import Layout, find_layout
+from onepath.latency.splitting import Layout, find_layout
 from onepath.latency.rounds import Levels, Rounds, run_rounds, stored_rounds
 from onepath.latency.table import Calibration, Entry, LatencyTable
 from onepath.latency.table_nodes import PARTIAL_FORMAT
@@ -38,12 +38,12 @@ _SAVE_SECONDS = 5.0
 _FEWEST_ROUNDS_SHOWN = 20
 
 Progress = Callable[[str, float, str], None]
-"""Called with the stage ("prepare" or "measure"), the share of it that is done, and a note."""
+"""Called with the stage ("prepare" or "measure"), the share of the stage that is done, from 0 to 1, and a note."""
 
 
 @dataclass(frozen=True)
 class _Item:
-    """One thing that is timed; `module` makes it when it is wanted."""
+    """A module that is timed; `module` makes it when it is needed."""
 
     name: str
     input_shape: tuple[int, ...]
@@ -66,38 +66,41 @@ def profile(
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> LatencyTable:
-    """Measure every candidate of a supernet at its input shape, calibrate on whole networks, validate on fresh ones.
+    """Measure a latency table: time every candidate, calibrate on whole networks, and validate on fresh networks.
 
-    Each candidate is a network of its own on the device, less what an empty network of its input shape takes. It is
-    timed in the same rounds as the whole networks, so that the speed of the machine can be removed from all
-    (`onepath.latency.rounds`). The affine calibration is fitted to some random networks; the errors are those on others
-    that no figure of the table was fitted to.
+    Each candidate is timed as a network of its own at its input shape, and its entry is this time less the time of an
+    empty network of the same input shape. Candidates and whole networks are timed in the same rounds, so that the drift
+    of the machine's speed can be removed from all of them (`onepath.latency.rounds`). The affine calibration is fitted
+    to some random networks. The errors are those on other random networks, to which no number of the table was fitted.
 
-    Writes `path`, and the evidence as a page beside it (`.html`). While it measures, what was timed so far is in
-    `<path>.part`; after a kill the same call goes on from there. A finished table of the same settings is returned as
-    it is.
+    The table is written to `path`, and a page with the evidence beside it (`.html`). During the measurement,
+    `<path>.part` holds the times so far; after an interruption, the same call continues from this file. A finished
+    table of the same settings is returned as it is.
 
     Args:
-        supernet: its weights do not matter; not changed.
-        device: where.
-        input_shape: of one example, without the batch.
-        path: of the table, `.json`, in an existing directory.
-        seed: draws the networks and the orders.
-        num_validation: fresh networks, 19 or more, which the 95 % bound needs.
-        num_calibration: networks for slope and intercept, 3 or more.
-        space_name: for messages.
-        arguments: that the space was built with, likewise.
-        max_seconds: of timing, over all calls; at least 20 rounds are made.
-        precision: share of a network's latency that its standard error shall be under, for the timing to end sooner.
-        fresh: start over where there is a file.
+        supernet: the supernet; its weights do not matter; not changed.
+        device: device to measure on.
+        input_shape: shape of one example, without the batch.
+        path: file of the table, `.json`, in an existing directory.
+        seed: seed of the random networks and of the orders.
+        num_validation: number of fresh networks, 19 or more, which the 95 % bound needs.
+        num_calibration: number of networks for slope and intercept, 3 or more.
+        space_name: name of the space; kept in the table, and a setting that an existing file must have as well.
+        arguments: arguments that the space was built with; kept and compared like `space_name`.
+        max_seconds: longest time of the timing, over all calls, in s; at least 20 rounds are made, see `run_rounds`.
+        precision: the timing ends earlier if the median standard error of the whole networks is at most this share of
+            their latencies.
+        fresh: if True, an existing table or unfinished measurement is deleted first.
         progress: see `Progress`.
 
     Returns:
-        The table, with its errors.
+        The table, with its errors and its evidence.
 
     Raises:
-        ConfigurationError: a number is too small, or the file is of other settings; names them.
-        SpaceError: the latency of the supernet does not split by its choices.
+        ConfigurationError: a number is out of its range, the device cannot be used on this machine, or an existing file
+            has other settings; the message names them.
+        DataError: an existing file is damaged.
+        SpaceError: the latency of the supernet is not a sum of parts that depend on a few choices each.
         ShapeError: the network rejects the shape.
         UserError: too many whole networks were too noisy to be used.
     """
@@ -141,12 +144,12 @@ def profile(
 
 
 def partial_of(path: Path) -> Path:
-    """The file of what was timed so far for a table that is being measured."""
+    """Return the path of the file that holds the times so far while the table at `path` is being measured."""
     return path.with_name(path.name + ".part")
 
 
 def check_seconds(max_seconds: float) -> None:
-    """Raise ConfigurationError unless a time of measuring is from 0 s to a week."""
+    """Raise ConfigurationError unless `max_seconds` is from 0 to the number of seconds in a week."""
     if not 0 <= max_seconds <= _MOST_SECONDS:
         raise ConfigurationError(
             f"max_seconds must be from 0 to {_MOST_SECONDS:,}, a week, but got {shown(max_seconds)}; change it"
@@ -154,7 +157,7 @@ def check_seconds(max_seconds: float) -> None:
 
 
 def draw_networks(space: SearchSpace, num: int, seed: int) -> npt.NDArray[Any]:
-    """(num, num_choices) random architectures; distinct ones, where the space has enough."""
+    """Return (num, num_choices) random architectures; distinct ones if the space has twice as many or more."""
     rng = generator(seed, "latency networks")
     rows = space.sample(num, rng)
     while len(np.unique(rows, axis=0)) < num <= space.size // 2:
@@ -166,7 +169,7 @@ def draw_networks(space: SearchSpace, num: int, seed: int) -> npt.NDArray[Any]:
 def _items(
     supernet: Supernet, layout: Layout, matrix: npt.NDArray[Any], shape: tuple[int, ...]
 ) -> Iterator[_Item]:
-    """What is timed: the whole networks in the rows of `matrix`, an empty network of each shape, the candidates."""
+    """Yield what is timed: the whole networks in `matrix`, an empty network of each input shape, the candidates."""
     for architecture in supernet.space.architectures(matrix):
         yield _Item(f"network {architecture}", shape, partial(_whole, supernet, architecture))
     for own in dict.fromkeys(candidate.input_shape for _, candidate in layout.shown.values()):
@@ -190,7 +193,7 @@ def _timed(
     precision: float,
     progress: Progress | None,
 ) -> Levels:
-    """Prepare everything and time it, saving as it goes."""
+    """Prepare all items and time them in rounds; save the rounds every few seconds."""
     saved = time.perf_counter()
     tell = progress or (lambda _stage, _share, _note: None)
 
@@ -235,7 +238,7 @@ def _table(
     header: Mapping[str, Any],
     rounds: Rounds,
 ) -> LatencyTable:
-    """Entries from the levels, then calibration and errors on the networks that were not too noisy."""
+    """Return the table: entries from the levels, calibration and errors from the networks that are not noisy."""
     draft = LatencyTable(
         entries=_entries(layout, names, found),
         constant=layout.constant,
@@ -297,9 +300,14 @@ def _entries(layout: Layout, names: Sequence[str], found: Levels) -> dict[str, E
 
 
 def calibrated(sums: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> Calibration:
-    """The least-squares line that neither falls nor begins under 0.
+    """Return the least-squares line from sums to measured latencies that neither falls nor begins under 0.
 
-    A shift alone where the sums are all the same or the line would fall; a factor alone where it would begin under 0.
+    Only a shift is fitted if the sums are all the same or the line would fall; only a factor is fitted if the line
+    would begin under 0.
+
+    Args:
+        sums: (n,) sums of entries of whole networks.
+        measured: (n,) measured latencies of the same networks.
 
     Example:
         Sums 1, 2, 3 of networks that take 2.5, 4.5, 6.5 ms: slope 2 and intercept 0.5.

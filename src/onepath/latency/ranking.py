@@ -1,4 +1,4 @@
-"""MACs and parameters against measured latency, over random architectures of a space."""
+"""How well macs and parameters rank the measured latencies of random architectures of a space."""
 
 from __future__ import annotations
 
@@ -34,15 +34,24 @@ def measure_levels(
     max_seconds: float = 120.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Levels:
-    """The latency of networks that are to be ranked, the machine's changes of speed removed.
+    """Measure the latency of networks that are to be ranked, without the drift of the machine's speed.
 
     Args:
-        device: where.
-        models: held ready all at once; not changed.
-        input_shape: of one example, without the batch.
-        precision: median standard error, as a share of the latency, at which the timing ends.
-        max_seconds: of timing, at which it ends as well.
-        progress: called with the number of networks that are ready, or rounds that are done, and of all of them.
+        device: device to measure on.
+        models: the networks, which are all held ready at once; not changed.
+        input_shape: shape of one example, without the batch.
+        precision: the timing ends when the median standard error is at most this share of the latencies.
+        max_seconds: the timing also ends after this many seconds; at least 20 rounds are made, see `run_rounds`.
+        progress: called with the number of networks that are ready and the number of all networks; the timing itself is
+            not reported.
+
+    Returns:
+        The levels of the networks, in their order.
+
+    Raises:
+        ConfigurationError: the device cannot be used on this machine.
+        ShapeError: a network rejects the shape.
+        UserError: the runtime cannot take a network.
     """
     device.check_usable()
 
@@ -68,24 +77,24 @@ def compare(
     max_seconds: float = 120.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Count and measure random architectures, and tell how well the counts rank the latencies.
+    """Count and measure random architectures, and return how well the counts rank the latencies.
 
     Args:
-        supernet: its weights do not matter.
-        device: where.
-        input_shape: of one example, without the batch.
-        num: architectures, 3 or more.
-        seed: draws them.
-        max_seconds: of timing.
+        supernet: the supernet; its weights do not matter.
+        device: device to measure on.
+        input_shape: shape of one example, without the batch.
+        num: number of architectures, 3 or more.
+        seed: seed of the random architectures.
+        max_seconds: the timing ends after this many seconds, see `measure_levels`.
         progress: see `measure_levels`.
 
     Returns:
-        "networks": for each "architecture", "macs", "params", "latency_ms", "iqr_ms", "is_noisy"; "correlation":
-        "macs" and "params" -> "spearman" and "kendall_tau" with the latency, over the networks that were not too
-        noisy, None where undefined; "device": its settings.
+        "networks": for each "architecture", "macs", "params", "latency_ms", "iqr_ms", "is_noisy"; "correlation": "macs"
+        and "params" -> "spearman" and "kendall_tau" with the latency, over the networks that were not too noisy, None
+        where undefined; "device": settings of the device; "input_shape": a list.
 
     Raises:
-        ConfigurationError: `num` is under 3.
+        ConfigurationError: `num` is under 3, or the device cannot be used on this machine.
     """
     if num < FEWEST_COMPARED:
         raise ConfigurationError(
@@ -124,12 +133,20 @@ def compare(
 
 
 def correlation(first: Sequence[float], second: Sequence[float]) -> dict[str, float | None]:
-    """Spearman's and Kendall's rank correlations; None for fewer than three pairs, or where one side is constant."""
+    """Return the rank correlations of pairs of values, as "kendall_tau" and "spearman", see `rank_correlation`.
+
+    Both are None if there are fewer than three pairs, or if one side is constant.
+    """
     return rank_correlation(first, second, fewest=FEWEST_COMPARED)._asdict()
 
 
 def comparison_page(title: str, compared: dict[str, Any]) -> str:
-    """Latency against MACs and against parameters, as one HTML file that loads nothing."""
+    """Return diagrams of latency against macs and against parameters, as one HTML file that loads nothing.
+
+    Args:
+        title: what was compared, such as the name of the space.
+        compared: the result of `compare`.
+    """
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 

@@ -1,9 +1,9 @@
-"""Times of many networks and candidates over minutes, freed from the drift of the machine's speed.
+"""Times of many networks and candidates over minutes, without the drift of the machine's speed.
 
 On a machine that others share, a processor changes its speed by a third within a second and stays there for a while.
 Every round runs each item once, in a fresh random order. The logarithm of a time is then the item's own level plus the
-speed of that moment, which changes slowly from one item to the next whatever they are: a running median over the
-neighbours in time finds it, and what is left after its removal tells levels apart to a fraction of a percent.
+speed of that moment. The speed changes slowly from one item to the next, whatever the items are, so a running median
+over the neighbours in time finds it. Without the speed, levels can be told apart to a fraction of a percent.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _NUM_SWEEPS = 10
 _FEWEST_ROUNDS = 20
 _MOST_GROUPS = 20
 _MOST_ROUNDS = 500
-_NORMAL_IQR = 1.349  # of a normal distribution, in standard deviations
+_NORMAL_IQR = 1.349  # interquartile range of a normal distribution, in standard deviations
 
 
 @dataclass
 class Rounds:
-    """What was timed so far.
+    """The times that were measured so far.
 
     Attributes:
-        num_items: timed in every round.
-        orders: one for each round: the items, as they came.
-        times_ms: one for each round: median time of each item's block, in the order of `orders`.
-        seconds: spent on them.
+        num_items: number of items; every round times each of them.
+        orders: for each round, the indices of the items in the order in which they were timed.
+        times_ms: for each round, the median time of each item's block in ms, in the order of `orders`.
+        seconds: time spent on the rounds, in s.
     """
 
     num_items: int
@@ -64,13 +64,14 @@ class Rounds:
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """What an item takes, (num_items,) each.
+    """The latency of each item without the drift of the machine's speed; arrays have shape (num_items,).
 
     Attributes:
-        ms: at the median speed of the machine while it was measured.
-        iqr_ms: third minus first quartile over groups of consecutive rounds, 20 at most, the machine's speed removed.
-        num_groups: of rounds.
-        num_rounds: how often each was timed.
+        ms: latency in ms at the median speed that the machine had while it was measured.
+        iqr_ms: third minus first quartile over groups of consecutive rounds, 20 groups at most, in ms, without the
+            drift of the machine's speed.
+        num_groups: number of groups of rounds.
+        num_rounds: number of times each item was timed.
     """
 
     ms: Floats
@@ -80,12 +81,15 @@ class Levels:
 
     @property
     def is_noisy(self) -> npt.NDArray[np.bool_]:
-        """Where the spread is over a tenth of the level: not to be trusted."""
+        """(num_items,) True where the spread is over a tenth of the level, so that the level is not to be trusted."""
         return self.iqr_ms > MAX_RELATIVE_IQR * self.ms
 
     @property
     def relative_error(self) -> Floats:
-        """Standard error of each level, as a share of it: that of a median of normal deviations."""
+        """(num_items,) standard error of each level, as a share of the level.
+
+        It is the standard error of a median of normal deviations.
+        """
         deviation = self.iqr_ms / self.ms / _NORMAL_IQR
         return deviation * math.sqrt(math.pi / 2 / self.num_groups)
 
@@ -101,17 +105,24 @@ def run_rounds(
     watched: slice = slice(None),
     on_round: Callable[[Rounds], None] | None = None,
 ) -> Levels:
-    """Time further rounds until the levels are precise enough.
+    """Time further rounds until the levels are precise enough, and return the levels.
 
     Args:
-        device: that the networks are prepared on; its schedule says how often a network runs in one block.
-        networks: the items, in their order.
-        rounds: what is there already; filled.
-        precision: enough is the median standard error of the watched items, as a share of their levels.
-        max_seconds: of all rounds, those before included; after 20 rounds they end at it.
-        seed: of the orders.
+        device: device on which the networks are prepared. If its schedule sets `num_runs`, that is the number of runs
+            in a block, and there are at most `num_blocks` rounds; otherwise a block fills a few milliseconds, and there
+            are at most 500 rounds.
+        networks: the items, in the order of their indices.
+        rounds: the rounds so far; further rounds are appended in place.
+        precision: the timing ends when the median standard error of the watched items is at most this share of their
+            levels.
+        max_seconds: the timing also ends when all rounds together, with those before this call, have taken this many
+            seconds. At least 20 rounds are made, or `num_blocks` if that is less and the schedule sets `num_runs`.
+        seed: seed of the random orders.
         watched: the items that have to be precise.
         on_round: called after each round, for a progress bar or to save.
+
+    Returns:
+        The levels of all items, from all rounds.
 
     Raises:
         UserError: the device raises, or gives a time that is not finite and positive.
@@ -139,7 +150,7 @@ def run_rounds(
 
 
 def _num_runs(network: Prepared) -> int:
-    """As many as fill a few milliseconds."""
+    """Return the number of runs that fills a few milliseconds."""
     fastest_ms = min(network.run() for _ in range(_NUM_WARM_UP))
     return min(_MOST_RUNS, max(_FEWEST_RUNS, math.ceil(_BLOCK_MS / fastest_ms)))
 
@@ -151,10 +162,11 @@ def _block(network: Prepared, num_warm_up: int, num_runs: int) -> float:
 
 
 def levels(rounds: Rounds) -> Levels:
-    """The items' own levels and spreads, by removing the machine's speed from the times.
+    """Return the levels and spreads of the items, without the drift of the machine's speed.
 
-    In turn, the speed is the running median, over the neighbours in time, of what the levels leave; a level is the mean
-    of the middle three fifths of what the speed leaves. The median speed is 1.
+    Two steps alternate, both on logarithms of times. The speed is the running median, over the neighbours in time, of
+    the times minus the levels. A level is the mean of the middle three fifths of the item's times minus the speed. The
+    median speed is 1.
     """
     from scipy.ndimage import median_filter
 
@@ -176,14 +188,14 @@ def levels(rounds: Rounds) -> Levels:
 
 
 def _by_item(values: Floats, order: npt.NDArray[np.int64]) -> Floats:
-    """(rounds, items) values in the order of time -> in the order of the items."""
+    """Return (rounds, items) values in the order of the items, from values in the order of time."""
     result = np.empty_like(values)
     np.put_along_axis(result, order, values, axis=1)
     return result
 
 
 def _middle_mean(values: Floats) -> Floats:
-    """Mean over the rows without the lowest and the highest fifth."""
+    """Return the mean over the rows without the lowest and the highest fifth."""
     num = len(values)
     cut = num // 5
     mean: Floats = np.sort(values, axis=0)[cut : num - cut].mean(axis=0)
@@ -191,11 +203,17 @@ def _middle_mean(values: Floats) -> Floats:
 
 
 def stored_rounds(partial: Path, header: Mapping[str, Any], names: Sequence[str]) -> Rounds:
-    """The rounds of a measurement that was killed; none where there was none.
+    """Return the rounds of a measurement that was interrupted; no rounds if there is no file.
+
+    Args:
+        partial: file of the measurement in progress.
+        header: settings of the present measurement, which those of the file must equal.
+        names: names of the items, in their order.
 
     Raises:
-        DataError: the file is damaged.
-        ConfigurationError: it is of other settings.
+        DataError: the file is damaged, or is of other items.
+        ConfigurationError: the file is of other settings.
+        RunDirectoryError: the file cannot be read.
     """
     if not partial.exists():
         return Rounds(len(names))

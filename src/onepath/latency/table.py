@@ -1,4 +1,4 @@
-"""The layer-wise latency table: what every candidate takes at its input shape on one device."""
+"""The layer-wise latency table: the latency of every candidate at its input shape on one device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onepath.latency.checked_files import check_nodes, not_as_written, parse_jso
 from onepath.latency.device import Device
 from onepath.latency.device_errors import one_line
 from onepath.latency.keys import find_entry, shape_text, structure_digest
-from onepath.latency.parts import Term
+from onepath.latency.splitting import Term
 from onepath.latency.table_nodes import FORMAT, TableNode
 from onepath.nn import Supernet
 from onepath.record import atomic_write_json
@@ -28,12 +28,12 @@ _SETTINGS = ("batch", "threads", "precision", "processor")
 
 
 class Entry(NamedTuple):
-    """What one candidate takes, in the table's unit.
+    """The latency of one candidate, or another cost, in the table's unit.
 
     Attributes:
-        mean: at the machine's median speed, without what an empty network takes.
-        std: standard deviation of one timing, from the quartiles.
-        n: timings, each the median of a block of runs.
+        mean: latency at the machine's median speed, less that of an empty network.
+        std: standard deviation of one timing, computed from the quartiles.
+        n: number of timings, each the median of a block of runs.
         is_noisy: whether the quartiles are over a tenth of the level apart.
     """
 
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """latency = intercept + slope * sum of entries, fitted to whole networks."""
+    """A line fitted to whole networks: latency = intercept + slope * sum of entries."""
 
     slope: float = 1.0
     intercept: float = 0.0
@@ -54,20 +54,21 @@ class Calibration(NamedTuple):
 class LatencyTable:
     """The latency of the architectures of one space on one device, as a sum over their candidates.
 
-    Made by `profile` or `load`. Another cost of candidates, such as energy, can be given in the same format with
-    its own unit.
+    Made by `profile` or `load`. Another cost of candidates, such as energy, can be given in the same format with its
+    own unit.
 
     Attributes:
         entries: key -> entry; see `onepath.latency.keys`.
         constant: keys of the parts that every architecture has.
         terms: keys of the candidates by the choices they depend on.
-        calibration: from the sum of the entries to the latency of the network.
+        calibration: line from the sum of the entries to the latency of the network.
         space: "name", "arguments", "fingerprint" of the choices and "network" of the supernet that was profiled.
-        device: `Device.settings()`.
-        input_shape: of one example, without the batch.
-        unit: of the entries and predictions.
-        errors: on fresh networks: "mape_percent", "rmse_ms", "spearman", "error_ms_95"; empty where never validated.
-        evidence: what else was recorded: the networks, seed, times.
+        device: settings of the device, see `Device.settings`.
+        input_shape: shape of one example, without the batch.
+        unit: unit of the entries and the predictions.
+        errors: errors on fresh networks: "mape_percent", "rmse_ms", "spearman", "error_ms_95"; empty if the table was
+            never validated.
+        evidence: other records of the measurement: the networks, the settings, the times.
     """
 
     entries: Mapping[str, Entry]
@@ -83,18 +84,18 @@ class LatencyTable:
 
     @property
     def space_name(self) -> str:
-        """The space with the arguments it was built with, for messages: "shufflenet(num_classes=10, width=0.5)"."""
+        """Name of the space with its arguments, for messages: "shufflenet(num_classes=10, width=0.5)"."""
         arguments = ", ".join(f"{name}={one_line(value)}" for name, value in self.space["arguments"].items())
         return f"{self.space['name']}({arguments})" if arguments else str(self.space["name"])
 
     @property
     def space_fingerprint(self) -> str:
-        """Of the choices of the space."""
+        """Fingerprint of the choices of the space."""
         return str(self.space["fingerprint"])
 
     @property
     def error_ms_95(self) -> float:
-        """Bound on the absolute error of 95 % of fresh networks.
+        """Bound in ms on the absolute error of 95 % of fresh networks.
 
         Raises:
             ConfigurationError: the table was never validated.
@@ -108,7 +109,11 @@ class LatencyTable:
 
     @cached_property
     def sums(self) -> CostTable:
-        """Sums of entries, before the calibration."""
+        """The sums of entries as an additive table, before the calibration.
+
+        Raises:
+            ConfigurationError: a key has no entry; the message names the nearest ones.
+        """
         constant = sum(find_entry(self.entries, key).mean for key in self.constant)
         terms = []
         for term in self.terms:
@@ -118,26 +123,30 @@ class LatencyTable:
 
     @cached_property
     def table(self) -> CostTable:
-        """The predictions as an additive table, so that exact sampling under a limit works on them.
+        """The predictions as an additive table, with which sampling under a limit is exact.
 
         Raises:
-            ConfigurationError: a key has no entry; names the nearest ones.
+            ConfigurationError: a key has no entry; the message names the nearest ones.
         """
         slope, intercept = self.calibration
         terms = [CostTerm(term.choices, slope * term.costs) for term in self.sums.terms]
         return CostTable(intercept + slope * self.sums.constant, terms, self.unit)
 
     def cost_table(self, space: SearchSpace) -> CostTable:
-        """`table`, for the space it is of.
+        """Return `table` after checking that it belongs to this space.
 
         Raises:
-            ConfigurationError: it is of another space, or a key has no entry.
+            ConfigurationError: the table is of another space, or a key has no entry.
         """
         self.check(space)
         return self.table
 
     def predict(self, space: SearchSpace, matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """(rows,) latencies, in `unit`, of the architectures in the rows of `matrix`.
+        """Return (rows,) latencies, in `unit`, of the architectures in the rows of `matrix`.
+
+        Args:
+            space: space of the architectures.
+            matrix: (rows, num_choices) option indices.
 
         Raises:
             ConfigurationError: the table is of another space.
@@ -150,8 +159,10 @@ class LatencyTable:
     ) -> None:
         """Raise unless the table belongs to this space, device and input shape; None is not compared.
 
+        Of the device, all settings except the version of the runtime are compared.
+
         Raises:
-            ConfigurationError: it is of another one; the message names both.
+            ConfigurationError: the table belongs to another one; the message names both.
         """
         if space.fingerprint != self.space_fingerprint:
             raise _other(
@@ -168,11 +179,11 @@ class LatencyTable:
         """Raise unless the table belongs to this very supernet, its widths and numbers of classes included.
 
         Args:
-            supernet: its weights do not matter.
-            name: of it, for the message.
+            supernet: the supernet; its weights do not matter.
+            name: name of the supernet, for the message.
 
         Raises:
-            ConfigurationError: it is of another one.
+            ConfigurationError: the table belongs to another supernet.
         """
         self.check(supernet.space)
         if structure_digest(supernet.module) != self.space["network"]:
@@ -190,14 +201,21 @@ class LatencyTable:
                 raise _other("device", f"{now['name']} with {name} {self.device.get(name)}", now[name])
 
     def known_networks(self, num: int) -> list[tuple[str, float]]:
-        """Up to `num` networks that were measured for the table, fast to slow: architecture as text, and latency."""
+        """Return up to `num` networks measured for the table, fast to slow: architecture as text, and latency in ms.
+
+        Noisy networks are left out; see `spread_out` for the choice among the others.
+        """
         rows = self.evidence.get("networks", ())
         return spread_out(
             ((row["architecture"], row["measured_ms"]) for row in rows if not row["is_noisy"]), num
         )
 
     def to_data(self) -> dict[str, Any]:
-        """For JSON: {device, batch, dtype, threads, unit, entries: {key: {mean, std, n}}} and what belongs to it."""
+        """Return the table as plain values for JSON.
+
+        They are {device, batch, dtype, threads, unit, entries: {key: {mean, std, n}}} and everything else that belongs
+        to it.
+        """
         return {
             "format": FORMAT,
             "space": dict(self.space),
@@ -227,10 +245,10 @@ class LatencyTable:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> LatencyTable:
-        """The table that `to_data` gave.
+        """Return the table that `to_data` gave.
 
         Raises:
-            ValueError: it is something else; names the first node that is wrong.
+            ValueError: the data are not a table; the message names the first field that is wrong.
             ConfigurationError: a candidate has no entry.
         """
         node = check_nodes(TableNode, data)
@@ -261,11 +279,11 @@ class LatencyTable:
 
     @classmethod
     def load(cls, path: Path | str) -> LatencyTable:
-        """The table in a file.
+        """Return the table in a file.
 
         Raises:
             RunDirectoryError: the file is absent.
-            DataError: it is damaged or something else; names the first entry that is wrong.
+            DataError: the file is damaged, or is not a table; the message names the first entry that is wrong.
         """
         text = read_text(path, _WHAT)
         try:
@@ -282,9 +300,14 @@ def _other(what: str, theirs: str, now: object) -> ConfigurationError:
 
 
 def spread_out(measured: Iterable[tuple[str, float]], num: int) -> list[tuple[str, float]]:
-    """Of architectures with their latencies, those at `num` even steps from fast to slow; of one, the median.
+    """Return the architectures at `num` even steps from fast to slow, with their latencies.
 
-    Those that are not told by name are left out; fewer are there where fewer are known.
+    For `num` = 1 that is the architecture of median latency. Architectures without a name are left out. If there are
+    fewer than `num`, all are returned.
+
+    Args:
+        measured: name and latency of each architecture, in any order.
+        num: largest number of architectures to return.
     """
     known = sorted(((str(name), float(ms)) for name, ms in measured if name), key=lambda pair: pair[1])
     num = min(num, len(known))

@@ -1,4 +1,4 @@
-"""What stands where in a latency table, in one that is being measured, and in what a run keeps of its measurements."""
+"""The fields of a latency table, of an unfinished measurement, and of the measurements that a run keeps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PARTIAL_FORMAT = "onepath latency profile in progress, 1"
 
 
 class EntryNode(Node):
-    """See `Entry`."""
+    """The fields of `Entry`."""
 
     mean: Cost
     std: Cost
@@ -34,14 +34,14 @@ class EntryNode(Node):
 
 
 class CalibrationNode(Node):
-    """See `Calibration`; a latency neither falls with the sum of its parts nor begins under 0."""
+    """The fields of `Calibration`; a latency neither falls with the sum of its parts nor begins under 0."""
 
     slope: Slope
     intercept: Cost
 
 
 class SpaceNode(Node):
-    """What was profiled."""
+    """The space that was profiled."""
 
     name: Text
     arguments: dict[Text, Any]
@@ -50,7 +50,7 @@ class SpaceNode(Node):
 
 
 class TermNode(Node):
-    """See `Term`."""
+    """The fields of `Term`."""
 
     choices: Annotated[list[Text], Field(min_length=1)]
     shape: Shape
@@ -66,7 +66,7 @@ class TermNode(Node):
 
 
 class ErrorsNode(Node):
-    """On fresh networks; empty where there were none."""
+    """The errors on fresh networks; empty if the table was not validated."""
 
     num: Count | None = None
     mape_percent: Cost | None = None
@@ -88,7 +88,7 @@ class NetworkNode(Node):
 
 
 class EvidenceNode(Node):
-    """What else was recorded, as far as anything reads it."""
+    """The other records of the measurement, as far as other code reads them."""
 
     settings: Annotated[dict[str, Any], Field(default_factory=dict)]
     rounds: Count = 1
@@ -98,7 +98,7 @@ class EvidenceNode(Node):
 
 
 class TableNode(Node):
-    """The whole file."""
+    """The whole file of a latency table."""
 
     format: Literal["onepath latency table, 1"]
     space: SpaceNode
@@ -119,7 +119,7 @@ class TableNode(Node):
 
 
 class RoundsNode(Node):
-    """See `Rounds`: every round is all items in some order."""
+    """The fields of `Rounds`; every round has all items in some order."""
 
     num_items: Count
     orders: list[list[StrictInt]]
@@ -137,7 +137,7 @@ class RoundsNode(Node):
 
 
 class PartialNode(Node):
-    """A measurement in progress; its settings are compared as they are."""
+    """An unfinished measurement; its settings are compared with the present ones, not checked here."""
 
     format: Literal["onepath latency profile in progress, 1"]
     items: list[AnyText]
@@ -145,7 +145,7 @@ class PartialNode(Node):
 
 
 class LatencyNode(Node):
-    """See `Latency`; nothing else may stand in it."""
+    """The fields of `Latency`; another field is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -157,6 +157,6 @@ class LatencyNode(Node):
 
 
 class MeasuredNode(Node):
-    """What the store of a run keeps of its measurements."""
+    """The measurements that the store of a run keeps."""
 
     measured: Annotated[dict[AnyText, LatencyNode], Field(default_factory=dict)]

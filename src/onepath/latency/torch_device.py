@@ -1,4 +1,4 @@
-"""PyTorch itself, one call of the module after the other, on the CPU or on a CUDA card."""
+"""Devices that run a module in eager PyTorch, on the CPU or on a CUDA card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onepath.nn.inputs import input_dtype
 
 
 class TorchCpu(Device):
-    """Eager PyTorch on the CPU, without gradients; the time of Python between the layers is in it."""
+    """Eager PyTorch on the CPU, without gradients; a latency includes the time of Python between the layers."""
 
     name = "torch-cpu"
     precisions = ("float32", "bfloat16")
@@ -76,11 +76,11 @@ def _placed(
 
 
 class Timed:
-    """A prepared network that is one call, timed by this process's clock.
+    """A prepared network whose inference is one function call, timed by this process's clock.
 
     Args:
-        infer: returns when the inference has ended.
-        around: entered before the clock starts, and left after it stops.
+        infer: runs one inference, and returns when the inference has ended.
+        around: returns a context that is entered before the clock starts and left after it stops.
     """
 
     def __init__(
@@ -91,20 +91,20 @@ class Timed:
         self._infer, self._around = infer, around
 
     def run(self) -> float:
-        """One inference; its time in ms."""
+        """Run one inference and return its time in ms."""
         with self._around():
             start = time.perf_counter_ns()
             self._infer()
             return (time.perf_counter_ns() - start) / 1e6
 
     def close(self) -> None:
-        """Release what the call holds."""
+        """Release the function and everything it holds."""
         del self._infer
 
 
 @contextlib.contextmanager
 def _inferring(threads: int) -> Iterator[None]:
-    """Inside, torch keeps no gradients and uses this many threads."""
+    """Inside the context, torch keeps no gradients and uses this many threads."""
     before = torch.get_num_threads()
     if before != threads:
         torch.set_num_threads(threads)
@@ -118,7 +118,7 @@ def _inferring(threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _inferring_on_card() -> Iterator[None]:
-    """Inside, torch keeps no gradients; what the card had to do before is done."""
+    """Inside the context, torch keeps no gradients; the card has finished its earlier work when the context begins."""
     torch.cuda.synchronize()
     with torch.inference_mode():
         yield

@@ -34,12 +34,13 @@ _WHAT = "a latency table"
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table by the kind of a layer and its shapes.
+    """A published latency table, with an entry for each kind of layer at its shapes.
 
     Attributes:
         entries: key -> entry in ms.
-        expand: what the keys mean by it: "ratio" of middle to input channels, or the "channels" in the middle.
-        name: of the table, for messages.
+        expand: meaning of `expand` in the keys: "ratio" of middle to input channels, or number of "channels" in the
+            middle.
+        name: name of the table, for messages.
     """
 
     entries: Mapping[str, Entry]
@@ -51,13 +52,13 @@ class PublishedTable:
         """Read a YAML file of {key: {mean, count, var or std}}; only plain data is read.
 
         Args:
-            path: of the file.
-            expand: what the keys mean by it; None tells it from them: ratios are at most 12, and numbers of channels no
-                smaller than those of the input.
+            path: path of the file.
+            expand: meaning of `expand` in the keys; None finds it out from the keys: ratios are at most 12, and numbers
+                of channels are no smaller than the number of input channels.
 
         Raises:
             RunDirectoryError: the file is absent.
-            DataError: it is something else.
+            DataError: the file is not a latency table.
             ConfigurationError: the keys leave open what `expand` means.
         """
         text = read_text(path, _WHAT, _MOST_BYTES)
@@ -76,15 +77,15 @@ class PublishedTable:
     def layer(
         self, kind: str, input_shape: Sequence[int], output_shape: Sequence[int] | None = None
     ) -> Entry:
-        """The entry of a layer without further settings.
+        """Return the entry of a layer that has no settings besides its shapes.
 
         Args:
             kind: "Conv", "Conv_1", "Conv_2", "AvgPool2D" or "Logits".
-            input_shape: of one example, (C, H, W).
-            output_shape: likewise, or (classes,).
+            input_shape: shape of one example, (C, H, W).
+            output_shape: shape of one output, (C, H, W) or (classes,); None if the keys of this kind have none.
 
         Raises:
-            ConfigurationError: there is none; names the nearest keys.
+            ConfigurationError: the table has no such entry; the message names the nearest keys.
         """
         output = "" if output_shape is None else f"-output:{shape_text(output_shape)}"
         return find_entry(self.entries, f"{kind}-input:{shape_text(input_shape)}{output}")
@@ -101,20 +102,21 @@ class PublishedTable:
         has_se: bool | None = None,
         has_hard_swish: bool | None = None,
     ) -> Entry:
-        """The entry of a mobile inverted bottleneck, whichever way the table counts its expansion.
+        """Return the entry of a mobile inverted bottleneck, whichever way the table counts its expansion.
 
         Args:
-            input_shape: of one example, (C, H, W).
-            output_shape: likewise.
-            middle_channels: between the two pointwise convolutions.
-            kernel_size: of the depthwise convolution.
-            stride: likewise.
+            input_shape: shape of one example, (C, H, W).
+            output_shape: shape of one output, (C, H, W).
+            middle_channels: number of channels between the two pointwise convolutions.
+            kernel_size: kernel size of the depthwise convolution.
+            stride: stride of the depthwise convolution.
             has_skip: whether the input is added to the output.
-            has_se: squeeze and excitation; None where the table's keys do not say.
-            has_hard_swish: likewise.
+            has_se: whether the block has squeeze and excitation; None if the table's keys do not say.
+            has_hard_swish: whether the block uses hard swish; None if the table's keys do not say.
 
         Raises:
-            ConfigurationError: there is none, or the middle is not a multiple of the input in a table of ratios.
+            ConfigurationError: the table has no such entry, or it counts ratios and `middle_channels` is not a multiple
+                of the input channels.
         """
         expand = middle_channels
         if self.expand == "ratio":
@@ -134,7 +136,7 @@ class PublishedTable:
 
 
 def _number(value: Any) -> Any:
-    """YAML takes 1e-05, which has no point, for text."""
+    """Return a float for text such as 1e-05, which YAML takes for text because it has no point."""
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
@@ -142,7 +144,7 @@ _Cost = Annotated[Cost, BeforeValidator(_number)]
 
 
 class _Published(Node):
-    """One entry of a file."""
+    """One entry of a published file."""
 
     mean: _Cost
     std: _Cost | None = None
@@ -151,7 +153,11 @@ class _Published(Node):
 
 
 def _entry(key: str, value: Any) -> Entry:
-    """A missing spread is 0 and a missing count 1; ValueError names what is wrong."""
+    """Return an entry; a missing spread is 0 and a missing count is 1.
+
+    Raises:
+        ValueError: the key is too long, or the value is not an entry; the message names what is wrong.
+    """
     if len(key) > _LONGEST_KEY:
         raise ValueError(f"a key must have at most {_LONGEST_KEY} characters, but got {shown(key)}")
     try:

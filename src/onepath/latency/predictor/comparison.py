@@ -1,4 +1,4 @@
-"""Which predictor wins on held-out pairs: figures, as JSON and as one diagram."""
+"""How well each predictor does on held-out pairs: figures, as JSON and as one diagram."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ _SYMBOLS = {"mlp": "diamond-open", "ridge": "circle", "trees": "cross-thin-open"
 
 
 def errors(measured_ms: Floats, predicted_ms: Floats) -> dict[str, float | None]:
-    """How far predictions are from measurements.
+    """Return how far predictions are from measurements.
+
+    Args:
+        measured_ms: (n,) measured latencies.
+        predicted_ms: (n,) predicted latencies of the same networks.
 
     Returns:
-        "rmse_ms"; "mape_percent", mean absolute error in percent of the measured; "spearman", rank correlation, None
-        where fewer than three pairs or equal values leave it undefined.
+        "rmse_ms", the root mean square error; "mape_percent", the mean absolute error in percent of the measured
+        latency; "spearman", the rank correlation, None if fewer than three pairs or equal values leave it undefined.
     """
     from scipy.stats import spearmanr
 
@@ -37,11 +41,11 @@ def errors(measured_ms: Floats, predicted_ms: Floats) -> dict[str, float | None]
 
 
 def bound_95_ms(measured_ms: Floats, predicted_ms: Floats) -> float:
-    """A bound on the absolute error of a fresh network, that holds in 95 of 100 cases.
+    """Return a bound in ms on the absolute error of a fresh network, which holds in 95 of 100 cases.
 
-    The absolute error of rank ceil(0.95 (num + 1)) among pairs that took no part in the fit: a bound without any
-    assumption on the errors, if the fresh network is drawn as the pairs were. Fewer than 19 pairs cannot give one;
-    their largest error is returned, which holds in num / (num + 1) of the cases.
+    The bound is the absolute error of rank ceil(0.95 (num + 1)) among pairs that took no part in the fit. It needs no
+    assumption about the errors, if the fresh network is drawn as the pairs were. Fewer than 19 pairs cannot give such a
+    bound; then their largest error is returned, which holds in num / (num + 1) of the cases.
     """
     sizes = np.sort(np.abs(predicted_ms - measured_ms))
     rank = int(np.ceil(0.95 * (len(sizes) + 1)))
@@ -49,18 +53,21 @@ def bound_95_ms(measured_ms: Floats, predicted_ms: Floats) -> float:
 
 
 def write_report(comparison: Mapping[str, Any], path: Path) -> None:
-    """Write a comparison as `path` (.json), and its diagram beside it as one .html file that loads nothing.
+    """Write a comparison to `path` as JSON, and its diagram beside it as one .html file that loads nothing.
 
     Args:
         comparison: `NetworkPredictor.comparison`.
-        path: ends in .json; the directory exists.
+        path: file that ends in .json, in an existing directory.
     """
     atomic_write_json(path, comparison)
     atomic_write_text(path.with_suffix(".html"), scatter_page(comparison))
 
 
 def scatter_page(comparison: Mapping[str, Any]) -> str:
-    """Predicted against measured latency of the test pairs, one kind of points for each predictor, as HTML."""
+    """Return a diagram of predicted against measured latency of the test pairs, as one HTML page.
+
+    Each predictor has its own kind of points.
+    """
     from plotly.graph_objects import Figure, Scatter
 
     measured = comparison["test_pairs"]["measured_ms"]

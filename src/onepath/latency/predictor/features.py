@@ -1,4 +1,4 @@
-"""What a latency predictor sees of an architecture: its encoding, and its counted costs where they are additive."""
+"""The features of an architecture that a latency predictor uses: its encoding, and its costs if they are additive."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Floats = npt.NDArray[np.float64]
 
 
 class Features(ABC):
-    """A fixed number of numbers for each architecture.
+    """Describes each architecture by the same number of numbers.
 
     Attributes:
-        kind: what `features_from_data` tells the classes apart by.
-        names: of the features, in their order.
-        norms: what each feature is divided by before it enters the multilayer perceptron; None: its largest
+        kind: name of the class in a file, by which `features_from_data` finds it.
+        names: names of the features, in their order.
+        norms: number that each feature is divided by before it enters the multilayer perceptron; None: its largest
             magnitude in the training pairs.
         products: pairs of columns whose products the ridge regression may use as well.
     """
@@ -42,7 +42,11 @@ class Features(ABC):
 
     @abstractmethod
     def values(self, space: SearchSpace, matrix: npt.NDArray[Any]) -> Floats:
-        """(rows, len(names)) features of the architectures in the rows of `matrix`.
+        """Return (rows, len(names)) features of the architectures in the rows of `matrix`.
+
+        Args:
+            space: space of the architectures.
+            matrix: (rows, num_choices) option indices.
 
         Raises:
             SpaceError: the features do not belong to this space.
@@ -50,22 +54,22 @@ class Features(ABC):
 
     @abstractmethod
     def to_data(self) -> dict[str, Any]:
-        """Plain JSON values from which `features_from_data` makes the same features."""
+        """Return plain JSON values from which `features_from_data` makes the same features."""
 
     def additive_table(self, weights: Floats, intercept: float) -> CostTable | None:
-        """`intercept + values @ weights` as an additive table in ms; None where it is not additive."""
+        """Return `intercept + values @ weights` as an additive table in ms; None if it is not additive."""
         del weights, intercept
         return None
 
 
 class EncodedFeatures(Features):
-    """The space's one-hot or ordinal encoding, followed by additive costs such as multiply-accumulates.
+    """The space's one-hot or ordinal encoding, followed by additive costs such as macs.
 
     Args:
         choices: name and number of options of every choice of the space.
-        encoding: "one_hot", as `SearchSpace.one_hot`; "ordinal", as `SearchSpace.ordinal`, for options that are
-            in an order.
-        costs: additive tables, each one more feature that is named by the table's unit.
+        encoding: "one_hot" for `SearchSpace.one_hot`, or "ordinal" for `SearchSpace.ordinal`, if the options have an
+            order.
+        costs: additive tables; each adds one feature, which is named by the unit of the table.
     """
 
     kind = "encoded"
@@ -90,12 +94,12 @@ class EncodedFeatures(Features):
     def of_space(
         cls, space: SearchSpace, encoding: Encoding = "one_hot", costs: Sequence[CostTable] = ()
     ) -> EncodedFeatures:
-        """The features of a space."""
+        """Return the features of a space; see the class for the arguments."""
         options = [(choice.name, choice.num_options) for choice in space.choices]
         return cls(options, encoding, costs)
 
     def values(self, space: SearchSpace, matrix: npt.NDArray[Any]) -> Floats:
-        """The encoding and the costs; see `Features.values`."""
+        """Return the encoding and the costs; see `Features.values`."""
         options = tuple((choice.name, choice.num_options) for choice in space.choices)
         if options != self.choices:
             raise SpaceError(
@@ -107,7 +111,7 @@ class EncodedFeatures(Features):
         return np.column_stack([encoded, *costs]).astype(np.float64)
 
     def to_data(self) -> dict[str, Any]:
-        """See `Features.to_data`."""
+        """Return plain JSON values; see `Features.to_data`."""
         return {
             "kind": self.kind,
             "encoding": self.encoding,
@@ -116,7 +120,10 @@ class EncodedFeatures(Features):
         }
 
     def additive_table(self, weights: Floats, intercept: float) -> CostTable:
-        """See `Features.additive_table`; an encoding of the choices one by one is always additive."""
+        """Return the prediction as an additive table, which an encoding choice by choice always allows.
+
+        See `Features.additive_table`.
+        """
         terms = []
         column = 0
         for name, num in self.choices:
@@ -134,7 +141,7 @@ class EncodedFeatures(Features):
 
 
 def is_finite(values: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
-    """Whether an array is of finite floating-point numbers of a size that sums of them can bear, and of a shape."""
+    """Whether an array has this shape and holds floating-point numbers of at most 1e30, so that sums stay finite."""
     return (
         values.dtype.kind == "f"
         and values.shape == shape
@@ -143,11 +150,11 @@ def is_finite(values: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
 
 
 def supernet_features(supernet: Supernet, input_shape: tuple[int, ...]) -> EncodedFeatures:
-    """The one-hot encoding with multiply-accumulates and parameters, as far as the supernet's are additive.
+    """Return the one-hot encoding of a supernet's space, with its macs and parameters if they are additive.
 
     Args:
-        supernet: not changed.
-        input_shape: of one example, without the batch.
+        supernet: the supernet; not changed.
+        input_shape: shape of one example, without the batch.
     """
     costs = []
     for kind in ("macs", "params"):
@@ -159,7 +166,7 @@ def supernet_features(supernet: Supernet, input_shape: tuple[int, ...]) -> Encod
 
 
 class EncodedNode(Node):
-    """See `EncodedFeatures`."""
+    """The fields of `EncodedFeatures` in a file."""
 
     encoding: Encoding
     choices: list[tuple[Text, Count]]

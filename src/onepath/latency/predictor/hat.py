@@ -31,10 +31,10 @@ HAT_FEATURES = (
     "decoder_layer_num",
     *(f"{part}_avg" for part in DECODER_PARTS),
 )
-"""The columns of HAT's files, in their order."""
+"""Names of HAT's features, which are the columns of its files, in their order."""
 HAT_FEATURE_NORMS = (640.0, 6.0, 2048.0, 6.0, 640.0, 6.0, 2048.0, 6.0, 6.0, 2.0)
 HAT_LATENCY_NORMS_MS = {"gpu_titanxp": 200.0, "cpu_xeon": 300.0, "cpu_raspberrypi": 5000.0}
-"""What HAT divides the latencies of each of its devices by."""
+"""Number by which HAT divides the latencies of each of its devices."""
 
 # The decoder attends to the last 1, 2 or 3 layers of the encoder; HAT writes these as -1, 1, 2.
 _NUM_ATTENDED = {-1: 1.0, 1: 2.0, 2: 3.0}
@@ -45,16 +45,17 @@ def hat_space(
     heads: Sequence[int] = (8, 4),
     embedding_widths: Sequence[int] = (640, 512),
 ) -> SearchSpace:
-    """The space of HAT's transformers; the defaults are those of WMT'14 En-De and En-Fr.
+    """Return the space of HAT's transformers; the defaults are those of WMT'14 En-De and En-Fr.
 
-    Six encoder layers and one to six decoder layers. Each layer has its own width of the feed-forward network and its
-    own numbers of attention heads; a decoder layer also chooses whether its cross-attention sees the last one (-1),
-    two (1) or three (2) encoder layers. Choices of decoder layers that are left out are inactive.
+    It has six encoder layers and one to six decoder layers. Each layer has its own width of the feed-forward network
+    and its own numbers of attention heads. A decoder layer also chooses whether its cross-attention sees the last one
+    (-1), two (1) or three (2) encoder layers. Choices of decoder layers that are left out are inactive.
 
     Args:
-        ffn_widths: of every feed-forward network. HAT's measured networks have 512 among them as well.
-        heads: of every attention. HAT's measured networks have 2 among them as well.
-        embedding_widths: of the encoder and of the decoder, each for itself.
+        ffn_widths: options for the width of every feed-forward network. HAT's measured networks have 512 among them as
+            well.
+        heads: options for the number of heads of every attention. HAT's measured networks have 2 among them as well.
+        embedding_widths: options for the embedding width, which the encoder and the decoder choose separately.
     """
     options = {
         "encoder_ffn_embed_dim": ffn_widths,
@@ -88,11 +89,11 @@ def hat_space(
 
 
 class HatFeatures(Features):
-    """HAT's ten features: embedding widths, numbers of layers, and means over the active layers alone.
+    """HAT's ten features: embedding widths, numbers of layers, and means over the active layers only.
 
     The means are of the feed-forward widths, of the heads, and of the number (1, 2, 3) of encoder layers that the
-    cross-attention sees. Latency is a sum over layers, not a mean of them; so the number of decoder layers times each
-    of the decoder's other features is offered to the ridge regression.
+    cross-attention sees. Latency is a sum over layers, not a mean. So the ridge regression may also use the number of
+    decoder layers times each of the decoder's other features.
     """
 
     kind = "hat"
@@ -104,7 +105,10 @@ class HatFeatures(Features):
     )
 
     def values(self, space: SearchSpace, matrix: npt.NDArray[Any]) -> Floats:
-        """See `Features.values`; the space must have the choices of `hat_space`, with any options."""
+        """Return the features; see `Features.values`.
+
+        The space must have the choices of `hat_space`; their options may differ.
+        """
         matrix = space.check(matrix)
         active = space.active(matrix)
         features = []
@@ -120,12 +124,12 @@ class HatFeatures(Features):
         return np.stack(features, axis=1)
 
     def to_data(self) -> dict[str, Any]:
-        """See `Features.to_data`."""
+        """Return plain JSON values; see `Features.to_data`."""
         return {"kind": self.kind}
 
 
 def _options(space: SearchSpace, matrix: npt.NDArray[Any], column: int) -> Floats:
-    """The chosen numbers in one column; numbers of attended layers where the choice is that of the cross-attention."""
+    """Return the chosen numbers in one column; for a choice of the cross-attention, the number of layers it sees."""
     choice = space.choices[column]
     is_attended = choice.name.startswith("decoder_arbitrary_ende_attn")
     numbers = [_NUM_ATTENDED[int(option)] if is_attended else float(option) for option in choice.options]

@@ -25,11 +25,11 @@ class MlpRecipe:
     """How the perceptron is built and trained.
 
     Attributes:
-        num_hidden: hidden layers.
-        width: units of each.
-        num_steps: updates of Adam.
-        batch: pairs of one update; all of them where there are fewer.
-        learning_rate: constant.
+        num_hidden: number of hidden layers.
+        width: number of units in each hidden layer.
+        num_steps: number of updates by Adam.
+        batch: number of pairs in one update; all pairs if there are fewer.
+        learning_rate: learning rate of Adam, constant.
     """
 
     num_hidden: int = 4
@@ -41,12 +41,12 @@ class MlpRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Mlp:
-    """Latency by a multilayer perceptron on normed features.
+    """A multilayer perceptron that predicts latency from normed features.
 
     Attributes:
         layers: (weight (out, in), bias (out,)) of each linear layer, float32.
-        feature_norms: (num_features,) what the features are divided by.
-        latency_norm_ms: what the latencies are divided by.
+        feature_norms: (num_features,) numbers that the features are divided by.
+        latency_norm_ms: number that the latencies are divided by, in ms.
     """
 
     layers: tuple[tuple[Tensor, Tensor], ...]
@@ -64,15 +64,16 @@ class Mlp:
         latency_norm_ms: float | None = None,
         recipe: MlpRecipe | None = None,
     ) -> Mlp:
-        """Train on the CPU in one thread; the same generator state gives the same weights.
+        """Train a perceptron on the CPU in one thread; the same generator state gives the same weights.
 
         Args:
-            inputs: (num, num_features).
-            latencies_ms: (num,).
+            inputs: (num, num_features) features.
+            latencies_ms: (num,) measured latencies.
             rng: draws the initial weights (uniform, as torch's linear layers have them) and the batches.
-            feature_norms: (num_features,); None: the largest magnitude of each feature.
-            latency_norm_ms: None: the mean latency.
-            recipe: None: HAT's.
+            feature_norms: (num_features,) numbers to divide the features by; None: the largest magnitude of each
+                feature.
+            latency_norm_ms: number to divide the latencies by; None: the mean latency.
+            recipe: how the perceptron is built and trained; None: HAT's recipe.
         """
         recipe = recipe or MlpRecipe()
         if feature_norms is None:
@@ -99,7 +100,7 @@ class Mlp:
         return model
 
     def predict(self, inputs: Floats) -> Floats:
-        """(num,) ms."""
+        """Return (num,) latencies in ms for (num, num_features) inputs."""
         with torch.no_grad():
             outputs = self._forward(self._normed(inputs)).numpy()
         return np.asarray(outputs.astype(np.float64) * self.latency_norm_ms)
@@ -113,7 +114,7 @@ class Mlp:
         return functional.linear(x, *self.layers[-1])[:, 0]
 
     def tensors(self) -> dict[str, Any]:
-        """Its numbers as arrays."""
+        """Return the numbers of the perceptron as arrays, by name, for a file."""
         arrays: dict[str, Any] = {
             f"layers.{index}.{name}": tensor.numpy()
             for index, layer in enumerate(self.layers)
@@ -127,7 +128,11 @@ class Mlp:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any]) -> Mlp:
-        """The perceptron that `tensors` describes; KeyError where one is absent."""
+        """Return the perceptron that `tensors` describes.
+
+        Raises:
+            KeyError: an array is absent.
+        """
         num = sum(name.endswith(".weight") for name in tensors)
         layers = tuple(
             (
@@ -139,7 +144,7 @@ class Mlp:
         return cls(layers, tensors["feature_norms"], float(tensors["latency_norm_ms"][0]))
 
     def flaw(self, num_features: int) -> str | None:
-        """Why it cannot predict from this many features, where its numbers came from a file; None where it can."""
+        """Return why a perceptron from a file cannot predict from this many features; None if it can."""
         sizes = [num_features, *[len(weight) for weight, _ in self.layers]]
         fits = [
             weight.ndim == 2 and weight.shape[1] == size and bias.shape == weight.shape[:1]
@@ -160,7 +165,7 @@ class Mlp:
         )
 
     def details(self) -> dict[str, Any]:
-        """What the report says of the fit."""
+        """Return what a report says about the fit: "widths", the inputs of each layer and 1, and "latency_norm_ms"."""
         widths = [int(weight.shape[1]) for weight, _ in self.layers] + [1]
         return {"widths": widths, "latency_norm_ms": self.latency_norm_ms}
 
@@ -173,7 +178,7 @@ def _layer(num_in: int, num_out: int, rng: np.random.Generator) -> tuple[Tensor,
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums are then taken in one order on every machine of a kind."""
+    """Inside the context, torch uses one thread, so that sums are taken in one order on every machine of a kind."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

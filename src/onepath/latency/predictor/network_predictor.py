@@ -1,4 +1,4 @@
-"""Latency predicted from whole networks: three models on one split, of which the best is kept."""
+"""Latency predicted from whole networks: three models are fitted to one split, and the best is kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from onepath.record import atomic_write_bytes
 from onepath.space import SearchSpace
 
 MIN_PAIRS = 20
-_SAME_PREDICTION = 1e-3  # another machine rounds a perceptron's float32 otherwise
+_SAME_PREDICTION = 1e-3  # relative; another machine rounds a perceptron's float32 differently
 Model = Mlp | Ridge | Trees
 _KINDS: Mapping[str, type[Model]] = {"mlp": Mlp, "ridge": Ridge, "trees": Trees}
 _WHAT = "a latency predictor"
@@ -41,7 +41,7 @@ _KEY = "onepath"
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows for fitting, for choosing between the models, and for reporting."""
+    """Rows of pairs: to fit the models (`train`), to choose one (`validation`), and to report its error (`test`)."""
 
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
@@ -49,26 +49,26 @@ class Split:
 
     @classmethod
     def of_order(cls, order: Sequence[int] | npt.NDArray[np.int64]) -> Split:
-        """The first 80 % of an order of the rows, the next 10 % and the rest, as HAT splits."""
+        """Return the split that HAT uses: the first 80 % of an order of the rows, the next 10 %, and the rest."""
         order = np.asarray(order, dtype=np.int64)
         first, second = int(0.8 * len(order)), int(0.8 * len(order)) + int(0.1 * len(order))
         return cls(order[:first], order[first:second], order[second:])
 
 
 class NetworkPredictor:
-    """The latency of an architecture of one space on one device.
+    """Predicts the latency of the architectures of one space on one device.
 
     Made by `fit_predictor` or `load`.
 
     Attributes:
-        space_name: of the space it was fitted to.
-        space_fingerprint: of that space.
+        space_name: name of the space it was fitted to.
+        space_fingerprint: fingerprint of that space.
         device: settings of the device, "name" among them.
-        input_shape: of one example, without the batch; None where it is not known.
-        features: what the model sees.
-        model: that won on the validation pairs.
-        winner: "mlp", "ridge" or "trees".
-        comparison: what `write_report` writes.
+        input_shape: shape of one example, without the batch; None if it is not known.
+        features: the features that the model uses.
+        model: the model with the least error on the validation pairs.
+        winner: kind of that model: "mlp", "ridge" or "trees".
+        comparison: figures of all models, the test pairs and the settings, as `write_report` writes them.
     """
 
     def __init__(self, model: Model, features: Features, comparison: Mapping[str, Any]) -> None:
@@ -84,22 +84,29 @@ class NetworkPredictor:
 
     @property
     def error_ms_95(self) -> float:
-        """Bound on the absolute error of 95 % of fresh networks, from the test pairs; see `bound_95_ms`."""
+        """Bound in ms on the absolute error of 95 % of fresh networks, from the test pairs; see `bound_95_ms`."""
         return float(self.comparison["error_ms_95"])
 
     @cached_property
     def table(self) -> CostTable | None:
-        """The same predictions as an additive table in ms, where ridge regression on an encoding won; else None."""
+        """The same predictions as an additive table in ms; None if they are not additive.
+
+        They are additive if ridge regression on an encoding won and uses no products.
+        """
         if not isinstance(self.model, Ridge) or len(self.model.products):
             return None
         return self.features.additive_table(self.model.weights_ms, self.model.intercept_ms)
 
     def predict(self, space: SearchSpace, matrix: npt.NDArray[Any]) -> Floats:
-        """(rows,) latencies in ms of the architectures in the rows of `matrix`.
+        """Return (rows,) latencies in ms of the architectures in the rows of `matrix`.
+
+        Args:
+            space: space of the architectures.
+            matrix: (rows, num_choices) option indices.
 
         Raises:
-            ConfigurationError: another space than the predictor's.
-            DataError: its numbers give no finite latency.
+            ConfigurationError: the predictor is of another space.
+            DataError: the model gives a latency that is not finite.
         """
         self._check_space(space)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -114,10 +121,13 @@ class NetworkPredictor:
     def check(
         self, space: SearchSpace, device: Device | None = None, input_shape: Sequence[int] | None = None
     ) -> None:
-        """Raise unless the predictor is of this space, device and input shape.
+        """Raise unless the predictor belongs to this space, device and input shape.
+
+        An argument that is None is not compared. Of the device, every setting that the predictor knows is compared, the
+        version of the runtime included.
 
         Raises:
-            ConfigurationError: it is of another one; the message names both.
+            ConfigurationError: the predictor belongs to another one; the message names both.
         """
         self._check_space(space)
         now = {} if device is None else device.settings()
@@ -135,17 +145,18 @@ class NetworkPredictor:
             )
 
     def check_network(self, supernet: Supernet, name: str = "this network") -> None:
-        """Raise unless the predictor is of this very supernet, layer by layer, or does not know its own.
+        """Raise unless the predictor belongs to this very supernet, layer by layer, and still predicts what it did.
 
-        The same choices can belong to networks of different widths, whose latencies differ.
+        Networks of different widths, whose latencies differ, can have the same choices. The layers are not compared if
+        the predictor does not know those it was fitted to.
 
         Args:
-            supernet: its weights do not matter.
-            name: of the supernet, for the message.
+            supernet: the supernet; its weights do not matter.
+            name: name of the supernet, for the message.
 
         Raises:
-            ConfigurationError: other choices or other layers.
-            DataError: its numbers were changed since it was written.
+            ConfigurationError: the supernet has other choices or other layers.
+            DataError: the numbers of the predictor were changed after it was written.
         """
         self._check_space(supernet.space)
         network = self.comparison["space"].get("network")
@@ -157,9 +168,9 @@ class NetworkPredictor:
         self._check_predictions(supernet.space)
 
     def _check_predictions(self, space: SearchSpace) -> None:
-        """Raise DataError unless the model predicts what stands beside its test pairs.
+        """Raise DataError unless the model predicts what was stored with its test pairs.
 
-        Its numbers may be of any sign, so that a changed one shows in nothing but the predictions.
+        The model's numbers may have any sign, so a changed number shows only in the predictions.
         """
         pairs = self.comparison.get("test_pairs") or {"architecture": (), "predicted_ms": {}}
         noted = pairs["predicted_ms"].get(self.winner)
@@ -181,7 +192,7 @@ class NetworkPredictor:
             )
 
     def save(self, path: Path | str) -> None:
-        """Write one safetensors file, atomically: arrays of the model, everything else as JSON in its header."""
+        """Write one safetensors file, atomically: the model as arrays, everything else as JSON in the header."""
         from safetensors.numpy import save
 
         data = {"format": FORMAT, "features": self.features.to_data(), "comparison": self.comparison}
@@ -190,11 +201,11 @@ class NetworkPredictor:
 
     @classmethod
     def load(cls, path: Path | str) -> NetworkPredictor:
-        """The predictor that `save` wrote, equal to the bit; nothing is fitted again.
+        """Return the predictor that `save` wrote, equal to the bit; nothing is fitted again.
 
         Raises:
             RunDirectoryError: the file is absent.
-            DataError: the file is damaged or something else.
+            DataError: the file is damaged, or is not a predictor.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -222,20 +233,20 @@ def fit_predictor(
     latency_norm_ms: float | None = None,
     recipe: MlpRecipe | None = None,
 ) -> NetworkPredictor:
-    """Fit HAT's perceptron, a ridge regression and boosted trees to the same pairs, and keep the best.
+    """Fit HAT's perceptron, a ridge regression and boosted trees to the same pairs, and return the best.
 
-    All are fitted to the training pairs; the one of least root mean square error on the validation pairs wins; the
-    test pairs are only reported on. The same pairs, seed and machine give the same predictor.
+    All models are fitted to the training pairs. The model with the least root mean square error on the validation pairs
+    wins. The test pairs serve only to report errors. The same pairs, seed and machine give the same predictor.
 
     Args:
-        pairs: 20 or more.
-        seed: of the split, the perceptron's weights and batches, the trees' folds.
+        pairs: 20 pairs or more.
+        seed: seed of the split, of the perceptron's weights and batches, and of the trees' folds.
         split: rows to use; None: 80 / 10 / 10 % in a random order.
-        latency_norm_ms: what the perceptron's latencies are divided by; None: their mean.
-        recipe: of the perceptron; None: HAT's.
+        latency_norm_ms: number by which the perceptron's latencies are divided; None: their mean.
+        recipe: recipe of the perceptron; None: HAT's recipe.
 
     Raises:
-        DataError: too few pairs.
+        DataError: there are fewer than 20 pairs.
     """
     if len(pairs) < MIN_PAIRS:
         raise DataError(

@@ -28,7 +28,7 @@ _AT_ONCE = 256
 _MAX_DRAWS = 10_000
 
 Progress = Callable[[int, int], None]
-"""Called with the number of networks measured so far and the number of all."""
+"""Called with the number of networks that are measured, and with the number of all networks."""
 
 
 def profile_networks(
@@ -42,25 +42,30 @@ def profile_networks(
     space_name: str | None = None,
     progress: Progress | None = None,
 ) -> NetworkPredictor:
-    """Measure `num` random networks, fit the predictors to them, and write the one that wins.
+    """Measure `num` random networks, fit the predictors to them, and write the best predictor.
 
-    Writes, beside each other: `path`, the predictor; `<stem>.pairs.json`, what was measured, from which a killed or an
-    enlarged measurement continues; `<stem>.report.json` and `<stem>.report.html`, the comparison.
+    Four files are written side by side: `path` holds the predictor; `<stem>.pairs.json` holds the measurements, from
+    which an interrupted or an enlarged measurement continues; `<stem>.report.json` and `<stem>.report.html` hold the
+    comparison of the predictors.
 
     Args:
-        supernet: whose space it is; its weights do not matter.
-        device: where.
-        input_shape: of one example, without the batch.
-        num: distinct architectures, 20 or more.
-        path: of the predictor, `.safetensors`.
-        seed: draws the architectures, the split and the training.
-        space_name: for messages.
+        supernet: supernet whose networks are measured; its weights do not matter.
+        device: device to measure on.
+        input_shape: shape of one example, without the batch.
+        num: number of distinct architectures, 20 or more.
+        path: file of the predictor, which ends in `.safetensors`.
+        seed: seed of the architectures, the split and the training.
+        space_name: name of the space, for messages.
         progress: see `Progress`.
 
+    Returns:
+        The predictor with the least error on the validation pairs, see `fit_predictor`.
+
     Raises:
-        ConfigurationError: the space has fewer architectures than `num`, or `num` is under 20, or the path has another
-            ending.
-        DataError: the pairs beside `path` are of another space, device, input shape or seed.
+        ConfigurationError: the space has fewer architectures than `num`, `num` is under 20, `path` has another ending,
+            or the device cannot be used on this machine.
+        DataError: the pairs beside `path` are of another space, device, input shape or seed; or fewer than 20 pairs are
+            without noise.
     """
     path = Path(path)
     if num < MIN_PAIRS:
@@ -100,32 +105,34 @@ def measure_pairs(
     space_name: str | None = None,
     progress: Progress | None = None,
 ) -> LatencyPairs:
-    """Measure `num` distinct random architectures and keep each in a file.
+    """Measure `num` distinct random architectures, and keep the results in a file.
 
-    The file is replaced atomically after each few networks, which are measured side by side, and with them one
-    network that is the same every time. A machine that is slower in one minute than in the next is slower for that
-    one too: `read_pairs` scales each latency by it, to the machine's median state.
+    The networks are measured in small groups, side by side, together with one reference network that is always the
+    same. The file is replaced atomically after each group. A machine that is slower in one minute than in the next is
+    slower for the reference network too: `read_pairs` scales each latency by the reference network's, to the machine's
+    median state.
 
-    Called again after a kill, or with a larger `num`, the measurement continues: architectures come in an order that
-    the seed alone determines, and what is in the file is not measured again.
+    A call with the same file, after an interruption or with a larger `num`, continues the measurement: the seed alone
+    determines the order of the architectures, and the networks in the file are not measured again.
 
     Args:
-        supernet: whose space it is; each network is extracted from it.
-        device: where.
-        input_shape: of one example, without the batch.
-        num: distinct architectures, 1 or more.
-        path: a `.json` file in an existing directory; need not exist.
-        seed: draws the architectures.
-        num_together: networks whose measurement alternates; a kill loses at most this many.
-        space_name: for messages.
+        supernet: supernet from which each network is extracted.
+        device: device to measure on.
+        input_shape: shape of one example, without the batch.
+        num: number of distinct architectures, 1 or more.
+        path: a `.json` file in an existing directory; it need not exist.
+        seed: seed of the architectures.
+        num_together: number of networks in a group; an interruption loses at most one group.
+        space_name: name of the space, for messages.
         progress: see `Progress`.
 
     Returns:
-        The pairs with the one-hot encoding and additive costs of the supernet, without the noisy ones.
+        The pairs without the noisy ones; their features are the one-hot encoding and the additive costs of the
+        supernet.
 
     Raises:
-        ConfigurationError: the space has fewer architectures than `num`.
-        DataError: the file is of another space, device, input shape or seed.
+        ConfigurationError: the space has fewer architectures than `num`, or the device cannot be used on this machine.
+        DataError: the file is of another space, network, device, input shape or seed.
     """
     path, space = Path(path), supernet.space
     shape = tuple(int(size) for size in input_shape)
@@ -172,10 +179,13 @@ def measure_pairs(
 
 
 def random_architectures(space: SearchSpace, num: int, seed: int) -> list[Architecture]:
-    """The first `num` of the distinct random architectures that a seed determines, whatever `num` is.
+    """Return the first `num` distinct random architectures of the sequence that a seed determines.
+
+    The sequence does not depend on `num`.
 
     Raises:
-        ConfigurationError: there are not that many.
+        ConfigurationError: the space does not have that many architectures, or too few of them turn up in 2,560,000
+            draws.
     """
     if not 1 <= num <= space.size:
         raise ConfigurationError(
@@ -194,7 +204,7 @@ def random_architectures(space: SearchSpace, num: int, seed: int) -> list[Archit
 
 
 def _draws(space: SearchSpace, seed: int) -> Iterator[list[Architecture]]:
-    """All of a small space, in a random order; of a larger one, draws with repetition."""
+    """Yield all architectures of a small space, in a random order, or draws with repetition from a larger space."""
     if space.size <= _MOST_LISTED:
         order = generator(seed, "latency pairs").permutation(space.size)
         yield space.architectures(space.enumerate_matrix()[order])
@@ -204,10 +214,10 @@ def _draws(space: SearchSpace, seed: int) -> Iterator[list[Architecture]]:
 
 
 def _stored(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The pairs that a file already holds.
+    """Return the pairs that a file already holds; none if there is no file.
 
     Raises:
-        DataError: it is not of the same measurement, or it is damaged.
+        DataError: the file is of another measurement, or it is damaged.
     """
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""What stands where in the header of a latency predictor."""
+"""The fields in the header of a latency predictor and in a file of measured pairs, as they are checked on reading."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT = "onepath latency predictor, 1"
 
 
 class SpaceNode(Node):
-    """What the predictor was fitted to."""
+    """The space that the predictor was fitted to."""
 
     name: Text
     fingerprint: Text
@@ -30,7 +30,7 @@ class SpaceNode(Node):
 
 
 class TestPairsNode(Node):
-    """What it is judged by."""
+    """The test pairs: measured latencies, and what each model predicted for them."""
 
     architecture: list[AnyText]
     measured_ms: list[TimeMs]
@@ -46,7 +46,7 @@ class TestPairsNode(Node):
 
 
 class ComparisonNode(Node):
-    """What `write_report` writes, as far as anything else reads it."""
+    """The fields of a predictor's comparison that other code reads."""
 
     winner: Literal["mlp", "ridge", "trees"]
     space: SpaceNode
@@ -58,7 +58,7 @@ class ComparisonNode(Node):
 
 
 class PredictorNode(Node):
-    """The whole header."""
+    """The whole header of a predictor's file."""
 
     format: Literal["onepath latency predictor, 1"]
     features: dict[str, Any]
@@ -66,7 +66,7 @@ class PredictorNode(Node):
 
 
 class PairNode(Node):
-    """A network that was measured."""
+    """One network that was measured."""
 
     architecture: AnyText
     latency_ms: TimeMs
@@ -78,7 +78,10 @@ class PairNode(Node):
 
 
 class PairsNode(Node):
-    """What `measure_pairs` wrote; its settings are compared as they are."""
+    """The file that `measure_pairs` writes.
+
+    Its device, input shape and seed are compared with the present ones, not checked here.
+    """
 
     format: Literal["onepath latency pairs, 1"]
     space: SpaceNode

@@ -26,19 +26,22 @@ _Columns = dict[str, list[Any]]
 
 @dataclass(frozen=True, eq=False)
 class LatencyPairs:
-    """What a predictor is fitted to.
+    """Architectures with their measured latencies, which a predictor is fitted to.
 
     Attributes:
-        space_name: for messages.
-        space_fingerprint: of the search space that the architectures are of.
-        device: settings of what was measured, "name" among them.
-        input_shape: of one example, without the batch; None where the file does not say.
-        features: that `inputs` holds.
-        inputs: (num, num_features).
-        latencies_ms: (num,), positive.
-        labels: one text for each pair: the architecture, where it is known.
-        num_noisy: pairs of the file that are left out because their measurement was not to be trusted.
-        network: digest of the supernet's layers, which tells two widths of one space apart; None where it is not known.
+        space_name: name of the space, for messages.
+        space_fingerprint: fingerprint of the search space of the architectures.
+        device: settings of the device that was measured, "name" among them.
+        input_shape: shape of one example, without the batch; None if the file does not say.
+        features: description of the columns of `inputs`.
+        inputs: (num, num_features) features of the architectures.
+        latencies_ms: (num,) measured latencies, positive.
+        labels: one text for each pair: the architecture, or "" if it is not known.
+        num_noisy: number of pairs of the file that are left out because their measurement was noisy.
+        network: digest of the supernet's layers, which tells two widths of one space apart; None if it is not known.
+
+    Raises:
+        DataError: a latency is not positive and finite, or a feature is not finite.
     """
 
     space_name: str
@@ -64,7 +67,7 @@ class LatencyPairs:
 
 
 def space_title(space: SearchSpace, name: str | None = None) -> str:
-    """What a space is called in messages: its name, or its size and the first digits of its fingerprint."""
+    """Return what messages call a space: its name, or its number of choices and the start of its fingerprint."""
     return name or f"the space of {space.num_choices} choices ({space.fingerprint[:8]})"
 
 
@@ -79,27 +82,35 @@ def read_pairs(
     space_name: str | None = None,
     input_shape: Sequence[int] | None = None,
 ) -> LatencyPairs:
-    """Read pairs from a `.parquet`, `.csv` or `.json` file.
+    """Read architectures with their latencies from a `.parquet`, `.csv` or `.json` file.
 
-    Three kinds of content are understood: what `measure_pairs` wrote; a table with the columns `architecture` (as
-    `SearchSpace.parse` reads it) and `latency_ms`; a table with HAT's ten feature columns and
-    `latency_mean_encoder`, `latency_mean_decoder`, whose sum is the latency. A `.json` table is a list of objects. Rows
-    whose column `is_noisy` is true are left out and counted. Where there is a column `reference_ms`, the latency of one
-    and the same network measured beside each row, a latency is multiplied by the median of that column over the row's.
+    The file holds one of three kinds of content:
+
+    - what `measure_pairs` wrote;
+    - a table with the columns `architecture` (as `SearchSpace.parse` reads it) and `latency_ms`;
+    - a table with HAT's ten feature columns and with `latency_mean_encoder` and `latency_mean_decoder`, whose sum is
+      the latency.
+
+    A `.json` table is a list of objects. Rows whose column `is_noisy` is true are left out and counted. In a file with
+    architectures, a column `reference_ms` is the latency of one reference network that was measured beside each row.
+    Each latency is then multiplied by the median of that column and divided by the row's own value in it.
 
     Args:
-        path: the file.
-        space: of the architectures; needed unless the file holds HAT's features, where it is `hat_space()`.
-        features: of the space; the one-hot encoding where not given.
-        device: name or settings; needed where the file has neither settings nor a column `device`.
+        path: path of the file.
+        space: space of the architectures; needed unless the file holds HAT's features, whose space is `hat_space()` by
+            default.
+        features: features to compute for each architecture; None: the one-hot encoding. Not used if the file holds
+            HAT's features.
+        device: name or settings of the device; needed if the file has neither settings nor a column `device`.
         where: column -> the value that a row must have, to take one set out of a file of several.
-        latency_column: in ms, of a table with architectures.
-        space_name: for messages.
-        input_shape: of one example; taken from the file where it says.
+        latency_column: name of the column of latencies in ms, in a table with architectures.
+        space_name: name of the space, for messages.
+        input_shape: shape of one example, without the batch; None: the one in the file, if there is one.
 
     Raises:
-        DataError: the file cannot be read, lacks columns, holds several sets, or has latencies that are none.
-        SpaceError: an architecture is not of the space.
+        DataError: the file cannot be read, lacks columns, holds several sets, has latencies that are not positive
+            numbers, or does not name its device; or it holds architectures and `space` is None.
+        SpaceError: the file or an architecture is of another space.
     """
     path = Path(path)
     if path.exists():
@@ -158,7 +169,7 @@ def read_pairs(
 
 
 def _read(path: Path) -> tuple[_Columns, dict[str, Any]]:
-    """The columns of a file, and what stands above them in a file of ours."""
+    """Return the columns of a file, and the header if `measure_pairs` wrote the file."""
     try:
         if path.suffix == ".parquet":
             from pyarrow import parquet
@@ -214,7 +225,11 @@ def _rows(columns: _Columns, kept: Sequence[int]) -> _Columns:
 
 
 def _filtered(columns: _Columns, where: Mapping[str, str], path: Path) -> _Columns:
-    """The rows in which every column has its value; there must be some, and of one task and device."""
+    """Return the rows in which every column of `where` has its value.
+
+    Raises:
+        DataError: no row is left, a column is absent, or the rows are of several tasks or devices.
+    """
     for name, value in where.items():
         values = columns[_needed(columns, name, path)]
         kept = [index for index, found in enumerate(values) if str(found) == str(value)]

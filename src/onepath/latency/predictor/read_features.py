@@ -1,4 +1,4 @@
-"""Features as they were written, read back."""
+"""Read the features of a latency predictor from a file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from onepath.latency.predictor.hat import HatFeatures
 
 
 def features_from_data(data: Mapping[str, Any]) -> Features:
-    """The features that `Features.to_data` wrote.
+    """Return the features that `Features.to_data` wrote.
 
     Raises:
-        DataError: it is something else.
+        DataError: the data are not such features.
     """
     try:
         if data["kind"] == HatFeatures.kind:

@@ -1,4 +1,4 @@
-"""Ridge regression: latency as a weighted sum of the features, and of named products of two where these help."""
+"""Ridge regression: latency as a weighted sum of the features, and of products of two features where they help."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from onepath.latency.predictor.features import Floats, is_finite
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(-8, 4, 25))
 LEAST_GAIN = 0.01
-"""Products are used where they lower the leave-one-out error by this share or more; less is mostly noise."""
+"""Products are used if they lower the leave-one-out error by this share or more; a smaller gain is mostly noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """`latency_ms = intercept_ms + features @ weights_ms`, products of features counted as further features.
+    """Ridge regression: `latency_ms = intercept_ms + features @ weights_ms`; products count as further features.
 
     Attributes:
         weights_ms: (num_features + num_products,), ms per unit of the feature.
-        intercept_ms: latency where all features are 0.
+        intercept_ms: latency if all features are 0.
         alpha: weight of the penalty on the standardised features.
         products: (num_products, 2) columns of the features that are multiplied.
     """
@@ -34,13 +34,13 @@ class Ridge:
 
     @classmethod
     def fit(cls, inputs: Floats, latencies_ms: Floats, products: Sequence[tuple[int, int]] = ()) -> Ridge:
-        """Fit to standardised features; the penalty is the one of least squared leave-one-out error.
+        """Fit to standardised features; the penalty is the one with the least squared leave-one-out error.
 
         Args:
-            inputs: (num, num_features). A feature that does not vary has no weight.
-            latencies_ms: (num,).
-            products: pairs of columns; their products are used, all of them, if that lowers the root mean square
-                leave-one-out error by 1 % or more.
+            inputs: (num, num_features) features. A feature that does not vary gets weight 0.
+            latencies_ms: (num,) measured latencies.
+            products: pairs of columns. All their products are used if that lowers the root mean square leave-one-out
+                error by 1 % or more; otherwise none is.
         """
         none = np.zeros((0, 2), dtype=np.int64)
         plain, plain_error = _fit(inputs, latencies_ms, none)
@@ -50,11 +50,11 @@ class Ridge:
         return extended if error <= (1 - LEAST_GAIN) * plain_error else plain
 
     def predict(self, inputs: Floats) -> Floats:
-        """(num,) ms."""
+        """Return (num,) latencies in ms for (num, num_features) inputs."""
         return np.asarray(_extended(inputs, self.products) @ self.weights_ms + self.intercept_ms)
 
     def tensors(self) -> dict[str, Any]:
-        """Its numbers as arrays."""
+        """Return the numbers of the regression as arrays, by name, for a file."""
         return {
             "weights_ms": self.weights_ms,
             "intercept_ms": np.array([self.intercept_ms]),
@@ -64,12 +64,16 @@ class Ridge:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any]) -> Ridge:
-        """The regression that `tensors` describes; KeyError where one is absent."""
+        """Return the regression that `tensors` describes.
+
+        Raises:
+            KeyError: an array is absent.
+        """
         intercept_ms, alpha = float(tensors["intercept_ms"][0]), float(tensors["alpha"][0])
         return cls(tensors["weights_ms"], intercept_ms, alpha, tensors["products"])
 
     def flaw(self, num_features: int) -> str | None:
-        """Why it cannot predict from this many features, where its numbers came from a file; None where it can."""
+        """Return why a regression from a file cannot predict from this many features; None if it can."""
         products = self.products
         if products.dtype.kind != "i" or products.ndim != 2 or products.shape[1] != 2:
             return "products must be pairs of columns"
@@ -84,7 +88,7 @@ class Ridge:
         )
 
     def details(self) -> dict[str, Any]:
-        """What the report says of the fit."""
+        """Return what a report says about the fit: "alpha" and "num_products"."""
         return {"alpha": self.alpha, "num_products": len(self.products)}
 
 
@@ -93,7 +97,7 @@ def _extended(inputs: Floats, products: npt.NDArray[np.int64]) -> Floats:
 
 
 def _fit(inputs: Floats, latencies_ms: Floats, products: npt.NDArray[np.int64]) -> tuple[Ridge, float]:
-    """The regression, and its root mean square leave-one-out error in ms."""
+    """Return the regression and its root mean square leave-one-out error in ms."""
     from sklearn.linear_model import RidgeCV
 
     features = _extended(inputs, products)

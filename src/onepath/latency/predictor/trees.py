@@ -22,18 +22,18 @@ _MOST_DEPTH = 100
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """`latency_ms = start_ms + the sum of one leaf of each tree`.
+    """Boosted trees: `latency_ms = start_ms + the sum of one leaf of each tree`.
 
-    Nodes of all trees stand in one array each. An inner node sends an architecture to `left` if its feature is at
-    most the threshold, else to `right`; a leaf points at itself.
+    Each array holds one property of the nodes of all trees. An inner node sends an architecture to `left` if its
+    feature is at most the threshold, else to `right`; a leaf points at itself.
 
     Attributes:
-        roots: (num_trees,) node of each tree's root.
-        left, right, feature: (num_nodes,) integers.
+        roots: (num_trees,) index of the root node of each tree.
+        left, right, feature: (num_nodes,) integers: the nodes below, and the column of the feature.
         threshold: (num_nodes,) in the unit of the feature.
-        value_ms: (num_nodes,) what a leaf adds, learning rate included.
-        start_ms: the constant.
-        depth: of the deepest tree.
+        value_ms: (num_nodes,) what a leaf adds to the latency, with the learning rate applied.
+        start_ms: constant part of the latency.
+        depth: depth of the deepest tree.
     """
 
     roots: npt.NDArray[np.int64]
@@ -47,11 +47,13 @@ class Trees:
 
     @classmethod
     def fit(cls, inputs: Floats, latencies_ms: Floats, rng: np.random.Generator) -> Trees:
-        """Trees of depth 2; their number, at most 300, has the least squared error in cross-validation.
+        """Fit trees of depth 2; cross-validation chooses their number.
+
+        The number with the least squared error in 5-fold cross-validation is taken, at most 300.
 
         Args:
-            inputs: (num, num_features).
-            latencies_ms: (num,).
+            inputs: (num, num_features) features.
+            latencies_ms: (num,) measured latencies.
             rng: draws the folds and the half of the pairs that each tree sees.
         """
         from sklearn.model_selection import KFold
@@ -91,10 +93,10 @@ class Trees:
         )
 
     def predict(self, inputs: Floats) -> Floats:
-        """(num,) ms."""
+        """Return (num,) latencies in ms for (num, num_features) inputs."""
         result = np.empty(len(inputs))
         for start in range(0, len(inputs), _ROWS_AT_ONCE):
-            # scikit-learn compares in single precision, and so the thresholds mean.
+            # scikit-learn compares in single precision, and its thresholds are meant for that.
             rows = inputs[start : start + _ROWS_AT_ONCE].astype(np.float32)
             nodes = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
             row = np.arange(len(rows))[:, None]
@@ -105,20 +107,24 @@ class Trees:
         return result
 
     def tensors(self) -> dict[str, Any]:
-        """Its numbers as arrays."""
+        """Return the numbers of the trees as arrays, by name, for a file."""
         names = ("roots", "left", "right", "feature", "threshold", "value_ms")
         arrays: dict[str, Any] = {name: getattr(self, name) for name in names}
         return {**arrays, "start_ms": np.array([self.start_ms]), "depth": np.array([self.depth])}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any]) -> Trees:
-        """The trees that `tensors` describes; KeyError where an array is absent."""
+        """Return the trees that `tensors` describes.
+
+        Raises:
+            KeyError: an array is absent.
+        """
         names = ("roots", "left", "right", "feature", "threshold", "value_ms")
         arrays = {name: tensors[name] for name in names}
         return cls(**arrays, start_ms=float(tensors["start_ms"][0]), depth=int(tensors["depth"][0]))
 
     def flaw(self, num_features: int) -> str | None:
-        """Why it cannot predict from this many features, where its numbers came from a file; None where it can."""
+        """Return why trees from a file cannot predict from this many features; None if they can."""
         nodes = (len(self.value_ms),) if self.value_ms.ndim == 1 else (0,)
         for name, most in (("left", nodes[0]), ("right", nodes[0]), ("feature", num_features)):
             if not _is_index(getattr(self, name), nodes, most):
@@ -132,7 +138,7 @@ class Trees:
         return None if is_finite(np.array([self.start_ms]), (1,)) else "start_ms must be finite"
 
     def details(self) -> dict[str, Any]:
-        """What the report says of the fit."""
+        """Return what a report says about the fit: "num_trees"."""
         return {"num_trees": len(self.roots)}
 
 

@@ -1,4 +1,4 @@
-"""The parts of a supernet that a latency table has entries for, and the candidates that can stand in them."""
+"""The parts of a supernet that a latency table has entries for, and the candidates that can take their places."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _CANDIDATE = re.compile(r"(.*)\.candidates\.\d+")
 
 
 class PartsError(SpaceError):
-    """The latency of a space is not the sum over its parts, or these cannot be measured one by one."""
+    """The latency of a space is not the sum over its parts, or the parts cannot be measured one by one."""
 
 
 class Part(NamedTuple):
     """A module of the supernet whose candidates are measured.
 
     Attributes:
-        path: of the module.
-        choices: names of the choices that its latency depends on, in the order of the space; none for a part that
-            every architecture has.
+        path: path of the module in the supernet.
+        choices: names of the choices that its latency depends on, in the order of the space; empty for a part that no
+            choice changes.
     """
 
     path: str
@@ -46,13 +46,13 @@ class Part(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """What stands in a part under one architecture.
+    """The module that takes the place of a part in one architecture.
 
     Attributes:
-        key: equal for equal modules at equal input shapes, wherever they stand.
-        path: of the part.
-        input_shape: of one example, without the batch.
-        further: arguments that it is called with behind its input, by place and by name; none is a tensor.
+        key: key of its entry in the table; equal for equal modules at equal input shapes, wherever they are.
+        path: path of the part in the supernet.
+        input_shape: shape of one example, without the batch.
+        further: the arguments after the input with which it is called: positional ones and keywords; none is a tensor.
     """
 
     key: str
@@ -62,7 +62,12 @@ class Candidate(NamedTuple):
 
 
 class Called(nn.Module):
-    """A module with the further arguments that it is called with."""
+    """A module with the fixed arguments that it is called with after its input.
+
+    Args:
+        module: the module to call.
+        further: positional and keyword arguments after the input.
+    """
 
     def __init__(self, module: nn.Module, further: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
         super().__init__()
@@ -70,7 +75,7 @@ class Called(nn.Module):
         self.further = further
 
     def forward(self, x: Tensor) -> Any:
-        """What the module gives for an input."""
+        """Return the output of the module for an input."""
         return self.module(x, *self.further[0], **self.further[1])
 
 
@@ -79,9 +84,9 @@ class Term:
     """The candidates of the parts that depend on the same choices.
 
     Attributes:
-        choices: names, one or more.
-        shape: numbers of their options.
-        keys: keys of the candidates under each joint option, the last choice fastest; math.prod(shape) of them.
+        choices: names of the choices, one or more.
+        shape: number of options of each choice.
+        keys: keys of the candidates under each joint option, math.prod(shape) tuples; the last choice changes fastest.
     """
 
     choices: tuple[str, ...]
@@ -91,12 +96,12 @@ class Term:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which candidates every architecture of a supernet is made of.
+    """The candidates that make up each architecture of a supernet.
 
     Attributes:
         constant: keys of the parts that no choice changes.
-        terms: the rest; an architecture has the candidates of each term whose choices are all active.
-        shown: key -> an architecture that has the candidate, and the candidate there.
+        terms: all other parts; an architecture has the candidates of each term whose choices are all active.
+        shown: key -> an architecture that has the candidate, and the candidate as it is in this architecture.
     """
 
     constant: tuple[str, ...]
@@ -104,7 +109,10 @@ class Layout:
     shown: dict[str, tuple[Architecture, Candidate]] = field(repr=False)
 
     def modules(self, supernet: Supernet) -> Iterator[tuple[str, tuple[int, ...], nn.Module]]:
-        """Every key with its input shape and its candidate: a stand-alone module in eval mode, freshly initialised."""
+        """Yield every key with its input shape and its candidate as a stand-alone module.
+
+        The modules are in eval mode and freshly initialised.
+        """
         for architecture in dict.fromkeys(one for one, _ in self.shown.values()):
             _, origins = supernet.extract_with_origins(architecture, inherit=False)
             standing = _standing(supernet, origins)
@@ -117,10 +125,11 @@ class Layout:
 
 
 def find_parts(supernet: Supernet) -> list[Part]:
-    """The parts of a supernet, in the order of its modules.
+    """Return the parts of a supernet, in the order of its modules.
 
-    Outermost choice blocks, elastic layers outside of them, and what stands around those: the largest modules with
-    parameters that no choice changes, and the largest below the root whose choices are all one layer's.
+    The parts are the outermost choice blocks, the elastic layers outside of choice blocks, and what is around them: the
+    largest modules with parameters that no choice changes, and the largest modules below the root whose layers with
+    choices all depend on the same choices.
     """
     choices_of = dependencies(supernet)
     below: dict[str, set[tuple[str, ...]]] = defaultdict(set)
@@ -147,15 +156,15 @@ def find_parts(supernet: Supernet) -> list[Part]:
 
 
 def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:
-    """Find every candidate of a supernet at its input shape; nothing is computed but shapes.
+    """Find every candidate of a supernet at its input shape; only shapes are computed.
 
     Args:
-        supernet: not changed.
-        input_shape: of one example, without the batch.
+        supernet: the supernet; not changed.
+        input_shape: shape of one example, without the batch.
 
     Raises:
-        PartsError: a part depends on more than 4,096 joint options, or on choices of other parts, or does not take and
-            return one tensor, beside plain numbers and words.
+        PartsError: a part depends on more than 4,096 joint options, or on choices of other parts; or a part with
+            choices does not take and return exactly one tensor, besides numbers and words as further arguments.
         ShapeError: the network rejects the shape.
     """
     space = supernet.space
@@ -182,7 +191,7 @@ def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:
         fixed = [one for one in found if not parts[one.path].choices]
         constant = constant or tuple(one.key for one in fixed)
         for names in cells:
-            # A choice inside a candidate that is not taken is inactive: the candidate's term is over the others.
+            # A choice inside a candidate that is not taken is inactive: then the term is over the other choices.
             alive = tuple(name for name in names if active[space.column(name)])
             joint = tuple(architecture.indices[space.column(name)] for name in alive)
             here: dict[str, list[str]] = {}
@@ -200,7 +209,7 @@ def find_layout(supernet: Supernet, input_shape: Sequence[int]) -> Layout:
 def _terms(
     space: SearchSpace, found: dict[tuple[str, ...], dict[tuple[int, ...], dict[str, list[str]]]]
 ) -> Iterator[Term]:
-    """From choices -> joint option -> path -> keys; without the terms that are empty everywhere."""
+    """Yield the terms, from choices -> joint option -> path -> keys; terms without any key are left out."""
     for names, cells in found.items():
         shape = tuple(space.choices[space.column(name)].num_options for name in names)
         keys = [
@@ -214,13 +223,17 @@ def _terms(
 def candidates(
     twin: Supernet, parts: dict[str, Part], architecture: Architecture, input_shape: Sequence[int]
 ) -> list[Candidate]:
-    """What stands in the parts under one architecture, in the order of the calls.
+    """Return the candidates that one architecture has in the parts, in the order in which they are called.
 
     Args:
         twin: the supernet on torch's meta device.
         parts: path -> part.
-        architecture: of the supernet's space.
-        input_shape: of one example, without the batch.
+        architecture: architecture of the supernet's space.
+        input_shape: shape of one example, without the batch.
+
+    Raises:
+        PartsError: a part with choices does not take and return exactly one tensor.
+        ShapeError: the network rejects the shape.
     """
     model, origins = twin.extract_with_origins(architecture, inherit=False)
     standing = _standing(twin, origins)
@@ -265,17 +278,18 @@ def candidates(
 
 
 def are_plain(values: Any) -> bool:
-    """Whether these are numbers, words and None, in lists, tuples and dictionaries: equal in every call."""
+    """Whether these are only numbers, words and None, in lists, tuples and dictionaries, and so equal in every call."""
     return all(isinstance(leaf, bool | int | float | str | None) for leaf in tree_leaves(values))
 
 
 def _standing(supernet: Supernet, origins: dict[nn.Module, str]) -> dict[str, nn.Module]:
-    """Path of every module of the supernet that is active -> the extracted module that stands for it."""
+    """Return path of every active module of the supernet -> the extracted module that takes its place."""
     standing: dict[str, nn.Module] = {}
     for module, path in origins.items():
-        standing.setdefault(path, module)  # before those that a layer is made of
+        standing.setdefault(path, module)  # the layer itself comes before the modules it is made of
     for path, module in list(standing.items()):
-        # A choice block is replaced by its candidate, whose path is just below its own; so may be the block around it.
+        # A choice block is replaced by its candidate, whose path is directly below the block's. The block around it
+        # may be replaced in the same way.
         around = path
         while (match := _CANDIDATE.fullmatch(around)) is not None:
             around = match[1]
@@ -285,7 +299,7 @@ def _standing(supernet: Supernet, origins: dict[nn.Module, str]) -> dict[str, nn
 
 
 def _name(supernet: Supernet, part: Part, origin: str, module: nn.Module) -> str:
-    """What a key begins with: names of the options that a choice block takes, the path of a fixed part."""
+    """Return the beginning of a key: the names of the options that a choice block takes, or a fixed part's path."""
     if not part.choices:
         return part.path
     names, path = [], part.path
@@ -299,7 +313,7 @@ def _name(supernet: Supernet, part: Part, origin: str, module: nn.Module) -> str
 
 
 def _check(layout: Layout, twin: Supernet, parts: dict[str, Part], input_shape: Sequence[int]) -> None:
-    """Compare with what is found in a few architectures drawn from a fixed seed."""
+    """Raise PartsError unless the layout agrees with a few architectures that a fixed seed draws."""
     space = twin.space
     for architecture in space.architectures(space.sample(NUM_CHECKED, np.random.default_rng(0))):
         found = sorted(one.key for one in candidates(twin, parts, architecture, input_shape))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from onepath import Choice, ChoiceBlock, ElasticConv2d, Supernet, cost, spaces
 from onepath.cost import module_cost
 from onepath.errors import ShapeError, SpaceError
-from onepath.latency.parts import Called, PartsError, find_layout, find_parts
+from onepath.latency.splitting import Called, PartsError, find_layout, find_parts
 from onepath.latency.table import Calibration, Entry, LatencyTable
 
 
