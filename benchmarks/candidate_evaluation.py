@@ -3,7 +3,7 @@
     python benchmarks/candidate_evaluation.py --candidates 6
 
 The plain way extracts the candidate, recalibrates it by `momentum=None` in train mode and scores it, in
-contiguous float32 and with the data read anew. Both ways run in one process, in turn, with the same batches
+contiguous float32, and reads the data anew. Both ways run in one process, in turn, with the same batches
 and the same allocator settings, on random images in the SPOS space. Prints a table and one line of JSON.
 """
 
@@ -33,7 +33,7 @@ BATCH_SIZE = 125
 def plain(
     supernet: Supernet, task: Task, architecture: Architecture, calibration: int
 ) -> tuple[Estimate, float]:
-    """The estimate, and the part of its seconds spent on recalibration."""
+    """Return the estimate of a candidate, and the part of its seconds that recalibration took."""
     started = time.perf_counter()
     model = supernet.extract(architecture)
     for module in model.modules():
@@ -62,7 +62,10 @@ def plain(
 def ours(
     supernet: Supernet, task: Task, calibration: int, precision: str
 ) -> Callable[[Architecture], tuple[Estimate, float]]:
-    """A function like `plain`; recalibration is what estimates take longer with it."""
+    """Return a function that estimates an architecture and returns the same pair as `plain`.
+
+    The seconds of recalibration are the time by which an estimate takes longer with it than without it.
+    """
     whole, scoring = (
         SupernetEstimator(
             supernet,

@@ -1,9 +1,9 @@
-"""How much of common models conversion makes elastic: `python benchmarks/converted_models.py`.
+"""Which share of common models conversion makes elastic: `python benchmarks/converted_models.py`.
 
-Needs timm. With `--modelopt PYTHON`, an interpreter of another environment in which NVIDIA ModelOpt 0.47 is installed
-beside torch, timm and torchvision, the same models go through its `autonas` conversion, and both shares stand side by
-side: multiply-accumulates of modules that depend on a choice, of all of them. A module that may be left out with its
-block counts for both.
+Needs timm. `--modelopt PYTHON` names the interpreter of another environment, in which NVIDIA ModelOpt 0.47 is installed
+beside torch, timm and torchvision. The same models then also go through ModelOpt's `autonas` conversion, and both
+shares stand side by side: the part of all multiply-accumulates that lies in modules that depend on a choice. A module
+that may be left out with its block counts for both.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ print("FOUND" + json.dumps(found))
 
 
 def of_modelopt(python: str, name: str, macs: dict[str, int]) -> float | None:
-    """Share of the multiply-accumulates that ModelOpt makes elastic; None where it does not convert the model."""
+    """Return the share of the multiply-accumulates that ModelOpt makes elastic; None if it cannot convert the model."""
     command = [python, "-c", OTHER, name, str(Path(__file__).parents[1] / "tests")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     line = next((line for line in done.stdout.splitlines() if line.startswith("FOUND")), None)
@@ -58,7 +58,7 @@ def of_modelopt(python: str, name: str, macs: dict[str, int]) -> float | None:
 
 
 def measured(name: str, python: str | None) -> dict[str, Any]:
-    """The row of a model."""
+    """Convert a model and return its row of the table."""
     from conversion.zoo import built
 
     import onepath as op
@@ -80,7 +80,7 @@ def measured(name: str, python: str | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print a row for each model as soon as it is there, and the medians."""
+    """Print a row for each model as soon as it is measured, then the medians."""
     from conversion.zoo import MODELS
 
     parser = argparse.ArgumentParser(

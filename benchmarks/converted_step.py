@@ -1,8 +1,8 @@
-"""A step of an elastic supernet beside one of the same network cut out: `python benchmarks/converted_step.py`.
+"""Seconds of a step of an elastic supernet against the same network cut out: `python benchmarks/converted_step.py`.
 
-Forward and backward pass of three random architectures for each converted model and each space, as trainings make them
-(channels last, depthwise gradients the faster way), alternately in one process; the ratio is of the medians of eight.
-Needs timm.
+For each converted model and each space, a forward and backward pass of three random architectures is timed as a
+training makes it (channels last, with the faster gradients of depthwise convolutions). The elastic network and the one
+cut out of it take turns in one process; the ratio is that of the medians of eight steps. Needs timm.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from onepath.train.depthwise import fast_depthwise
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-# Examples and side of the images; attention takes the side that it is made for.
+# Name -> (number of examples, side of the images in pixels); a model with attention has a fixed side.
 MODELS = {
     "resnet18": (32, 96),
     "mobilenetv3_small_100": (8, 128),
@@ -35,7 +35,7 @@ SPACES = {"ofa-mobilenetv3": (64, 32), "ofa-resnet50": (64, 32)}
 
 
 def seconds(network: nn.Module, inputs: Tensor) -> float:
-    """Of one step."""
+    """Return the seconds of one forward and backward pass."""
     began = time.perf_counter()
     network(inputs).square().mean().backward()
     taken = time.perf_counter() - began

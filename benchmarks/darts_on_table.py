@@ -1,29 +1,31 @@
 """Differentiable methods on NAS-Bench-201's space with CIFAR-10, at equal compute: which cells they find.
 
 DARTS (first and second order), GDAS and ProxylessNAS's two-path gates train logits beside the weights of one reduced
-network; SPOS trains the same network by uniform single paths and searches it by evolution on validation accuracy. The
-cells found are looked up in the benchmark's table of networks trained on all of CIFAR-10, which no search reads, and
-stand beside the table's own distribution, that is, random cells.
+network. SPOS trains the same network by uniform single paths and searches it by evolution on validation accuracy. The
+cells found are looked up in the benchmark's table of networks trained on all of CIFAR-10, which no search reads. They
+stand beside the table's own distribution, which is that of random cells.
 
 Equal compute means equal CPU seconds, because the passes of different methods are different things: one of DARTS runs
-30 candidates of a cell, one of GDAS six, and how much that costs depends on the machine and the size. Seconds of a run
-in progress would make its length depend on what else the machine does. So `plan` measures the seconds of one update of
-every method, in turn and several times, and divides the budget by the medians: numbers of updates, the same for all
-seeds, kept in --out/setting.json. `--plan FILE` takes another setting.json as it is, and gives its results again. A
-round has a whole number of updates, so that budgets are met to half an update a round. The seconds that a search
-really took are in its record. SPOS spends a share of its budget (--spos-training) on training, and the rest on
-evaluating as many cells as its seconds allow. Looking at signals is not in the budget.
+30 candidates of a cell, one of GDAS six, and how much that costs depends on the machine and the size. If a run counted
+its own seconds, its length would depend on what else the machine does. So `plan` measures the seconds of one update of
+every method, in turn and several times, and divides the budget by the medians. The resulting numbers of updates are the
+same for all seeds and are kept in --out/setting.json. `--plan FILE` takes another setting.json as it is, and so
+reproduces its results. A round has a whole number of updates, so that budgets are met to half an update per round. The
+seconds that a search really took are in its record. SPOS spends a share of its budget (--spos-training) on training,
+and the rest on evaluating as many cells as its seconds allow. Computing the signals of a search is not in the budget.
 
-The network is small and sees images of 16x16 pixels by default: of 32x32, one update of second order takes 1.4 s on a
+The network is small and sees images of 16x16 pixels by default: at 32x32, one update of second order takes 1.4 s on a
 busy core, and a search of a few minutes has a hundred of them. All methods have the same network and images.
 
-All methods share the weights' optimizer, which is DARTS's. The logits' rates of the papers are for 19,500 updates; a
-search of fewer takes a rate that goes as far, at most 0.05. ProxylessNAS trains weights alone for a third of its
-rounds. A search has the same number of rounds (--rounds) for every method; after each, the derived cell, its skip
-connections, the entropy of the logits, and for DARTS the dominant eigenvalue of the validation Hessian are noted. No
-search is stopped: `summary` applies the library's guard to the signals and tells when it would have fired.
+All methods share the weights' optimizer, which is DARTS's. The papers' learning rates of the logits are for 19,500
+updates; a search of fewer updates takes a rate at which the logits go as far, at most 0.05. ProxylessNAS trains weights
+alone for a third of its rounds. A search has the same number of rounds (--rounds) for every method. After each round
+the derived cell, its skip connections, the entropy of the logits, and for DARTS the dominant eigenvalue of the
+validation Hessian are recorded. No search is stopped: `summary` applies the library's guard to the signals and tells
+when it would have fired.
 
-Everything is kept in --out as it comes: the same command continues after a kill. One process does one (method, seed):
+Everything is kept in --out as soon as it is known: the same command continues after a kill. One process does one
+(method, seed):
 
     python benchmarks/darts_on_table.py plan --out DIR --data cifar10_train.parquet --test-data cifar10_test.parquet
     python benchmarks/darts_on_table.py train --out DIR --data ... --test-data ... --method gdas --seed 1
@@ -65,7 +67,7 @@ def main() -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """One search, or what is left of it."""
+    """Run one search, or continue it where it stopped."""
     name = f"{options.method}-{options.seed}"
     done = options.out / f"{name}.json"
     if done.is_file():
@@ -134,12 +136,12 @@ def train(options: argparse.Namespace) -> None:
 class Meter:
     """CPU seconds of the updates, kept in the training's checkpoint.
 
-    The first update of a round also computes the signals of the round before, or starts a process; it counts as a mean
-    one, and what it took more is summed apart.
+    The first update of a round also computes the signals of the round before, or starts a process. It counts as much as
+    the mean of the round's other updates; the rest of its time is added up separately.
 
     Attributes:
-        rounds: seconds of every round that is over.
-        signals: seconds beyond them.
+        rounds: seconds of every finished round.
+        signals: sum of the seconds by which first updates took longer than the others.
     """
 
     def __init__(self, checkpoint: TrainingCheckpoint, per_round: int) -> None:
@@ -150,7 +152,7 @@ class Meter:
         self._last, self._is_fresh = time.process_time(), True
 
     def observe(self, update: int) -> None:
-        """After an update."""
+        """Add the time since the last call; call it after each update."""
         now, place = time.process_time(), (update - 1) % self._per_round
         spent, self._last = now - self._last, now
         if place == 0:
@@ -169,13 +171,13 @@ class Meter:
         return self._checkpoint.due()
 
     def save(self, state: dict[str, Any]) -> None:
-        """With the seconds so far; what saving takes is not counted."""
+        """Save the training's state with the seconds so far; the time that saving takes is not counted."""
         meter = [list(self.rounds), self.signals, self._first, self._others, self._num]
         self._checkpoint.save({**state, "meter": meter})
         self._last = time.process_time()
 
     def load(self) -> dict[str, Any] | None:
-        """The training's state; the seconds are restored."""
+        """Return the training's state, or None, and restore the seconds."""
         state = self._checkpoint.load()
         if state is not None:
             self.rounds, self.signals, self._first, self._others, self._num = state.pop("meter")
@@ -184,7 +186,7 @@ class Meter:
 
 
 def evolved(options: argparse.Namespace, supernet: Supernet, task: Task, num: int, trained: float) -> Record:
-    """Evolution on the validation accuracy of inherited weights; every estimate is kept as it comes."""
+    """Run an evolution on the validation accuracy of inherited weights; every estimate is stored at once."""
     name = f"spos-{options.seed}"
     estimator = estimator_of(options, supernet.eval(), task, options.seed)
     population = max(5, min(50, num // 10))
@@ -226,35 +228,45 @@ def parsed() -> argparse.Namespace:
     add: Callable[..., Any] = parser.add_argument
     add("--out", type=Path, required=True)
     add_data_options(add)
-    add("--truth", type=Path, help="the benchmark's table, for the summary alone")
+    add("--truth", type=Path, help="the benchmark's table; only the summary reads it")
     add("--method", choices=METHODS, default="darts-first")
     add("--checkpoint-seconds", type=float, default=30.0)
-    add("--stop-after", type=int, help="end after so many updates, or evaluated cells, as a kill would")
+    add("--stop-after", type=int, help="end after this many updates or evaluated cells, as a kill would")
     setting = parser.add_argument_group("the setting, one for all searches of --out")
     add = setting.add_argument
-    add("--budget-seconds", type=float, default=140.0, help="CPU seconds of each method and seed")
-    add("--rounds", type=int, default=20, help="in which a search is looked at")
+    add("--budget-seconds", type=float, default=140.0, help="budget of each method and seed in CPU seconds")
+    add(
+        "--rounds",
+        type=int,
+        default=20,
+        help="number of rounds of a search; its signals are recorded after each",
+    )
     add("--width", type=float, default=0.25, help="factor on 16, 32 and 64 channels")
-    add("--num-cells", type=int, default=1, help="in each of three stages")
-    add("--input-size", type=int, default=16, help="pixels a side that images are reduced to")
+    add("--num-cells", type=int, default=1, help="number of cells in each of the three stages")
+    add("--input-size", type=int, default=16, help="side in pixels to which images are reduced")
     add("--batch-size", type=int, default=64)
-    add("--learning-rate", type=float, default=0.025, help="of the weights")
-    add("--spos-training", type=float, default=0.5, help="share of SPOS's budget that trains")
+    add("--learning-rate", type=float, default=0.025, help="learning rate of the weights")
+    add("--spos-training", type=float, default=0.5, help="share of SPOS's budget that is spent on training")
     add("--calibration-images", type=int, default=500)
     add("--validation-images", type=int, default=1000)
     add("--no-eigenvalue", dest="eigenvalue", action="store_false")
-    add("--num-images", type=int, help="fewer images, for a trial")
+    add("--num-images", type=int, help="number of images to use, for a quick trial; default: all")
     timing = parser.add_argument_group("the plan")
     add = timing.add_argument
-    add("--plan", type=Path, help="a setting.json that is taken instead of measuring")
-    add("--repeats", type=int, default=4, help="times that every method is timed")
-    add("--timed-updates", type=int, default=5, help="updates of each time")
+    add("--plan", type=Path, help="a setting.json to use instead of measuring")
+    add("--repeats", type=int, default=4, help="number of times that every method is timed")
+    add("--timed-updates", type=int, default=5, help="number of updates that are timed each time")
     judged = parser.add_argument_group("the summary")
     add = judged.add_argument
-    add("--collapsed", type=int, default=5, help="skip connections, of six edges, that are a collapse")
-    add("--max-skips", type=int, default=2, help="most that the guard of skips lets pass")
+    add(
+        "--collapsed",
+        type=int,
+        default=5,
+        help="number of skip connections on the six edges that counts as a collapse",
+    )
+    add("--max-skips", type=int, default=2, help="most skip connections that the guard of skips allows")
     add("--eigenvalue-ratio", type=float, default=0.75)
-    add("--window", type=int, default=5, help="rounds, of the guard of the eigenvalue")
+    add("--window", type=int, default=5, help="window of the guard of the eigenvalue, in rounds")
     return parser.parse_args()
 
 

@@ -10,12 +10,12 @@ METHODS = (*DIFFERENTIABLE, "spos")
 COLOURS = dict(zip(METHODS, ("#b23b3b", "#c98a2b", "#2b6cb0", "#6a8f3c", "#6b46c1"), strict=True))
 Record = dict[str, Any]
 
-LOWEST = 40  # per cent; what is below stands at it
+LOWEST = 40  # per cent; lower accuracies are drawn here
 WIDTH, HEIGHT, LEFT, TOP, GAP = 190, 260, 50, 40, 22
 
 
 def drawing(rows: Sequence[Record], random: Record) -> str:
-    """The table's accuracy of the derived cell over CPU seconds, a panel for each method, as SVG."""
+    """Return an SVG of the derived cell's accuracy in the table over CPU seconds, with a panel for each method."""
     methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
     longest = max(row["seconds"] for row in rows)
     total = LEFT + len(methods) * (WIDTH + GAP)

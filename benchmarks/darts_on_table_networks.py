@@ -1,4 +1,4 @@
-"""What `darts_on_table.py` trains: the task, the supernet, the relaxation and the recipes of a method."""
+"""What `darts_on_table.py` trains: the task, the supernet, and each method's differentiable search and recipes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST_RATE = 0.05
 
 
 def in_rounds(task: Task, num_updates: int) -> Task:
-    """The same task to a training whose epochs are rounds of so many updates; the batches know nothing of it."""
+    """Return a copy of the task in which an epoch of a training has `num_updates` updates; the batches are the same."""
     rounds = copy.copy(task)
     rounds.updates_per_epoch = lambda _: num_updates  # type: ignore[method-assign]
     return rounds
@@ -30,7 +30,7 @@ def in_rounds(task: Task, num_updates: int) -> Task:
 def relaxed(
     options: argparse.Namespace, method: str, seed: int, per_round: int, num_rounds: int
 ) -> tuple[Supernet, ArchitectureTraining]:
-    """A new supernet and the training of its logits."""
+    """Return a new supernet and the training of its logits."""
     supernet = build(options, seed)
     kinds: dict[str, type[Relaxation]] = {"gdas": GumbelRelaxation, "proxyless": TwoPathRelaxation}
     relaxation = kinds.get(method, SoftmaxRelaxation)(supernet, seed=seed)
@@ -51,7 +51,7 @@ def relaxed(
 
 
 def num_warmup(num_rounds: int) -> int:
-    """Rounds in which proxyless trains weights alone."""
+    """Return the number of rounds in which ProxylessNAS trains weights alone."""
     return num_rounds // 3
 
 

@@ -1,4 +1,4 @@
-"""The setting of `darts_on_table.py`: what is given, and how long everything may last."""
+"""The setting of `darts_on_table.py`: the options that were given, and the length of every search."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ SETTING = (
 
 
 def plan(options: argparse.Namespace) -> None:
-    """Measure, and fix the setting."""
+    """Measure the methods, then fix and print the setting."""
     show_plan(fixed_setting(options, lambda: load(options)))
 
 
 def fixed_setting(options: argparse.Namespace, task: Callable[[], Task]) -> Record:
-    """The setting of the directory, made if there is none; an error if another was given."""
+    """Return the setting of the directory, made if there is none; raise if its options are not the ones given."""
     given = {name: getattr(options, name) for name in SETTING}
     path = options.out / "setting.json"
     if not path.is_file():
@@ -62,7 +62,7 @@ def fixed_setting(options: argparse.Namespace, task: Callable[[], Task]) -> Reco
 
 
 def measured_plan(options: argparse.Namespace, task: Task) -> Record:
-    """Numbers of updates and of evaluations that last as long as the budget."""
+    """Return the numbers of updates and of evaluations that take as long as the budget."""
     seconds: dict[str, list[float]] = {method: [] for method in METHODS}
     estimate_seconds: list[float] = []
     for repeat in range(options.repeats):
@@ -71,7 +71,7 @@ def measured_plan(options: argparse.Namespace, task: Task) -> Record:
         estimate_seconds += evaluation_seconds(options, task, repeat)
     each = {method: statistics.median(values) for method, values in seconds.items()}
     budget, rounds, share = options.budget_seconds, options.rounds, options.spos_training
-    # The warm-up of proxyless has updates like those of spos.
+    # In its warm-up, proxyless trains single paths as spos does.
     warmup = num_warmup(rounds) / rounds
     each["proxyless"] = warmup * each["spos"] + (1 - warmup) * each["proxyless"]
     cell = statistics.mean(estimate_seconds)
@@ -91,7 +91,7 @@ class _EnoughError(Exception):
 
 
 def update_seconds(options: argparse.Namespace, task: Task, method: str, seed: int) -> list[float]:
-    """CPU seconds of a few updates of a new training, without the first."""
+    """Return the CPU seconds of each of a few updates of a new training, without the first."""
     times = [time.process_time()]
     rounds = in_rounds(task, options.timed_updates + 2)
 

@@ -1,4 +1,4 @@
-"""The summary of `darts_on_table.py`: here, and only here, the benchmark's table is read."""
+"""The summary of `darts_on_table.py`; the benchmark's table is read here and nowhere else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def summarise(options: argparse.Namespace) -> None:
-    """The searches beside the table: text, JSON and a plot."""
+    """Compare the searches with the table: prints text, and writes JSON and a plot."""
     if options.truth is None:
         raise ConfigurationError("summary needs --truth, the benchmark's table, but got none. Give it.")
     setting = json.loads((options.out / "setting.json").read_text())
@@ -62,11 +62,11 @@ def summarise(options: argparse.Namespace) -> None:
 
 
 class Truth:
-    """The table: accuracies of cells, and of the cells of the space as a whole.
+    """The benchmark's table: the accuracy of a cell, and the distribution over all cells of the space.
 
     Args:
-        space: of the cells.
-        table: with a row for every cell.
+        space: the space of the cells.
+        table: the table, with a row for every cell.
     """
 
     def __init__(self, space: Any, table: TableEstimator) -> None:
@@ -74,20 +74,23 @@ class Truth:
         self.sorted = np.sort(table.accuracies)
 
     def accuracy(self, cell: str) -> float:
-        """Test accuracy in percent."""
+        """Return the test accuracy of a cell in percent."""
         return self._table.estimate(self._space.parse(cell)).accuracy
 
     def share_worse(self, accuracy: float) -> float:
-        """The share of all cells that are worse; ties count half."""
+        """Return the share of all cells, 0 to 1, that have a lower accuracy; ties count half."""
         places = [np.searchsorted(self.sorted, accuracy, side=side) for side in ("left", "right")]
         return float(np.mean(places)) / len(self.sorted)
 
     def is_connected(self, cell: str) -> bool:
-        """Whether the output depends on the input."""
+        """Whether the cell's output depends on its input."""
         return bool(self._space.notation.is_connected(self._space.parse(cell).options))
 
     def random(self) -> Record:
-        """One random cell, no training: expectation, standard deviation, quantiles, and two cells to compare with."""
+        """Return the distribution of a random cell without training: mean, standard deviation and quantiles.
+
+        The best cell, the cell of skip connections alone and the cell of 3x3 convolutions alone stand beside them.
+        """
         uniform = {
             name: self.accuracy(self._space.notation.format(dict.fromkeys(self._space.names, operation)))
             for name, operation in (("all_skips", "skip_connect"), ("all_3x3", "nor_conv_3x3"))
@@ -102,7 +105,7 @@ class Truth:
 
 
 def row_of(record: Record, truth: Truth, guards: Mapping[str, Guard], collapsed: int) -> Record:
-    """What is known of one search, with accuracies."""
+    """Return the row of one search in the summary, with the accuracies of its cells in the table."""
     path = [{**point, "accuracy": truth.accuracy(point["architecture"])} for point in record["path"]]
     cell = path[-1]["architecture"]
     row = {
@@ -144,7 +147,7 @@ def row_of(record: Record, truth: Truth, guards: Mapping[str, Guard], collapsed:
 def guarded(
     guard: Guard, points: Sequence[ArchitecturePoint], path: Sequence[Record], num_warmup: int
 ) -> Record | None:
-    """When the guard fires first, why, and the cell it goes back to; None where it does not."""
+    """Return when the guard fires first, why, and the cell that it goes back to; None if it never fires."""
     judged = [
         dataclasses.replace(point, epoch=point.epoch - num_warmup)
         for point in points
@@ -165,7 +168,7 @@ def guarded(
 
 
 def means(rows: Sequence[Record], truth: Truth) -> Record:
-    """Over the seeds: mean, standard deviation, least and largest; and of what the guards keep."""
+    """Return mean, standard deviation, least and largest over the seeds, also of the cells that the guards keep."""
 
     def spread(values: Sequence[float]) -> Record:
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -191,7 +194,7 @@ def means(rows: Sequence[Record], truth: Truth) -> Record:
 
 
 def words(method: str, rows: Sequence[Record], options: argparse.Namespace) -> Iterator[str]:
-    """Whether a method collapsed, and whether the guard fired before."""
+    """Yield sentences on whether a method collapsed, and whether the guards fired before."""
     if "guards" not in rows[0]:
         return
     collapsed = [row for row in rows if row["collapsed_in"]]

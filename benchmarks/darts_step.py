@@ -2,16 +2,16 @@
 
     python benchmarks/darts_step.py --environment FOLDER
 
-NNI lives in a virtual environment of its own, see `nni_supernet_step.py`; `--sides first second` goes without it. One
-step is a step of the logits on a validation batch and one of the weights on a training batch, of the search network
-with 16 channels and 8 cells on images of 32x32. NNI's is its `DARTS` strategy, which is of first order, on its own
-`DARTS(width=16, num_cells=8, dataset="cifar")`: the same operations on the same edges, with learned scale and shift of
-normalisation, timed between Lightning's first and last callback for a batch; onepath's is `train_differentiable`,
+NNI lives in a virtual environment of its own, see `nni_supernet_step.py`; `--sides first second` runs without it. One
+step consists of a step of the logits on a validation batch and a step of the weights on a training batch, of the search
+network with 16 channels and 8 cells on images of 32x32. NNI's is its `DARTS` strategy, which is of first order, on its
+own `DARTS(width=16, num_cells=8, dataset="cifar")`: the same operations on the same edges, with learned scale and shift
+of normalisation, timed between Lightning's first and last callback for a batch. onepath's is `train_differentiable`,
 batches included. Batch size, optimizers, clipping and number of threads are the same.
 
-Every side has a process of its own. They make their steps in turn, with all others waiting; ratios are taken round by
-round. Peak memory is the peak of a process's resident memory; what it had before the first step, mostly libraries, is
-printed beside it. Prints a table, the median ratios to NNI, and one line of JSON.
+Every side has a process of its own. The processes make their steps in turn, while all others wait; ratios are taken
+round by round. Peak memory is the peak of a process's resident memory. The memory that it had before the first step,
+mostly libraries, is printed beside it. Prints a table, the median ratios to NNI, and one line of JSON.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ SIDES = ("nni", "first", "second")
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held."""
+    """Return the most memory that this process has held, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class Clocked:
-    """Worker: answers requests for steps with their seconds and the peak of memory so far."""
+    """In a worker: answers requests for steps with their seconds and the peak of memory so far."""
 
     def __init__(self, clock: Callable[[], float], versions: dict[str, str]) -> None:
         self._clock, self._versions = clock, versions
@@ -51,7 +51,7 @@ class Clocked:
         self._started = 0.0
 
     def start(self) -> None:
-        """Before a step."""
+        """Start the clock; call it before a step."""
         if len(self._seconds) == self._num_asked:
             reply = {"seconds": self._seconds, "peak_mb": peak_mb(), "before_mb": self._before_mb}
             self._num_asked = answer({**reply, "versions": self._versions})["steps"]
@@ -59,12 +59,12 @@ class Clocked:
         self._started = self._clock()
 
     def end(self) -> None:
-        """After it."""
+        """Stop the clock; call it after a step."""
         self._seconds.append(self._clock() - self._started)
 
 
 def work_with_nni(options: argparse.Namespace) -> None:
-    """Worker: steps of NNI's strategy."""
+    """In a worker: run steps of NNI's strategy."""
     import pytorch_lightning as lightning
     import torch
     from nni.nas import strategy
@@ -119,7 +119,7 @@ def work_with_nni(options: argparse.Namespace) -> None:
 
 
 def work_with_onepath(options: argparse.Namespace) -> None:
-    """Worker: steps of a search of first or second order."""
+    """In a worker: run steps of a search of first or second order."""
     import torch
 
     import onepath as op
@@ -150,7 +150,7 @@ def work_with_onepath(options: argparse.Namespace) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Start the sides, let them take turns, and print what they took."""
+    """Start the sides, let them take turns, and print their seconds and memory."""
     pythons = dict.fromkeys(options.sides, options.onepath_python)
     if "nni" in pythons:
         pythons["nni"] = options.python or environment_python(options.environment, options.torch)
@@ -204,7 +204,7 @@ def parse() -> argparse.Namespace:
     add_process_options(parser.add_argument)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1, help="of each side in a round")
+    parser.add_argument("--steps", type=int, default=1, help="steps of each side in a round")
     parser.add_argument("--warmup", type=int, default=1, help="steps of each side before the first round")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)

@@ -1,9 +1,10 @@
-"""Draw a ranking's JSON as small scatter plots: truth over the rank that each score gives.
+"""Draw a ranking's JSON as small scatter plots: the truth over the rank that each score gives.
 
     python benchmarks/draw_ranking.py ranking.json --scores "uniform-0 loss" macs --out docs/ranking.svg
 
-Reads what `supernet_ranking.py summary`, `score_ranking.py` and `onepath rank` write. A perfect score draws a rising
-line. The x-axis is the rank from the worst (left) to the best; above the dashed line lies the best quarter by truth.
+Reads the files that `supernet_ranking.py summary`, `score_ranking.py` and `onepath rank` write. A perfect score draws a
+rising line. The x-axis is the rank from the worst (left) to the best; above the dashed line lies the best quarter by
+truth.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WIDTH, HEIGHT, MARGIN, TITLE, COLUMNS = 210, 160, 34, 34, 4
 
 
 def panel(name: str, values: Sequence[float], truth: Any, figures: Mapping[str, Any], lowest: float) -> str:
-    """One score: an SVG group of WIDTH x HEIGHT units and its title."""
+    """Return the plot of one score: an SVG group of WIDTH x HEIGHT units, with its title."""
     places = ordinal(np.asarray([-np.inf if value is None else value for value in values], dtype=np.float64))
     x = MARGIN + (WIDTH - MARGIN - 8) * places / max(places.max(), 1)
     shown = np.maximum(truth, lowest)
@@ -53,7 +54,7 @@ def panel(name: str, values: Sequence[float], truth: Any, figures: Mapping[str, 
 
 
 def drawing(study: Mapping[str, Any], names: Sequence[str], lowest: float | None) -> str:
-    """All panels as one SVG image."""
+    """Return all panels as one SVG image."""
     networks = study["networks"]
     truth = np.array([network["truth"] for network in networks], dtype=np.float64)
     lowest = float(np.quantile(truth, 0.02)) if lowest is None else lowest
@@ -77,8 +78,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("ranking", type=Path)
-    parser.add_argument("--scores", nargs="+", help="default: all")
-    parser.add_argument("--lowest", type=float, help="of the truth's axis; lower values lie on it")
+    parser.add_argument("--scores", nargs="+", help="names of the scores to draw; default: all")
+    parser.add_argument(
+        "--lowest", type=float, help="lowest value of the truth's axis; lower values are drawn on it"
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     study = json.loads(options.ranking.read_text())

@@ -1,8 +1,8 @@
-"""HAT's measured latencies: test error of its perceptron, a ridge regression and boosted trees.
+"""HAT's measured latencies: the test error of its perceptron, a ridge regression and boosted trees.
 
-The figures to compare with are those of HAT's released recipe and of a plain linear regression, on the split that
-shuffling the rows with Python's generator at seed 0 gives. How much 200 test rows can tell is shown by the spread
-of the plain linear regression over other random splits.
+The errors are compared with those of HAT's released recipe and of a plain linear regression. All are on the split that
+shuffling the rows with Python's generator at seed 0 gives. The spread of the plain linear regression over other random
+splits shows how much 200 test rows can tell.
 
 Run: `python benchmarks/hat_latency.py PATH/hat_latency.parquet [--device cpu_xeon] [--reports DIR]`
 One core: about a minute for each device.
@@ -50,7 +50,7 @@ def rmse_ms(predictor: NetworkPredictor, part: str = "test") -> dict[str, float]
 
 
 def linear_rmse_ms(pairs: LatencyPairs, split: Split) -> float:
-    """Of a regression on the ten features alone."""
+    """Return the error of a linear regression on the ten features alone, in milliseconds."""
     model = Ridge.fit(pairs.inputs[split.train], pairs.latencies_ms[split.train])
     error = model.predict(pairs.inputs[split.test]) - pairs.latencies_ms[split.test]
     return float(np.sqrt(np.mean(error**2)))
@@ -66,8 +66,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("path", type=Path, help="hat_latency.parquet")
-    parser.add_argument("--device", choices=list(PUBLISHED_MS), action="append", help="default: all three")
+    parser.add_argument("path", type=Path, help="path of hat_latency.parquet")
+    parser.add_argument(
+        "--device",
+        choices=list(PUBLISHED_MS),
+        action="append",
+        help="device to predict, may be repeated; default: all three",
+    )
     parser.add_argument("--reports", type=Path, help="directory for the reports and diagrams")
     options = parser.parse_args()
     result: dict[str, Any] = {}

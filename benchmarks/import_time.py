@@ -2,7 +2,7 @@
 
     python benchmarks/import_time.py
 
-Prints the medians, also of `import onepath` with every public name used, and one line of JSON.
+Prints the medians, also that of `import onepath` followed by a use of every public name, and one line of JSON.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""kill -9 at random moments of a run, the same call again each time: is the result that of an uninterrupted run?
+"""Kill a run with kill -9 at random moments and start it again: is the result that of an uninterrupted run?
 
     python benchmarks/kill_and_resume.py [--kills 10] [--aim train,retrain] [--seed 0] [--options '{"workers": 1}']
 
-Runs once without interruption, then once more in another directory, killed in turn in every stage at a random moment.
-Only the run's own process is killed: the workers that retrain for it must notice, and the next start waits for nothing.
-Prints each kill, and whether `result.json`, the trials, the curves and the weights are equal, times aside.
+Runs once without interruption, then again in another directory, where every stage in turn is killed at a random moment
+and the same call follows each time. Only the run's own process is killed: the workers that retrain for it must notice,
+and the next start waits for nothing. Prints each kill, and whether `result.json`, the trials, the curves and the
+weights are equal, times aside.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from onepath.errors import RunDirectoryError
 from onepath.record import RunRecord, load_tensors
 
 STAGES = ("train", "search", "retrain", "export", "report")
-# Where ten kills fall; more or fewer follow the same order.
+# Stages in which the kills fall by default; kills after the tenth start again from the first stage.
 AIMED = ("train", "train", "train", "search", "search", "search", "retrain", "retrain", "export", "report")
 OPTIONS: dict[str, Any] = {
     "max_macs": "2M",
@@ -42,9 +43,14 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--aim", default=",".join(AIMED), help="stages in which the kills fall")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--options", type=json.loads, default={}, help="of the run, as JSON; over those here")
+    parser.add_argument("--aim", default=",".join(AIMED), help="stages in which the kills fall, in turn")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills")
+    parser.add_argument(
+        "--options",
+        type=json.loads,
+        default={},
+        help="options of the run, as JSON; they replace those of this script",
+    )
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     OPTIONS.update(arguments.options)
@@ -102,7 +108,7 @@ def start(out: Path) -> subprocess.Popen[bytes]:
 def moments(
     whole: RunRecord, num_kills: int, aim: list[str], rng: random.Random
 ) -> list[tuple[str, int, float]]:
-    """Stage, steps of it done and seconds more to wait, in the order in which a run reaches them."""
+    """Return (stage, steps that are done in it, seconds to wait after that) of each kill, in the order of the run."""
     aimed = sorted((aim[number % len(aim)] for number in range(num_kills)), key=STAGES.index)
     drawn = [(STAGES.index(stage), rng.random(), stage) for stage in aimed]
     return [
@@ -116,7 +122,7 @@ def moments(
 
 
 def steps(record: RunRecord, stage: str) -> int:
-    """How far a stage is: points of its curves, or trials; 0 where nothing is counted."""
+    """Return how far a stage is: points of its curves, or trials; 0 for a stage that counts neither."""
     if stage == "search":
         return len(record.trials)
     curves = [name for name in record.curves if (name == "supernet") == (stage == "train")]
@@ -124,7 +130,7 @@ def steps(record: RunRecord, stage: str) -> int:
 
 
 def kill_once(out: Path, stage: str, steps_done: int, wait_seconds: float) -> dict[str, Any]:
-    """Start or continue the run, wait until `stage` has made so many steps, then a little more, and kill it."""
+    """Start or continue the run, wait for `steps_done` steps of `stage` and then `wait_seconds`, and kill it."""
     with start(out) as process:
         while process.poll() is None and not has_reached(out, stage, steps_done):
             time.sleep(0.02)
@@ -146,7 +152,7 @@ def has_reached(out: Path, stage: str, steps_done: int) -> bool:
 
 
 def at_work(out: Path) -> str:
-    """The first stage that has not finished; "start" before there is any."""
+    """Return the first stage that has not finished; "start" before there is any, "end" after the last."""
     try:
         stages = RunRecord.load(out).stages
     except RunDirectoryError:
@@ -157,7 +163,7 @@ def at_work(out: Path) -> str:
 
 
 def findings(out: Path) -> dict[str, Any]:
-    """What a run has found, without its times."""
+    """Return everything that a run has found, without times and latencies."""
     record = RunRecord.load(out)
     result = json.loads((out / "result.json").read_text())
     for owner in (result, result["search"]):

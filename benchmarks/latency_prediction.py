@@ -1,8 +1,8 @@
-"""What it costs to predict latencies from a layer-wise table, and to draw architectures under a limit in milliseconds.
+"""Time to predict latencies from a layer-wise table, and to draw architectures under a limit in milliseconds.
 
 The table has the structure of `shufflenet` (20 blocks of 4 candidates) or of `shufflenet-channels` (20 blocks of 4
-candidates and 8 widths), with drawn entries unless `--table` names a profiled one of `shufflenet`. Processor time of
-one core, the best of several repeats.
+candidates and 8 widths). Its entries are drawn at random, unless `--table` names a profiled table of `shufflenet`.
+Times are processor times of one core, the best of several repeats.
 Run: `python benchmarks/latency_prediction.py [--table FILE]`
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from onepath import spaces
 from onepath.latency import LatencyTable
 from onepath.latency.keys import structure_digest
-from onepath.latency.parts import find_layout
+from onepath.latency.splitting import find_layout
 from onepath.latency.table import Calibration, Entry
 from onepath.nn import Supernet
 
@@ -36,7 +36,7 @@ def seconds(work: Callable[[], object], repeats: int = 7) -> float:
 
 
 def drawn_table(name: str, supernet: Supernet) -> LatencyTable:
-    """A table of the space's structure whose entries are drawn."""
+    """Return a table of the space's structure with random entries."""
     layout, rng = find_layout(supernet, (3, SIZE, SIZE)), np.random.default_rng(0)
     return LatencyTable(
         entries={key: Entry(float(rng.uniform(0.05, 0.3)), 0.0, 1) for key in layout.shown},
@@ -55,7 +55,7 @@ def drawn_table(name: str, supernet: Supernet) -> LatencyTable:
 
 
 def report(name: str, path: str | None) -> dict[str, float]:
-    """Microseconds for each architecture."""
+    """Measure one table, and return microseconds per architecture."""
     supernet = spaces.build(name, 10, input_size=SIZE)
     space = supernet.space
     table = LatencyTable.load(path) if path else drawn_table(name, supernet)
@@ -75,7 +75,7 @@ def report(name: str, path: str | None) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--table", help="a table of shufflenet by `onepath profile`")
+    parser.add_argument("--table", help="a table of shufflenet that `onepath profile` wrote")
     path = parser.parse_args().table
     found = {
         name: report(name, path if name == "shufflenet" else None)

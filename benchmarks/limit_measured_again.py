@@ -1,11 +1,12 @@
-r"""Whether winners under a limit on latency meet it again, in fresh processes that know nothing of onepath.
+"""Whether winners under a limit on latency meet it again, in fresh processes without onepath.
 
     onepath run --max-latency-ms 0.8,1,1.2 --device onnxruntime-cpu --out runs/limited ...
     python benchmarks/limit_measured_again.py runs/limited
 
 Each `model.onnx` of the run (one for each limit) is loaded by onnxruntime alone in a new process, warmed up, and timed
-in 20 blocks; the processes of all limits take turns. A figure meets the limit if its median is within it, or over it by
-no more than the larger of its own inter-quartile range and the one that the run reports.
+in 20 blocks; the processes of all limits take turns. A winner meets its limit if its median is within the limit, or
+over it by no more than the larger of two interquartile ranges: that of the new measurement and the one that the run
+reports.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
-    parser.add_argument("--processes", type=int, default=5, help="fresh ones for each limit")
+    parser.add_argument("--processes", type=int, default=5, help="number of fresh processes for each limit")
     options = parser.parse_args()
     result = json.loads((options.run / "result.json").read_text())
     winners = result.get("winners") or [
@@ -72,7 +73,7 @@ def main() -> None:
 
 
 def measured(path: Path, threads: int) -> dict[str, float]:
-    """Median and spread in ms, by a process of its own."""
+    """Return a network's median latency and its interquartile range in ms, measured in a new process."""
     command = [sys.executable, "-c", TIMER, str(path), str(threads)]
     content = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, float] = json.loads(content)

@@ -1,7 +1,7 @@
-"""Networks of exactly equal multiply-accumulates, measured: deep against wide, depthwise against dense.
+"""Latencies of networks with exactly equal multiply-accumulates: deep against wide, depthwise against dense.
 
-Each group is timed in the same rounds, with the machine's changes of speed removed. Prints a table for each device and
-one line of JSON.
+The networks of a group are timed in the same rounds, and the machine's changes of speed are removed. Prints a table for
+each device and one line of JSON.
 Run: `python benchmarks/macs_and_latency.py [--devices onnxruntime-cpu,torch-cpu] [--threads 1] [--seconds 30]`
 """
 
@@ -23,7 +23,7 @@ Network = tuple[nn.Module, tuple[int, int, int]]
 
 
 def dense_stack(depth: int, channels: int, size: int) -> Network:
-    """`depth` dense 3x3 convolutions of `channels` at `size` x `size` pixels."""
+    """Return `depth` dense 3x3 convolutions of `channels` at `size` x `size` pixels."""
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
@@ -31,7 +31,7 @@ def dense_stack(depth: int, channels: int, size: int) -> Network:
 
 
 def pointwise_stack(depth: int, channels: int, size: int) -> Network:
-    """`depth` dense 1x1 convolutions."""
+    """Return `depth` dense 1x1 convolutions of `channels` at `size` x `size` pixels."""
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [nn.Conv2d(channels, channels, 1), nn.ReLU()]
@@ -39,7 +39,7 @@ def pointwise_stack(depth: int, channels: int, size: int) -> Network:
 
 
 def depthwise_stack(depth: int, channels: int, kernel_size: int, size: int) -> Network:
-    """`depth` depthwise convolutions."""
+    """Return `depth` depthwise convolutions of `channels` at `size` x `size` pixels."""
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [
@@ -72,7 +72,7 @@ GROUPS: Mapping[str, Mapping[str, Network]] = {
 
 
 def measured(group: Mapping[str, Network], where: Device, seconds: float) -> list[dict[str, Any]]:
-    """MACs, parameters, latency and its spread of the networks of a group."""
+    """Return MACs, parameters, latency and its spread for each network of a group."""
     with contextlib.ExitStack() as stack:
         networks = []
         for model, shape in group.values():
@@ -100,7 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", default="onnxruntime-cpu,torch-cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of timing for each group and device")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="seconds of timing for each group and device"
+    )
     arguments = parser.parse_args()
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for name in arguments.devices.split(","):

@@ -2,14 +2,14 @@
 
     python benchmarks/nni_supernet_step.py --environment FOLDER
 
-NNI lives in a virtual environment of its own, made in FOLDER on first use (1.5 GB), or is found by `--python`;
+NNI lives in a virtual environment of its own, which is made in FOLDER on first use (1.5 GB) or named by `--python`;
 it is no dependency of onepath. Two processes, one with NNI's `RandomOneShot` on its `ShuffleNetSpace(num_labels=10)`
-and one with onepath's `shufflenet`, make their steps in turn: a few there, then the same paths here, with one
-process always waiting. The networks are the same: width 1, the paper's strides, learned scale and shift of
-normalisation (NNI's default; onepath's space goes without in the supernet); the first path must cost the same MACs.
-So are batch size, loss, optimizer settings and number of threads.
+and one with onepath's `shufflenet`, make their steps in turn: a few in NNI, then the same paths in onepath, while
+the other process waits. The networks are the same: width 1, the paper's strides, learned scale and shift of
+normalisation (NNI's default; onepath's space goes without them in the supernet). The first path must cost the same
+MACs in both. Batch size, loss, optimizer settings and number of threads are the same, too.
 
-A step is all that happens for a batch already there: sampling the path, forward, backward, optimizer. NNI's is
+A step is all that happens for a batch in memory: sampling the path, forward, backward, optimizer. NNI's step is
 timed between Lightning's first and last callback for a batch, with logger, checkpoints and progress bar off.
 Prints the ratio of each pair of blocks, their median, and one line of JSON.
 """
@@ -32,7 +32,7 @@ CANDIDATES = ("k3", "k5", "k7", "xcep")
 
 
 def work_with_nni(options: argparse.Namespace) -> None:
-    """Worker: for each request, as many steps as asked for; replies with seconds, paths and MACs."""
+    """In a worker: make the requested number of steps and reply with seconds, paths and MACs."""
     import pytorch_lightning as lightning
     import torch
     from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
@@ -108,7 +108,7 @@ def work_with_nni(options: argparse.Namespace) -> None:
 
 
 def work_with_onepath(options: argparse.Namespace) -> None:
-    """Worker: for each request, one step along each of its paths; replies with seconds and MACs."""
+    """In a worker: make one step along each of the requested paths and reply with seconds and MACs."""
     import torch
     from supernet_step import Steps, random_task
     from torch import nn
@@ -145,7 +145,7 @@ def work_with_onepath(options: argparse.Namespace) -> None:
         seconds = []
         for update, path in enumerate(paths):
             started = clock()
-            sampler.paths(update, generator(0, "paths", update))  # its cost; NNI has drawn the path
+            sampler.paths(update, generator(0, "paths", update))  # for its time; NNI chose the path
             steps.step(path)
             seconds.append(clock() - started)
         macs = cost.macs(supernet, paths[0], (3, options.input_size, options.input_size))
@@ -204,8 +204,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     add_process_options(parser.add_argument)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=4, help="of each block")
-    parser.add_argument("--warmup", type=int, default=2, help="pairs that are not counted")
+    parser.add_argument("--steps", type=int, default=4, help="number of steps in each block")
+    parser.add_argument(
+        "--warmup", type=int, default=2, help="number of pairs of blocks that are not counted, at the start"
+    )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--input-size", type=int, default=64)
     parser.add_argument("--worker", choices=("nni", "onepath"), help=argparse.SUPPRESS)

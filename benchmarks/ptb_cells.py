@@ -1,23 +1,25 @@
-"""Recurrent cells on the Penn Treebank: one that is found, an LSTM and random cells, of as many parameters.
+"""Recurrent cells on the Penn Treebank: one that a search found, an LSTM and random cells, with equal parameters.
 
 A supernet of DARTS's recurrent space is trained and searched: by single paths and random search (`--search spos`), or
-by DARTS's relaxation, first order (`--search darts`). Then the cell found, an LSTM, and random cells are trained from
-scratch with one budget, optimizer and dropout, and compared in perplexity, lower is better. The cells of the space all
-have the same parameters; the LSTM's width is the one whose parameters are nearest. The test text is read once for each
-network, when all are trained.
+by DARTS's differentiable search, first order (`--search darts`). Then the cell found, an LSTM, and random cells are
+trained from scratch with one budget, optimizer and dropout, and compared in perplexity, lower is better. The cells of
+the space all have the same parameters; the LSTM's width is the one whose parameters are nearest. The test text is read
+once for each network, when all are trained.
 
-The budget is a small one: 200 features for 10 epochs by default, where the paper has 850 and converges, with less
-dropout, and a decaying rate in place of averaging. Differences of a few points are noise; give several seeds.
+The budget is a small one: 200 features for 10 epochs by default, with less dropout and a decaying rate in place of
+averaging; the paper has 850 features and trains to convergence. Differences of a few points are noise; give several
+seeds.
 
-Run: `python benchmarks/ptb_cells.py FOLDER [--out runs/ptb-cells] [--search spos|darts] [--seeds 1]`, FOLDER with
-ptb.train.txt, ptb.valid.txt and ptb.test.txt, or their .gz. Killed and run again, it continues; other options on the
-same --out are refused. One core: about 5 minutes for each epoch of a network, three networks for a seed; 4 minutes for
-each epoch of the supernet by single paths.
+Run: `python benchmarks/ptb_cells.py FOLDER [--out runs/ptb-cells] [--search spos|darts] [--seeds 1]`. FOLDER holds
+ptb.train.txt, ptb.valid.txt and ptb.test.txt, or their .gz. If it is killed and run again, it continues; other options
+with the same --out are refused. One core: about 5 minutes for each epoch of a network, three networks for a seed; 4
+minutes for each epoch of the supernet by single paths.
 
-In about 12 minutes of one core, with half the training text, once, and 642 updates for everything that is trained:
-`--hidden 64 --search-hidden 64 --batch-size 20 --train-words 450000 --search-epochs 1 --epochs 1 --candidates 50
---calibration-chunks 40 --validation-chunks 100`. An update of the relaxation runs every edge and activation, twice, and
-takes ten times that of a single path; `--search-words` gives it less text than the networks have.
+These options take about 12 minutes of one core, with half of the training text, read once, and 642 updates for
+everything that is trained: `--hidden 64 --search-hidden 64 --batch-size 20 --train-words 450000 --search-epochs 1
+--epochs 1 --candidates 50 --calibration-chunks 40 --validation-chunks 100`. An update of the differentiable search runs
+every edge and activation, twice, and takes ten times as long as one of a single path; `--search-words` gives that
+search less text than the networks have.
 """
 
 from __future__ import annotations
@@ -60,12 +62,12 @@ DROPOUTS = {"words": 0.05, "inputs": 0.2, "cell_inputs": 0.2, "states": 0.1, "ou
 
 
 class LstmCell(nn.Module):
-    """An LSTM with DARTS's dropouts: one mask for a chunk, of the inputs and of the states.
+    """An LSTM with DARTS's dropouts: one mask per chunk for the inputs and one for the states.
 
     Args:
-        hidden: features of inputs and outputs; the state is as many of outputs and of the memory.
-        dropout_inputs: of inputs.
-        dropout_states: of outputs that come back.
+        hidden: number of features of the inputs and of the outputs; the state holds outputs and memory, 2 * hidden.
+        dropout_inputs: dropout rate of the inputs.
+        dropout_states: dropout rate of the outputs that are fed back.
     """
 
     def __init__(self, hidden: int, dropout_inputs: float, dropout_states: float) -> None:
@@ -78,7 +80,15 @@ class LstmCell(nn.Module):
             nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Run over the words of a chunk."""
+        """Run over the words of a chunk.
+
+        Args:
+            x: embedded words, (B, T, hidden).
+            state: outputs and memory of the last word, (B, 2 * hidden).
+
+        Returns:
+            Outputs (B, T, hidden) and the new state.
+        """
         output, memory = state.chunk(2, dim=-1)
         mask = locked_mask(output, self.dropout_states) if self.training else torch.ones_like(output)
         if self.training:
@@ -97,7 +107,7 @@ def num_params(model: nn.Module) -> int:
 
 
 def lstm(num_words: int, params: int, seed: int) -> nn.Module:
-    """A language model with an LSTM, of the width at which its parameters are nearest to `params`."""
+    """Return a language model with an LSTM, as wide as makes its number of parameters nearest to `params`."""
     # num_words (hidden + 1) + 8 hidden^2 + 4 hidden = params
     linear = num_words + 4
     hidden = round((-linear + math.sqrt(linear**2 + 32 * (params - num_words))) / 16)
@@ -115,7 +125,7 @@ def lstm(num_words: int, params: int, seed: int) -> nn.Module:
 
 
 class Notes:
-    """What is known so far, in one file that is replaced whole."""
+    """Everything that is known so far, kept in one JSON file that is always replaced as a whole."""
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
@@ -128,7 +138,7 @@ class Notes:
         self.settings = settings
 
     def get(self, key: str, make: Callable[[], Any]) -> Any:
-        """What is noted under a key, made and noted if it is new."""
+        """Return the value stored under a key; if there is none, make it and store it."""
         if key not in self.data:
             self.data[key] = make()
             text = json.dumps({"settings": self.settings, "data": self.data}, indent=1)
@@ -137,20 +147,20 @@ class Notes:
 
 
 class NotedEstimator:
-    """An estimator that remembers over processes; `name` tells supernets apart."""
+    """An estimator whose estimates are stored for later processes; `name` tells supernets apart."""
 
     def __init__(self, estimator: SupernetEstimator, notes: Notes, name: str) -> None:
         self._estimator, self._notes, self._name = estimator, notes, name
 
     def estimate(self, architecture: Architecture) -> Estimate:
-        """The stored estimate, or a new one."""
+        """Return the stored estimate, or make and store a new one."""
         key = f"{self._name} {architecture}"
         fields = self._notes.get(key, lambda: dataclasses.asdict(self._estimator.estimate(architecture)))
         return Estimate(**fields)
 
 
 class Benchmark:
-    """The stages, each of which continues where it stopped."""
+    """The stages of the benchmark; each of them continues where it stopped."""
 
     def __init__(self, task: TextTask, options: argparse.Namespace) -> None:
         self.task, self.options = task, options
@@ -166,17 +176,17 @@ class Benchmark:
         self.notes = Notes(self.out / "notes.json", settings)
 
     def build(self, hidden: int) -> Supernet:
-        """A supernet of the space with the small budget's dropouts."""
+        """Return a supernet of the space, with the dropout rates of the small budget."""
         rates = {f"dropout_{name}": rate for name, rate in DROPOUTS.items()}
         return spaces.build("darts-rnn", self.task.num_classes, hidden=hidden, **rates)
 
     def recipe(self, epochs: int) -> Recipe:
-        """For the supernet and for every network."""
+        """Return the recipe of the supernet and of every network."""
         recipe = Recipe.for_task(self.task, epochs=epochs)
         return dataclasses.replace(recipe, batch_size=self.options.batch_size, one_path=0.0)
 
     def watch(self, name: str) -> dict[str, Any]:
-        """What makes a training resumable and tells of it."""
+        """Return the arguments that make a training resumable and print its progress."""
 
         def on_point(point: TrainingPoint) -> None:
             print(
@@ -189,7 +199,7 @@ class Benchmark:
         return {"checkpoint": TrainingCheckpoint(path), "on_point": on_point, "device": self.options.train_on}
 
     def found(self, seed: int) -> str:
-        """The genotype that the search finds."""
+        """Return the genotype that the search finds."""
         return str(
             self.notes.get(
                 f"found {seed}",
@@ -198,7 +208,7 @@ class Benchmark:
         )
 
     def by_spos(self, seed: int) -> str:
-        """Single paths, then random search on the shared weights."""
+        """Train single paths, search the shared weights at random, and return the best genotype."""
         supernet = self.build(self.options.search_hidden)
         train_supernet(
             supernet,
@@ -225,7 +235,7 @@ class Benchmark:
         return supernet.space.format(result.best)
 
     def by_darts(self, seed: int) -> str:
-        """The relaxation, whose logits learn from the validation text."""
+        """Run the differentiable search, whose logits learn from the validation text, and return the genotype."""
         supernet = self.build(self.options.search_hidden)
         relaxation = SoftmaxRelaxation(supernet, seed=seed)
         recipe = ArchitectureRecipe(learning_rate=3e-3, weight_decay=1e-3, clip_norm=0.25)
@@ -241,7 +251,7 @@ class Benchmark:
         return supernet.space.format(derive(relaxation))
 
     def network(self, role: str, seed: int) -> tuple[nn.Module, str | None]:
-        """A network with fresh weights, and its genotype."""
+        """Return a network with fresh weights, and its genotype; None for the LSTM's."""
         supernet = self.build(self.options.hidden)
         space = supernet.space
         if role == "found":
@@ -254,7 +264,7 @@ class Benchmark:
         return model, space.format(architecture)
 
     def train(self, role: str, seed: int) -> dict[str, Any]:
-        """Train a network and keep its weights; its validation perplexity."""
+        """Train a network, save its weights, and return its parameters, genotype and validation perplexity."""
         model, genotype = self.network(role, seed)
         name = f"{role}-{seed}"
         train_model(model, self.task, recipe=self.recipe(self.options.epochs), seed=seed, **self.watch(name))
@@ -263,13 +273,13 @@ class Benchmark:
         return {"params": num_params(model), "genotype": genotype, "validation": found.metric}
 
     def test(self, role: str, seed: int) -> float:
-        """Test perplexity of the weights kept."""
+        """Return the test perplexity of the saved weights."""
         model, _ = self.network(role, seed)
         model.load_state_dict(load_tensors(self.out / f"{role}-{seed}.safetensors"))
         return evaluate(model, self.task, "test", device=self.options.train_on).metric
 
     def run(self) -> None:
-        """All stages, and the table."""
+        """Run all stages and print the table."""
         networks = [
             (role, seed) for seed in range(self.options.seeds) for role in ("found", "lstm", "random")
         ]
@@ -293,20 +303,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", help="folder of text")
+    parser.add_argument("data", help="folder with the text files")
     parser.add_argument("--out", default="runs/ptb-cells")
     parser.add_argument("--search", choices=("spos", "darts"), default="spos")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--hidden", type=int, default=200, help="features of the networks compared")
-    parser.add_argument("--search-hidden", type=int, default=100, help="features of the supernet")
+    parser.add_argument(
+        "--hidden", type=int, default=200, help="number of features of the networks that are compared"
+    )
+    parser.add_argument("--search-hidden", type=int, default=100, help="number of features of the supernet")
     parser.add_argument("--search-epochs", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--train-words", type=int, help="of the training text; all by default")
     parser.add_argument(
-        "--search-words", type=int, help="of the text that trains the supernet; default the same"
+        "--train-words", type=int, help="number of words of the training text to use; default: all"
     )
-    parser.add_argument("--candidates", type=int, default=200, help="cells that random search evaluates")
+    parser.add_argument(
+        "--search-words", type=int, help="number of words that train the supernet; default: as --train-words"
+    )
+    parser.add_argument(
+        "--candidates", type=int, default=200, help="number of cells that random search evaluates"
+    )
     parser.add_argument("--calibration-chunks", type=int, default=100)
     parser.add_argument("--validation-chunks", type=int, default=300)
     parser.add_argument("--train-on", default="cpu")

@@ -1,4 +1,4 @@
-"""What benchmarks share that train with CIFAR-10 into one directory, in processes of which each does a part."""
+"""Shared by benchmarks that train with CIFAR-10 into one directory, in processes that each do a part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onepath.errors import ConfigurationError, UserError
 def run_command(
     commands: Mapping[str, Callable[[argparse.Namespace], None]], options: argparse.Namespace
 ) -> None:
-    """Run `options.command` on `options.out`; mistakes and Ctrl-C are one line."""
+    """Run `options.command` on `options.out`; a user's mistake or Ctrl-C ends it with a single line."""
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     try:
@@ -30,16 +30,16 @@ def run_command(
 
 
 def add_data_options(add: Callable[..., Any]) -> None:
-    """The options that `load_cifar` reads, and the number of threads."""
+    """Add the options that `load_cifar` reads, and those of seed, threads and device."""
     add("--data", type=Path, help="CIFAR-10's training images, .parquet")
-    add("--test-data", type=Path, help="its test images, which are not used")
+    add("--test-data", type=Path, help="CIFAR-10's test images, .parquet; they are not used")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1)
     add("--device", default="cpu")
 
 
 def load_cifar(options: argparse.Namespace, input_size: int | None = None) -> Task:
-    """CIFAR-10, 45,000 images to train and 5,000 to validate; with --num-images fewer of each."""
+    """Return CIFAR-10, 45,000 images to train and 5,000 to validate; with --num-images fewer of each."""
     if options.data is None or options.test_data is None:
         raise ConfigurationError(f"{options.command} needs --data and --test-data, but got none. Give both.")
     if options.num_images is None:
@@ -54,7 +54,7 @@ def load_cifar(options: argparse.Namespace, input_size: int | None = None) -> Ta
 
 
 def check_setting(stored: Mapping[str, Any], given: Mapping[str, Any], out: Path) -> None:
-    """Raise ConfigurationError where the setting of a directory is not the one given."""
+    """Raise ConfigurationError unless the stored setting of a directory equals the given one."""
     changed = [
         f"{name}: {stored.get(name)} -> {value}" for name, value in given.items() if stored.get(name) != value
     ]

@@ -1,4 +1,4 @@
-"""How fast architectures are drawn: freely, by mutation and crossover, and inside a cost window.
+"""Speed of drawing architectures: freely, by mutation and crossover, and inside a cost window.
 
 Prints a table and one line of JSON. Times are processor times of one process, the best of several repeats.
 Run: `python benchmarks/sampling_throughput.py [--quick]`
@@ -58,7 +58,7 @@ def pairs_table() -> CostTable:
 
 
 def window(space: SearchSpace, table: CostTable, share: float) -> tuple[int, int]:
-    """A window around the median with about this share of the space."""
+    """Return the bounds of a window around the median cost that holds about this share of the space."""
     costs = table.costs(space, space.sample(NUM_ROWS, np.random.default_rng(0)))
     part = max(share, 0.01)
     low, high = np.quantile(costs, [0.5 - part / 2, 0.5 + part / 2])
@@ -67,7 +67,7 @@ def window(space: SearchSpace, table: CostTable, share: float) -> tuple[int, int
 
 
 def free_draws(repeats: int) -> dict[str, float]:
-    """Architectures per second on 20 choices x 4 options."""
+    """Return architectures per second on 20 choices x 4 options."""
     space, rng = blocks_space(), np.random.default_rng(0)
     first, second = space.sample(NUM_ROWS, rng), space.sample(NUM_ROWS, rng)
     works: dict[str, Callable[[], object]] = {
@@ -79,7 +79,10 @@ def free_draws(repeats: int) -> dict[str, float]:
 
 
 def window_draws(space: SearchSpace, table: CostTable, num: int, repeats: int) -> dict[str, Any]:
-    """Seconds to prepare, and to draw `num` at once and one alone, from a narrow and from a wide window."""
+    """Return seconds of preparation, draws per second, and milliseconds of a single draw, by window.
+
+    The windows are a narrow and a wide one around the median cost.
+    """
     rng = np.random.default_rng(0)
     result: dict[str, Any] = {"prepare_s": seconds(lambda: WindowSampler(space, table), 1)}
     sampler = WindowSampler(space, table)
@@ -108,7 +111,7 @@ def window_draws(space: SearchSpace, table: CostTable, num: int, repeats: int) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer repeats")
+    parser.add_argument("--quick", action="store_true", help="take fewer repeats of each measurement")
     repeats = 3 if parser.parse_args().quick else 15
     free = free_draws(repeats)
     print("20 choices x 4 options         million architectures/s")

@@ -2,14 +2,14 @@
 
     python benchmarks/score_ranking.py nasbench201_cifar10.parquet --data cifar10_train.parquet --processes 2
 
-Random architectures whose output depends on their input, each built at the paper's size with fresh weights, are scored
-on one batch of 64 training images without augmentation, and compared with the table: Spearman, Kendall's tau-b, both
-also among the best 10 %, with bootstrap intervals; the number of parameters is the baseline that each score is compared
-with on the same resamples. The rows are drawn uniformly from those of the table ("cells", as the published figures) or
-one for each distinct network ("networks").
+Random architectures whose output depends on their input are built at the paper's size with fresh weights. They are
+scored on one batch of 64 training images without augmentation, and the ranking is compared with the table's: Spearman,
+Kendall's tau-b, both also among the best 10 %, with bootstrap intervals. The number of parameters is the baseline with
+which each score is compared on the same resamples. The rows are drawn uniformly from those of the table ("cells", as
+the published figures) or from one row for each distinct network ("networks").
 
-Scores are kept beside --out as they come; the same command continues. --processes share the rows out. `--seconds`
-stops scoring after that time, and compares what there is only if all of it is there.
+Scores are stored beside --out one by one; after a stop, the same command continues. --processes share the rows.
+`--seconds` stops scoring after that time; the comparison then follows only if all rows are scored.
 
 Published: Spearman over all 15,625 cells, in absolute value, from the notebook in the released code of "Zero-Cost
 Proxies for Lightweight NAS" (arXiv 2101.08134), that of the counts from the table itself; Kendall as AZ-NAS lists it.
@@ -66,21 +66,24 @@ PUBLISHED_KENDALL = {
         "gradsign": 0.618,
     }
 }
-LARGEST_GAP = 0.12  # of Spearman's rho, beyond which a difference is to be explained
+LARGEST_GAP = (
+    0.12  # difference of Spearman's rho from the published one, beyond which it needs an explanation
+)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a process scores.
+    """The scores that one process computes.
 
     Attributes:
-        space: its name.
-        architectures: their texts, those of this process only.
-        names: of the scores.
-        inputs, targets: the batch.
-        store: file of the scores.
-        setting: under which they are kept.
-        seed: of weights and scores.
+        space: name of the space.
+        architectures: architectures of this process, as text.
+        names: names of the scores.
+        inputs: images of the batch, (B, C, H, W).
+        targets: classes of the batch, (B,).
+        store: file in which the scores are kept.
+        setting: key under which they are kept.
+        seed: seed of the networks' weights and of the scores.
         until: seconds since the epoch at which to stop.
     """
 
@@ -96,7 +99,7 @@ class Work:
 
 
 def score_all(work: Work) -> int:
-    """Score what is not stored yet; the number of architectures scored now."""
+    """Score what is not stored yet, and return the number of architectures that were scored."""
     torch.set_num_threads(1)
     keep_freed_memory()
     inputs, targets = torch.from_numpy(work.inputs), torch.from_numpy(work.targets)
@@ -116,7 +119,7 @@ def score_all(work: Work) -> int:
 
 
 def drawn(found: TableEstimator, unit: str, num: int, seed: int) -> Networks:
-    """Random rows of the table whose output depends on their input; more of them begin with fewer."""
+    """Return random rows of the table whose output depends on their input; a larger `num` starts with the same rows."""
     if unit == "networks":
         networks = one_row_per_network(found.architectures, found.accuracies)
     else:
@@ -131,7 +134,7 @@ def drawn(found: TableEstimator, unit: str, num: int, seed: int) -> Networks:
 
 
 def gaps(space: str, evidence: Mapping[str, Any]) -> list[str]:
-    """Each score beside its published figures."""
+    """Return a line for each score: its figures beside the published ones."""
     lines = []
     for name, figures in evidence["scores"].items():
         rho, tau = (figures[key]["value"] for key in ("spearman", "kendall_tau"))
@@ -154,7 +157,7 @@ def gaps(space: str, evidence: Mapping[str, Any]) -> list[str]:
 def scored(
     options: argparse.Namespace, networks: Networks, data: Task
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """The values of each score, and its mean seconds; computes what is not stored."""
+    """Return the values of each score, and its mean seconds; scores that are not stored are computed."""
     batch = next(
         iter(data.batches("train", options.batch_size, num_examples=options.batch_size, seed=options.seed))
     )
@@ -218,7 +221,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop scoring after this time")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="seconds after which scoring stops"
+    )
     parser.add_argument("--out", type=Path, default=Path("score-ranking.html"))
     options = parser.parse_args()
     supernet = spaces.build(options.space, 10, input_size=32)

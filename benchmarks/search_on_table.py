@@ -3,11 +3,11 @@
 The space has 6 choices of 5 operations, 15,625 architectures, no two of them equal as strings; 6,466 of them differ as
 graphs. Isomorphic strings were trained separately and differ by training noise (0.44 points on average), so that the
 best of many is partly luck: `--isomorphic mean` gives every string the mean of its graph. All five operations on all
-edges are searched, the 341 cells without a path from input to output too; they have an accuracy of 10.
+edges are searched, also the 341 cells without a path from input to output; they have an accuracy of 10.
 
-The budget counts distinct strings. Random search without repetition has as the expected value of its best
-`sum over i of x_(i) * C(i - 1, n - 1) / C(N, n)`, x_(i) the i-th smallest of N accuracies. With another column
-searched than reported, x_(i) is the reported value of the architecture that is i-th in the searched one.
+The budget counts distinct strings. For random search without repetition, the expected value of the best of n is
+`sum over i of x_(i) * C(i - 1, n - 1) / C(N, n)`, where x_(i) is the i-th smallest of N accuracies. If the searched
+column is not the reported one, x_(i) is the reported value of the architecture that is i-th in the searched column.
 
 The front of accuracy against parameters is measured by its hypervolume as a share of the true front's, with 10 %
 accuracy and the most parameters as the reference point.
@@ -48,7 +48,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of the table in the order of the space's enumeration, all of shape (15625,)."""
+    """Columns of the table in the order in which the space lists its architectures, all of shape (15625,)."""
 
     space: SearchSpace
     searched: Floats
@@ -56,7 +56,7 @@ class Table:
     params: Floats
 
     def rows(self, matrix: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """Where architectures are in the columns."""
+        """Return the index in the columns of each architecture, (N,)."""
         return matrix.astype(np.int64) @ 5 ** np.arange(5, -1, -1)
 
 
@@ -81,7 +81,7 @@ def read_table(path: Path, searched: str, reported: str, isomorphic: str) -> Tab
 
 
 def expected_best(table: Table, num: int) -> float:
-    """The closed form above."""
+    """Return the expected best of random search by the closed form of the module's docstring."""
     values = table.reported[np.lexsort((table.reported, table.searched))]
     total, place = len(values), np.arange(num, len(values) + 1)
 
@@ -93,7 +93,7 @@ def expected_best(table: Table, num: int) -> float:
 
 
 def evaluated(table: Table, algorithm: Algorithm) -> npt.NDArray[np.int64]:
-    """The rows that a search evaluates, in its order."""
+    """Return the rows that a search evaluates, in its order."""
     feasible, found = FeasibleSet(table.space), [np.zeros(0, dtype=np.int64)]
     while proposals := algorithm.ask(feasible):
         architectures = [proposal.architecture for proposal in proposals]
@@ -142,7 +142,7 @@ def summary(values: list[float]) -> dict[str, float]:
 
 
 def best_values(table: Table, make: Make, num: int, seeds: int) -> dict[str, float]:
-    """Reported value of the architecture that is best in the searched column."""
+    """Return statistics over seeds of the reported value of the architecture that is best in the searched column."""
     best = []
     for seed in range(seeds):
         rows = evaluated(table, make(table, seed, num))
@@ -166,12 +166,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("path", type=Path, help="nasbench201_cifar10.parquet")
+    parser.add_argument("path", type=Path, help="path of nasbench201_cifar10.parquet")
     parser.add_argument("--budgets", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--algorithms", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
-    parser.add_argument("--searched", default="test_accuracy", help="column that the algorithms are told")
-    parser.add_argument("--reported", default="test_accuracy", help="column of the winner that is reported")
+    parser.add_argument(
+        "--searched", default="test_accuracy", help="column of the values that the algorithms see"
+    )
+    parser.add_argument(
+        "--reported", default="test_accuracy", help="column of the value that is reported of a winner"
+    )
     parser.add_argument("--isomorphic", choices=["separate", "mean"], default="separate")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()

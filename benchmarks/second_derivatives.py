@@ -1,7 +1,7 @@
-"""How far the finite difference of second-order DARTS is from the exact product, by the length of the difference.
+"""Error of the finite difference of second-order DARTS against the exact product, by the length of the difference.
 
 Both are (grad_a grad_w L_train) v at the initial weights of the search network of `darts`, in float64, with v the
-gradient of the validation loss. ReLU and max pooling have kinks; a difference over e sees those within e.
+gradient of the validation loss. ReLU and max pooling have kinks; a difference over e sees the kinks within e.
 """
 
 from __future__ import annotations

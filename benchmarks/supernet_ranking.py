@@ -1,12 +1,13 @@
 r"""How well supernets rank NAS-Bench-Macro's networks on CIFAR-10, by the sampler that trained them.
 
-Every supernet is trained with the same setting and the same number of forward-backward passes; a pass of strict
-fairness or of the uniform sampler runs one path, one of path dropout runs the sum of the candidates that were kept.
-Then each estimates the same random rows of the benchmark's table, with its normalisation recalibrated for each. Rows
-are networks: architectures that are one network when trained from scratch count once, in the form that was trained.
+Every supernet is trained with the same setting and the same number of forward-backward passes. A pass of strict
+fairness or of the uniform sampler runs one path; a pass of path dropout runs the sum of the candidates that were kept.
+Then each supernet estimates the same random rows of the benchmark's table, with its normalisation recalibrated for each
+row. Rows are networks: architectures that are one network when trained from scratch count once, in the form that was
+trained.
 
-Everything is kept in --out as it comes: the same command continues after a kill. One process trains one (sampler,
-seed), so that several may run at the same time with the same --out:
+Everything is kept in --out as soon as it is known: the same command continues after a kill. One process trains one
+(sampler, seed), so that several may run at the same time with the same --out:
 
     python benchmarks/supernet_ranking.py train --out DIR --data cifar10_train.parquet \
         --test-data cifar10_test.parquet --sampler fair --seed 1
@@ -14,9 +15,9 @@ seed), so that several may run at the same time with the same --out:
         --sampler fair --seed 1
     python benchmarks/supernet_ranking.py summary --out DIR --truth TABLE
 
-The setting of the training is fixed by the first `train` in --out; another one needs another --out. What is free
-afterwards, and can be compared on the same supernets: the number of images, the last weights or their average over
-the last part of the training, and accuracy or loss as the score.
+The first `train` in --out fixes the setting of the training; another setting needs another --out. Three things can
+still be compared on the same supernets: the number of images, the last weights or their average over the last part of
+the training, and accuracy or loss as the score.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train one supernet, or what is left of it."""
+    """Train one supernet, or continue where its training stopped."""
     name = f"{options.sampler}-{options.seed}"
     done = options.out / f"{name}.json"
     setting = fixed_setting(options)
@@ -135,7 +136,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def plan(options: argparse.Namespace, updates_per_epoch: int, supernet: Supernet) -> tuple[Recipe, Sampler]:
-    """The recipe and the sampler: as many passes for every sampler, whatever an update costs.
+    """Return the recipe and the sampler: as many passes for every sampler, whatever an update costs.
 
     With E epochs of U updates of m paths each, of which the share s trains one path alone, the passes are
     E * U * (s + m * (1 - s)). E is a whole number, so for m > 1 it is the share s that makes up the difference.
@@ -151,7 +152,7 @@ def plan(options: argparse.Namespace, updates_per_epoch: int, supernet: Supernet
                 f"--passes must be a multiple of {num_paths} without --one-path, but got {passes}. Change it."
             )
     if options.sampler.startswith("dropout"):
-        # Sums of candidates from the first update: a start from one path trains weights of another scale.
+        # Candidates are summed from the first update on: after a start from one path, weights have another scale.
         one_path = 0.0
     recipe = Recipe(
         epochs=epochs,
@@ -173,13 +174,13 @@ def plan(options: argparse.Namespace, updates_per_epoch: int, supernet: Supernet
 
 
 def num_passes(recipe: Recipe, num_updates: int, sampler: Sampler) -> int:
-    """Forward-backward passes of a batch."""
+    """Return the number of forward-backward passes of a batch."""
     num_one_path = round(recipe.one_path * num_updates)
     return num_one_path + (num_updates - num_one_path) * getattr(sampler, "num_paths", 1)
 
 
 def fixed_setting(options: argparse.Namespace) -> dict[str, Any]:
-    """The setting of the training, the same for all supernets of a directory."""
+    """Return the setting of the training, the same for all supernets of a directory; raise if another was given."""
     setting = {name: getattr(options, name) for name in TRAINING}
     path = options.out / "setting.json"
     if not path.is_file():
@@ -192,7 +193,7 @@ def fixed_setting(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def estimate(options: argparse.Namespace) -> None:
-    """Estimate the rows with one trained supernet, each kept as it comes."""
+    """Estimate the rows with one trained supernet; each estimate is stored at once."""
     name = f"{options.sampler}-{options.seed}"
     if not (options.out / f"{name}.json").is_file():
         raise ConfigurationError(f"estimate needs a trained supernet, but {name} is not. Run `train` first.")
@@ -233,34 +234,49 @@ def parsed() -> argparse.Namespace:
     add("--out", type=Path, required=True)
     add_data_options(add)
     add("--truth", type=Path, help="the benchmark's table")
-    add("--sampler", default="uniform", help="uniform, fair or dropout-RATE, such as dropout-0.1")
+    add(
+        "--sampler",
+        default="uniform",
+        help="sampler of the training: uniform, fair or dropout-RATE, such as dropout-0.1",
+    )
     add("--checkpoint-seconds", type=float, default=60.0)
-    add("--stop-after", type=int, help="end after so many updates, or rows, as a kill would")
+    add("--stop-after", type=int, help="end after this many updates or rows, as a kill would")
     training = parser.add_argument_group("the training, one for all supernets of --out")
     add = training.add_argument
     add("--width", type=float, default=0.25)
-    add("--passes", type=int, default=12, help="over the training images; the passes of every sampler")
+    add("--passes", type=int, default=12, help="passes over the training images, the same for every sampler")
     add("--batch-size", type=int, default=128)
     add("--learning-rate", type=float, default=0.2)
     add("--weight-decay", type=float, default=1e-4)
     add("--label-smoothing", type=float, default=0.0)
     add("--schedule", choices=("cosine", "linear"), default="cosine")
-    add("--warmup", type=float, default=0.05, help="share of the training")
+    add("--warmup", type=float, default=0.05, help="share of the training in which the learning rate rises")
     add("--no-nesterov", dest="nesterov", action="store_false")
     add(
-        "--reduction", choices=("sum", "mean"), default="sum", help="of what several paths of an update share"
+        "--reduction",
+        choices=("sum", "mean"),
+        default="sum",
+        help="how the gradients of an update's paths are joined where they share weights",
     )
-    add("--one-path", type=float, default=0.0, help="share of the passes that train one path first")
+    add(
+        "--one-path",
+        type=float,
+        default=0.0,
+        help="share of the passes that train a single path, before all others",
+    )
     add(
         "--average-from",
         type=float,
         default=0.75,
-        help="share of the updates from which weights are averaged",
+        help="share of the updates after which weights are averaged",
     )
     add(
-        "--average-decay", type=float, default=1.0, help="1: plain mean; below: exponential, every 10 updates"
+        "--average-decay",
+        type=float,
+        default=1.0,
+        help="decay of the average: 1 is a plain mean, less an exponential mean, every 10 updates",
     )
-    add("--num-images", type=int, help="fewer images, for a trial")
+    add("--num-images", type=int, help="number of images to use, for a quick trial; default: all")
     estimates = parser.add_argument_group("the estimates")
     add = estimates.add_argument
     add("--rows", type=int, default=300)
@@ -268,7 +284,7 @@ def parsed() -> argparse.Namespace:
     add("--validation-images", type=int, default=2000)
     add("--weights", choices=("last", "average"), default="last")
     add("--resamples", type=int, default=1000)
-    add("--name", help="of the summary's files")
+    add("--name", help="name of the summary's files")
     return parser.parse_args()
 
 

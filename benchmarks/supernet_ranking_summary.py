@@ -1,4 +1,4 @@
-"""The summary of `supernet_ranking.py`: how its supernets rank the same rows, and what they are called by."""
+"""The summary of `supernet_ranking.py`: how its supernets rank the same rows, with the names they are stored under."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def setting_name(options: argparse.Namespace, name: str) -> str:
 
 
 def summarise(options: argparse.Namespace) -> None:
-    """The table, the comparison of samplers, and the agreement of seeds; JSON and a page."""
+    """Rank the rows by every supernet, compare samplers and seeds, and write JSON and a page."""
     supernet = build(1.0, 0)
     networks = rows(options, supernet)
     scores = estimated(options, networks)
@@ -101,7 +101,10 @@ def summarise(options: argparse.Namespace) -> None:
 
 
 def estimated(options: argparse.Namespace, networks: Networks) -> dict[str, dict[str, Any]]:
-    """Supernet -> "accuracy" and "loss" -> (rows,) score, higher is better; those with all rows estimated."""
+    """Return supernet -> "accuracy" and "loss" -> score of each row, (rows,), higher is better.
+
+    Supernets that have not estimated all rows are left out.
+    """
     found: dict[str, dict[str, Any]] = {}
     with EstimateStore(options.out / "estimates.sqlite") as store:
         for path in sorted(options.out.glob("*-[0-9]*.json")):
@@ -140,7 +143,7 @@ def by_sampler(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
 
 
 def together(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Several trainings as one evaluator: the mean of their scores."""
+    """Return the scores of several trainings as one evaluator: their mean."""
     return {
         f"{sampler}, {len(seeds)} seeds together,": {
             kind: np.mean([run[kind] for run in seeds.values()], axis=0) for kind in ("accuracy", "loss")
@@ -153,7 +156,7 @@ def together(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
 def compare_samplers(
     truth: Any, groups: Mapping[str, Mapping[str, Any]], kind: str, num_resamples: int
 ) -> dict[str, Any]:
-    """Mean tau-b over the seeds of each sampler, and its difference from the uniform sampler's.
+    """Return the mean tau-b over the seeds of each sampler, and its difference from the uniform sampler's.
 
     Rows and seeds are both resampled: the interval covers other networks and, as far as few seeds can tell, other
     trainings.
@@ -199,7 +202,7 @@ def interval(values: Any) -> dict[str, float | None]:
 
 
 def agreement(groups: Mapping[str, Mapping[str, Any]], kind: str) -> dict[str, Any]:
-    """How one training ranks as the mean of the other seeds does, overall and among the best of those."""
+    """Return tau-b of each training against the mean of the other seeds, over all rows and among that mean's best."""
     found: dict[str, Any] = {}
     for sampler, seeds in groups.items():
         if len(seeds) < 2:

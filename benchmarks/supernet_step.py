@@ -8,8 +8,8 @@ with 4 and with 16 candidates per block. Extraction and each network's first ste
 
 Peak memory is the most that PyTorch's allocator held at once during a step, above what it held before: the
 profiler reports every single allocation and release, so the number is exact to the byte, where resident memory
-depends on what the C library keeps. What a supernet needs between steps, weights and momentum of every
-candidate, is listed by itself. Prints a table and one line of JSON.
+depends on what the C library keeps. The memory that a supernet needs between steps, for the weights and momentum
+of every candidate, is listed separately. Prints a table and one line of JSON.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ BUILDERS: dict[int, Callable[..., nn.Module]] = {4: shufflenet, 16: WideShuffleN
 
 
 def random_task(num: int, input_size: int) -> Task:
-    """Random images in ten classes; half of them train."""
+    """Return a task of random images in ten classes; half of them train."""
     images = np.random.default_rng(0).integers(0, 256, (2 * num, input_size, input_size, 3), dtype=np.uint8)
     targets = np.arange(2 * num) % 10
     return load_data((images, targets), test=(images[:10], targets[:10]), validation_fraction=0.5)
@@ -103,26 +103,26 @@ class Steps:
         )
 
     def paths(self, update: int, rng: np.random.Generator) -> tuple[Any]:  # noqa: ARG002
-        """The path of the next step, as a sampler answers it."""
+        """Return the path of the next step, in the form in which a sampler returns it."""
         return (self.path,)
 
     def step(self, path: Any = None) -> None:
-        """The loop's own update along `path`."""
+        """Make the training loop's own update along `path`."""
         self.path = path
         self.training._step(self.batch.inputs, self.batch.targets, 1e-3)
 
     def seconds(self, clock: Clock, path: Any = None) -> float:
-        """Duration of a step."""
+        """Return the seconds that a step takes."""
         started = clock()
         self.step(path)
         return clock() - started
 
     def peak_bytes(self, path: Any = None) -> int:
-        """See the function of that name."""
+        """Return the peak memory of a step along `path`; see the function of the same name."""
         return peak_bytes(lambda: self.step(path))
 
     def state_bytes(self) -> int:
-        """Bytes kept between steps: parameters, buffers and momentum."""
+        """Return the bytes that are kept between steps: parameters, buffers and momentum."""
         tensors: list[Tensor] = [
             *self.training.module.state_dict().values(),
             *self.training.optimizer.state_dict()["momentum"].values(),
@@ -131,7 +131,7 @@ class Steps:
 
 
 def peak_bytes(step: Callable[[], None]) -> int:
-    """The most that was allocated at once during a step, above what was allocated before it."""
+    """Return the most bytes that were allocated at once during a step, above those allocated before it."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
     held = peak = 0
@@ -150,7 +150,7 @@ def _allocations(events: list[Any]) -> Iterator[Any]:
 
 
 def compare(supernet: Supernet, task: Task, recipe: Recipe, batch: Batch, options: argparse.Namespace) -> Any:
-    """Medians over random paths; ratios are medians of the ratios path by path."""
+    """Return medians over random paths; ratios are medians of the ratios of single paths."""
     clock = CLOCKS[options.clock]
     ours = Steps(supernet, task, recipe, batch)
     rng = np.random.default_rng(1)
@@ -188,14 +188,19 @@ def compare(supernet: Supernet, task: Task, recipe: Recipe, batch: Batch, option
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--paths", type=int, default=20, help="random paths to time")
-    parser.add_argument("--memory-paths", type=int, default=5, help="random paths to measure memory on")
+    parser.add_argument("--paths", type=int, default=20, help="number of random paths to time")
+    parser.add_argument(
+        "--memory-paths", type=int, default=5, help="number of random paths whose memory is measured"
+    )
     parser.add_argument("--candidates", type=int, nargs="+", choices=tuple(BUILDERS), default=tuple(BUILDERS))
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--input-size", type=int, default=64)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument(
-        "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for a busy machine, with --threads 1"
+        "--clock",
+        choices=tuple(CLOCKS),
+        default="wall",
+        help="wall time or CPU time; cpu is for a busy machine, with --threads 1",
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()

@@ -22,7 +22,7 @@ SIZE, MARGIN, LOW, HIGH = 460, 50, -2.2, 3.6
 
 
 def path(xi: float) -> list[tuple[float, float]]:
-    """(a, w) after every pair of steps."""
+    """Return (a, w) before the first pair of steps and after each."""
     a = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     w = torch.tensor(-2.0, dtype=torch.float64, requires_grad=True)
 
@@ -45,12 +45,12 @@ def path(xi: float) -> list[tuple[float, float]]:
 
 
 def place(value: float) -> float:
-    """A value as a length along an axis."""
+    """Return a value as a length along an axis."""
     return MARGIN + (value - LOW) / (HIGH - LOW) * SIZE
 
 
 def drawing(paths: dict[float, list[tuple[float, float]]]) -> str:
-    """The plot as SVG."""
+    """Return the plot as SVG."""
     side = SIZE + 2 * MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side + 130} {side}" font-family="sans-serif" '
@@ -83,7 +83,7 @@ def drawing(paths: dict[float, list[tuple[float, float]]]) -> str:
 
 
 def main() -> None:
-    """Run, print the end points, draw."""
+    """Run both iterations, print their end points and write the plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/toy_bilevel.svg"))
     out = parser.parse_args().out

@@ -3,9 +3,9 @@
     python benchmarks/two_path_memory.py
 
 The network is ProxylessNAS's with candidates of one size (inverted bottlenecks of expansion 6 and kernels 3, 5 and 7 in
-turn), so that no path needs more than another. A search step is one of the logits on a validation batch, with two paths
-or with all gates, and one of the weights. Peak memory is the most that PyTorch's allocator held at once during a step,
-above what it held before, see `supernet_step.py`. Prints a table and one line of JSON.
+turn), so that all paths need the same memory. A search step consists of a step of the logits on a validation batch,
+with two paths or with all gates, and a step of the weights. Peak memory is the most that PyTorch's allocator held at
+once during a step, above what it held before, see `supernet_step.py`. Prints a table and one line of JSON.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class EvenProxylessNas(ProxylessNas):
 
 
 def step_bytes(supernet: Supernet, task: Task, relaxation: Relaxation, *, single: bool, batch: int) -> int:
-    """Peak memory of a step of the weights alone, or of logits and weights."""
+    """Return the peak memory of a step of the weights alone, or of a step of the logits and of the weights."""
     architecture = ArchitectureTraining(supernet, relaxation, ArchitectureRecipe(), seed=0)
     recipe = Recipe(epochs=1, batch_size=batch, learning_rate=1e-3)
     (phase,) = differentiable_phases(architecture, recipe)
@@ -72,7 +72,7 @@ def step_bytes(supernet: Supernet, task: Task, relaxation: Relaxation, *, single
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure, and print a table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--candidates", type=int, nargs="+", default=(3, 6, 12))
     parser.add_argument("--batch-size", type=int, default=16)

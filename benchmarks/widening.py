@@ -17,7 +17,7 @@ from onepath.estimate import SupernetEstimator
 
 
 def accuracies(name: str, epochs: int, num: int, seed: int, one_path: float | None) -> list[float]:
-    """Inherited validation accuracy of `num` random architectures after training with one sampler."""
+    """Return the inherited validation accuracies of `num` random architectures after a training with one sampler."""
     task = op.load_data("digits")
     supernet = op.spaces.build("shufflenet-channels", 10, input_size=8, in_channels=1, width=0.2, seed=seed)
     recipe = op.Recipe.supernet(task.num_examples("train"), epochs)
@@ -38,9 +38,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samplers", nargs="+", default=["uniform", "widening"])
     parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--num", type=int, default=24, help="architectures scored")
+    parser.add_argument("--num", type=int, default=24, help="number of architectures that are scored")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--one-path", type=float, help="instead of the recipe's share of updates")
+    parser.add_argument(
+        "--one-path",
+        type=float,
+        help="share of the updates that train a single path first; default: the recipe's",
+    )
     options = parser.parse_args()
     found = {}
     print(f"{'sampler':10} {'median':>8} {'lowest':>8} {'highest':>8}")

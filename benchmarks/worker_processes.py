@@ -1,6 +1,6 @@
-"""Processes that take turns, each in an environment of its own: what benchmarks against another package share.
+"""Processes that take turns, each in an environment of its own; shared by benchmarks against another package.
 
-Imports the standard library alone, since the other environment has nothing of ours.
+Imports the standard library alone, because onepath is not installed in the other environment.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _replies = 1
 
 
 def start_answering() -> None:
-    """In a worker, first of all: whatever libraries print must not mix with the replies."""
+    """Prepare a worker to answer; call it before anything else, so that no library prints into the replies."""
     global _replies  # noqa: PLW0603
     _replies = os.dup(1)
     os.dup2(2, 1)
 
 
 def answer(message: Any) -> Any:
-    """In a worker: send a message, wait for the next request; the process ends where none comes."""
+    """In a worker: send a message and return the next request; the process ends if none comes."""
     os.write(_replies, (json.dumps(message) + "\n").encode())
     line = sys.stdin.readline()
     if not line:
@@ -40,10 +40,10 @@ class Worker:
     """A process that computes only between a request and its reply.
 
     Args:
-        python: its interpreter.
-        script: what it runs: calls `start_answering`, then `answer`, whose first message has "versions".
-        arguments: of the script.
-        threads: of the process.
+        python: interpreter of the process.
+        script: script of the process. It calls `start_answering`, then `answer`, whose first message has "versions".
+        arguments: arguments of the script.
+        threads: number of threads of the process.
     """
 
     def __init__(self, python: str, script: str, arguments: Sequence[str], threads: int) -> None:
@@ -78,18 +78,23 @@ class Worker:
 
 
 def add_process_options(add: Callable[..., Any]) -> None:
-    """The options that say in which environments, with how many threads and by which clock."""
+    """Add the options that name the environments, the number of threads and the clock."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     add("--environment", type=Path, default=cache / "onepath" / "benchmarks" / "nni")
     add("--python", help="interpreter of an environment that has NNI, instead of --environment")
-    add("--onepath-python", default=sys.executable, help="interpreter for onepath's side")
-    add("--torch", default="2.13.0", help="version to put into a new environment")
+    add("--onepath-python", default=sys.executable, help="interpreter of the environment that has onepath")
+    add("--torch", default="2.13.0", help="version of torch to install in a new environment")
     add("--threads", type=int, default=os.cpu_count())
-    add("--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for a busy machine, with --threads 1")
+    add(
+        "--clock",
+        choices=tuple(CLOCKS),
+        default="wall",
+        help="wall time or CPU time; cpu is for a busy machine, with --threads 1",
+    )
 
 
 def environment_python(folder: Path, torch_version: str) -> str:
-    """The interpreter of the environment in `folder`, which is made or completed where that is needed."""
+    """Return the interpreter of the environment in `folder`, which is made or completed if needed."""
     python = str(folder / "bin" / "python")
     if not Path(python).exists():
         venv.create(folder, with_pip=True)

@@ -1,14 +1,14 @@
-"""How many architectures a second Zen-score scores, and where the time goes.
+"""How many architectures per second Zen-score scores, and which parts take the time.
 
     python benchmarks/zen_throughput.py
     python benchmarks/zen_throughput.py --threads 1    # CPU milliseconds of one network tell what a busy machine hides
 
-Networks of the space `zennas` at 32x32 with 18 to 20 million multiply-accumulates, drawn uniformly, scored as `onepath
-run --method zen` does: batch 16 (and 64, which the released search takes), one draw of weights and input. In this
-process are printed architectures a second, CPU milliseconds of one, and milliseconds of each part for one network:
-making it, drawing its weights, a pass over the input and its perturbation (without the score's own bookkeeping, which
-is the rest). Then the same networks by the processes that a run has (--processes; batch 16), from the first score to
-the last. Then one line of JSON.
+Networks of the space `zennas` at 32x32 with 18 to 20 million multiply-accumulates are drawn uniformly and scored as
+`onepath run --method zen` does: batch 16 (and 64, which the released search takes), one draw of weights and input.
+First everything runs in this process; printed are architectures per second, CPU milliseconds of one, and milliseconds
+of each part for one network: making it, drawing its weights, and a pass over the input and its perturbation; the rest
+is the score's own bookkeeping. Then as many processes as a run has (--processes; batch 16) score the same networks,
+timed from the first score to the last. Then one line of JSON.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ NUM_WARM = 10
 
 
 def milliseconds(call: Callable[[], Any]) -> float:
-    """Time of a call."""
+    """Return the milliseconds that a call takes."""
     started = time.perf_counter()
     call()
     return 1e3 * (time.perf_counter() - started)
 
 
 def parts(estimator: ScoreEstimator, found: Iterable[Architecture], batch_size: int) -> dict[str, float]:
-    """Median milliseconds of each part, for one network."""
+    """Return the median milliseconds of each part, for one network."""
     x = torch.randn(batch_size, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     both = torch.cat([x, x])
     times: dict[str, list[float]] = {"make": [], "draw weights": [], "pass": []}
@@ -66,7 +66,7 @@ def parts(estimator: ScoreEstimator, found: Iterable[Architecture], batch_size: 
 
 
 def networks(num: int, width: float) -> tuple[Supernet, list[Architecture]]:
-    """The space, and so many of its networks after `NUM_WARM` others."""
+    """Return the supernet of the space, and `num` of its architectures after `NUM_WARM` others."""
     supernet = spaces.build("zennas", num_classes=10, input_size=32, width=width)
     table = cost.table(supernet, (3, 32, 32), "macs")
     rows = supernet.space.sample_within(table, LOWEST, HIGHEST, num + NUM_WARM, np.random.default_rng(0))
@@ -74,7 +74,7 @@ def networks(num: int, width: float) -> tuple[Supernet, list[Architecture]]:
 
 
 def measure_team(num: int, width: float, num_processes: int) -> float:
-    """Architectures a second of the processes of a run; their start, which takes seconds, is not counted."""
+    """Return architectures per second of a run's processes; their start, which takes seconds, is not counted."""
     config = make_config({"method": "zen", "space": "zennas", "width": width, "workers": num_processes})
     facts = {"input_shape": [3, 32, 32], "classes": 10, "train": 16}
     _, found = networks(num, width)
@@ -91,7 +91,7 @@ def measure_team(num: int, width: float, num_processes: int) -> float:
 
 
 def measure(batch_size: int, num: int, width: float) -> dict[str, Any]:
-    """Architectures a second, and the parts of one."""
+    """Return architectures per second, and the milliseconds of each part."""
     supernet, drawn = networks(num, width)
     warm, found = drawn[:NUM_WARM], drawn[NUM_WARM:]
     images = np.zeros((100, 32, 32, 3), np.uint8)
@@ -121,7 +121,12 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=usable_cores())
     parser.add_argument("--num", type=int, default=200)
     parser.add_argument("--batch", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--width", type=float, default=0.25, help="as a run fits it to a limit of 20 M")
+    parser.add_argument(
+        "--width",
+        type=float,
+        default=0.25,
+        help="width of the space; the default is what a run chooses for a limit of 20 M",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = [measure(batch, arguments.num, arguments.width) for batch in arguments.batch]

@@ -40,7 +40,7 @@ SHARED = ("grad_norm", "snip", "fisher", "plain")
 
 
 def gradsign_by_loop(model: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-    """Batches of one example through the network, as the released code."""
+    """Return `gradsign` by a loop over batches of one example, as in the released code."""
     network = Probe(model, inputs, targets).copy()
     weights = [layer.weight for layer in weighted_layers(network)]
     sums = [torch.zeros_like(weight) for weight in weights]
@@ -60,7 +60,7 @@ def seconds(call: Callable[[], Any], clock: Callable[[], float]) -> float:
 def compare(
     ours: Callable[[], Any], other: Callable[[], Any], repeats: int, clock: Callable[[], float]
 ) -> dict[str, float]:
-    """Median seconds of both, and of the ratio other / ours in the same round."""
+    """Return the median seconds of both calls, and the median of the ratio other / ours in the same round."""
     ours(), other()
     rounds = [(seconds(ours, clock), seconds(other, clock)) for _ in range(repeats)]
     ratios = [theirs / mine for mine, theirs in rounds]
@@ -76,7 +76,7 @@ def compare(
 def measure_gradsign(
     model: nn.Module, inputs: Tensor, targets: Tensor, repeats: int, clock: Callable[[], float]
 ) -> dict[str, float]:
-    """`gradsign` beside the loop, and how far the values are apart."""
+    """Measure `gradsign` beside the loop, and how far their values are apart."""
     found = compare(
         lambda: score("gradsign", model, inputs, targets),
         lambda: gradsign_by_loop(model, inputs, targets),
@@ -93,9 +93,16 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS))
-    parser.add_argument("--only", choices=["gradsign", "shared", "each"], help="one of the parts")
+    parser.add_argument(
+        "--only", choices=["gradsign", "shared", "each"], help="measure only this part of the three"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: with one thread")
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="wall time or CPU time; cpu is for runs with --threads 1",
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clock = time.perf_counter if options.clock == "wall" else time.process_time

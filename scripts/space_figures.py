@@ -1,7 +1,7 @@
 """Write the figures that `onepath spaces` prints: `python scripts/space_figures.py`, about a minute.
 
-To run after a change of a ready-made space or of what is counted; `pytest -m slow tests/cli/test_catalogue.py` says
-whether the file is up to date.
+Run it after a change of a ready-made space or of what the costs count. `pytest -m slow tests/cli/test_catalogue.py`
+says whether the file is up to date.
 """
 
 from __future__ import annotations

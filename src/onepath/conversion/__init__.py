@@ -1,4 +1,4 @@
-"""Trained networks made elastic: the model you have, smaller and faster."""
+"""Make trained networks elastic, in order to find smaller and faster ones in them."""
 
 from onepath.conversion.converting import convert
 from onepath.conversion.reach import reachable

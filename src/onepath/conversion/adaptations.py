@@ -1,4 +1,4 @@
-"""From families to what each module is adapted to."""
+"""The adaptations of modules, made from families of units."""
 
 from __future__ import annotations
 
@@ -27,20 +27,24 @@ _WEIGHT_SIZES = {
     "num_features": 0,
     "embedding_dim": 1,
 }
-"""Attribute of torch's own layers -> the dimension of its weight that it counts."""
+"""Attribute of torch's own layers -> the dimension of their weight whose size it holds."""
 
 
 class Adaptations:
-    """What every module of a network is adapted to, under a choice for each family.
+    """The adaptation of every module of a network, given a choice for each family of units.
 
     Args:
-        model: that was traced.
-        trace, layout: of it.
-        choices: family, by its number -> its choice, and by how much its options count one unit.
+        model: the traced network.
+        trace: the trace of the network.
+        layout: the layout that was found in the trace.
+        choices: number of a family -> (its choice, the amount of an option that one unit stands for).
 
     Attributes:
-        presences: path of a block that may be left out -> when it is there.
-        kernels: path of a convolution -> the choice of its side.
+        modules: path -> module of the network.
+        parts: path of a module -> name of a tensor -> dimension -> the part that choices keep.
+        sizes: path of a module -> attribute -> how choices change its number.
+        presences: path of a block that may be left out -> the choice of the depth, and the options that keep the block.
+        kernels: path of a convolution -> the choice of its kernel's side.
         learns_kernels: whether smaller kernels are transformed by learned matrices.
         take_more: paths of modules that are called with more than one argument.
     """
@@ -70,7 +74,11 @@ class Adaptations:
         self._count_attributes()
 
     def part(self, roots: npt.NDArray[np.int64]) -> Part | None:
-        """The part of a vector of roots that choices keep; None where all of it stays."""
+        """Return the part of a dimension that choices keep; None if all of it always stays.
+
+        Args:
+            roots: roots along the dimension, (size,).
+        """
         key = roots.tobytes()
         if key not in self._known:
             owners, ranks = self.layout.owners(roots)
@@ -85,7 +93,7 @@ class Adaptations:
         return self._known[key]
 
     def of(self, path: str) -> Adaptation | None:
-        """That of a module; None where nothing of it depends on a choice."""
+        """Return the adaptation of a module; None if nothing in it depends on a choice."""
         parts = {name: dict(dims) for name, dims in self.parts.get(path, {}).items()}
         own = parts, dict(self.sizes.get(path, {})), self.kernels.get(path), self.presences.get(path)
         learns = self.learns_kernels and path in self.kernels
@@ -94,7 +102,7 @@ class Adaptations:
         return Adaptation(*own, learns, path in self.take_more, _caches(self.modules[path]))
 
     def paths(self) -> list[str]:
-        """Of the modules that anything of depends on a choice, in the order of the network."""
+        """Return the paths of the modules that depend on a choice, in the order of the network."""
         return [path for path in self.modules if self.of(path) is not None]
 
     def _note(self, path: str, attribute: str, part: Part | None) -> None:
@@ -105,7 +113,7 @@ class Adaptations:
             self.sizes[path][attribute] = Size(part, value)
 
     def _count_weight(self, path: str, dims: Mapping[int, Part]) -> None:
-        """The sizes that torch's own layers note, so that an extracted layer says its own."""
+        """Note the sizes that torch's own layers hold as attributes, so that an extracted layer holds its own sizes."""
         module = self.modules[path]
         is_transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
         for attribute, usual in _WEIGHT_SIZES.items():
@@ -117,7 +125,7 @@ class Adaptations:
                 self.sizes[path][attribute] = Size(dims[dim], value)
 
     def _count_attributes(self) -> None:
-        """Whole numbers by which a module's own code cuts tensors: of heads, and of channels that its parts have."""
+        """Note the attributes by which a module's own code cuts tensors: numbers of heads and of channels."""
         for path, module in self.modules.items():
             if type(module).__module__.startswith("torch.nn."):
                 continue
@@ -132,7 +140,7 @@ class Adaptations:
                     self.sizes[path][attribute] = Size(part, value)
 
     def _near(self, path: str) -> list[Part]:
-        """The parts of a module's own tensors and of those of the layers that it holds."""
+        """The parts of the tensors of a module and of the layers in it, up to three levels deep."""
         module = self.modules[path]
         names = [
             f"{path}.{name}" if path else name for name, _ in module.named_modules() if name.count(".") < 3
@@ -142,6 +150,7 @@ class Adaptations:
         return list(dict.fromkeys(parts))
 
     def _counted(self, attribute: str, value: int, near: Sequence[Part]) -> Part | None:
+        """Return the part that an attribute counts, judged by its name and value; None if that is not clear."""
         families = self.layout.families
         of_choice = {choice: families[number] for number, (choice, _) in self.choices.items()}
         heads = [part for part in near if all(of_choice[choice].is_heads for choice in part.choices)]
@@ -152,7 +161,7 @@ class Adaptations:
             )
         if not _COUNTS_CHANNELS.search(attribute):
             return None
-        per_head = [part for part in heads if part.full == max(part.ranks) + 1]  # one number for each head
+        per_head = [part for part in heads if part.full == max(part.ranks) + 1]  # one entry for each head
         whole = [
             part for part in near if part.full == value and (part.owners >= 0).all() and part not in per_head
         ]
@@ -165,14 +174,14 @@ class Adaptations:
 
 
 def clear_caches(model: nn.Module) -> None:
-    """Forget what modules keep of tensors that they computed from their parameters."""
+    """Empty the dictionaries in which modules keep tensors that they computed from their parameters."""
     for module in model.modules():
         for name in _caches(module):
             module.__dict__[name].clear()
 
 
 def _caches(module: nn.Module) -> tuple[str, ...]:
-    """Dictionaries in which a module keeps tensors that it computed."""
+    """Names of the dictionaries in which a module keeps computed tensors; each has "cache" in its name."""
     return tuple(
         name
         for name, value in module.__dict__.items()

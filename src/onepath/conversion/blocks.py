@@ -1,4 +1,4 @@
-"""Residual blocks that can be left out: what goes in comes out where they are skipped."""
+"""Residual blocks that can be left out: if a block is skipped, its input is passed on."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from onepath.conversion.units import Units
 
 
 def removable_runs(trace: Trace, model: nn.Module, calls: Sequence[Call]) -> list[tuple[str, list[str]]]:
-    """Runs of blocks in a row, each of which hands on what it got plus something that it computed with weights.
+    """Return runs of consecutive residual blocks, each of which can be left out.
 
-    A block has one input and one output of one shape and of the same channels, and adds the input, or what only changes
-    its shape or its values one by one, to what it computes. Of nested ones the innermost counts.
+    A block has one input and one output, of the same shape and the same channels. It adds its input, or the input after
+    operations that only change its shape or work value by value, to something that it computes with weights. It is
+    called once and lies in an `nn.Sequential` or an `nn.ModuleList`. Of nested residual blocks the innermost count.
 
     Args:
-        trace: after its pass in evaluation mode.
-        model: that was traced.
-        calls: of that pass.
+        trace: the trace of the network after its pass in evaluation mode.
+        model: the traced network.
+        calls: the calls of modules in that pass.
 
     Returns:
-        The path of the module that holds the blocks, and their paths in the order of their calls.
+        For each run the path of the module that holds its blocks, and the paths of the blocks in the order of their
+        calls.
     """
     num_calls: dict[str, int] = {}
     for call in calls:
@@ -45,12 +47,12 @@ def removable_runs(trace: Trace, model: nn.Module, calls: Sequence[Call]) -> lis
 
 
 def depths_of(num: int) -> tuple[int, ...]:
-    """How many blocks of a run an architecture may keep: from half of them, rounded down, to all."""
+    """Return how many of `num` blocks an architecture may keep, ascending: from half of them, rounded down, to all."""
     return tuple(range(num // 2, num + 1))
 
 
 def _is_residual(trace: Trace, call: Call) -> bool:
-    """Whether the input reaches the output by additions and what keeps its channels, beside weights."""
+    """Whether a call adds its input to something that it computes with weights, and returns the same channels."""
     if not call.is_plain:
         return False
     handed = {call.inputs[0]}

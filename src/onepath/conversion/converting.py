@@ -1,4 +1,4 @@
-"""Making a network that was written without choices elastic, so that its largest architecture is the network itself."""
+"""Make a network elastic that was written without choices; its largest architecture is the network itself."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from onepath.space import Choice
 if TYPE_CHECKING:
     from onepath.data import Task
 
-_SORTED_ERROR = 1e-2  # in proportion to the largest value
-_BATCH, _NUM_EXAMPLES = 32, 256  # of the data that importance is measured on
+_SORTED_ERROR = 1e-2  # largest change of an output by sorting, in proportion to its largest value
+_BATCH, _NUM_EXAMPLES = 32, 256  # batch size and number of the examples that importance is measured on
 
 
 def convert(
@@ -55,31 +55,34 @@ def convert(
 ) -> Supernet:
     """Make a trained network elastic: a supernet whose largest architecture computes what the network computes.
 
-    One forward pass in evaluation mode, and one in training mode where it succeeds, is recorded as operations. Channels
-    that are added, normalised, concatenated or multiplied with each other are found to belong together, and each group
-    of them gets one choice of how many are kept; what the code does not allow to change is left alone with a reason.
-    The channels of a group are sorted by importance, so that the leading ones are the ones to keep.
+    One forward pass in evaluation mode, and one in training mode if it succeeds, are recorded as operations. Channels
+    that are added, normalised, concatenated or multiplied with each other belong together. Each group of such channels
+    gets one choice of how many are kept. What the network's code does not allow to change is left alone, and the report
+    gives the reason. The channels of a group are sorted by importance, and an architecture keeps the leading ones.
 
     Args:
         model: any module; it is copied and not changed.
-        example_inputs: what it is called with: a tuple holds its arguments, anything else is the only one.
-        widths: shares of a group's channels that may be kept, from above 0 to 1.
-        depth: whether residual blocks may be left out; of a row of them at least half stay.
-        kernels: whether depthwise kernels may be cut to their centre; "learned" multiplies it by a matrix that begins
-            as the identity and is trained, see `onepath.nn.kernel_transform`.
+        example_inputs: what the model is called with: a tuple holds its arguments, anything else is the only argument.
+        widths: shares of a group's channels that may be kept, above 0 and at most 1.
+        depth: whether residual blocks may be left out; of a run of consecutive blocks at least half stay, rounded down.
+        kernels: whether depthwise kernels may be cut to their centre. With "learned", the centre is multiplied by a
+            trained matrix that starts as the identity; see `onepath.nn.kernel_transform`.
         heads: whether attention heads may be left out.
-        divisor: numbers of channels are rounded to a multiple of it.
-        pin: paths of modules whose sizes stay, also as patterns such as "stem*".
-        data: on which importance is measured, to first order of the loss: a task, or batches of inputs and targets;
-            None: by the absolute weights.
-        resolutions: sides in pixels that images may be brought to before the network, as one more choice; the largest
-            must be the side of the example's images. None: as they come.
+        divisor: the numbers of channels that may be kept are rounded to multiples of it.
+        pin: paths of modules whose sizes must not change, with all modules inside them; patterns such as "stem*" are
+            allowed.
+        data: labelled data on which importance is measured, to first order of the loss: a task, or batches of inputs
+            and targets. None uses the absolute weights.
+        resolutions: sides in pixels to which images may be resized before the network, as one more choice; the largest
+            must be the side of the example's images. If empty, images are not resized.
 
     Returns:
-        A supernet with an attribute `conversion`, the report.
+        A supernet. Its attribute `conversion` is the report, a `Conversion`.
 
     Raises:
-        ConfigurationError: an option is out of its range, the network does not run, or nothing in it can be elastic.
+        ConfigurationError: an option is out of its range, `pin` names no module, the network does not run on the
+            example inputs or at one of the resolutions, or nothing in it can be elastic.
+        ShapeError: sorting the channels changed what the network computes.
 
     Example:
         >>> supernet = op.convert(torchvision.models.resnet18(weights="DEFAULT"), torch.zeros(1, 3, 224, 224))
@@ -162,7 +165,7 @@ def _nothing_elastic(model: nn.Module, report: Conversion) -> ConfigurationError
 
 
 def _pinned(model: nn.Module, patterns: Iterable[str]) -> set[str]:
-    """Modules that a pattern names, with all that is in them."""
+    """Return the paths of the modules that match a pattern, and of all modules inside them."""
     paths = [path for path, _ in model.named_modules()]
     found: set[str] = set()
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
@@ -177,7 +180,7 @@ def _pinned(model: nn.Module, patterns: Iterable[str]) -> set[str]:
 
 
 def _add_depth(model: nn.Module, traced: Traced, adaptations: Adaptations, whole: Mapping[str, str]) -> None:
-    """A choice of how many blocks run, for each row of residual ones."""
+    """Add a choice of how many blocks run, for each run of consecutive residual blocks."""
     seen: dict[str, int] = {}
     for holder, paths in removable_runs(traced.trace, model, traced.calls):
         if any(path in whole for path in paths):
@@ -192,7 +195,7 @@ def _add_depth(model: nn.Module, traced: Traced, adaptations: Adaptations, whole
 
 
 def _add_kernels(adaptations: Adaptations, whole: Collection[str]) -> None:
-    """A choice of each depthwise kernel's side."""
+    """Add a choice of the kernel's side for each depthwise convolution that allows several sides."""
     for path, module in adaptations.modules.items():
         sides = kernels_of(module)
         if len(sides) > 1 and path not in whole:
@@ -200,7 +203,7 @@ def _add_kernels(adaptations: Adaptations, whole: Collection[str]) -> None:
 
 
 def _sort(model: nn.Module, layout: Layout, adaptations: Adaptations, data: Any) -> None:
-    """Put the channels of each family in the order of their importance."""
+    """Sort the channels of each family by importance."""
     if data is None:
         scores = weight_importance(layout)
     elif hasattr(data, "batches"):
@@ -219,11 +222,14 @@ def _outputs(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
 
 
 def _check_sorted(before: list[Tensor], after: list[Tensor]) -> None:
-    """That the network computes what it did; not asked of one whose results, such as boxes, are chosen by values."""
+    """Raise unless sorting left the outputs as they were.
+
+    Networks with outputs of whole numbers are not checked: they select results by their values, as detectors do boxes.
+    """
     if not all(tensor.is_floating_point() for tensor in before):
         return
     for one, other in zip(before, after, strict=True):
-        # Rounding grows with the values on the way; channels that are mixed up change a result as a whole.
+        # Rounding errors grow with the values inside the network; channels that are mixed up change all of an output.
         bound = _SORTED_ERROR * one.abs().nan_to_num().max() if one.numel() else 0.0
         if one.shape != other.shape or bool(((one - other).abs() > bound).any()):
             raise ShapeError(

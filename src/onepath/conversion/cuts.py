@@ -1,4 +1,4 @@
-"""What was cut out of a model, layer by layer."""
+"""The layers of a model beside those of a smaller network that was cut out of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 
 class Cut(NamedTuple):
-    """A layer of a model and what is left of it.
+    """A layer of a model, and what is left of it in the smaller network.
 
     Attributes:
-        path: of the module.
-        kind: name of its class.
-        width: outputs; or heads, of a module that has some.
-        kept_width: of the network that was cut out; None where the layer is left out.
-        kernel, kept_kernel: sides of a convolution's kernel; empty for other layers, and where the layer is left out.
+        path: path of the layer in the model.
+        kind: name of its class; "heads" for the attention heads of a module.
+        width: number of its outputs, or of its heads, in the model.
+        kept_width: the same number in the smaller network; None if the layer is left out.
+        kernel: sides of a convolution's kernel in the model; empty for other layers and for kernels of one place.
+        kept_kernel: sides of the kernel in the smaller network; also empty if the layer is left out.
     """
 
     path: str
@@ -28,11 +29,11 @@ class Cut(NamedTuple):
 
 
 def cuts(model: nn.Module, found: nn.Module) -> list[Cut]:
-    """Every layer with a weight matrix or with heads, in the order of the model.
+    """Return a row for every layer with a weight matrix or with attention heads, in the order of the model.
 
     Args:
-        model: whole.
-        found: cut out of it, with the same paths; where a layer is left out there is none, or one without a weight.
+        model: the whole model.
+        found: the smaller network, with the same module paths; a layer that is left out is missing or has no weight.
     """
     others = dict(found.named_modules())
     rows = []
@@ -49,7 +50,7 @@ def cuts(model: nn.Module, found: nn.Module) -> list[Cut]:
 
 
 def _width(module: nn.Module) -> int | None:
-    """Outputs of a layer with a weight of two dimensions or more; None for others."""
+    """Number of outputs of a layer whose weight has two dimensions or more; None for others."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() < 2:
         return None
@@ -60,7 +61,7 @@ def _width(module: nn.Module) -> int | None:
 
 
 def _kernel(module: nn.Module) -> tuple[int, ...]:
-    """Sides of a kernel of more than one place."""
+    """Sides of a convolution's kernel; empty for other layers and for kernels of one place."""
     sides = getattr(module, "kernel_size", ())
     weight = getattr(module, "weight", None)
     if not isinstance(sides, tuple) or not isinstance(weight, Tensor) or math.prod(sides) == 1:

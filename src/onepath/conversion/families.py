@@ -1,4 +1,4 @@
-"""Families: units that are alike, of which an architecture keeps the first few, and where they lie in each tensor."""
+"""Families of interchangeable units, of which an architecture keeps the first few, and their places in each tensor."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from onepath.conversion.trace import Source, Trace
 from onepath.conversion.units import FIXED, Units
 
 Place = tuple[int, int]
-"""A source by its number, and a dimension of it."""
+"""The number of a source, and one of its dimensions."""
 
 
 @dataclass(eq=False)
 class Family:
-    """Units that appear equally often in the same tensors, so that any of them can stand for any other.
+    """Units that appear equally often in the same tensors, so that each of them can take the place of any other.
 
     Attributes:
-        name: of its choice: the path of the first module that makes it, and what is counted.
-        roots: its units, in the order of their channels.
-        unit: channels of one unit in that module.
+        name: name of the family's choice: path of the first module that makes the units, then "width" or "heads".
+        roots: roots of its units, in the order of their channels.
+        unit: number of channels of one unit in that module.
         is_heads: whether a unit is an attention head.
-        places: all dimensions of sources that it lies in.
+        places: all places that its units lie in.
     """
 
     name: str
@@ -38,19 +38,20 @@ class Family:
 
     @property
     def num_channels(self) -> int:
-        """Of all units, in the module that the family is named by."""
+        """Number of channels of all units, in the module that the family is named after."""
         return len(self.roots) * self.unit
 
 
 @dataclass
 class Layout:
-    """What the dimensions of all sources are made of.
+    """The units along each dimension of all parameters and buffers.
 
     Attributes:
         sources: parameters and buffers, each once.
         vectors: place -> roots along it, (size,); 0 where fixed.
-        families: in the order of the network.
+        families: the families in the order of the network; a family's number is its index here.
         reasons: root -> why its unit is frozen.
+        family_of: root -> number of its family.
     """
 
     sources: list[Source]
@@ -60,7 +61,14 @@ class Layout:
     family_of: dict[int, int] = field(default_factory=dict)
 
     def owners(self, roots: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """For each place of a vector the family, by its number (-1: none), and the unit's rank in it."""
+        """Return the family of each entry of a vector of roots, and the rank of its unit in the family.
+
+        Args:
+            roots: roots along a place, (size,).
+
+        Returns:
+            Numbers of families, -1 for an entry without a family, and ranks, 0 for such an entry; both (size,).
+        """
         ranks = {root: rank for family in self.families for rank, root in enumerate(family.roots)}
         return (
             np.array([self.family_of.get(int(root), -1) for root in roots]),
@@ -69,11 +77,14 @@ class Layout:
 
 
 def find_layout(trace: Trace, kept_whole: Mapping[str, str] | None = None) -> Layout:
-    """Group the units of a traced network.
+    """Group the units of a traced network into families.
+
+    Units are frozen in `trace.units` where a module must stay whole, and where a tensor has units along several of its
+    dimensions. Units that are like a frozen one form no family and get its reason.
 
     Args:
-        trace: after its passes.
-        kept_whole: path of a module whose sizes must stay -> why.
+        trace: the trace of the network after its passes.
+        kept_whole: path of a module whose sizes must not change -> the reason.
     """
     units, whole = trace.units, kept_whole or {}
     sources = list({id(source): source for source in trace.sources.values()}.values())
@@ -107,7 +118,7 @@ def find_layout(trace: Trace, kept_whole: Mapping[str, str] | None = None) -> La
 
 
 def _dimensions(units: Units, source: Source) -> dict[int, Tensor]:
-    """Dimension -> labels along it, of those that units lie along."""
+    """Return dimension -> labels along it, for the dimensions of a source along which units lie."""
     if source.elements is None:
         return dict(source.vectors)
     labels = source.elements
@@ -122,14 +133,17 @@ def _dimensions(units: Units, source: Source) -> dict[int, Tensor]:
 
 
 def _used(units: Units, labels: Tensor) -> bool:
-    """Whether any element was ever united with another one."""
+    """Whether any of these labels was ever united with an older one."""
     return bool((units.roots(labels) != labels).any())
 
 
 def _alike(
     vectors: dict[Place, npt.NDArray[np.int64]],
 ) -> list[tuple[tuple[int, ...], tuple[Place, ...]]]:
-    """Roots with the same places, each equally often, in the order of the first place; and these places."""
+    """Group the roots that lie in the same places, equally often in each.
+
+    Return each group, in the order of its first place, with its places.
+    """
     counts: dict[int, list[tuple[Place, int]]] = defaultdict(list)
     for place, roots in vectors.items():
         found, numbers = np.unique(roots, return_counts=True)
@@ -148,9 +162,13 @@ def _alike(
 
 
 def widths_of(family: Family, ratios: Sequence[float], divisor: int) -> tuple[int, ...]:
-    """How many units an architecture may keep, ascending; the largest is all of them.
+    """Return the numbers of units of a family that an architecture may keep, ascending; the largest is all of them.
 
-    Channels are rounded to the nearest multiple of `divisor`, and up to whole units.
+    Args:
+        family: the family.
+        ratios: shares of the family's channels that may be kept, above 0.
+        divisor: channels are rounded to the nearest multiple of it, at least one, and then up to whole units. Heads are
+            rounded to the nearest number of heads instead.
     """
     num, found = len(family.roots), {len(family.roots)}
     for ratio in ratios:

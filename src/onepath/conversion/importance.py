@@ -1,4 +1,4 @@
-"""How much each unit matters, and sorting them by it."""
+"""The importance of units, and sorting units by it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ Scores = dict[int, float]
 
 
 def weight_importance(layout: Layout) -> Scores:
-    """Mean absolute weight of each unit in each tensor, in proportion to that of all units there, averaged.
+    """Return the mean absolute weight of each unit relative to all units in the same tensor, averaged over the tensors.
+
+    Biases and buffers do not count.
 
     Source: L1 norms as in "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710); averaged over all tensors that a
     unit lies in, as group pruning does.
@@ -30,8 +32,16 @@ def weight_importance(layout: Layout) -> Scores:
 def taylor_importance(
     layout: Layout, model: nn.Module, batches: Iterable[tuple[Any, Any]], loss: Callable[[Any, Any], Tensor]
 ) -> Scores:
-    """How much the loss would change to first order without a unit: |sum of weight * gradient| of its part of each
-    parameter, added up over the parameters.
+    """Return how much the loss would change, to first order, if a unit were removed.
+
+    The importance of a unit is |sum of weight * gradient| over its part of a parameter, added up over the parameters.
+    The gradients are summed over the batches, and the result is divided by the number of batches.
+
+    Args:
+        layout: the layout of the network.
+        model: the network, in the mode in which it is to run; its gradients are cleared before and afterwards.
+        batches: pairs of inputs and targets.
+        loss: function of outputs and targets that returns a scalar.
 
     Source: "Importance Estimation for Neural Network Pruning", equation 8 (arXiv 1906.10771). Differs from it: absolute
     values in place of squares, and the parts of a unit do not cancel each other.
@@ -49,7 +59,12 @@ def taylor_importance(
 
 
 def default_loss(outputs: Any, targets: Any) -> Tensor:
-    """Cross-entropy of whole numbers, mean squared error of others."""
+    """Return the cross-entropy for targets of whole numbers, the mean squared error for others; a scalar.
+
+    Args:
+        outputs: a tensor, or an iterable of which the first item counts.
+        targets: class indices, or values in the shape of the outputs.
+    """
     outputs = outputs if isinstance(outputs, Tensor) else next(iter(outputs))
     if targets.is_floating_point():
         return functional.mse_loss(outputs, targets)
@@ -80,7 +95,13 @@ def _scores(layout: Layout, measure: Callable[[Tensor], Tensor], *, is_relative:
 
 
 def orders_by(layout: Layout, scores: Scores, families: Iterable[int]) -> dict[int, npt.NDArray[np.int64]]:
-    """Family -> the ranks of its units from the most important to the least; equal ones stay in their order."""
+    """Return number of a family -> ranks of its units, from the most important to the least; ties keep their order.
+
+    Args:
+        layout: the layout of the network.
+        scores: root -> importance of its unit.
+        families: numbers of the families to sort.
+    """
     return {
         family: np.argsort([-scores[root] for root in layout.families[family].roots], kind="stable")
         for family in families
@@ -89,7 +110,12 @@ def orders_by(layout: Layout, scores: Scores, families: Iterable[int]) -> dict[i
 
 @torch.no_grad()
 def permute_units(layout: Layout, orders: Mapping[int, Sequence[int] | npt.NDArray[np.int64]]) -> None:
-    """Put the units of families in another order in all their tensors, in place; the network computes the same."""
+    """Reorder the units of families in all their tensors, in place; the network computes the same function.
+
+    Args:
+        layout: the layout of the network; its tensors are changed.
+        orders: number of a family -> present ranks of its units, in the new order.
+    """
     for (number, dim), roots in layout.vectors.items():
         index = np.arange(len(roots))
         owners, ranks = layout.owners(roots)

@@ -1,4 +1,4 @@
-"""Depthwise kernels that can be smaller: the centre of the largest."""
+"""Depthwise kernels that can be cut to their centre."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from torch import nn
 from onepath.nn.selection import has_choices
 
 SMALLEST = 3
+"""Smallest side of a kernel, in pixels."""
 MOST = 3
-"""Sides that a kernel may have."""
+"""Most sides that a kernel can choose from."""
 
 
 def kernels_of(module: nn.Module) -> tuple[int, ...]:
-    """The sides that a depthwise kernel may have, ascending; one or none where it has to stay.
+    """Return the sides that a depthwise kernel may have, ascending; fewer than two if it cannot be cut.
 
-    The centre of a kernel keeps the output's size if the padding shrinks with it, so that zeros are padded, and enough.
+    The output keeps its size only if the padding shrinks with the kernel. So the padding must consist of zeros, and of
+    at least as many as are cut off the kernel.
+
+    Args:
+        module: any module; only depthwise convolutions in one or two dimensions with equal sides have smaller kernels.
     """
     if not isinstance(module, nn.Conv1d | nn.Conv2d) or has_choices(module) or module.padding_mode != "zeros":
         return ()

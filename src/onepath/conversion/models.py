@@ -1,4 +1,4 @@
-"""Models by name: a function of the user's own, timm's or torchvision's, with weights from a file."""
+"""Models by name: built by a function of your own, by timm or by torchvision, with weights from a file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,20 @@ _FORMS = "path/to/file.py:function"
 
 
 def load_model(name: str, weights: str | Path | None = None, **sizes: int | None) -> nn.Module:
-    """Build a model and read its weights; nothing is downloaded.
+    """Build a model and load its weights; nothing is downloaded.
+
+    Fresh weights are drawn with seed 0; torch's own random state is not changed.
 
     Args:
-        name: path/to/file.py:function, where the function returns a module and takes those of `sizes` that it names;
-            timm:NAME or torchvision:NAME, where that library is installed, with `num_classes` outputs.
-        weights: a .safetensors file, or one of torch that holds tensors alone; None leaves those that it is built with.
-        sizes: `num_classes`, `in_channels` and `input_size` of the data; None where not known.
+        name: "path/to/file.py:function", whose function returns a module and gets those of `sizes` that it has as
+            parameters; or timm:NAME or torchvision:NAME if that library is installed.
+        weights: a .safetensors file, or a file of torch.save that holds only tensors. None keeps the weights with which
+            the model is built.
+        sizes: `num_classes`, `in_channels` and `input_size` of the data; None where not known. A model of timm gets the
+            first two, a model of torchvision `num_classes`.
+
+    Returns:
+        The model, in the mode in which it is built.
 
     Raises:
         ConfigurationError: there is no such model, its code fails, or the weights do not fit.
@@ -119,10 +126,13 @@ def _take_weights(model: nn.Module, path: Path) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name of a .safetensors file, or of one that torch wrote; never more than tensors is read.
+    """Return name -> tensor of a .safetensors file or a file of torch.save, loaded on the CPU.
+
+    If a file of torch.save holds a mapping with the entry `state_dict`, or else `model`, that entry is returned. The
+    file cannot run code.
 
     Raises:
-        ConfigurationError: it is neither, or holds anything else.
+        ConfigurationError: the file cannot be read, or it holds anything but tensors by name.
     """
     try:
         if path.suffix == ".safetensors":
@@ -144,7 +154,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def input_size_of(model: nn.Module) -> int:
-    """Height and width in pixels that a model of timm says it is made for; 224 of any other."""
+    """Return the height and width in pixels that a model of timm is made for; 224 for any other model."""
     settings = getattr(model, "pretrained_cfg", None)
     size = settings.get("input_size") if isinstance(settings, Mapping) else None
     return int(size[-1]) if size else 224

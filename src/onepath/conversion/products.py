@@ -1,4 +1,4 @@
-"""What layers with weights, and products of computed tensors, do to labels."""
+"""Rules for the labels of layers with weights, and of products of two computed tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMPUTED = "its weight is computed from others"
 
 
 def linear(trace: Trace, x: Tensor, weight: Tensor, bias: Any, output: Tensor, *, is_turned: bool) -> None:
-    """Multiply x (..., I) by a weight (O, I), or (I, O) where it came `is_turned`."""
+    """Label x (..., I) times a weight (O, I), or times a weight (I, O) if `is_turned`."""
     found, labels = trace.matrix(weight), trace.label(x)
     if found is None:
         _freeze(trace, COMPUTED, x, weight, bias)
@@ -32,7 +32,7 @@ def linear(trace: Trace, x: Tensor, weight: Tensor, bias: Any, output: Tensor, *
 def convolution(
     trace: Trace, x: Tensor, weight: Tensor, bias: Any, output: Tensor, *, groups: int, is_transposed: bool
 ) -> None:
-    """Convolve x (B, I, ...) with a weight (O, I / groups, ...), transposed (I, O / groups, ...)."""
+    """Label the convolution of x (B, I, ...) with a weight (O, I / groups, ...); transposed: (I, O / groups, ...)."""
     found, labels = trace.matrix(weight), trace.label(x)
     if found is None:
         _freeze(trace, COMPUTED, x, weight, bias)
@@ -53,7 +53,7 @@ def convolution(
 def _grouped(
     trace: Trace, source: Source, entering: Tensor, num_out: int, groups: int, *, is_transposed: bool
 ) -> Tensor:
-    """Labels of the outputs: a whole group, its inputs with its outputs, is one unit."""
+    """Return the labels of a grouped convolution's outputs; the inputs and outputs of a group become one unit."""
     units, blocks = trace.units, entering.reshape(groups, -1)
     if bool((entering == FIXED).any()):
         units.freeze(entering, "a grouped convolution takes a fixed channel")
@@ -66,7 +66,7 @@ def _grouped(
 
 
 def embedding(trace: Trace, weight: Tensor, output: Tensor) -> None:
-    """Rows of a table (N, D)."""
+    """Label the rows that are looked up in a table (N, D)."""
     found = trace.matrix(weight)
     if found is None:
         _freeze(trace, COMPUTED, weight)
@@ -77,7 +77,7 @@ def embedding(trace: Trace, weight: Tensor, output: Tensor) -> None:
 
 
 def product(trace: Trace, first: Tensor, second: Tensor, output: Tensor) -> None:
-    """(B, N, K) times (B, K, M), both computed: of attention heads, or of one matrix."""
+    """Label (B, N, K) times (B, K, M), both computed; B counts attention heads if its entries differ in their units."""
     one, other, units = trace.label(first), trace.label(second), trace.units
     if one is None and other is None:
         return
@@ -107,7 +107,7 @@ def product(trace: Trace, first: Tensor, second: Tensor, output: Tensor) -> None
 
 
 def attention(trace: Trace, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
-    """Queries (..., H, N, D), keys and values: a head is one unit."""
+    """Label the attention of queries (..., H, N, D), keys and values; each head becomes one unit."""
     queries, keys, values = args[:3]
     result = output[0] if isinstance(output, tuple | list) else output
     found = [trace.label(tensor) for tensor in (queries, keys, values)]
@@ -135,7 +135,7 @@ def attention(trace: Trace, args: Sequence[Any], kwargs: Mapping[str, Any], outp
 
 
 def _heads(trace: Trace, *tensors: Tensor) -> Tensor | None:
-    """One label for each head (B,), after uniting all that is in it; None where the entries of B are no heads."""
+    """Unite all labels of each head, and return one label for each, (B,); None if the entries of B are no heads."""
     units = trace.units
     rows = [labels.expand(labels.shape).reshape(labels.shape[0], -1) for labels in tensors]
     highest = torch.stack([units.roots(row).amax(1) for row in rows]).amax(0)
@@ -149,7 +149,7 @@ def _heads(trace: Trace, *tensors: Tensor) -> Tensor | None:
 
 
 def _begin(trace: Trace, made: Tensor, bias: Any, output: Tensor, dim: int) -> None:
-    """Label what a layer makes, its bias too."""
+    """Label a layer's output along `dim`, and unite the labels of its bias with it."""
     own = trace.label(bias)
     if own is not None:
         trace.units.unite(own, made)
@@ -157,7 +157,7 @@ def _begin(trace: Trace, made: Tensor, bias: Any, output: Tensor, dim: int) -> N
 
 
 def _rows(trace: Trace, source: Source, dim: int, num: int) -> Tensor:
-    """The labels of what a weight makes: new ones at its first use, and none of a single channel."""
+    """Return the labels of a weight's outputs along `dim`: new ones at its first use, fixed for a single output."""
     if dim not in source.vectors:
         source.vectors[dim] = _fixed(num) if num == 1 else trace.units.new(num)
         source.made = dim
@@ -165,7 +165,7 @@ def _rows(trace: Trace, source: Source, dim: int, num: int) -> Tensor:
 
 
 def _join(trace: Trace, source: Source, dim: int, labels: Tensor) -> None:
-    """Let a weight's dimension be of these units, besides those of an earlier use."""
+    """Give a dimension of a weight these labels, and unite them with those of an earlier use."""
     known = source.vectors.setdefault(dim, labels)
     if known is labels:
         return

@@ -1,4 +1,4 @@
-"""What became of each module of a converted network."""
+"""The report of a conversion: the choices of each module, or the reason why it was left alone."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from onepath.nn.selection import has_choices
 
 
 class Row(NamedTuple):
-    """A module of the network that came in.
+    """A module of the original network, and what the conversion made of it.
 
     Attributes:
-        path: in the model; "" for the model itself.
-        choices: names of the choices that decide its sizes, its kernel or whether it is there; none where it was left
-            alone.
-        reason: why it was left alone; "" where it has choices.
-        macs: multiply-accumulates of its own, without its children, in the example's forward pass.
-        params: parameters of its own, each counted at the first module that holds it.
+        path: path of the module in the model; "" for the model itself.
+        choices: names of the choices that decide the module's sizes, its kernel or whether it is present; empty if the
+            module was left alone.
+        reason: why the module was left alone; "" if it has choices.
+        macs: multiply-accumulates of the module without its children, on the example inputs. If the model has choice
+            blocks, they are added up over one pass for each of the candidates.
+        params: number of the module's own parameters; a shared parameter counts at the first module that holds it.
     """
 
     path: str
@@ -37,13 +38,13 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Conversion:
-    """The report of a conversion; `print` shows a table of the modules that have parameters.
+    """The report of a conversion; `print` shows a table of the modules that have parameters or choices.
 
     Attributes:
-        rows: every module once, in the order of the network.
-        elastic_macs_share: 0 to 1: multiply-accumulates of modules whose cost depends on a choice.
-        elastic_params_share: 0 to 1: parameters of such modules.
-        sorting: puts the channels of the network in another order.
+        rows: a row for each module, in the order of the network.
+        elastic_macs_share: share of the multiply-accumulates, 0 to 1, in modules that depend on a choice.
+        elastic_params_share: share of the parameters, 0 to 1, in modules that depend on a choice.
+        sorting: sorts the channels of the network again, after a training for example.
     """
 
     rows: tuple[Row, ...]
@@ -73,7 +74,15 @@ def _words(row: Row) -> str:
 def make_conversion(
     model: nn.Module, traced: Traced, adaptations: Adaptations, divisor: int, whole: Sequence[str]
 ) -> Conversion:
-    """The report on a traced network and its adaptations; `whole` are choices of the model as a whole."""
+    """Make the report on a traced network and its adaptations.
+
+    Args:
+        model: the network, before its modules are adapted.
+        traced: the recorded passes of the network.
+        adaptations: the adaptations of its modules.
+        divisor: number whose multiples the numbers of channels are; reasons mention it.
+        whole: names of choices that the model as a whole depends on.
+    """
     macs: dict[str, int] = {}
     for operation in traced.operations:
         macs[operation.path] = macs.get(operation.path, 0) + operation.macs
@@ -92,7 +101,7 @@ def make_conversion(
 
 
 def _choices(path: str, module: nn.Module, adaptations: Adaptations) -> tuple[str, ...]:
-    """Names of the choices that a module depends on, those of blocks around it last."""
+    """Names of the choices that a module depends on; those of the blocks around it come last."""
     adaptation = adaptations.of(path)
     choices = [] if adaptation is None else list(adaptation.choices)
     choices += module.own_choices() if has_choices(module) else ()
@@ -101,7 +110,7 @@ def _choices(path: str, module: nn.Module, adaptations: Adaptations) -> tuple[st
 
 
 def _reason(path: str, module: nn.Module, layout: Layout, ran: Collection[str], divisor: int) -> str:
-    """Why nothing of a module is elastic."""
+    """Return the reason why nothing in a module is elastic."""
     if not module._parameters:
         return "it has no parameters of its own"
     if path not in ran:
@@ -111,7 +120,7 @@ def _reason(path: str, module: nn.Module, layout: Layout, ran: Collection[str], 
         for (number, dim), vector in layout.vectors.items()
         if path in dict(layout.sources[number].holders)
     ]
-    # What a module makes tells more than what it takes.
+    # The dimension of a weight's outputs explains more than that of its inputs, so it comes first.
     roots = [int(root) for _, vector in sorted(held, key=itemgetter(0)) for root in vector if root]
     frozen = next((layout.reasons[root] for root in roots if root in layout.reasons), None)
     if frozen is not None:

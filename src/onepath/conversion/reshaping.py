@@ -1,4 +1,4 @@
-"""What changes the shape of a tensor changes that of its labels."""
+"""Labels of the results of operations that change the shape of a tensor."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ _LAYOUT = ("memory_format", "dtype", "layout", "device", "pin_memory")
 
 
 def labelled(trace: Trace, *values: Any) -> list[Tensor]:
-    """The labels of those tensors in arguments that have any."""
+    """Return the labels of the tensors in these arguments, without those of tensors that have none."""
     found = [trace.label(leaf) for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
     return [labels for labels in found if labels is not None]
 
 
 def reshape_labels(trace: Trace, func: Any, args: Any, output: Any, kwargs: Any) -> None:
-    """Do to the labels what was done to the values."""
+    """Apply to the labels what an operation did to the values.
+
+    A transposed or detached matrix counts as the matrix itself, so that a layer can use it as its weight.
+    """
     name = func._schema.name.removeprefix("aten::")
     if name in ("t", "transpose", "numpy_T", "permute", "detach", "alias") and args[0].dim() == 2:
         found = trace.matrix(args[0])
@@ -62,19 +65,19 @@ def reshape_labels(trace: Trace, func: Any, args: Any, output: Any, kwargs: Any)
 
 
 def _note_parts(trace: Trace, labels: Tensor, num: int) -> None:
-    """Remember where a dimension of units is cut into equal parts, whose code may cut what comes into as many."""
+    """Remember a dimension with units that was cut into equal parts: the code cuts a smaller one into as many."""
     for dim, size in enumerate(labels.shape):
         if size % num == 0 and trace.units.varies(labels, dim):
             trace.splits.append(Split(_line(labels, dim), num))
 
 
 def _line(labels: Tensor, dim: int) -> Tensor:
-    """The labels along a dimension at the first place of all others."""
+    """The labels along a dimension, at the first place of all other dimensions."""
     return labels[tuple(slice(None) if other == dim else 0 for other in range(labels.dim()))]
 
 
 def _note_splits(trace: Trace, labels: Tensor, shape: torch.Size) -> None:
-    """Remember where a dimension of units becomes two."""
+    """Remember a dimension with units that a reshape turned into several."""
     old = [size for size in labels.shape if size != 1]
     new = [size for size in shape if size != 1]
     while old and new and old[0] == new[0]:

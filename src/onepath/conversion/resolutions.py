@@ -1,4 +1,4 @@
-"""The side of a converted network's images as a choice."""
+"""The side of a converted network's images, as a choice."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from onepath.nn.resolution import ElasticResolution
 from onepath.space import Choice
 
 NAME, INSIDE = "resolution", "model"
+"""Names of the layer that resizes and of the network in the module that `behind_resolution` returns."""
 
 
 def check_resolutions(model: nn.Module, inputs: Sequence[object], resolutions: Sequence[int]) -> None:
     """Raise unless a network computes outputs of the same shapes from images of every side.
 
     Args:
-        model: in evaluation mode.
-        inputs: the arguments that it is called with; the only one must be a batch of square images (B, C, H, H).
-        resolutions: sides in pixels, of which the largest must be H.
+        model: the network, in evaluation mode.
+        inputs: its positional arguments: a single batch of square images (B, C, H, H).
+        resolutions: sides in pixels; the largest must be H.
 
     Raises:
-        ConfigurationError: it does not, or a side is no whole number above 0.
+        ConfigurationError: a side is no whole number above 0, the inputs are not as described, the largest side is
+            not H, or the network fails or returns other shapes at one of the sides.
     """
     if any(isinstance(side, bool) or not isinstance(side, Integral) or side < 1 for side in resolutions):
         raise ConfigurationError(
@@ -60,7 +62,12 @@ def check_resolutions(model: nn.Module, inputs: Sequence[object], resolutions: S
 
 
 def behind_resolution(model: nn.Module, resolutions: Sequence[int]) -> nn.Module:
-    """A network behind a choice of the side that its images are brought to."""
+    """Return a network that first resizes its images to a side that a choice decides.
+
+    Args:
+        model: the network that gets the resized images; it is held, not copied.
+        resolutions: sides in pixels.
+    """
     first = ElasticResolution(Choice(NAME, sorted(map(int, resolutions)), role="resolution"))
     return nn.Sequential(OrderedDict([(NAME, first), (INSIDE, model)]))
 

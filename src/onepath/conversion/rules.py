@@ -1,8 +1,8 @@
-"""What each operation does to the labels of its tensors.
+"""Rules for what each operation does to the labels of its tensors.
 
-What changes a shape is done to the labels as it is done to the values, so that concatenation, slices, flattening,
-shuffles, windows and heads come out right without rules of their own. What computes value by value unites the labels it
-joins; a convolution or a linear layer begins new ones; a product of two computed tensors is attention.
+An operation that changes a shape is applied to the labels as well, so that concatenation, slices, flattening, shuffles,
+windows and heads need no rules of their own. An operation that computes element by element unites the labels that it
+joins. A convolution or a linear layer makes new labels. A product of two computed tensors is treated as attention.
 """
 
 from __future__ import annotations
@@ -23,10 +23,17 @@ Rule = Callable[[Trace, Any, Sequence[Any], Mapping[str, Any], Any], None]
 
 
 def apply_rule(trace: Trace, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> str:
-    """Label the results of an operation; units that it has no rule for are frozen.
+    """Label the results of an operation; if it has no rule, the units of its inputs are frozen.
+
+    Args:
+        trace: the trace that records the operation.
+        func: the operation, as torch passes it to a `TorchDispatchMode`.
+        args: its positional arguments.
+        kwargs: its named arguments.
+        output: its result.
 
     Returns:
-        Its kind, see `Operation`.
+        The kind of the operation; see `Operation`.
     """
     space, _, name = func._schema.name.rpartition("::")
     name = name if name in RULES or name in _SHAPES else name.removesuffix("_")
@@ -68,7 +75,7 @@ def _unknown(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> No
 
 
 def _pointwise(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None:
-    """Unite what is joined value by value."""
+    """Unite the labels of tensors that are combined element by element."""
     del func
     results = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
     if not results:
@@ -91,9 +98,9 @@ def _pointwise(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
 
 
 def _freeze_beside(trace: Trace, labels: Tensor, tensor: Tensor) -> None:
-    """Units keep their sizes along a dimension in which a tensor of fixed size stands beside them."""
+    """Freeze units along each dimension in which they are combined with a tensor of fixed size."""
     for back in range(1, tensor.dim() + 1):
-        is_spread = tensor.shape[-back] == 1 or tensor.stride(-back) == 0  # one value for all, however many
+        is_spread = tensor.shape[-back] == 1 or tensor.stride(-back) == 0  # one value fits any size
         if not is_spread and back <= labels.dim() and trace.units.varies(labels, -back):
             trace.units.freeze(labels, "it is joined with a tensor of fixed size")
 
@@ -117,10 +124,10 @@ def _reduction(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
     dims = sorted({dim % max(1, labels.dim()) for dim in dims})
     varying = [dim for dim in range(labels.dim()) if trace.units.varies(labels, dim)]
     over = [dim for dim in dims if dim in varying]
-    if over and len(over) == len(varying):  # over all channels: what is left is of none of them
+    if over and len(over) == len(varying):  # all channels are reduced: the result belongs to none of them
         return
     for dim in dims:
-        if dim in over:  # of channels reduced in parallel, those at one place of the others belong together
+        if dim in over:  # other channels remain: the reduced ones belong together
             trace.units.unite(labels, labels.amax(dim, keepdim=True).expand_as(labels))
         labels = labels.amax(dim, keepdim=True)
     for result in tree_leaves(output):
@@ -129,7 +136,7 @@ def _reduction(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
 
 
 def _vector(trace: Trace, labels: Tensor, vector: Any) -> None:
-    """Unite a vector of a normalisation with the channels that it belongs to."""
+    """Unite the labels of a normalisation's parameter or statistic with those of its channels."""
     own = trace.label(vector)
     if own is not None:
         trace.units.unite(own, labels)
@@ -167,7 +174,7 @@ def _layer_norm(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) ->
 
 
 def _repeats(trace: Trace, labels: Tensor) -> bool:
-    """Whether the last dimension lies inside units that differ along another one: a normalisation of each head."""
+    """Whether units differ along a dimension other than the last, as where each head is normalised by itself."""
     last = labels.narrow(-1, 0, 1)
     return any(trace.units.varies(last, dim) for dim in range(last.dim() - 1))
 
@@ -188,7 +195,7 @@ def _group_norm(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) ->
 
 
 def _resampling(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None:
-    """Places change, channels stay."""
+    """Label the output of pooling or upsampling: places change, channels stay."""
     del kwargs
     labels = trace.label(args[0])
     if labels is None:
@@ -202,7 +209,7 @@ def _resampling(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) ->
 
 
 def _gated(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None:
-    """`glu`: one half gates the other."""
+    """Label the output of `glu`, where one half of the channels gates the other half."""
     del func
     labels = trace.label(args[0])
     if labels is not None:
@@ -213,7 +220,7 @@ def _gated(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None
 
 
 def _copy(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None:
-    """What is written into another tensor."""
+    """Label a tensor that another one is written into."""
     labels = trace.label(args[1])
     if labels is None:
         return
@@ -228,7 +235,7 @@ def _ignored(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> No
 
 
 def _product(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None:
-    """`mm`, `addmm`, `bmm`, `baddbmm`, `linear`, `mv` and the like."""
+    """Label the output of `mm`, `addmm`, `bmm`, `baddbmm`, `linear`, `mv` and similar operations."""
     del kwargs
     name = func._schema.name.removeprefix("aten::").removesuffix("_")
     if name == "linear":

@@ -1,4 +1,4 @@
-"""Which units a network really can do without: families are cut down, and coarsened or frozen where that fails."""
+"""Check which units can really be removed: families are cut down, and coarsened or frozen where that fails."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from onepath.conversion.trace import Trace
 from onepath.conversion.trial import drawn, failing_families, smallest
 from onepath.space import Choice, Option
 
-_NUM_DRAWN = 2  # architectures tried beside the smallest one
+_NUM_DRAWN = 2  # random architectures that are tried besides the smallest one
 _MOST_ROUNDS = 8
-_COARSEST = 2
+_COARSEST = 2  # steps of `_coarsen` before the families of a split are frozen
 
 
 @dataclass
 class Settling:
-    """The search for families whose smaller networks compute what they should.
+    """The search for families of units that can be left out without breaking the network.
 
     Args:
-        model: that was traced.
-        inputs: its arguments.
-        trace: of it.
-        kept_whole: path of a module whose sizes stay -> why.
+        model: the traced network.
+        inputs: its positional arguments.
+        trace: the trace of the network; its units are united and frozen further.
+        kept_whole: path of a module whose sizes must not change -> the reason.
         widths, divisor: see `widths_of`.
-        heads: whether attention heads may be fewer.
+        heads: whether attention heads may be left out.
     """
 
     model: nn.Module
@@ -40,13 +40,14 @@ class Settling:
     widths: Sequence[float]
     divisor: int
     heads: bool
-    _steps: dict[int, int] = field(default_factory=dict)  # of the splits, by their numbers
+    _steps: dict[int, int] = field(default_factory=dict)  # number of a split -> steps of coarsening so far
 
     def settled(self) -> tuple[Layout, Adaptations]:
-        """Families, and what modules are adapted to.
+        """Return the layout with the families that can be cut, and the adaptations of the modules.
 
-        Where a smaller network fails, channels that a reshape splits are first taken together over all of its parts,
-        then within each part; what fails then too stays as it is.
+        If a smaller network fails, the failing channels that the code splits into equal parts are coarsened. The first
+        step unites the channels at the same place of all parts, the second step unites the channels within each part.
+        Channels that still fail stay as they are.
         """
         generator = torch.Generator().manual_seed(0)
         for _ in range(_MOST_ROUNDS):
@@ -62,7 +63,10 @@ class Settling:
         return layout, Adaptations(self.model, self.trace, layout, self._choices(layout))
 
     def _choices(self, layout: Layout) -> dict[int, tuple[Choice, int]]:
-        """A choice for each family that has more than one width."""
+        """Return number of a family -> its choice, and the amount of an option that one unit stands for.
+
+        Families with a single width are left out.
+        """
         found = {}
         for number, family in enumerate(layout.families):
             kept = widths_of(family, self.widths, self.divisor)
@@ -74,7 +78,7 @@ class Settling:
     def _failing(
         self, layout: Layout, adaptations: Adaptations, generator: torch.Generator
     ) -> dict[int, str]:
-        """Families that cannot be cut -> why."""
+        """Return the numbers of the families that cannot be cut, each with the reason; none if all trials succeed."""
         tries = [smallest(adaptations), *(drawn(adaptations, generator) for _ in range(_NUM_DRAWN))]
         for options in tries if adaptations.choices else ():
             found = self._tried(layout, adaptations, options)
@@ -97,7 +101,10 @@ class Settling:
         return failing_families(self.model, self.inputs, self.trace.units, layout, adaptations, options)
 
     def _coarsen(self, failing: Mapping[Family, str]) -> None:
-        """Larger units for families that cannot be cut as they are; heads are whole already."""
+        """Make the units of failing families larger.
+
+        Units that no split explains, and attention heads, are frozen at once.
+        """
         units = self.trace.units
         involved: dict[int, list[Family]] = {}
         for family, why in failing.items():
@@ -123,7 +130,7 @@ class Settling:
                     units.freeze(torch.tensor(family.roots), failing[family])
 
     def _one_by_one(self, layout: Layout, adaptations: Adaptations) -> tuple[Layout, Adaptations]:
-        """As many families as can be cut at the same time, in the order of the network."""
+        """Keep the choices of families that can be cut together, tried in the order of the network; freeze the rest."""
         kept: dict[int, tuple[Choice, int]] = {}
         for family, choice in adaptations.choices.items():
             found = self._tried(layout, adaptations, smallest(adaptations, [*kept, family]))

@@ -1,4 +1,4 @@
-"""Sorting the channels of a converted network again, after its weights have changed."""
+"""Sort the channels of a converted network again after its weights have changed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from onepath.space import Choice, Option
 
 
 class Sorting:
-    """Where the units of a network lie, so that they can be put in another order.
+    """The positions of a converted network's units in its tensors, by which `sort` finds and reorders them.
 
     Args:
-        layout: of the network; nothing of its tensors is kept.
-        choices: family, by its number -> its choice, and by how much its options count one unit.
+        layout: layout of the network; its tensors are not kept.
+        choices: number of a family -> (its choice, the amount of an option that one unit stands for).
 
     Attributes:
-        prefix: of the network's paths in the module that is sorted.
+        prefix: text before the network's module paths if `sort` gets a module around the network, such as "model.";
+            "" if `sort` gets the network itself.
     """
 
     def __init__(self, layout: Layout, choices: Mapping[int, tuple[Choice, int]]) -> None:
@@ -36,12 +37,14 @@ class Sorting:
 
     @torch.no_grad()
     def sort(self, module: nn.Module, opened: Mapping[str, Sequence[Option]]) -> None:
-        """Put units in the order of their absolute weights, in place; the whole network computes the same.
+        """Sort the units of every family by their absolute weights, the largest first, in place.
+
+        The largest architecture still computes the same function.
 
         Args:
-            module: that was converted, or a copy of it.
-            opened: name of a choice -> its options that are trained already: the channels of each stay before those of
-                the larger ones.
+            module: the converted network, or a copy of it.
+            opened: name of a choice -> its options that are already trained. The channels of each of these options stay
+                before the channels that only larger options use.
 
         Source: Cai et al., "Once-for-All" (arXiv 1908.09791), section 3.3 and the released code.
         """
@@ -61,7 +64,7 @@ class Sorting:
 
 
 def _tensor(module: nn.Module, name: str) -> Tensor:
-    """The whole parameter or buffer of a module, also where it is elastic and shows its active part."""
+    """Return the whole parameter or buffer of a module; an elastic module's attribute shows only the active part."""
     found: Tensor | None = module._parameters.get(name)
     found = module._buffers.get(name) if found is None else found
     assert found is not None, f"{name} was there when the network was converted"

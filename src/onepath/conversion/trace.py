@@ -1,4 +1,4 @@
-"""One pass of a network, recorded operation by operation, with the units that its tensors are made of."""
+"""Passes of a network, recorded operation by operation, with the units that the elements of its tensors belong to."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from onepath.conversion.units import FIXED, Units
 from onepath.cost.operations import counter_of
 
 MOST_ELEMENTS = 4_000_000
-"""Of a parameter that is used element by element; the units of a larger one are frozen."""
+"""Most elements of a parameter that get a label each; a larger one counts as fixed."""
 
 
 @dataclass(eq=False)
 class Source:
-    """A parameter or buffer, and the labels of what it is made of.
+    """A parameter or buffer, and the labels of its entries.
 
-    It is a matrix, whose rows and columns are of units (the weight of a convolution), or a tensor whose elements are.
+    It is either a matrix, whose rows and columns have labels (such as the weight of a convolution), or a tensor whose
+    elements have labels.
 
     Attributes:
-        path: of the first module that holds it.
-        name: in that module.
-        tensor: itself.
-        vectors: dimension -> labels (size,) along it, of a matrix.
-        elements: labels of its shape, of any other tensor; None as long as it was not used so.
-        made: the dimension of a matrix that the network's channels first come from; None of any other tensor.
-        holders: all modules that hold it, with its name there.
+        path: path of the first module that holds it.
+        name: its name in that module.
+        tensor: the parameter or buffer itself.
+        vectors: of a matrix: dimension -> labels along it, (size,).
+        elements: of any other tensor: its labels, in its shape; None until it is used element by element.
+        made: of a matrix: the dimension of its outputs, whose labels were new at its first use; None of any other.
+        holders: path of each module that holds it, and its name there.
     """
 
     path: str
@@ -46,7 +47,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Operation:
-    """What ran: its kind ("shape", "pointwise", "add" or "other"), the innermost module, the tensors by their ids."""
+    """An operation that ran.
+
+    Attributes:
+        kind: "shape", "pointwise" (of one tensor), "add" (of two tensors) or "other".
+        path: path of the innermost module that ran it.
+        inputs, outputs: ids of its tensors.
+        macs: its multiply-accumulates; 0 if it has no counter.
+    """
 
     kind: str
     path: str
@@ -57,7 +65,15 @@ class Operation:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a module: the tensors that came and went by their ids, and where it stands among the operations."""
+    """A call of a module.
+
+    Attributes:
+        path: path of the module.
+        inputs, outputs: ids of the tensors in its arguments and in its results.
+        first, last: the operations that ran in it are `Trace.operations[first:last]`.
+        is_plain: whether its first argument and its result are tensors of one shape, and no other tensor came in.
+        takes_more: whether it got an argument besides the first.
+    """
 
     path: str
     inputs: tuple[int, ...]
@@ -65,33 +81,39 @@ class Call:
     first: int
     last: int
     is_plain: bool
-    """Whether one tensor came first and one tensor of its shape went."""
     takes_more: bool
-    """Whether anything came beside the first argument."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A dimension of units that a reshape made two of: labels along it, and the size of the outer one."""
+    """A dimension with units that the code splits into equal parts.
+
+    Attributes:
+        labels: labels along the dimension, (size,).
+        outer: number of the parts.
+    """
 
     labels: Tensor
     outer: int
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operation of a network below torch's own composite ones, and gives its results their labels.
+    """A mode that records every operation of a network below torch's composite ones, and labels its results.
 
     Args:
-        model: whose parameters and buffers are the sources.
-        units: filled.
-        rule: labels the results of an operation, and says its kind; see `onepath.conversion.rules`.
-        known: (path, name) -> source whose labels are known already, for a network cut out of a larger one.
+        model: the network; its parameters and buffers are the sources.
+        units: the sets that new labels are added to and united in.
+        rule: labels the results of an operation and returns its kind; see `onepath.conversion.rules.apply_rule`.
+        known: (path, name) -> a source whose labels are taken, for a network that was cut out of a larger one.
 
     Attributes:
-        sources: id of a parameter or buffer -> what is known of it.
-        operations, calls: in their order.
-        notes: (path of a module, attribute) -> labels of the units by whose number the attribute changes.
-        splits: dimensions of units that were split.
+        labels: id of a computed tensor -> its labels, in its shape.
+        turned: id of a transposed matrix -> its source.
+        sources: id of a parameter or buffer -> its source.
+        operations: the operations that ran, in order.
+        calls: the calls of modules, in the order in which they ended.
+        notes: (path of a module, attribute) -> labels of the units that the attribute counts.
+        splits: dimensions with units that were split.
     """
 
     def __init__(
@@ -127,11 +149,15 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def path(self) -> str:
-        """Of the module whose call is the innermost one that runs now."""
+        """Path of the innermost module that is running; "" for the model itself."""
         return self._stack[-1]
 
     def run(self, inputs: Sequence[Any]) -> Any:
-        """One pass without gradients, on inputs that are whole arguments; what is returned can lose no channel."""
+        """Run the network once without gradients and return its output; the output's units are frozen.
+
+        Args:
+            inputs: positional arguments of the network.
+        """
         with torch.no_grad(), self._hooked(), _unfused(), self:
             output = self.model(*inputs)
         for tensor in tree_leaves(output):
@@ -140,7 +166,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
     def label(self, tensor: Any) -> Tensor | None:
-        """The labels of a tensor; None where all of it is fixed."""
+        """Return the labels of a tensor, in its shape; None if all its elements are fixed."""
         if not isinstance(tensor, Tensor):
             return None
         found = self.labels.get(id(tensor))
@@ -157,7 +183,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return id(tensor) in self.sources
 
     def matrix(self, tensor: Any) -> tuple[Source, bool] | None:
-        """The parameter that a tensor is, and whether turned; None of one computed, or used element by element."""
+        """Return the source of a matrix, and whether the tensor is its transpose.
+
+        Return None for a computed tensor, and for a parameter that was used element by element.
+        """
         source = self.sources.get(id(tensor))
         is_turned = source is None
         source = source or self.turned.get(id(tensor))
@@ -166,7 +195,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return source, is_turned
 
     def set(self, tensor: Any, labels: Tensor | None) -> None:
-        """Give a result its labels."""
+        """Set the labels of a result; does nothing if `labels` is None or `tensor` is a parameter or buffer."""
         if labels is not None and isinstance(tensor, Tensor) and not self.is_source(tensor):
             self.labels[id(tensor)] = labels
 
@@ -184,7 +213,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run the operation, and label what it returns."""
+        """Run the operation, record it and label its results."""
         del types
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
@@ -245,7 +274,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def _unfused() -> Iterator[None]:
-    """Inside, no transformer layer runs as one fused operation."""
+    """Context in which no transformer layer runs as one fused operation."""
     was = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

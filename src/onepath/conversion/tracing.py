@@ -1,4 +1,4 @@
-"""The passes of a network that its units are found by."""
+"""Forward passes of a network, recorded in order to find its units."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from onepath.nn.supernet import Supernet
 
 @dataclass(frozen=True)
 class Traced:
-    """A trace, and which of its calls and operations are those of the passes in evaluation mode on the given inputs."""
+    """A trace, and the part of it that was recorded in evaluation mode on the given inputs.
+
+    Attributes:
+        trace: the record of all passes, those in training mode and on changed inputs included.
+        calls: calls of modules in evaluation mode on the given inputs.
+        operations: operations in evaluation mode on the given inputs.
+    """
 
     trace: Trace
     calls: tuple[Call, ...]
@@ -29,7 +35,14 @@ class Traced:
 
 
 def trace_passes(model: nn.Module, inputs: Sequence[Any]) -> Traced:
-    """Record a pass in evaluation mode for each candidate of its blocks, and what one in training mode adds.
+    """Record forward passes that together run as many parts of a network as possible.
+
+    One pass in evaluation mode is recorded for each candidate of the network's choice blocks. A pass in training mode
+    and passes on changed inputs then run parts that have not run yet; errors in these are ignored.
+
+    Args:
+        model: the network, in evaluation mode; its buffers and training flags are as before afterwards.
+        inputs: positional arguments of the network.
 
     Raises:
         ConfigurationError: the network does not run with these inputs.
@@ -50,12 +63,15 @@ def trace_passes(model: nn.Module, inputs: Sequence[Any]) -> Traced:
 
 
 def _add_branches(model: nn.Module, inputs: Sequence[Any], trace: Trace) -> None:
-    """Where a part has not run yet, other values may lead to it: the inputs' own turned round, zeros and large ones."""
+    """Run the network on changed inputs as long as a part with parameters has not run.
+
+    The inputs are negated, then set to zero, then multiplied by 100.
+    """
     for factor in (-1, 0, 100):
         ran = {call.path for call in trace.calls}
         if all(path in ran or not module._parameters for path, module in model.named_modules() if path):
             return
-        with contextlib.suppress(Exception):  # what these values mean to a network is not known
+        with contextlib.suppress(Exception):  # the network may reject these values
             trace.run(tree_map(lambda x, by=factor: x * by if _is_float(x) else x, tuple(inputs)))
 
 
@@ -64,7 +80,10 @@ def _is_float(value: Any) -> bool:
 
 
 def _each_candidate(model: nn.Module) -> Iterator[None]:
-    """The network with each candidate of its choice blocks active in turn, if any; sizes at their largest."""
+    """Activate each candidate of the network's choice blocks in turn, with all sizes at their largest, and yield.
+
+    A network without choice blocks is yielded once, unchanged.
+    """
     if not any(has_choices(module) for module in model.modules()):
         yield
         return
@@ -86,7 +105,11 @@ def _each_candidate(model: nn.Module) -> Iterator[None]:
 
 
 def _add_training(model: nn.Module, inputs: Sequence[Any], trace: Trace) -> None:
-    """Parts that run in training alone, such as auxiliary heads, also take the channels of the others."""
+    """Record a pass in training mode, for parts that run only then, such as auxiliary heads.
+
+    Each input is concatenated with itself along its first dimension, and dropout stays off. Buffers and training flags
+    are restored; errors are ignored.
+    """
     buffers = {name: tensor.clone() for name, tensor in model.named_buffers()}
     modes = {module: module.training for module in model.modules()}
     twice = tree_map(
@@ -99,7 +122,7 @@ def _add_training(model: nn.Module, inputs: Sequence[Any], trace: Trace) -> None
     try:
         with torch.random.fork_rng(devices=[]):
             trace.run(twice)
-    except Exception:  # noqa: BLE001 - a detector wants targets then, for example; the pass above is what counts
+    except Exception:  # noqa: BLE001 - in training a detector needs targets, for example; this pass may be missing
         pass
     finally:
         for module, mode in modes.items():

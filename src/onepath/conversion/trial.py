@@ -1,4 +1,4 @@
-"""Whether a network cut down to an architecture still computes what the units promise."""
+"""Trials of smaller networks: whether a network that was cut down to an architecture runs as its units promise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, At
 
 @contextmanager
 def adapted(model: nn.Module, adaptations: Adaptations) -> Iterator[Selection]:
-    """Inside, the modules of a network read one selection."""
+    """Context in which a network's modules are elastic and read the selection that it yields; restored afterwards."""
     modules, selection = dict(model.named_modules()), Selection()
     changed = [modules[path] for path in adaptations.paths()]
     for path in adaptations.paths():
@@ -48,10 +48,21 @@ def failing_families(
     adaptations: Adaptations,
     options: Mapping[Choice, Option],
 ) -> tuple[set[int], str] | None:
-    """Cut a network down, trace it, and see whether anything joins that did not join in the whole one.
+    """Cut a network down to an architecture, trace it, and return the families that cannot be cut.
+
+    A family fails if its units are united or frozen in the smaller network, but not in the whole one.
+
+    Args:
+        model: the network; it is as before afterwards.
+        inputs: its positional arguments.
+        units: the units of the whole network; not changed.
+        layout: the layout of the whole network.
+        adaptations: the adaptations of its modules.
+        options: choice -> its option in the architecture.
 
     Returns:
-        None where all is well; else the families that are involved, none where that is not known, and what happened.
+        None if the smaller network runs as it should. Otherwise the numbers of the families that fail, and the reason.
+        The numbers are empty if the network raised an error.
     """
     with adapted(model, adaptations) as selection:
         selection.options.update(options)
@@ -84,7 +95,7 @@ def _first_line(error: Exception) -> str:
 def _known(
     layout: Layout, adaptations: Adaptations, options: Mapping[Choice, Option]
 ) -> dict[str, dict[str, Source]]:
-    """Path -> name -> a source with the labels of what is kept of it."""
+    """Return path -> name -> a source whose labels are those of the entries that are kept."""
     found: dict[str, dict[str, Source]] = {}
     for number, source in enumerate(layout.sources):
         copied = Source(source.path, source.name, source.tensor)
@@ -108,13 +119,14 @@ def _kept(
     place: tuple[int, int],
     options: Mapping[Choice, Option],
 ) -> Tensor:
+    """Return the labels that the options keep along a dimension of a source."""
     roots = layout.vectors.get(place)
     part = None if roots is None else adaptations.part(np.asarray(roots))
     return labels if part is None else part.of(labels, dim, options).clone()
 
 
 def smallest(adaptations: Adaptations, kept: Sequence[int] | None = None) -> dict[Choice, Option]:
-    """The smallest option of each choice; of families beside those of `kept` the largest."""
+    """Return the smallest option of each choice; if `kept` is given, families that are not in it get their largest."""
     return {
         choice: min(choice.options) if kept is None or family in kept else max(choice.options)
         for family, (choice, _) in adaptations.choices.items()
@@ -122,7 +134,7 @@ def smallest(adaptations: Adaptations, kept: Sequence[int] | None = None) -> dic
 
 
 def drawn(adaptations: Adaptations, generator: torch.Generator) -> dict[Choice, Option]:
-    """A random option of each choice."""
+    """Return an option of each choice, drawn uniformly."""
     return {
         choice: choice.options[int(torch.randint(len(choice.options), (1,), generator=generator))]
         for choice, _ in adaptations.choices.values()

@@ -9,19 +9,19 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 FIXED = 0
-"""The label of an element that belongs to no unit: of an input, a constant, a size that the code decides."""
+"""The label of an element that belongs to no unit, as in an input, a constant or a dimension that the code fixes."""
 
 
 class Units:
     """Disjoint sets over the labels of channels.
 
-    A tensor of a network has a twin of its shape whose whole numbers say which channel each element belongs to. What
-    changes a shape is applied to the twin as it is; what joins tensors unites labels here.
+    Each tensor of a network has a twin of the same shape, whose whole numbers say which channel each element belongs
+    to. Operations that change a shape are applied to the twin, too; operations that join tensors unite labels here.
 
     Attributes:
         frozen: label -> why its unit can never be removed.
-        heads: labels that were united because they are of one attention head.
-        merged: pairs of roots united since `merged` was last emptied.
+        heads: labels that were united because they belong to one attention head.
+        merged: pairs of roots that were united since the list was last emptied.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Units:
         self.merged: list[tuple[int, int]] = []
 
     def copied(self) -> Units:
-        """The same sets, apart from these."""
+        """Return a copy that changes independently; its list `merged` is empty."""
         found = Units()
         found._roots = self._roots.clone()
         found.frozen, found.heads = dict(self.frozen), set(self.heads)
@@ -39,22 +39,22 @@ class Units:
 
     @property
     def num(self) -> int:
-        """Labels made so far, the fixed one included."""
+        """Number of labels made so far, the fixed one included."""
         return len(self._roots)
 
     def new(self, *shape: int) -> Tensor:
-        """Labels that no other element has, (*shape)."""
+        """Return new labels in this shape, each different from all others."""
         first = len(self._roots)
         labels = torch.arange(first, first + int(np.prod(shape)))
         self._roots = torch.cat([self._roots, labels])
         return labels.reshape(shape)
 
     def roots(self, labels: Tensor) -> Tensor:
-        """The name of each label's unit, of the same shape; 0 where there is none."""
+        """Return the root of each label, the number that stands for its unit, in the same shape; 0 if it is fixed."""
         return self._roots[labels]
 
     def unite(self, first: Tensor, second: Tensor) -> None:
-        """Let labels at equal places be of one unit; a fixed element unites with nothing."""
+        """Put labels at equal places into one unit, after broadcasting; a fixed label is never united."""
         first, second = compact(*torch.broadcast_tensors(first, second))  # type: ignore[no-untyped-call]
         one, other = self._roots[first].flatten(), self._roots[second].flatten()
         differ = (one != other) & (one != FIXED) & (other != FIXED)
@@ -73,20 +73,20 @@ class Units:
         self._roots = renamed[self._roots]
 
     def freeze(self, labels: Tensor, reason: str) -> None:
-        """Keep the units of these labels whole; the first reason stays."""
+        """Mark the units of these labels as never removable; a unit that is frozen already keeps its first reason."""
         for root in torch.unique(self._roots[compact(labels)[0]]).tolist():
             if root != FIXED:
                 self.frozen.setdefault(root, reason)
 
     def reasons(self) -> dict[int, str]:
-        """Root -> why its unit is frozen."""
+        """Return root -> why its unit is frozen."""
         found: dict[int, str] = {}
         for label, reason in self.frozen.items():
             found.setdefault(int(self._roots[label]), reason)
         return found
 
     def varies(self, labels: Tensor, dim: int) -> bool:
-        """Whether elements along a dimension belong to different units; fixed ones count as any."""
+        """Whether elements along a dimension belong to different units; fixed elements are ignored."""
         if labels.shape[dim] == 1 or labels.stride(dim) == 0:
             return False
         roots = self._roots[_without_repeats(labels, kept=dim % labels.dim())]
@@ -94,7 +94,7 @@ class Units:
         return bool(((roots != highest) & (roots != FIXED)).any())
 
     def along(self, labels: Tensor, dim: int) -> Tensor:
-        """The labels along a dimension, (size,), after uniting those at one place of it."""
+        """Unite the labels at each position of a dimension, and return one label for each position, (size,)."""
         labels = _without_repeats(labels, kept=dim % labels.dim()).movedim(dim, -1)
         rows = labels.reshape(-1, labels.shape[-1])
         vector = rows.amax(0)
@@ -104,7 +104,7 @@ class Units:
 
 
 def compact(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Tensors of one shape without the dimensions along which all of them only repeat themselves."""
+    """Return tensors of one shape, narrowed to size 1 in each dimension along which all of them only repeat."""
     for dim in range(tensors[0].dim()):
         if tensors[0].shape[dim] > 1 and all(tensor.stride(dim) == 0 for tensor in tensors):
             tensors = tuple(tensor.narrow(dim, 0, 1) for tensor in tensors)
@@ -112,6 +112,7 @@ def compact(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def _without_repeats(labels: Tensor, kept: int) -> Tensor:
+    """Narrow the dimensions other than `kept` to size 1 where labels only repeat."""
     for dim in range(labels.dim()):
         if dim != kept and labels.shape[dim] > 1 and labels.stride(dim) == 0:
             labels = labels.narrow(dim, 0, 1)
@@ -119,20 +120,26 @@ def _without_repeats(labels: Tensor, kept: int) -> Tensor:
 
 
 def spread(vector: Tensor, shape: torch.Size, dim: int) -> Tensor:
-    """Labels of `shape` that are those of a vector along one dimension, without taking memory."""
+    """Return a vector of labels expanded to `shape`, its entries along `dim`; a view."""
     own = [1] * len(shape)
     own[dim] = len(vector)
     return vector.view(own).expand(shape)
 
 
 Joined = tuple[Tensor, torch.Size]
-"""Labels, and the shape that their tensor had before it was spread over another's."""
+"""Labels, and the shape that their tensor had before it was broadcast."""
 
 
 def unite_joined(units: Units, first: Joined, second: Joined) -> Joined:
-    """The labels of two tensors that are joined value by value.
+    """Unite the labels of two tensors that are combined element by element, and return the labels of the result.
 
-    One value that stands beside several units, as a mask of all heads or a scale of every place does, is of none.
+    A value that is broadcast over several units, as in a mask for all heads or a scale for every place, belongs to none
+    of them. The result then has the labels of the other tensor.
+
+    Args:
+        units: the sets in which the labels are united.
+        first: labels expanded to the shape of the result, and the shape of their tensor.
+        second: the same of the other tensor.
     """
     for beside, shared in ((first, second), (second, first)):
         if _is_shared(units, beside[0], shared):
@@ -146,6 +153,7 @@ def unite_joined(units: Units, first: Joined, second: Joined) -> Joined:
 
 
 def _is_shared(units: Units, beside: Tensor, shared: Joined) -> bool:
+    """Whether a value of `shared` was broadcast over elements that belong to several units in `beside`."""
     labels, shape = shared
     padded = (1,) * (labels.dim() - len(shape)) + tuple(shape)
     return any(

@@ -1,4 +1,7 @@
-"""One file per paper: a class that says what is trained, how it is searched, and how the winner is finished."""
+"""Methods of architecture search, mostly one file per paper.
+
+A method is a class that defines the training, the search, and how the winner is finished.
+"""
 
 from onepath.methods.catalogue import METHODS, find_method
 from onepath.methods.darts import Darts, darts, darts_recipe

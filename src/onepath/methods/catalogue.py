@@ -1,4 +1,4 @@
-"""The methods by the names that users call them."""
+"""The catalogue of methods by the names that users write."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ METHODS: Mapping[str, type[Method]] = {
 
 
 def find_method(given: object) -> type[Method]:
-    """The class of a method: by its name, as path/to/file.py:Class of the user's own, or as it is.
+    """Return the class of a method.
 
     A file is run as Python code: it is the user's own program.
 
+    Args:
+        given: the name of a method, path/to/file.py:Class for a class of the user's own, or the class itself.
+
     Raises:
-        ConfigurationError: there is no such method; or it was given in Python and must be given again.
+        ConfigurationError: there is no such method, or `given` names a method that was given as a class in Python and
+            must be given as a class again.
     """
     if isinstance(given, type) and issubclass(given, Method):
         return given

@@ -3,11 +3,11 @@
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), Algorithm 1: while not
 converged, update the architecture by descending the validation loss at the weights (first order) or one step ahead of
 them (second order), then update the weights by descending the training loss; at the end, derive the architecture.
-Differs from it: limits are hard; the validation split of the data takes the place of half the training images; the
+Differs from it: limits are hard; the validation split of the data is used in place of half the training images; the
 weights' optimizer is scaled to the size of the data unless the paper's is asked for; weight decay leaves out biases and
-normalisation; the look ahead clips gradients as the weights' training does, which the released code does for text
-alone; the rate for text falls along the cosine too, and the batch is that for images. The guard, the warm-up and the
-dropout of skip connections are later work and off by default.
+normalisation; the look ahead clips gradients as the weights' training does, while the released code does so only for
+text; for text, the rate falls along the cosine too, and the batch size is that for images. The guard, the warm-up and
+the dropout of skip connections are later work and off by default.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ class Darts(Differentiable):
 
     order: Literal["first", "second", "exact", "second-exact"] = option(
         "first",
-        "Gradient of the architecture: at the present weights (first), after a virtual step of the weights by finite "
-        "differences (second), or the same with exact second derivatives (exact).",
+        "How the gradient of the architecture is computed: at the present weights (first), after a virtual step of the "
+        "weights with finite differences (second), or after it with exact second derivatives (exact).",
         group="Differentiable",
     )
     skip_dropout: types.ShareBelowOne = option(
         0.0,
-        "Probability, falling to 0, with which an update of the weights leaves a skip connection out.",
+        "Probability that an update of the weights leaves a skip connection out; it falls to 0 over the search.",
         group="Differentiable",
     )
 
     def relaxation(self, supernet: Supernet, seed: int) -> Relaxation:
-        """All candidates, weighted by a softmax."""
+        """See `Differentiable.relaxation`; all candidates run, weighted by a softmax of the logits."""
         return SoftmaxRelaxation(supernet, seed=seed, skip_dropout=self.skip_dropout)
 
     def architecture_recipe(self) -> ArchitectureRecipe:
-        """Adam at 3e-4, with betas 0.5 and 0.999."""
+        """Return the paper's recipe of the logits: Adam at 3e-4, with betas 0.5 and 0.999."""
         return ArchitectureRecipe(order="second-exact" if self.order == "exact" else self.order)
 
     @staticmethod
     def paper_recipe() -> Recipe:
-        """0.025 falling to 0.001 along a cosine, clipped at a norm of 5."""
+        """Return `darts_recipe`: a rate of 0.025 falling to 0.001 along a cosine, gradients clipped at a norm of 5."""
         return darts_recipe()
 
 
 def darts_recipe(epochs: int = 50, batch_size: int = 64) -> Recipe:
-    """The weights' optimizer of the search: 0.025 falling to 0.001 along a cosine, clipped at a norm of 5.
+    """Return the weights' recipe of the search: a rate of 0.025 falling to 0.001 along a cosine.
 
-    For images; see `Task.recipe_settings` for other data.
+    Gradients are clipped at a norm of 5. The recipe is for images; see `Task.recipe_settings` for other data.
     """
     return Recipe(
         epochs=epochs,

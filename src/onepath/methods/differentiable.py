@@ -1,4 +1,4 @@
-"""What the differentiable methods share: train weights and logits together, then take the best legal architecture."""
+"""Base class of differentiable methods: train weights and logits together, then derive the best legal architecture."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Derived:
     """The result of a differentiable search.
 
     Attributes:
-        found: the derived architecture and the random ones evaluated beside it.
-        unlimited: the most probable architecture of all; equal to `best` without limits.
-        points: signals, one per epoch.
-        curve: of the weights' training.
-        stopped: why the guard fired, None where it did not.
+        found: the evaluated architectures: the derived one, and random ones for comparison.
+        unlimited: the most probable architecture if limits are ignored; without limits it equals `best`.
+        points: signals of the search, one point per epoch.
+        curve: curve of the weights' training.
+        stopped: why and after which epoch the guard fired; None if it did not.
     """
 
     found: Found
@@ -73,20 +73,21 @@ class Derived:
         return self.found.best
 
     def model(self, architecture: Architecture | None = None) -> nn.Module:
-        """The derived network with the weights of the search and recalibrated normalisation; see `Found.model`.
+        """Return a network with the weights of the search and recalibrated normalisation; see `Found.model`.
 
         Args:
-            architecture: of the space searched; None takes `best`.
+            architecture: an architecture of the space searched; None takes `best`.
         """
         return self.found.model(architecture)
 
 
 class Differentiable(Method):
-    """Train architecture parameters beside the weights; the most probable legal architecture wins.
+    """Train architecture parameters together with the weights; the most probable legal architecture wins.
 
     Attributes:
-        judges_eigenvalue: whether the gradient of the logits is exact, so that its Hessian means something.
-        costs_join: whether the expected cost joins the loss unless the user says otherwise.
+        judges_eigenvalue: whether the gradient of the logits is exact, so that the eigenvalue of the Hessian is
+            meaningful and the guard may judge it.
+        costs_join: whether the expected cost enters the loss by default if there is a limit.
     """
 
     adds_candidates: ClassVar[bool] = True
@@ -98,45 +99,47 @@ class Differentiable(Method):
         None, "Epochs of the search; default: by the size of the data.", group="Differentiable"
     )
     warmup_epochs: types.WarmupEpochs = option(
-        0, "Epochs, of these, in which weights alone are trained.", group="Differentiable"
+        0, "Epochs at the start of the search in which only the weights are trained.", group="Differentiable"
     )
     guard: Literal["off", "watch", "stop"] | Guard = option(
         "off",
-        "Against a collapse to skip connections: off; watch (darts: notes the dominant eigenvalue alone); or "
-        "stop, which stops the architecture and takes it back to an earlier epoch.",
+        "Guard against a collapse to skip connections: off; watch (darts only: records the dominant eigenvalue); or "
+        "stop (stops training the architecture and takes it back to an earlier epoch).",
         group="Differentiable",
     )
     max_skips: types.Choices | None = option(
         None,
-        "Skip connections that guard stop lets pass; default: half of the choices.",
+        "Largest number of skip connections that guard stop allows; default: half of the choices.",
         group="Differentiable",
         metavar="N",
     )
     num_seeds: types.Searches = option(
         1,
-        "Searches, with seeds from the seed on; the derived network of best inherited validation accuracy is taken.",
+        "Number of searches, with consecutive seeds from the seed on; the derived network with the highest inherited "
+        "validation accuracy wins.",
         group="Differentiable",
         metavar="N",
     )
     rule: Rule = option(
         "weights",
-        "What is compared between edges when the network is derived: softmax weights or logits.",
+        "What is compared between edges when the network is derived: weights of the softmax, or logits.",
         group="Differentiable",
     )
     cost_loss: CostLossName | None = option(
         None,
-        "Expected latency or MACs in the loss: add-linear (default for proxyless under a limit), multiply-log, reward "
-        "(gates reinforce) or none.",
+        "How the expected latency or MACs enter the loss: add-linear (default for proxyless under a limit), "
+        "multiply-log, reward (for gates reinforce) or none.",
         group="Differentiable",
     )
     architecture_rate: types.Rate | None = option(
         None,
-        "Learning rate of the architecture; default: the paper's, scaled to the length of the training.",
+        "Learning rate of the architecture parameters; default: the paper's, scaled to the length of the training.",
         group="Differentiable",
     )
     recipe: Literal["scaled", "paper"] | Recipe = option(
         "scaled",
-        "Optimizer of the weights: scaled to the size of the data as for every method, or the paper's.",
+        "Optimizer and schedule of the weights: scaled (to the size of the data, as for every method) or paper (the "
+        "paper's own).",
         group="Differentiable",
     )
 
@@ -162,7 +165,7 @@ class Differentiable(Method):
 
     @property
     def num_trainings(self) -> int:
-        """Searches of as many seeds."""
+        """See `Method.num_trainings`; one search per seed."""
         return self.num_seeds
 
     @property
@@ -172,12 +175,16 @@ class Differentiable(Method):
 
     @property
     def total_epochs(self) -> int:
-        """Those of the warm-up and of the search."""
+        """Epochs of the warm-up and of the search together."""
         assert self.epochs is not None, "the method is resolved"
         return self.epochs
 
     def check(self, space: SearchSpace) -> None:
-        """Every choice is one between candidates, as those of blocks and of edges are."""
+        """See `Method.check`; every choice must be between candidates, as in choice blocks and on edges.
+
+        Raises:
+            ConfigurationError: a choice is of another kind, such as a size.
+        """
         for choice in space.choices:
             if choice.role != "operation":
                 raise ConfigurationError(
@@ -186,10 +193,10 @@ class Differentiable(Method):
                 )
 
     def resolved(self, job: Job) -> Self:
-        """Also the length, the warm-up and the cost in the loss.
+        """See `Method.resolved`; also fills in the epochs, the warm-up and the cost in the loss.
 
         Raises:
-            ConfigurationError: the warm-up leaves no epoch for the architecture, or the cost has nothing to aim at.
+            ConfigurationError: the warm-up leaves no epoch for the architecture, or `cost_loss` has no limit to aim at.
         """
         filled = super().resolved(job)._with_length(job)
         if filled.warmup_epochs >= filled.total_epochs:
@@ -203,7 +210,7 @@ class Differentiable(Method):
         return filled.filled(cost_loss=joined if self.costs_join and aims else "none")
 
     def check_aims(self, aims: Mapping[str, float]) -> None:
-        """See `Method.check_aims`: a cost in the loss needs one to aim at, above 1 ms for its logarithm."""
+        """See `Method.check_aims`; a cost in the loss needs a limit, above 1 ms if its logarithm is taken."""
         if self.cost_loss in (None, "none"):
             return
         if not aims:
@@ -222,7 +229,12 @@ class Differentiable(Method):
         return self.filled(epochs=self.weights_recipe(job, self.epochs).epochs)
 
     def weights_recipe(self, job: Job, epochs: int | None) -> Recipe:
-        """How the weights are trained."""
+        """Return the recipe of the weights.
+
+        Args:
+            job: gives the data and the settings.
+            epochs: replaces the epochs of the recipe; None keeps them.
+        """
         if self.recipe == "scaled":
             return dataclasses.replace(job.recipe(epochs), one_path=0.0)
         given = self.recipe if isinstance(self.recipe, Recipe) else None
@@ -232,21 +244,26 @@ class Differentiable(Method):
     @staticmethod
     @abstractmethod
     def paper_recipe() -> Recipe:
-        """The weights' optimizer of the paper, for images; see `Task.recipe_settings` for other data."""
+        """Return the paper's recipe of the weights, for images; see `Task.recipe_settings` for other data."""
 
     @abstractmethod
     def relaxation(self, supernet: Supernet, seed: int) -> Relaxation:
-        """How the choices are made differentiable."""
+        """Return a new relaxation, which makes the choices of a supernet differentiable.
+
+        Args:
+            supernet: the supernet to search; not changed.
+            seed: seed of the initial logits.
+        """
 
     def architecture_recipe(self) -> ArchitectureRecipe:
-        """The logits' optimizer of the paper."""
+        """Return the paper's recipe of the logits."""
         return ArchitectureRecipe()
 
     def phases(self, job: Job) -> Sequence[Phase]:
-        """A warm-up of the weights alone, then weights and logits in turn."""
+        """Return a warm-up of the weights alone, if there is one, then a phase of weights and logits in turn."""
         recipe = self.weights_recipe(job, self.total_epochs)
         relaxation = self.relaxation(job.supernet, job.seed)
-        # Where the weights' gradients are clipped, those of a look ahead are, too.
+        # The look ahead clips its gradients at the same norm as the weights' training.
         logits = dataclasses.replace(
             self.architecture_recipe(),
             warmup_epochs=self.warmup_epochs,
@@ -279,7 +296,11 @@ class Differentiable(Method):
         return differentiable_phases(training, recipe)
 
     def _rate(self, paper: float, num_updates: int) -> float:
-        """The paper's rate is for some 20,000 updates; a shorter search takes one that goes as far, up to 0.05."""
+        """Return the learning rate of the logits.
+
+        The paper's rate is for some 20,000 updates. A shorter search scales it up, to at most 0.05, so that the logits
+        move as far.
+        """
         if self.architecture_rate is not None:
             return self.architecture_rate
         if self.recipe != "scaled":
@@ -298,7 +319,7 @@ class Differentiable(Method):
         return Guard(max_skips, _EIGENVALUE_RATIO if self.judges_eigenvalue else None)
 
     def search(self, job: Job, trained: Trained) -> Search:
-        """The derived architecture, and random ones to compare it with."""
+        """Return a search that evaluates the derived architecture, and random ones for comparison."""
         assert self.population is not None, "the method is resolved"
         training = trained.before
         assert isinstance(training, ArchitectureTraining), "the last phase trains logits"
@@ -306,7 +327,7 @@ class Differentiable(Method):
         return Search(algorithm, job.inherited(trained), min(self.population, job.space.size))
 
     def outcome(self, job: Job, trained: Trained, found: Found) -> Derived:  # noqa: ARG002
-        """With the signals of the search."""
+        """Return the result of the search with its signals."""
         training = trained.before
         assert isinstance(training, ArchitectureTraining), "the last phase trains logits"
         return Derived(
@@ -322,10 +343,10 @@ class Derivation(SearchAlgorithm):
     """A search that proposes the most probable legal architecture, then random ones for comparison.
 
     Args:
-        relaxation: after its training.
-        seed: of all that is drawn.
-        num_random: architectures beside the derived one.
-        rule: see `derive`.
+        relaxation: the trained relaxation.
+        seed: seed of every random draw.
+        num_random: number of random architectures besides the derived one.
+        rule: how an architecture is derived, see `derive`.
     """
 
     name = "derivation"
@@ -335,7 +356,7 @@ class Derivation(SearchAlgorithm):
         self._relaxation, self._num_random, self._rule = relaxation, num_random, rule
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:  # noqa: ARG002
-        """The derived one, then the random ones, then none."""
+        """Yield the derived architecture in the first step, the random ones in the second, then none."""
         if self.generation == -1:
             limits = self.feasible.limits
             derived = derive_within(self._relaxation, limits, seed=self.seed, rule=self._rule)
@@ -344,27 +365,29 @@ class Derivation(SearchAlgorithm):
             yield Draw("random", self._num_random)
 
     def observe(self, evaluated: Evaluated) -> None:
-        """Scores decide nothing."""
+        """Ignore the scores: they do not change the search."""
 
 
 def derive_within(
     relaxation: Relaxation, limits: Sequence[Limit], *, seed: int = 0, rule: Rule = "weights"
 ) -> Architecture:
-    """The most probable architecture that meets every limit.
+    """Return the most probable architecture that meets every limit.
 
-    Without a limit, or with one whose cost is additive, that is exact. Otherwise: of the exact answers to each additive
-    limit alone and of 4,096 architectures, half drawn uniformly (under the first additive limit) and half around the
-    most probable one, the most probable that meets all. Its output depends on its input.
+    Without a limit, or with one limit whose cost is additive, the answer is exact. Otherwise it is the most probable
+    legal one of these candidates: the exact answer without limits, the exact answers to each additive limit alone, and
+    4,096 sampled architectures. Half of these are drawn uniformly (under the first additive limit, if there is one),
+    half are mutations of the exact answer to the last additive limit, or without limits if there is none. In the
+    architecture returned, the output of the network depends on its input.
 
     Args:
-        relaxation: after the search.
-        limits: bound to the relaxation's space.
-        seed: of the sampled architectures.
-        rule: see `derive`.
+        relaxation: the trained relaxation; not changed.
+        limits: limits on the architectures of the relaxation's space.
+        seed: seed of the sampled architectures.
+        rule: how architectures are compared, see `derive`.
 
     Raises:
         ConfigurationError: the rule is unknown.
-        InfeasibleError: none is found; for one additive limit none exists.
+        InfeasibleError: no legal architecture was found; with one additive limit, none exists.
     """
     tables = [(limit.table, limit.maximum) for limit in limits if limit.table is not None]
     answers = [derive(relaxation, rule=rule)]
@@ -394,7 +417,7 @@ def derive_within(
 
 
 def _scores(relaxation: Relaxation, rows: npt.NDArray[np.integer], rule: Rule) -> npt.NDArray[np.float64]:
-    """What `derive` makes as large as it can, for each row."""
+    """Return the quantity that `derive` maximises, for each row of option indices."""
     space, active = relaxation.space, relaxation.space.active(rows)
     total = np.zeros(len(rows))
     for name, scores in option_scores(relaxation, rule).items():

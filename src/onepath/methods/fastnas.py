@@ -1,10 +1,10 @@
 """FastNAS.
 
-Source: FastNAS of NVIDIA's Model Optimizer, as its documentation and code have it: a trained network is sorted and not
-trained again; each option of each choice is evaluated with all others at their largest; each choice then takes its
-least option whose drop is within one threshold, the least that meets the limit; and the network found is trained on.
-Differs from it: limits of any cost, latency as measured among them; depths, kernels and heads as well as widths; the
-metric of the task on the validation split is the score.
+Source: FastNAS of NVIDIA's Model Optimizer, by its documentation and code. The weights of a trained network are sorted
+and not trained again. Each option of each choice is evaluated with all other choices at their largest option. Each
+choice then takes its smallest option whose drop of the score is within one common threshold, the lowest threshold that
+meets the limit. The network found is trained on. Differs from it: limits may be on any cost, also on measured latency;
+depths, kernels and heads are choices as well as widths; the score is the metric of the task on the validation split.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class FastNas(Method):
-    """Cut a trained model where its accuracy suffers least, without training it elastically, and train it on."""
+    """Shrink a trained model where its accuracy drops least, without training a supernet, then train it on."""
 
     name = "fastnas"
     finish: ClassVar[Finish] = "fine-tuned"
 
     def check(self, space: SearchSpace) -> None:
-        """There must be sizes or depths.
+        """See `Method.check`; the space needs sizes or depths.
 
         Raises:
-            ConfigurationError: there are none.
+            ConfigurationError: no choice of the space has two or more options in an order.
         """
         if not any(choice.is_ordered and choice.num_options > 1 for choice in space.choices):
             raise ConfigurationError(
@@ -44,10 +44,10 @@ class FastNas(Method):
             )
 
     def resolved(self, job: Job) -> Self:
-        """Refuse weights that nobody has trained.
+        """See `Method.resolved`; the supernet must come from a trained model.
 
         Raises:
-            ConfigurationError: the supernet is not of a model that came in.
+            ConfigurationError: the supernet was not converted from a model.
         """
         if job.supernet.conversion is None:
             raise ConfigurationError(
@@ -57,11 +57,11 @@ class FastNas(Method):
         return super().resolved(job)
 
     def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
-        """None: the weights that came in are kept."""
+        """Return no phases: the weights of the converted model are kept."""
         return ()
 
     def search(self, job: Job, trained: Trained) -> Search:
-        """The drop of every option, and the least threshold that meets the limits."""
+        """Evaluate the drop of every option, and return a search by `Sensitivity`; see `Method.search`."""
         space, largest = job.space, end_of(job.space, max)
         tried = {
             (choice.name, option): space.architecture({**largest.options, choice.name: option})

@@ -16,13 +16,15 @@ from onepath.search.feasible import Costs
 
 @dataclass(frozen=True)
 class Front:
-    """Trade-offs: no evaluated architecture is at least as good in everything and better in something.
+    """The best trade-offs of a search: trials that no other trial dominates in accuracy and costs.
+
+    A trial dominates another if it is nowhere worse and somewhere better.
 
     Attributes:
-        trials: those on the front, by rising cost, the first cost first.
-        costs: (trials, costs), their costs.
-        hypervolume: share of the box between the reference (accuracy 0, the given costs) and the ideal (accuracy
-            1, cost 0) that the front dominates; higher is better, compare only with an equal reference.
+        trials: the trials on the front, sorted by rising costs: by the first cost, then by the next ones.
+        costs: costs of these trials in the same order, (trials, costs).
+        hypervolume: share of the box between the reference (accuracy 0, the reference costs) and the ideal (accuracy
+            1, cost 0) that the front dominates; higher is better. Compare values only if the references are equal.
     """
 
     trials: tuple[Trial, ...]
@@ -31,16 +33,17 @@ class Front:
 
 
 def front_of(found: Found, costs: Sequence[Costs], reference: Sequence[float] | None = None) -> Front:
-    """The front of a search, whatever its algorithm.
+    """Return the front of accuracy against costs among the trials of a search, whatever its algorithm.
 
     Args:
-        found: at least one trial.
-        costs: matrix of architectures -> vector of costs, lower is better; at least one.
-        reference: a cost each, above 0; those at it or above add nothing to the hypervolume. The largest ones
-            evaluated by default.
+        found: the result of a search with at least one trial.
+        costs: one function per cost, from a matrix of architectures, (rows, choices), to a vector of costs, (rows,),
+            lower is better; at least one.
+        reference: one number above 0 per cost; trials at or above it in some cost add nothing to the hypervolume. The
+            default is the largest cost evaluated.
 
     Raises:
-        ConfigurationError: no trial, no costs, or a reference that is not one positive number per cost.
+        ConfigurationError: there is no trial or no cost, or `reference` is not one finite positive number per cost.
     """
     if not found.trials:
         raise ConfigurationError("a front needs evaluated architectures; got none; search first")

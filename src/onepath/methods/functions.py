@@ -1,4 +1,4 @@
-"""The Python function of a method, such as `onepath.spos`; its signature and docstring are made from the fields."""
+"""Python functions of methods, such as `onepath.spos`, made from the methods' classes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from onepath.methods.method import Method, make_method
 
 
 def function_of(kind: type[Method], returns: str) -> Callable[..., Any]:
-    """The Python function of a method; its signature and docstring are made from the fields.
+    """Return the Python function of a method; its signature and docstring are made from the fields.
 
     Args:
-        kind: the method.
-        returns: one sentence on what comes back.
+        kind: class of the method.
+        returns: one sentence for the docstring that says what the function returns.
     """
 
     def function(supernet: Any, data: Any, *, constraints: Sequence[Any] = (), **given: Any) -> Any:
@@ -49,13 +49,13 @@ def function_of(kind: type[Method], returns: str) -> Callable[..., Any]:
     )
     function.__doc__ = (
         f"{(kind.__doc__ or '').strip()}\n\nArgs:\n"
-        "    supernet: Trained in place, where the method trains one.\n"
+        "    supernet: The supernet to search; trained in place if the method trains one.\n"
         "    data: The training split trains, the validation split scores; the test split is not read.\n"
-        "    constraints: Hard limits on what is found, such as `MaxMacs`.\n"
+        "    constraints: Hard limits on the architectures, such as `MaxMacs`.\n"
         f"{arguments}\n"
-        "    device: Where to train and score, a device of torch.\n"
+        "    device: Torch device on which networks are trained and scored.\n"
         "    checkpoint, on_point, on_update: See `train_supernet`.\n"
-        "    on_trial: Called after each evaluation.\n\n"
+        "    on_trial: Called with each evaluated `Trial`.\n\n"
         f"Returns:\n    {returns}\n"
     )
     return function

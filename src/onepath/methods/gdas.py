@@ -2,7 +2,7 @@
 
 Source: Dong and Yang, "Searching for a Robust Neural Architecture in Four GPU Hours", CVPR 2019 (arXiv 1910.04465),
 Algorithm 1. Differs from it: limits are hard; only the sampled candidate's weight has a gradient; weights and logits
-are trained as in DARTS; the warm-up is not the paper's and off by default.
+are trained as in DARTS; the warm-up, which the paper does not have, is off by default.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ class Gdas(Differentiable):
 
     temperatures: tuple[float, float] = option(
         (10.0, 0.1),
-        "First and last temperature of the Gumbel softmax; linear between.",
+        "First and last temperature of the Gumbel softmax; between them it changes linearly.",
         group="Differentiable",
         python_only=True,
     )
     hard: bool = option(
         True,
-        "Whether one candidate runs; otherwise all do, with softened weights, as in SNAS.",
+        "Whether only one sampled candidate per choice runs; otherwise all run, with soft weights, as in SNAS.",
         group="Differentiable",
         python_only=True,
     )
 
     def relaxation(self, supernet: Supernet, seed: int) -> Relaxation:
-        """One candidate, drawn."""
+        """See `Differentiable.relaxation`; one candidate per choice is drawn by a Gumbel softmax."""
         return GumbelRelaxation(supernet, seed=seed, temperatures=self.temperatures, hard=self.hard)
 
     @staticmethod
     def paper_recipe() -> Recipe:
-        """That of DARTS."""
+        """Return the recipe of DARTS."""
         return darts_recipe()
 
 

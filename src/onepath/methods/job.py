@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from onepath.space import Architecture, SearchSpace
     from onepath.train import BeforeUpdate, Phase, TrainingPoint
 
-# As in the released code of Zen-NAS; and as the papers of scores that read data.
+# The first is that of the released code of Zen-NAS, the second that of the papers of scores that read data.
 RANDOM_BATCH, DATA_BATCH = 16, 64
 _FINE_TUNED_EPOCHS, _FINE_TUNED_RATE = 0.25, 0.1
 _AIMED_FIRST = ("ms", "macs")
 
 
 class Settings(BaseModel):
-    """How networks are trained and scored, whatever the method; the options of a run and of a Python function."""
+    """How networks are trained and scored with any method: options of a run and of a Python function."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,22 +65,22 @@ class Settings(BaseModel):
     precision: Precision = option("float32", "Precision of forward passes: float32 or bfloat16.")
     compile: StrictBool = option(False, "Whether candidate blocks are compiled.")
     calibration_images: types.Images = option(
-        2000, "Training examples that recompute a candidate's normalisation.", group="Search"
+        2000, "Training examples on which a candidate's normalisation is recalibrated.", group="Search"
     )
     validation_images: types.Images | None = option(
-        None, "Validation examples that score a candidate; default: all.", group="Search"
+        None, "Validation examples on which a candidate is scored; default: all.", group="Search"
     )
-    seed: types.Seed = option(0, "Seed of everything that is drawn.")
+    seed: types.Seed = option(0, "Seed of every random draw.")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a method's phases have made.
+    """The result of a method's training.
 
     Attributes:
-        supernet: with its trained weights; of a method that trains none, as it came.
-        phases: that trained it.
-        curve: of the whole training.
+        supernet: the supernet with its trained weights; unchanged if the method trains none.
+        phases: the phases of the training; empty if nothing was trained.
+        curve: curve of the whole training.
     """
 
     supernet: Supernet
@@ -89,23 +89,23 @@ class Trained:
 
     @property
     def before(self) -> BeforeUpdate:
-        """What the last phase trains beside the weights, such as architecture parameters."""
+        """The `before` of the last phase, such as the training of architecture parameters; there must be one."""
         found = self.phases[-1].before
         assert found is not None, "the method trains something beside the weights"
         return found
 
 
 class Job(ABC):
-    """What a method works on: what it may ask, and where its training and its search are carried out.
+    """The supernet, the data and the limits of a method, and the way in which its training and search are run.
 
-    A method asks and never learns who answers. `MemoryJob` keeps nothing; the job of a run directory stores, resumes
-    and reports.
+    A method uses this interface alone. `MemoryJob` works in memory; the job of a run directory saves, resumes and
+    reports.
 
     Attributes:
-        supernet: as it was made; its space is searched.
+        supernet: the supernet whose space is searched.
         task: the data.
         settings: how networks are trained and scored.
-        device: where, a device of torch.
+        device: torch device on which networks are trained and scored.
     """
 
     supernet: Supernet
@@ -120,68 +120,78 @@ class Job(ABC):
 
     @property
     def space_name(self) -> str:
-        """What messages call the space."""
+        """Name of the space in messages."""
         return type(self.supernet.module).__name__
 
     @property
     def seed(self) -> int:
-        """Of everything that is drawn."""
+        """Seed of every random draw."""
         return self.settings.seed
 
     @property
     @abstractmethod
     def search_seed(self) -> int:
-        """Of the search; one that follows another under a tightened limit draws differently."""
+        """Seed of the search; a search that is repeated under a tightened limit has another seed."""
 
     @property
     @abstractmethod
     def feasible(self) -> FeasibleSet:
-        """What the search may propose."""
+        """The architectures that the search may propose."""
 
     @property
     @abstractmethod
     def loosest(self) -> FeasibleSet:
-        """What meets the loosest of the limits that one supernet is trained for."""
+        """The architectures that meet the loosest limits for which the supernet is trained."""
 
     @abstractmethod
     def counter(self, name: str) -> Costs:
-        """A cost of architectures by its name: matrix of architectures -> vector."""
+        """Return a cost by its name: a function from a matrix of architectures to a vector of costs.
+
+        Args:
+            name: name of a cost, such as "macs" or "params".
+        """
 
     @abstractmethod
     def scorer(self, name: str, num_examples: int | None = None, *, total: int = 0) -> Estimator:
-        """A score without training, for the stand-alone networks of the space.
+        """Return an estimator that scores stand-alone networks of the space without training.
 
         Args:
-            name: of the score.
-            num_examples: in its batch; None takes 16 for scores that read no data, else 64.
-            total: networks that will be scored, by which a job may share the work.
+            name: name of the score, one of `onepath score`.
+            num_examples: number of examples in the batch of the score; None takes 16 for scores that read no data, 64
+                for others.
+            total: number of networks that will be scored; a job may divide the work among processes by it.
         """
 
     @abstractmethod
     def ranked(self, name: str) -> Callable[[Architecture], float]:
-        """A score without training as a function of the architecture; higher is better."""
+        """Return a score without training as a function from an architecture to a number; higher is better.
+
+        Args:
+            name: name of the score, one of `onepath score`.
+        """
 
     @abstractmethod
     def train(self, method: Method) -> Trained:
-        """Train what the method says; of several trainings, the best.
+        """Run the method's training, and return its result; of `num_trainings` trainings, return the best.
 
-        Every training begins with initial weights. The seed is taken whose first proposed architecture has the highest
-        inherited accuracy, of equal ones that of less loss, of equal ones the first.
+        Every training begins with the initial weights, and has another seed. The best training is the one whose first
+        proposed architecture has the highest inherited accuracy; of equal ones, the one with the lower loss, then the
+        first one.
         """
 
     @abstractmethod
     def search(self, search: Search) -> Found:
-        """Drive a search to its end."""
+        """Run a search to its end, and return all evaluated architectures."""
 
     def recipe(
         self, epochs: int | None = None, *, retrain: bool = False, given: Recipe | None = None
     ) -> Recipe:
-        """How weights are trained: scaled to the data, or as given, with the settings of the job.
+        """Return the recipe of weights: scaled to the size of the data, or a given one, with the job's settings.
 
         Args:
-            epochs: instead of the rule's.
-            retrain: whether a network is trained by itself.
-            given: in place of the rule; only its epochs and batch size follow the job.
+            epochs: replaces the epochs of the scaling rule, or of `given`; None keeps them.
+            retrain: True for a stand-alone training, False for a supernet's; not used with `given`.
+            given: a recipe in place of the scaled one; only its epochs and its batch size follow the job.
         """
         settings = self.settings
         if given is not None:
@@ -191,11 +201,14 @@ class Job(ABC):
         return scaled_recipe(settings, self.task, epochs, retrain=retrain)
 
     def num_updates(self, recipe: Recipe) -> int:
-        """Of a whole training."""
+        """Return the number of updates of a whole training by a recipe."""
         return recipe.epochs * self.task.updates_per_epoch(recipe.batch_size)
 
     def aims(self) -> dict[str, float]:
-        """Unit -> limit, for the limits whose costs add up over the choices; milliseconds first, then MACs."""
+        """Return unit -> limit, for the limits whose costs are additive over the choices.
+
+        Units are in lower case; milliseconds come first, then macs.
+        """
         found = {
             limit.unit.lower(): float(limit.maximum)
             for limit in self.loosest.limits
@@ -204,12 +217,12 @@ class Job(ABC):
         return dict(sorted(found.items(), key=lambda item: (*_AIMED_FIRST, item[0]).index(item[0])))
 
     def aimed(self, unit: str) -> CostTable:
-        """The additive cost of a limit, by its unit."""
+        """Return the additive cost table of a limit by its unit, one of those of `aims`."""
         tables = (limit.table for limit in self.loosest.limits if limit.unit.lower() == unit)
         return next(table for table in tables if table is not None)
 
     def inherited(self, trained: Trained) -> SupernetEstimator:
-        """Accuracy with the weights of a trained supernet."""
+        """Return the estimator of inherited accuracy: accuracy with the weights of a trained supernet."""
         settings = self.settings
         return SupernetEstimator(
             trained.supernet,
@@ -223,22 +236,27 @@ class Job(ABC):
 
     @abstractmethod
     def accuracies(self, trained: Trained, architectures: Sequence[Architecture]) -> list[float]:
-        """Inherited accuracy of each, whether it meets the limits or not."""
+        """Return the inherited accuracy of each architecture, whether it meets the limits or not."""
 
     def accuracy_predictor(self, trained: Trained, num: int) -> AccuracyPredictor:
-        """What predicts inherited accuracy, from as many architectures of the whole space.
+        """Return a predictor that has learned inherited accuracy from architectures of the whole space.
 
-        They depend on the seed of the job alone, so that a search under other limits learns from the same.
+        The architectures depend on the seed of the job alone, so that a search under other limits uses the same ones.
+
+        Args:
+            trained: the result of the training.
+            num: number of architectures from which the predictor learns.
         """
         architectures = self.space.architectures(spread(self.space, num, generator(self.seed, "pairs")))
         return AccuracyPredictor.fit(architectures, self.accuracies(trained, architectures), seed=self.seed)
 
     def finished(self, architecture: Architecture, start: str = "scratch") -> nn.Module:
-        """The stand-alone network of an architecture, in eval mode.
+        """Return the finished stand-alone network of an architecture, in eval mode.
 
         Args:
-            architecture: of the space.
-            start: how it is finished, see `Finish`; what a method's winner is finished by is its `finish`.
+            architecture: an architecture of the space.
+            start: how the network is finished: "scratch", "inherited", "fine-tuned" or "as-is", see `Finish`. A
+                method's `finish` says how its winner is finished.
         """
         seed = network_seed(self.seed, 0)
         model = initial_network(self.supernet, architecture, start, seed)
@@ -248,11 +266,12 @@ class Job(ABC):
         return model.eval()
 
     def prepare(self, method: Method) -> None:
-        """Find now what would otherwise end the job after the training.
+        """Raise now for every known mistake that would otherwise end the job after the training.
 
         Raises:
-            BindingError: a module cannot initialise its own parameters.
-            ConfigurationError: the space has no supernet, which the method trains.
+            BindingError: the network takes other than one input, or a module cannot initialise its own parameters.
+            ConfigurationError: the method trains a supernet and the space has none, or the method cannot search the
+                space.
             InfeasibleError: no architecture meets the limits.
             ShapeError: shapes do not fit, see `check_supernet`.
         """
@@ -269,13 +288,16 @@ class Job(ABC):
 
 
 def judged(method: Method, job: Job, trained: Trained) -> tuple[Architecture, Estimate]:
-    """What the trainings of several seeds are compared by: the first one proposed, and its inherited accuracy."""
+    """Return the first architecture that a method proposes, and its estimate of inherited accuracy.
+
+    The trainings of several seeds are compared by this estimate.
+    """
     (proposal, *_) = method.search(job, trained).algorithm.ask(job.feasible)
     return proposal.architecture, job.inherited(trained).estimate(proposal.architecture)
 
 
 def standard_scorer(job: Job, name: str, num_examples: int | None) -> ScoreEstimator:
-    """The score of a job's stand-alone networks in this process; see `Job.scorer`."""
+    """Return an estimator that scores a job's stand-alone networks in this process; see `Job.scorer`."""
     reads_data = score_definition(name).reads_data
     return ScoreEstimator(
         name,
@@ -283,17 +305,26 @@ def standard_scorer(job: Job, name: str, num_examples: int | None) -> ScoreEstim
         job.task,
         batch_size=num_examples or (DATA_BATCH if reads_data else RANDOM_BATCH),
         device=job.device,
-        # As where several processes score: the same score, and small networks have no use for a second thread.
+        # One thread gives the same score as several processes, and small networks gain nothing from a second thread.
         num_threads=None if reads_data else 1,
         seed=job.seed,
     )
 
 
 def scaled_recipe(settings: Settings, task: Task, epochs: int | None, *, retrain: bool) -> Recipe:
-    """The recipe for the size of the data, with what the settings say instead; see `Recipe.for_task`."""
+    """Return the recipe of `Recipe.for_task`, with batch size, learning rate and precision of the settings.
+
+    If the settings give a batch size alone, the learning rate is scaled by the square root of the ratio of batch sizes.
+
+    Args:
+        settings: batch size and learning rate that are None keep the values of the scaling rule.
+        task: the data.
+        epochs: replaces the epochs of the scaling rule; None keeps them.
+        retrain: True for a stand-alone training, False for a supernet's.
+    """
     recipe = Recipe.for_task(task, retrain=retrain, epochs=epochs)
     batch_size = settings.batch_size or recipe.batch_size
-    # With the square root of a batch size that was asked for, between no scaling and the linear rule.
+    # The square root of the batch size is between no scaling and the linear rule.
     rate = settings.learning_rate or recipe.learning_rate * math.sqrt(batch_size / recipe.batch_size)
     return dataclasses.replace(
         recipe, batch_size=batch_size, learning_rate=rate, precision=settings.precision
@@ -301,19 +332,31 @@ def scaled_recipe(settings: Settings, task: Task, epochs: int | None, *, retrain
 
 
 def network_seed(seed: int, number: int) -> int:
-    """The seed of a network that is trained by itself; the winner is number 0."""
+    """Return the seed of a stand-alone network's training; the winner has number 0."""
     return int(generator(seed, "retrain", number).integers(2**31))
 
 
 def initial_network(supernet: Supernet, architecture: Architecture, start: str, seed: int) -> nn.Module:
-    """The stand-alone network before it is finished: fresh weights from a seed, or the supernet's."""
+    """Return a stand-alone network before it is finished.
+
+    Args:
+        supernet: the supernet that the architecture belongs to; not changed.
+        architecture: the architecture of the network.
+        start: "scratch" gives fresh weights; every other value gives those of the supernet.
+        seed: seed of fresh weights.
+    """
     if start == "scratch":
         return supernet.extract(architecture, inherit=False, seed=seed)
     return supernet.extract(architecture, inherit=True)
 
 
 def finishing_recipe(recipe: Recipe, start: str) -> Recipe | None:
-    """How a network is trained on from a start; None for one that is left as it is."""
+    """Return the recipe by which a network is finished; None for "as-is", which trains nothing.
+
+    Args:
+        recipe: recipe of a stand-alone training from scratch.
+        start: how the network is finished; "fine-tuned" has a quarter of the epochs at a tenth of the rate.
+    """
     if start == "as-is":
         return None
     if start != "fine-tuned":
@@ -338,16 +381,19 @@ def finish_network(
     calibration_images: int,
     **training: Any,
 ) -> list[TrainingPoint]:
-    """Train a plain network where there is a recipe, and recalibrate its normalisation; its curve.
+    """Train a plain network if there is a recipe, recalibrate its normalisation, and return its training curve.
 
     Args:
-        model: changed in place.
+        model: the network; trained and recalibrated in place.
         task: the data.
-        recipe: None trains nothing.
-        seed: of the training.
+        recipe: optimizer, schedule and length; None trains nothing.
+        seed: seed of the training and of the examples for recalibration.
         device: where to train.
-        calibration_images: training examples that recompute normalisation.
-        training: checkpoint and hooks; see `train_model`.
+        calibration_images: number of training examples on which normalisation is recalibrated.
+        training: further arguments of `train_model`: the checkpoint and hooks.
+
+    Returns:
+        The curve of the training; empty without a recipe.
     """
     curve = []
     if recipe is not None:

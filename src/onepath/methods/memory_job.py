@@ -1,4 +1,4 @@
-"""A job in memory: trained and searched at once, and nothing is kept."""
+"""A job in memory: it trains and searches in this process and saves nothing by itself."""
 
 from __future__ import annotations
 
@@ -30,24 +30,26 @@ if TYPE_CHECKING:
 
 
 class MemoryJob(Job):
-    """What the functions of the methods, such as `onepath.spos`, work on.
+    """The job of Python functions such as `onepath.spos`.
 
     Args:
-        supernet: trained in place where the method trains one.
+        supernet: the supernet to search; trained in place if the method trains one.
         task: the data.
-        constraints: hard limits.
-        device: where networks are trained and scored.
-        checkpoint: where the training is kept and continued from; see `train_supernet`.
-        on_point, on_update: see `train_supernet`.
-        on_trial: called after each evaluation.
-        settings: see `Settings`.
+        constraints: hard limits on the architectures.
+        device: torch device on which networks are trained and scored.
+        checkpoint: keeps the state of the training, which continues from it; see `train_supernet`. It is used only if
+            the method trains a single supernet.
+        on_point: see `train_supernet`.
+        on_update: see `train_supernet`.
+        on_trial: called with each evaluated `Trial`.
+        settings: fields of `Settings` by name.
 
     Attributes:
-        HOOKS: names of the keyword arguments that are no options.
-        SETTINGS: names of all of them.
+        HOOKS: names of the keyword arguments that are not options.
+        SETTINGS: names of the fields of `Settings` and of `HOOKS`.
 
     Raises:
-        ConfigurationError: a setting is out of its range.
+        ConfigurationError: a setting does not exist or is out of its range.
     """
 
     HOOKS: ClassVar = ("device", "checkpoint", "on_point", "on_update", "on_trial")
@@ -76,38 +78,38 @@ class MemoryJob(Job):
 
     @property
     def search_seed(self) -> int:
-        """That of the job."""
+        """See `Job.search_seed`; here it is the seed of the job."""
         return self.seed
 
     @cached_property
     def feasible(self) -> FeasibleSet:
-        """What meets every constraint."""
+        """See `Job.feasible`; the architectures that meet every constraint."""
         return feasible_set(self.supernet, self.task.input_shape, self._constraints)
 
     @property
     def loosest(self) -> FeasibleSet:
-        """The same."""
+        """See `Job.loosest`; here it equals `feasible`."""
         return self.feasible
 
     def counter(self, name: str) -> Costs:
-        """Counted for the inputs of the task."""
+        """See `Job.counter`; the cost is counted for the input shape of the task."""
         return counter(self.supernet, self.task.input_shape, name)[0]
 
     def scorer(self, name: str, num_examples: int | None = None, *, total: int = 0) -> ScoreEstimator:  # noqa: ARG002
-        """In this process."""
+        """See `Job.scorer`; scores are computed in this process."""
         return standard_scorer(self, name, num_examples)
 
     def ranked(self, name: str) -> Callable[[Architecture], float]:
-        """In this process."""
+        """See `Job.ranked`; scores are computed in this process."""
         return standard_scorer(self, name, None).value
 
     def accuracies(self, trained: Trained, architectures: Sequence[Architecture]) -> list[float]:
-        """In this process."""
+        """See `Job.accuracies`; they are computed in this process."""
         estimator = self.inherited(trained)
         return [estimator.estimate(architecture).accuracy for architecture in architectures]
 
     def train(self, method: Method) -> Trained:
-        """In this process, from the supernet's present weights."""
+        """See `Job.train`; trains in this process, from the present weights of the supernet."""
         if not method.trains_supernet:
             return Trained(self.supernet)
         warn_unless_fresh(self.supernet)
@@ -126,7 +128,7 @@ class MemoryJob(Job):
         return trained
 
     def _seeded(self, seed: int) -> MemoryJob:
-        """The same job with another seed, and without a checkpoint, which is of one training."""
+        """Return the same job with another seed, and without the checkpoint, which can keep only one training."""
         job = MemoryJob(self.supernet, self.task, constraints=self._constraints, device=self.device)
         job.settings = self.settings.model_copy(update={"seed": seed})
         job._on_point, job._on_update = self._on_point, self._on_update
@@ -150,7 +152,7 @@ class MemoryJob(Job):
         return Trained(self.supernet, phases, tuple(curve))
 
     def search(self, search: Search) -> Found:
-        """In this process."""
+        """See `Job.search`; searches in this process."""
         return searched(self.feasible, search, on_trial=self._on_trial, counter=self.counter)
 
 

@@ -1,7 +1,7 @@
-"""A method is one class: its options, what it trains, how it searches, and how its winner is finished.
+"""The base class of methods: a method has options, trains, searches, and says how its winner is finished.
 
-The same object stands behind a function such as `onepath.spos` and behind `onepath run --method spos`. What differs is
-the `Job`: in memory it trains and searches at once; in a run directory it also keeps, resumes and reports.
+A function such as `onepath.spos` and the command `onepath run --method spos` use the same class. Only the `Job`
+differs: a job in memory trains and searches at once; the job of a run directory also saves, resumes and reports.
 """
 
 from __future__ import annotations
@@ -25,28 +25,33 @@ if TYPE_CHECKING:
     from onepath.train import Phase
 
 Finish = Literal["scratch", "inherited", "fine-tuned", "as-is", "both"]
-"""How the winner's weights come about: from scratch; from the supernet's and trained on; trained on for a quarter of
-the epochs at a tenth of the rate; the supernet's alone, with recalibrated normalisation; or from scratch and inherited,
-of which the better one on the validation split is handed over."""
+"""How the winner's weights are made.
+
+- "scratch": trained from fresh weights.
+- "inherited": trained on from the supernet's weights.
+- "fine-tuned": trained on from the supernet's weights for a quarter of the epochs at a tenth of the rate.
+- "as-is": the supernet's weights with recalibrated normalisation, without training.
+- "both": "scratch" and "inherited"; the network that is better on the validation split is taken.
+"""
 
 _SMALL_DATA, _SMALL_BUDGET, _BUDGET = 10_000, (16, 5), (50, 20)
 
 
 class Method(BaseModel, ABC):
-    """A technique of architecture search.
+    """A method of neural architecture search.
 
-    A subclass states its options as fields (`option`), says what it trains by `phases` and how it searches by `search`.
-    A method never learns whether a run directory stands behind its job.
+    A subclass declares its options as fields (`option`). Its `phases` define the training, its `search` the search.
+    It does not need to know whether its job works in memory or in a run directory.
 
     Attributes:
-        name: what users call it.
-        space: the ready-made space that a run takes if none is asked for.
-        trains_supernet: whether it trains shared weights, from which its winner could start.
-        adds_candidates: whether outputs of candidates are added, so that they must have one shape.
-        finish: how its winner is finished unless the user says otherwise.
+        name: name that users write.
+        space: name of the ready-made space that a run uses by default.
+        trains_supernet: whether the method trains shared weights, from which its winner could start.
+        adds_candidates: whether the method adds the outputs of candidates, so that they must have one shape.
+        finish: how the winner is finished unless the user says otherwise.
         ties: which of equally good architectures wins; see `Search`.
-        num_trainings: supernets trained, of which the best goes on.
-        other_names: names of options in Python functions that stand for one of the fields or of the job's settings.
+        num_trainings: number of supernets trained, of which the best is searched.
+        other_names: name of an argument of the Python function -> the field, or the job's setting, that it sets.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -81,38 +86,38 @@ class Method(BaseModel, ABC):
 
     @property
     def num_trainings(self) -> int:
-        """Supernets trained, with seeds from the job's on, of which the best goes on."""
+        """Number of supernets trained, with consecutive seeds from the job's on; the best of them is searched."""
         return 1
 
     @property
     def score(self) -> str | None:
-        """The score without training that its search goes by; None for the metric of the task."""
+        """Name of the score without training that the search maximises; None for the metric of the task."""
         return None
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """Every score without training that it reads, which must exist before a run begins."""
+        """Names of all scores without training that the method uses; they must exist before a run begins."""
         return () if self.score is None else (self.score,)
 
     def check(self, space: SearchSpace) -> None:
-        """Refuse a space that the method cannot serve, before anything is trained.
+        """Raise unless the method can search this space; called before anything is trained.
 
         Raises:
-            ConfigurationError: it cannot.
+            ConfigurationError: the method cannot search the space.
         """
 
     def check_aims(self, aims: Mapping[str, float]) -> None:
-        """Refuse options that do not fit the limits, as soon as these are known.
+        """Raise unless the options fit the limits; called as soon as the limits are known.
 
         Args:
-            aims: unit of a cost that adds up over the choices -> limit.
+            aims: unit -> limit, for the limits whose costs are additive over the choices; see `Job.aims`.
 
         Raises:
-            ConfigurationError: they do not.
+            ConfigurationError: an option does not fit the limits.
         """
 
     def resolved(self, job: Job) -> Self:
-        """The same method with the defaults that depend on the job filled in.
+        """Return a copy of the method in which options that are None have the defaults for this job.
 
         Raises:
             ConfigurationError: the options do not fit the job.
@@ -122,30 +127,32 @@ class Method(BaseModel, ABC):
         return self.filled(population=population, generations=generations)
 
     def filled(self, **defaults: Any) -> Self:
-        """A copy in which these options, where they are None, take these values."""
+        """Return a copy in which each of these options takes its value if it is None."""
         return self.model_copy(
             update={name: value for name, value in defaults.items() if getattr(self, name) is None}
         )
 
     @abstractmethod
     def phases(self, job: Job) -> Sequence[Phase]:
-        """What is trained, in order; empty trains no supernet."""
+        """Return the phases of the training, in order; without any, no supernet is trained."""
 
     @abstractmethod
     def search(self, job: Job, trained: Trained) -> Search:
-        """The search of what was trained; a new one at every call.
+        """Return the search of the trained supernet; every call makes a new one.
 
         Args:
-            job: its `feasible` set holds what may be proposed, its `search_seed` what is drawn from.
-            trained: what `phases` made.
+            job: its `feasible` set holds the architectures that may be proposed, and `search_seed` is the seed.
+            trained: the result of the training by `phases`.
         """
 
     def run(self, job: Job) -> Any:
-        """The whole method on a job; what the function of its name returns.
+        """Run the whole method on a job, and return what its Python function returns; see `outcome`.
 
         Raises:
-            ConfigurationError: the method cannot serve the space, or an option does not fit.
+            BindingError: a module cannot be called with one input, or cannot initialise its own parameters.
+            ConfigurationError: the method cannot search the space, or an option does not fit.
             InfeasibleError: no architecture meets the limits.
+            ShapeError: shapes do not fit, see `check_supernet`.
         """
         job.prepare(self)
         method = self.resolved(job)
@@ -154,12 +161,16 @@ class Method(BaseModel, ABC):
         return method.outcome(job, trained, found)
 
     def outcome(self, job: Job, trained: Trained, found: Found) -> Any:  # noqa: ARG002
-        """What the Python function returns of what was found."""
+        """Return the result of the Python function; by default the result of the search."""
         return found
 
 
 def make_method(kind: type[Method], options: Mapping[str, Any]) -> Method:
-    """A method with these options.
+    """Return a method with these options.
+
+    Args:
+        kind: class of the method.
+        options: name -> value; options that are left out take their defaults.
 
     Raises:
         ConfigurationError: an option does not exist, is out of its range, or does not fit the others.

@@ -1,12 +1,14 @@
 """Progressive shrinking.
 
 Source: Cai et al., "Once-for-All: Train One Network and Specialize it for Efficient Deployment", ICLR 2020 (arXiv
-1908.09791), section 3.3, with the schedule of the released code: the full network, then elastic kernels, depths and
-widths, the last two in two steps each, with one, two and four networks an update; resolutions are elastic from the
-first update on. Every network also learns from the full one. Differs from it: the phases share out the passes that
-other methods train for, in the proportions of the released schedule (`shared_out`); where a trained model came in, it
-is the full network; the full network that teaches is the one in training, on the same batch, unless the model that came
-in is asked for.
+1908.09791), section 3.3, with the schedule of the released code. The full network is trained first; then kernels,
+depths and widths become elastic, the last two in two steps each, with one, two and four networks per update.
+Resolutions are elastic in every phase after that of the full network. Every network also learns from the full one.
+Differs from it:
+
+- The phases share the passes that other methods train for, in the proportions of the released schedule (`shared_out`).
+- If a trained model was given, it is the full network and the first phase is left out.
+- The teacher is the full network as it is being trained, on the same batch; option `teacher` adds the given model.
 """
 
 from __future__ import annotations
@@ -39,10 +41,12 @@ class Stretch(NamedTuple):
     """A part of the released schedule.
 
     Attributes:
-        name: of the phase.
-        kind: what it opens; None trains the full network alone.
-        options: how many of the largest options are open; None: all.
-        epochs, rate, num_paths: as released, for ImageNet and batches of 64.
+        name: name of the phase.
+        kind: the kind of choices that it opens; None trains the full network alone.
+        options: how many of the largest options are open; None opens all.
+        epochs: its length in the release, for ImageNet.
+        rate: its learning rate in the release, for batches of 64.
+        num_paths: number of networks that an update trains. If `kind` is given, the full network is trained, too.
     """
 
     name: str
@@ -54,7 +58,7 @@ class Stretch(NamedTuple):
 
     @property
     def num_passes(self) -> int:
-        """Networks that an update trains, with the full one that teaches the others."""
+        """Number of networks that an update trains, including the full network that teaches the others."""
         return self.num_paths + (self.kind is not None)
 
 
@@ -70,12 +74,15 @@ _FULL_RATE = SCHEDULE[0].rate
 
 
 class Ofa(Distilled):
-    """Train the full network, then open kernels, depths and widths one after another; search them as they are."""
+    """Train the full network, then open kernels, depths and widths in turn; winners keep the supernet's weights."""
 
     name = "ofa"
 
     def phases(self, job: Job) -> Sequence[Phase]:
-        """The stretches of the schedule for what the space has."""
+        """Return the stretches of the schedule that open something in the job's space, as phases.
+
+        The full network is not trained first if it is a trained model that was converted.
+        """
         kinds = kinds_of(job.supernet)
         stretches = [
             stretch
@@ -105,10 +112,10 @@ class Ofa(Distilled):
 
 
 class TaughtSampler:
-    """The full network first, from whose outputs the paths of another sampler learn; alone where it is all there is.
+    """A sampler of the full network, followed by the paths of another sampler, which learn from its outputs.
 
     Args:
-        sampler: of the paths behind it.
+        sampler: sampler of the paths after the full network.
     """
 
     def __init__(self, sampler: OpenSampler) -> None:
@@ -116,13 +123,16 @@ class TaughtSampler:
         self._full = end_of(sampler.space, max)
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:
-        """The full network and the drawn ones, without those that are the full one."""
+        """Return the full network and the drawn paths, without drawn paths that are the full network."""
         drawn = self.sampler.paths(update, rng)
         return [self._full, *(path for path in drawn if path != self._full)]
 
 
 def kinds_of(supernet: Supernet) -> Mapping[Kind, list[Choice]]:
-    """The choices that have an order, by what they decide."""
+    """Return the ordered choices of a supernet, grouped by what they decide.
+
+    A choice of a size that is no depth, no resolution and no side of a kernel counts as a width.
+    """
     kernels: set[Choice] = set()
     for module in supernet.module.modules():
         if isinstance(module, Adapted) and module.adaptation.kernel is not None:
@@ -138,10 +148,17 @@ def kinds_of(supernet: Supernet) -> Mapping[Kind, list[Choice]]:
 
 
 def shared_out(stretches: Sequence[Stretch], passes: int) -> list[tuple[Stretch, int]]:
-    """Whole epochs of each stretch: as many passes as can be, in proportions close to the released ones.
+    """Return the whole epochs of each stretch, which add up to as many passes as possible in the released proportions.
 
-    A stretch that opens only the larger options is left out where it would not get an epoch; the others get one or
-    more, even if that is more than `passes`.
+    A stretch that opens only some of the options is left out if it would get less than one epoch. All other stretches
+    get one epoch or more, even if that exceeds `passes`.
+
+    Args:
+        stretches: the stretches of the schedule that are trained.
+        passes: passes of one network over the data in all; an epoch of a stretch takes its `num_passes`.
+
+    Returns:
+        The stretches that are left, each with its number of epochs.
     """
     released = sum(stretch.epochs * stretch.num_passes for stretch in stretches)
     due = [passes * stretch.epochs / released for stretch in stretches]
@@ -157,7 +174,7 @@ def shared_out(stretches: Sequence[Stretch], passes: int) -> list[tuple[Stretch,
 
 
 def _opens(choices: Sequence[Choice], options: int | None) -> bool:
-    """Whether a stretch opens anything that the one before it did not, or the next will not at once."""
+    """Whether a stretch opens options; one for only some options is left out if the choices have no more than these."""
     most = max((choice.num_options for choice in choices), default=1)
     return most > (1 if options is None else options)
 
@@ -167,7 +184,7 @@ def _largest(choice: Choice, num: int | None) -> Sequence[Option]:
 
 
 def _sorting(opened: Mapping[str, Sequence[Option]]) -> Callable[[Any], None]:
-    """Sort channels where the space can, so that the leading ones are worth keeping; those open stay together."""
+    """Return a function that sorts a supernet's channels by importance if it can; open channels stay in front."""
 
     def enter(supernet: Supernet) -> None:
         if supernet.conversion is not None:

@@ -1,7 +1,7 @@
-"""No search: the first random architectures under the limits, trained by themselves.
+"""Stand-alone training of random architectures under the limits, without a search.
 
-The baseline that a search must beat at an equal budget: as many networks as are asked for are trained from scratch, and
-the best one on the validation split wins.
+This is the baseline that a search must beat at an equal budget: the number of networks asked for is trained from
+scratch, and the best one on the validation split wins.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class RandomNetworks(SearchingMethod):
     generations: types.Generations | None = option(0, "Generations after the first.", group="Search")
 
     def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
-        """None."""
+        """Return no phases: there is no supernet to train."""
         return ()
 
     def estimator(self, job: Job, trained: Trained) -> Estimator:  # noqa: ARG002
-        """Stand-alone accuracy, trained with the recipe that finishes a winner."""
+        """Return the estimator of stand-alone accuracy; it trains with the recipe that finishes a winner."""
         recipe = job.recipe(job.settings.retrain_epochs, retrain=True)
         return StandaloneEstimator(job.supernet, job.task, recipe=recipe, device=job.device, seed=job.seed)
 

@@ -1,4 +1,4 @@
-"""What the methods share that train paths of a supernet and then search its fixed weights."""
+"""Base classes of the methods that choose a search algorithm, and of those that train a supernet on sampled paths."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from onepath.search import Algorithm
 
 PREDICTED_BUDGET, NUM_VERIFIED = (100, 100), 10
-"""Population and generations of a search on predictions, of the 500 of Once-for-All; and what is evaluated after it."""
+"""Population and generations of a search on predictions, where Once-for-All has 500 generations; and the number of
+architectures that are evaluated after it."""
 
 AlgorithmName = Literal["evolution", "regularized-evolution", "mutation-evolution", "nsga2", "random"]
 
 
 def parse_prefilter(value: str) -> tuple[str, float]:
-    """The score's name and the share of "nwot:0.2".
+    """Return the name and the share of a text such as "nwot:0.2".
 
     Raises:
-        ValueError: it is not NAME:SHARE with a share above 0 and at most 1.
+        ValueError: the text is not NAME:SHARE with a share above 0 and at most 1.
     """
     name, _, share = value.rpartition(":")
     if not name or not re.fullmatch(r"[0-9]*\.?[0-9]+", share) or not 0 < float(share) <= 1:
@@ -46,10 +47,10 @@ def _checked_prefilter(value: str) -> str:
 
 
 class SearchingMethod(Method):
-    """A method with a search of its own choice of algorithm.
+    """A method whose search runs one of the algorithms in `onepath.search.ALGORITHMS`.
 
     Attributes:
-        default_algorithm: the paper's.
+        default_algorithm: name of the algorithm that the search runs unless the user chooses another.
     """
 
     default_algorithm: ClassVar[str]
@@ -68,13 +69,13 @@ class SearchingMethod(Method):
     )
     prefilter: Annotated[types.Text, AfterValidator(_checked_prefilter)] | None = option(
         None,
-        "Evaluate only this share of each generation, the best by a score of `onepath score`, as in nwot:0.2.",
+        "Evaluate only a share of each generation: the best by a score of `onepath score`, for example nwot:0.2.",
         group="Search",
         metavar="SCORE:SHARE",
     )
 
     def search(self, job: Job, trained: Trained) -> Search:
-        """The algorithm over what the method estimates by."""
+        """See `Method.search`; the option's algorithm runs on the method's estimator, behind the prefilter if any."""
         algorithm: Algorithm = self.made_algorithm(job)
         total = self.num_planned
         if self.prefilter is not None:
@@ -86,7 +87,7 @@ class SearchingMethod(Method):
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """Also that of the prefilter."""
+        """See `Method.scores`; with a prefilter its score is one of them."""
         return (
             super().scores
             if self.prefilter is None
@@ -95,11 +96,11 @@ class SearchingMethod(Method):
 
     @property
     def num_planned(self) -> int:
-        """Architectures proposed in all, at most."""
+        """Largest number of architectures that the algorithm proposes."""
         return self.num or (self.population or 1) * ((self.generations or 0) + 1)
 
     def made_algorithm(self, job: Job) -> Algorithm:
-        """The algorithm of the option, or of the paper, for the method's budget."""
+        """Return the algorithm of the option, or the default one, with the method's budget and the job's seed."""
         assert self.population is not None, "the method is resolved"
         kind = ALGORITHMS[self.algorithm or self.default_algorithm]
         costs = [job.counter(cost) for cost in ("macs", "params")] if kind.takes_costs else []
@@ -107,14 +108,19 @@ class SearchingMethod(Method):
 
     @abstractmethod
     def estimator(self, job: Job, trained: Trained) -> Estimator:
-        """What the search asks for."""
+        """Return the estimator that scores the proposals of the search.
+
+        Args:
+            job: the job of the search.
+            trained: the result of the training.
+        """
 
 
 class SampledMethod(SearchingMethod):
     """Train a supernet on sampled paths, then search it by inherited accuracy.
 
     Attributes:
-        default_pairs: of the accuracy predictor.
+        default_pairs: number of architectures from which the accuracy predictor learns by default; 0 uses no predictor.
     """
 
     default_pairs: ClassVar[int] = 0
@@ -124,9 +130,9 @@ class SampledMethod(SearchingMethod):
     )
     predictor: types.Pairs | None = option(
         None,
-        "Architectures of the whole space whose inherited accuracy an accuracy predictor learns, 10 or more; the "
-        "search then goes by it, under any limit, and the best that it finds are evaluated; 0: none; default: 300 for "
-        "sandwich and ofa in spaces with more, else 0.",
+        "Number of architectures, 10 or more, from whose inherited accuracy an accuracy predictor learns; the search "
+        "then runs on predictions, under any limit, and the best architectures that it finds are evaluated. 0 uses no "
+        "predictor. Default: 300 for sandwich and ofa in spaces with more architectures, else 0.",
         group="Search",
     )
 
@@ -144,7 +150,7 @@ class SampledMethod(SearchingMethod):
         return self
 
     def resolved(self, job: Job) -> Self:
-        """Also the length of the training; and with a predictor the budget of the search on predictions."""
+        """See `Method.resolved`; with a predictor the default budget is that of a search on predictions."""
         method = self.filled(predictor=0 if self.prefilter is not None else self.default_pairs)
         if self.predictor is None and job.space.size <= (method.predictor or 0):
             method = method.model_copy(update={"predictor": 0})
@@ -154,7 +160,7 @@ class SampledMethod(SearchingMethod):
         return super(SampledMethod, method).resolved(job).filled(epochs=job.recipe().epochs)
 
     def search(self, job: Job, trained: Trained) -> Search:
-        """Also by an accuracy predictor."""
+        """See `Method.search`; with a predictor the algorithm runs on predictions, and its best are evaluated."""
         search = super().search(job, trained)
         if not self.predictor:
             return search
@@ -166,10 +172,10 @@ class SampledMethod(SearchingMethod):
 
     @property
     def num_planned(self) -> int:
-        """Also on predictions, where `num` counts what is evaluated after them."""
+        """See `SearchingMethod.num_planned`; with a predictor, `num` does not limit the search on predictions."""
         num = (self.population or 1) * ((self.generations or 0) + 1)
         return num if self.predictor else super().num_planned
 
     def estimator(self, job: Job, trained: Trained) -> Estimator:
-        """Inherited accuracy."""
+        """Return the estimator of inherited accuracy."""
         return job.inherited(trained)

@@ -1,9 +1,10 @@
 """The sandwich rule with in-place distillation.
 
 Source: Yu et al., "BigNAS: Scaling Up Neural Architecture Search with Big Single-Stage Models", ECCV 2020 (arXiv
-2003.11142). Every update trains the largest network on the labels, and random ones and the smallest on what the largest
-gives; winners are used as they are, after their normalisation is recalibrated. Differs from it: the training is scaled
-to the size of the data, gently where a trained model came in; gradients are clipped by value, as AttentiveNAS does.
+2003.11142). Every update trains the largest network on the labels, and random networks and the smallest one on the
+outputs of the largest. Winners use the supernet's weights as they are, after their normalisation is recalibrated.
+Differs from it: the training is scaled to the size of the data, with a lower learning rate if a trained model was
+given; gradients are clipped by value, as AttentiveNAS does.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from onepath.space import SearchSpace
 
 CLIP_VALUE = 1.0
-_TRAINED_RATE = 0.1  # of a recipe's rate, where the weights that came in are worth keeping
+_TRAINED_RATE = 0.1  # factor on a recipe's learning rate, to keep what a trained model has learned
 
 
 class Distilled(SampledMethod):
-    """A supernet whose networks learn from larger ones, so that they are good as they are."""
+    """A method whose networks learn from larger ones in the supernet; winners keep the supernet's weights."""
 
     finish: ClassVar[Finish] = "as-is"
     default_algorithm: ClassVar[str] = "evolution"
@@ -41,18 +42,19 @@ class Distilled(SampledMethod):
 
     teacher: Literal["largest", "model"] = option(
         "largest",
-        "What the largest network itself learns from beside the labels: nothing more (largest), or the model that came "
-        "in, as its weights were at first (model).",
+        "What the largest network learns from: the labels alone (largest), or also the given model with its original "
+        "weights (model).",
     )
     divergence: Divergence = option(
-        "cross-entropy", "How far two networks' scores are apart: cross-entropy, or alpha as in AlphaNet."
+        "cross-entropy",
+        "How the distance between two networks' outputs is measured: cross-entropy, or alpha as in AlphaNet.",
     )
 
     def check(self, space: SearchSpace) -> None:
-        """There must be sizes or depths, of which one is the largest.
+        """Raise unless the space has choices of sizes or depths, so that one of its networks is the largest.
 
         Raises:
-            ConfigurationError: there are none.
+            ConfigurationError: the space has none.
         """
         if not any(choice.is_ordered and choice.num_options > 1 for choice in space.choices):
             raise ConfigurationError(
@@ -61,14 +63,22 @@ class Distilled(SampledMethod):
             )
 
     def objective(self, job: Job, recipe: Recipe) -> Distillation:
-        """The loss of an update's paths."""
+        """Return the loss of the paths of an update.
+
+        Args:
+            job: gives the supernet, whose largest network at present is copied as the teacher if `teacher` is "model".
+            recipe: gives the label smoothing.
+        """
         teacher = None
         if self.teacher == "model":
             teacher = job.supernet.extract(widest_path(job.supernet))
         return Distillation(recipe.label_smoothing, self.divergence, teacher)
 
     def base_recipe(self, job: Job) -> Recipe:
-        """As long as that of other methods in passes of a network over the data, without a start from one path."""
+        """Return the job's recipe for `epochs`, with clipped gradients and without an initial training of one path.
+
+        If the supernet is a converted model and the user gave no learning rate, the rate is a tenth of the recipe's.
+        """
         recipe = dataclasses.replace(job.recipe(self.epochs), one_path=0.0, clip_value=CLIP_VALUE)
         if job.supernet.conversion is None or job.settings.learning_rate is not None:
             return recipe
@@ -76,24 +86,27 @@ class Distilled(SampledMethod):
 
 
 class Sandwich(Distilled):
-    """Train the largest, the smallest and random networks in every update, then search them as they are."""
+    """Train the largest, the smallest and random networks in every update; winners keep the supernet's weights."""
 
     name = "sandwich"
 
-    num_random: types.Parts = option(2, "Random networks of an update, beside the largest and the smallest.")
+    num_random: types.Parts = option(2, "Random networks per update, besides the largest and the smallest.")
     attention: Attention | None = option(
         None,
-        "Which random networks an update trains: the best of three of about equal multiply-accumulates by their loss "
-        "on the batch (best-up), or the worst (worst-up); default: any.",
+        "How the random networks of an update are chosen: as the best (best-up) or the worst (worst-up) of three with "
+        "about equal multiply-accumulates by their loss on the batch; default: without a comparison.",
     )
 
     def resolved(self, job: Job) -> Self:
-        """Also the length: an epoch trains several networks."""
+        """Return the method with its defaults for the job filled in.
+
+        The default of `epochs` is that of other methods divided by the number of networks per update, rounded up.
+        """
         epochs = math.ceil(job.recipe().epochs / (self.num_random + 2))
         return super(Sandwich, self.filled(epochs=epochs)).resolved(job)
 
     def phases(self, job: Job) -> Sequence[Phase]:
-        """One sandwich an update."""
+        """Return the single phase, in which every update trains a sandwich of networks."""
         recipe = self.base_recipe(job)
         sampler = SandwichSampler(job.space, self.num_random)
         if self.attention is not None:

@@ -3,8 +3,9 @@
 Source: Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", ECCV 2020 (arXiv
 1904.00420). Follows section 3: a supernet in which every update trains one uniformly sampled path (equation 8), then
 an evolutionary search over the fixed weights (equation 7, Algorithm 1) under hard limits (equation 5). Differs from
-it: ties in validation accuracy go to less validation loss; scores come from a split of the training data; and the
-defaults of the training are scaled to the size of the data, short ones with a start from one path.
+it: of equal validation accuracies, the one with the lower validation loss wins; scores come from a split of the
+training data; the defaults of the training are scaled to the size of the data, and a short training starts from one
+path.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ class Spos(SampledMethod):
 
     sampler: Literal["uniform", "constrained", "widening"] | None = option(
         None,
-        "Paths of the training: uniform over the space, constrained to the limit, or widening, which opens sizes from "
-        "the largest down; default: widening where the space has sizes, else uniform.",
+        "How training draws paths: uniform over the space, constrained to the limit, or widening, which opens sizes "
+        "from the largest down; default: widening if the space has sizes, else uniform.",
     )
 
     def resolved(self, job: Job) -> Self:
-        """Also that there is a limit to constrain the paths to.
+        """See `Method.resolved`; the sampler "constrained" needs a limit.
 
         Raises:
-            ConfigurationError: there is none, or its costs do not add up.
+            ConfigurationError: the sampler is "constrained", and there is no limit or its cost is not additive.
         """
         if self.sampler == "constrained" and job.loosest.limits:
             self._sampler(job)
@@ -50,7 +51,7 @@ class Spos(SampledMethod):
         return super().resolved(job)
 
     def phases(self, job: Job) -> Sequence[Phase]:
-        """One sampled path an update."""
+        """Return phases that train one sampled path per update."""
         recipe = job.recipe(self.epochs)
         has_sizes = any(choice.is_ordered and len(choice.options) > 1 for choice in job.space.choices)
         if self.sampler == "widening" or (self.sampler is None and has_sizes):

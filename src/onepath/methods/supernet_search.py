@@ -1,4 +1,4 @@
-"""Searching under hard limits: every architecture that an algorithm asks for is evaluated, once."""
+"""Search under hard limits: every architecture that an algorithm proposes is evaluated once."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Search:
     """How a method searches.
 
     Attributes:
-        algorithm: proposes architectures, and observes their scores.
-        estimator: says how good a proposal is.
-        total: architectures that it evaluates at most.
-        ties: which of equally accurate architectures wins: the one of less "loss", or one on the "front" of accuracy
-            and costs.
+        algorithm: the search algorithm, which proposes architectures.
+        estimator: estimates how good a proposal is.
+        total: largest number of architectures evaluated.
+        ties: which of equally accurate architectures wins: "loss" for the one with the lower loss, "front" for one on
+            the front of accuracy and costs.
     """
 
     algorithm: Algorithm
@@ -46,10 +46,10 @@ class Trial:
     """One evaluated architecture.
 
     Attributes:
-        architecture: what was evaluated.
-        estimate: its inherited accuracy (higher is better) and loss (lower is better).
-        origin: how it was proposed: "random", "mutation", "crossover" or "derived".
-        generation: of the algorithm, from 0.
+        architecture: the architecture that was evaluated.
+        estimate: the estimator's accuracy (higher is better) and loss (lower is better), for example inherited ones.
+        origin: how the architecture came about: "random", "mutation", "crossover" or "derived".
+        generation: generation of the algorithm that proposed it, from 0.
     """
 
     architecture: Architecture
@@ -64,8 +64,8 @@ class Found:
 
     Attributes:
         trials: every evaluated architecture once, in the order of evaluation.
-        estimator: what evaluated them, with the supernet and the data; None where no network was evaluated.
-        order: numbers of the trials, best first, where the method has an order of its own; else empty.
+        estimator: the estimator that evaluated them, with the supernet and the data; None if no network was evaluated.
+        order: indices into `trials`, best first; empty if the order is by accuracy and then loss alone.
     """
 
     trials: tuple[Trial, ...]
@@ -74,10 +74,10 @@ class Found:
 
     @property
     def best_trial(self) -> Trial:
-        """The trial of highest accuracy; of equal ones, that of least loss; of equal ones, the first.
+        """The trial with the highest accuracy; of equal ones, the one with the lowest loss, then the first one.
 
-        What a differentiable search derived comes before the architectures beside it, and a method that searches for a
-        front prefers, of equally accurate ones, those on it.
+        The derived architecture of a differentiable search comes before the random ones evaluated for comparison. A
+        method that searches for a front prefers, of equally accurate architectures, those on the front.
         """
         if self.order:
             return self.trials[self.order[0]]
@@ -89,20 +89,20 @@ class Found:
         return self.best_trial.architecture
 
     def model(self, architecture: Architecture | None = None) -> nn.Module:
-        """The network that the search scored: its metric on the validation split is that of its trial.
+        """Return the network that the search scored: its metric on the validation split is that of its trial.
 
-        On a supernet: inherited weights and normalisation recalibrated on the same training images, which `extract`
-        alone leaves as the supernet has it. In a search by a score: fresh weights. The supernet must not have been
-        trained since the search.
+        After a search on a supernet it has inherited weights, and normalisation that is recalibrated on the same
+        training images; `extract` alone would leave normalisation as it is in the supernet. After a search by a score
+        without training it has fresh weights. The supernet must not have been trained since the search.
 
         Args:
-            architecture: of the space searched; None takes the best.
+            architecture: an architecture of the space searched; None takes the best.
 
         Returns:
-            Plain torch layers in eval mode, on the estimator's device; a new module at every call.
+            A network of plain torch layers in eval mode, on the estimator's device; a new module at every call.
 
         Raises:
-            ConfigurationError: the estimates came from elsewhere, such as a table, so that there is no network.
+            ConfigurationError: the estimates did not come from a network but, for example, from a table.
         """
         return estimated_network(self.estimator, self.best if architecture is None else architecture)
 
@@ -116,18 +116,20 @@ def search_supernet(
     estimator: Estimator | None = None,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Found:
-    """Evaluate the architectures an algorithm asks for, on the supernet's weights, and return them all.
+    """Evaluate the architectures that an algorithm proposes with the supernet's weights, and return them all.
 
     Args:
-        supernet: trained; not changed.
-        data: its training split recalibrates normalisation, its validation split scores.
-        algorithm: for example `Evolution(supernet.space, seed=0)`.
-        constraints: hard limits; nothing that exceeds one is evaluated.
-        estimator: instead of `SupernetEstimator(supernet, data)`.
-        on_trial: called after each evaluation.
+        supernet: the trained supernet; not changed.
+        data: normalisation is recalibrated on its training split; architectures are scored on its validation split.
+        algorithm: the search algorithm, for example `Evolution(supernet.space, seed=0)`.
+        constraints: hard limits; an architecture that exceeds one is never evaluated.
+        estimator: estimates how good an architecture is; None takes `SupernetEstimator(supernet, data)`.
+        on_trial: called with each evaluated `Trial`.
 
     Raises:
-        InfeasibleError: no architecture, or too few, meet the limits; names the smallest and the median cost.
+        BindingError: the network takes other than one input.
+        InfeasibleError: no architecture, or too few, meet the limits; the message names the smallest and the median
+            cost.
         ShapeError: shapes do not fit, see `check_supernet`.
     """
     check_supernet(supernet, data)
@@ -143,13 +145,16 @@ def searched(
     on_trial: Callable[[Trial], None] | None = None,
     counter: Callable[[str], Costs] | None = None,
 ) -> Found:
-    """Drive a search to its end.
+    """Run a search to its end, and return all evaluated architectures.
 
     Args:
-        feasible: what may be evaluated.
-        search: of a method.
-        on_trial: called after each evaluation.
-        counter: a cost by its name, for a search whose winner comes from a front.
+        feasible: the architectures that may be evaluated.
+        search: algorithm and estimator of the search.
+        on_trial: called with each evaluated `Trial`.
+        counter: function from the name of a cost to the cost, as `Job.counter`; used if `search.ties` is "front".
+
+    Raises:
+        InfeasibleError: no architecture, or too few, meet the limits.
     """
     trials: list[Trial] = []
     estimator, algorithm = search.estimator, search.algorithm
@@ -164,7 +169,7 @@ def searched(
     anticipate = estimator.anticipate if isinstance(estimator, AnticipatingEstimator) else None
     run_search(algorithm, feasible, evaluate, anticipate=anticipate)
     if isinstance(estimator, SupernetEstimator):
-        estimator.release()  # what was found is kept for long, and needs no second copy of the data
+        estimator.release()  # the result lives for long, and needs no second copy of the data
     rows = [
         _Row(number, trial.origin, trial.estimate.accuracy, trial.estimate.loss, {})
         for number, trial in enumerate(trials)
@@ -178,7 +183,7 @@ def searched(
 
 
 class _Row(NamedTuple):
-    """A trial as the verdict reads it."""
+    """A trial in the form that `onepath.verdict` reads."""
 
     number: int
     origin: str
@@ -188,7 +193,11 @@ class _Row(NamedTuple):
 
 
 def estimated_network(estimator: Estimator | None, architecture: Architecture) -> nn.Module:
-    """The network of an architecture as an estimator scores it; see `Found.model`."""
+    """Return the network of an architecture as an estimator scores it; see `Found.model`.
+
+    Raises:
+        ConfigurationError: the estimator has no method `model`.
+    """
     if not isinstance(estimator, BuildingEstimator):
         raise ConfigurationError(
             f"the network that was scored comes from an estimator with a method model, but {type(estimator).__name__} "
@@ -198,14 +207,20 @@ def estimated_network(estimator: Estimator | None, architecture: Architecture) -
 
 
 def score(estimate: Estimate) -> tuple[float, float]:
-    """What an algorithm maximises: accuracy, and among equal accuracies less loss."""
+    """Return the score that an algorithm maximises: (accuracy, -loss)."""
     return estimate.accuracy, -estimate.loss
 
 
 def feasible_set(
     supernet: Supernet, input_shape: tuple[int, ...], constraints: Sequence[Constraint]
 ) -> FeasibleSet:
-    """The architectures of a supernet that meet every constraint for inputs of a shape (without the batch)."""
+    """Return the set of a supernet's architectures that meet every constraint.
+
+    Args:
+        supernet: the supernet whose architectures are limited; not changed.
+        input_shape: shape of one example, without the batch.
+        constraints: hard limits; without any, all architectures are in the set.
+    """
     bound = [constraint.bind(supernet, input_shape) for constraint in constraints]
     limits = [Limit(limit.name, limit.unit, limit.maximum, limit.costs, limit.table) for limit in bound]
     return FeasibleSet(supernet.space, limits)

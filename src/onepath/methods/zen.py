@@ -1,10 +1,11 @@
 """Zen-NAS.
 
 Source: Lin et al., "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition", ICCV 2021 (arXiv 2102.01063),
-Algorithm 1: networks of a population are mutated, those that exceed the budget are thrown away, the others scored
-without training, and the worst leaves; the best network at the end is trained. Differs from it: limits are hard and
-the first population is drawn inside them; 4,096 networks are scored where the paper scores 480,000; a mutation changes
-one choice; any score can take the place of Zen-score; the training is scaled to the size of the data.
+Algorithm 1: networks of a population are mutated; networks that exceed the budget are thrown away, the others are
+scored without training, and the worst leaves the population; the best network at the end is trained. Differs from it:
+limits are hard and the first population is drawn inside them; 4,096 networks are scored where the paper scores
+480,000; a mutation changes one choice; any score can take the place of Zen-score; the training is scaled to the size of
+the data.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from onepath.space import SearchSpace
     from onepath.train import Phase
 
-# 4,096 networks: minutes on two cores for networks of 20 million multiply-accumulates.
+# 4,096 networks take minutes on two cores if a network has 20 million macs.
 POPULATION, GENERATIONS = 512, 7
 
 
@@ -38,10 +39,11 @@ class Scored:
     """The result of a search by a score without training.
 
     Attributes:
-        found: every scored architecture; the `accuracy` of its estimates is the score, which has no unit, minus
-            infinity for a degenerate network.
-        model: the best one, trained: plain torch layers. Others, untrained, are `found.model(architecture)`.
-        num_degenerate: networks about which the score could tell nothing.
+        found: every scored architecture. The `accuracy` of its estimates is the score: higher is better, without a
+            unit, and minus infinity for a degenerate network.
+        model: the trained network of the best architecture, of plain torch layers, in eval mode. Other networks,
+            untrained, are `found.model(architecture)`.
+        num_degenerate: number of networks about which the score says nothing.
     """
 
     found: Found
@@ -50,7 +52,7 @@ class Scored:
 
 
 class Zen(SearchingMethod):
-    """Search by a score without training, and train the network found; there is no supernet."""
+    """Search by a score without training, then train the network found; no supernet is trained."""
 
     name = "zen"
     space: ClassVar[str] = "zennas"
@@ -66,33 +68,43 @@ class Zen(SearchingMethod):
     generations: types.Generations | None = option(
         GENERATIONS, "Generations after the first.", group="Search"
     )
-    proxy: types.Text = option("zen", "Score that is searched by, one of `onepath score`.", group="Search")
+    proxy: types.Text = option(
+        "zen", "Score without training that the search maximises, one of `onepath score`.", group="Search"
+    )
     score_batch_size: types.BatchSize | None = option(
         None,
-        "Examples that a score sees; default: 16, or 64 for scores that read data.",
+        "Examples from which a score is computed; default: 16, or 64 for scores that read data.",
         group="Search",
         metavar="N",
     )
 
     @property
     def score(self) -> str:
-        """That of the option."""
+        """See `Method.score`; the score of the option `proxy`."""
         return self.proxy
 
     def check(self, space: SearchSpace) -> None:  # noqa: ARG002
-        """The score must exist."""
+        """See `Method.check`; the score must exist.
+
+        Raises:
+            ConfigurationError: there is no such score.
+        """
         score_definition(self.proxy)
 
     def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
-        """None."""
+        """Return no phases: there is no supernet to train."""
         return ()
 
     def estimator(self, job: Job, trained: Trained) -> Estimator:  # noqa: ARG002
-        """The score of the stand-alone network with fresh weights."""
+        """Return the estimator that scores stand-alone networks with fresh weights."""
         return job.scorer(self.proxy, self.score_batch_size, total=min(self.num_planned, job.space.size))
 
     def outcome(self, job: Job, trained: Trained, found: Found) -> Scored:  # noqa: ARG002
-        """The best one, trained."""
+        """Train the best network, and return the result.
+
+        Raises:
+            ConfigurationError: every scored network is degenerate.
+        """
         num_degenerate = sum(trial.estimate.accuracy == -float("inf") for trial in found.trials)
         if num_degenerate == len(found.trials):
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Search algorithms that ask for architectures and are told their scores, on the space alone."""
+"""Search algorithms that propose architectures and are told their scores; they use the search space alone."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ ALGORITHMS: Mapping[str, type[SearchAlgorithm]] = {
     "nsga2": NSGA2,
     "random": RandomSearch,
 }
-"""The algorithms by the names that users call them."""
+"""Name that users write -> class of the algorithm."""
 
 __all__ = [
     "ALGORITHMS",

@@ -1,4 +1,4 @@
-"""What every search algorithm does: ask for architectures, and be told their scores."""
+"""The interface of every search algorithm: it proposes architectures, and is told their scores."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Proposal:
     """An architecture to evaluate, and how it came about.
 
     Attributes:
-        architecture: to evaluate.
-        origin: how it came about.
-        parent: the architecture that it was changed from, the first of two; None for a random one.
+        architecture: the architecture to evaluate.
+        origin: how the architecture came about.
+        parent: the architecture from which it was changed, for a crossover the first of two; None without a parent.
     """
 
     architecture: Architecture
@@ -34,20 +34,23 @@ class Algorithm(Protocol):
 
     Every implementation keeps the contract that `onepath.testing` checks:
 
-    - what is proposed meets every limit of the feasible set, and no architecture is proposed twice;
-    - what is proposed depends on the seed and the told scores alone, so that a search is resumed by asking
-      and telling again;
-    - the number of tries per `ask` is bounded: where the feasible architectures run out, `ask` proposes fewer
-      and then none;
-    - a larger budget with all else equal repeats the smaller one first, so that it is never worse.
+    - every proposal meets every limit of the feasible set, and no architecture is proposed twice;
+    - proposals depend on the seed and the told scores alone, so that a search is resumed by asking and telling again;
+    - the number of tries per `ask` is bounded: if the feasible architectures run out, `ask` proposes fewer and then
+      none;
+    - with all else equal, a search with a larger budget first repeats the one with the smaller budget, so that it is
+      never worse.
     """
 
     @property
     def generation(self) -> int:
-        """The generation that the last `ask` proposed, from 0."""
+        """Number of the generation that the last `ask` proposed, from 0."""
 
     def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The next architectures to evaluate; empty when the search is finished.
+        """Return the next architectures to evaluate; empty when the search is finished.
+
+        Args:
+            feasible: the architectures that may be proposed.
 
         Raises:
             InfeasibleError: no architecture meets the limits.
@@ -56,8 +59,8 @@ class Algorithm(Protocol):
     def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
         """Take the scores of all architectures of the last `ask`, in its order.
 
-        A score is a number or a tuple of numbers, compared from the first on; higher is better, NaN ranks
-        last.
+        A score is a number or a tuple of numbers. Tuples are compared by their first numbers, then by the next ones.
+        Higher is better, and NaN ranks last.
 
         Raises:
             ConfigurationError: the architectures are not those of the last `ask`.
@@ -65,6 +68,6 @@ class Algorithm(Protocol):
 
 
 def rank(score: Score) -> tuple[float, ...]:
-    """A score as a key for sorting: higher is better, NaN is worst."""
+    """Return a key by which scores can be sorted: higher is better, NaN counts as minus infinity."""
     values = score if isinstance(score, tuple) else (score,)
     return tuple(-math.inf if math.isnan(value) else float(value) for value in values)

@@ -1,4 +1,8 @@
-"""The one driver of every search: what is proposed is legal, new, bounded, and scored before more is asked for."""
+"""The base class of search algorithms, and the loop that drives a search.
+
+The base class makes sure that proposals are legal and new and that the number of tries is bounded. The loop scores all
+proposals before it asks for more.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +20,21 @@ from onepath.search.algorithm import Algorithm, Origin, Proposal, Score
 from onepath.search.feasible import Costs, FeasibleSet, Matrix
 from onepath.space import Architecture, SearchSpace
 
-_ROUNDS = 10  # of as many tries as architectures are wanted
+_ROUNDS = 10  # rounds of tries, each of as many as architectures are wanted
 Evaluated = Sequence[tuple[Architecture, Score]]
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A part of what an algorithm proposes.
+    """A part of an algorithm's proposals, all of one origin.
 
     Attributes:
-        origin: how it comes about.
-        num: architectures wanted.
-        rows: number of tries -> that many random rows, or these and the rows of their parents; what is illegal or known
-            among them is tried again, ten times in all. None for random legal architectures, which also fill up what
-            other parts leave.
-        size: tries at a time; `num` by default.
+        origin: how the architectures come about.
+        num: number of architectures wanted.
+        rows: function from a number of tries to that many random rows (architectures as option indices), or to a pair
+            of such rows and the rows of their parents. It is called up to ten times, until `num` of the rows are legal
+            and new. None stands for random legal architectures; these also replace what other parts did not find.
+        size: number of tries per call; None takes `num`.
     """
 
     origin: Origin
@@ -41,12 +45,12 @@ class Draw:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a search may evaluate, as a run says it.
+    """How many architectures a search may evaluate.
 
     Args:
-        population: architectures per generation.
-        num: architectures evaluated at most.
-        costs: further objectives, lower is better, for an algorithm that takes some.
+        population: number of architectures per generation.
+        num: largest number of architectures evaluated.
+        costs: further objectives, lower is better, for an algorithm with `takes_costs`.
     """
 
     population: int
@@ -55,27 +59,29 @@ class Budget:
 
     @property
     def generations(self) -> int:
-        """Generations after the first, of whole populations, within `num`."""
+        """Number of whole generations after the first that fit into `num`."""
         return max(0, self.num // self.population - 1)
 
 
 class SearchAlgorithm(ABC):
-    """A search algorithm says what it proposes and what it makes of scores; the rest is done here.
+    """Base class of search algorithms; a subclass defines `propose` and `observe`, this class does the rest.
 
-    `ask` and `tell` keep the contract of `Algorithm`: nothing illegal and nothing twice is proposed, what is missing is
-    filled up with random legal architectures, tries are bounded, and only what was asked for may be told.
+    `ask` and `tell` keep the contract of `Algorithm`: every proposal is legal and new, missing proposals are replaced
+    by random legal architectures, the number of tries is bounded, and `tell` takes only the architectures of the last
+    `ask`.
 
     Args:
-        space: where to search.
-        seed: of all draws.
-        fewest_tries: rows drawn at a time, at least; it must not depend on a budget, so that a small one begins as a
-            larger one does.
-        generations_per_step: of an algorithm that proposes a generation in several steps.
+        space: the space to search.
+        seed: seed of every random draw.
+        fewest_tries: smallest number of rows drawn at a time. It must not depend on a budget, so that a search with a
+            small budget begins as one with a larger budget does.
+        generations_per_step: generations per `ask` after the first one; below 1 for an algorithm that proposes a
+            generation in several steps.
 
     Attributes:
-        name: of the algorithm; its draws depend on it.
-        takes_costs: whether `for_budget` is given costs as further objectives.
-        feasible: what the last `ask` was given.
+        name: name of the algorithm; its random draws depend on it.
+        takes_costs: whether the budget of `for_budget` has costs as further objectives.
+        feasible: the feasible set of the last `ask`.
 
     Example:
         A search for neighbours of the best architecture so far::
@@ -108,22 +114,31 @@ class SearchAlgorithm(ABC):
 
     @abstractmethod
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
-        """The parts of the next proposals, in order; none ends the search.
+        """Yield the parts of the next proposals, in order; to yield none ends the search.
 
         Args:
-            rng: of this step; everything drawn comes from it.
+            rng: generator of this step; every random draw must come from it.
         """
 
     @abstractmethod
     def observe(self, evaluated: Evaluated) -> None:
-        """Take the scores of what was proposed, in its order; see `rank` for how scores compare."""
+        """Take the scores of the last proposals, in their order.
+
+        Args:
+            evaluated: pairs of architecture and score; see `rank` for how scores compare.
+        """
 
     @classmethod
     def for_budget(cls, space: SearchSpace, seed: int, budget: Budget) -> Self:  # noqa: ARG003
-        """The algorithm for a number of evaluations.
+        """Return the algorithm for a number of evaluations.
+
+        Args:
+            space: the space to search.
+            seed: seed of every random draw.
+            budget: number of architectures per generation and in all.
 
         Raises:
-            ConfigurationError: the algorithm has no budget of this kind.
+            ConfigurationError: the algorithm cannot be made from a budget.
         """
         raise ConfigurationError(
             f"{cls.name} has no number of generations; make the algorithm yourself, with the arguments that it takes"
@@ -131,16 +146,16 @@ class SearchAlgorithm(ABC):
 
     @property
     def generation(self) -> int:
-        """What the last `ask` proposed, from 0; -1 before it."""
+        """Number of the generation that the last `ask` proposed, from 0; -1 before the first `ask`."""
         return self._step if self._step < 1 else 1 + int((self._step - 1) * self._generations_per_step)
 
     @property
     def num_proposed(self) -> int:
-        """Architectures proposed so far."""
+        """Number of architectures proposed so far."""
         return len(self._visited)
 
     def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The next architectures to evaluate, distinct, legal and new; empty when the search is finished.
+        """Return the next architectures to evaluate, distinct, legal and new; empty when the search is finished.
 
         Raises:
             InfeasibleError: no architecture meets the limits.
@@ -175,7 +190,7 @@ class SearchAlgorithm(ABC):
         self.observe(list(zip(architectures, scores, strict=True)))
 
     def _found(self, draw: Draw, num: int) -> list[Proposal]:
-        """The first `num` drawn that are legal and not visited; they, and only they, are marked as visited."""
+        """Return the first `num` drawn architectures that are legal and not visited, and mark these as visited."""
         found: list[Proposal] = []
         assert draw.rows is not None, "what is random is drawn by the driver"
         for _ in range(_ROUNDS):
@@ -201,13 +216,16 @@ def run_search(
     *,
     anticipate: Callable[[Sequence[Proposal]], Any] | None = None,
 ) -> None:
-    """Drive a search to its end.
+    """Run a search to its end: evaluate all proposals of an `ask`, then tell their scores, until there are none.
 
     Args:
-        algorithm: asks, and is told.
-        feasible: what is legal.
-        evaluate: the score of a proposal, higher is better.
-        anticipate: told what will be evaluated next, in this order.
+        algorithm: the search algorithm.
+        feasible: the architectures that may be proposed.
+        evaluate: function from a proposal to its score, higher is better; called once per proposal.
+        anticipate: called with the proposals of each `ask` before they are evaluated in this order; None calls nothing.
+
+    Raises:
+        InfeasibleError: no architecture meets the limits.
     """
     while proposals := algorithm.ask(feasible):
         if anticipate is not None:
@@ -219,7 +237,13 @@ def run_search(
 def check_told(
     asked: Sequence[Architecture], architectures: Sequence[Architecture], scores: Sequence[Score]
 ) -> None:
-    """Raise ConfigurationError unless the told architectures are those asked for, each with a score."""
+    """Raise ConfigurationError unless the told architectures are the proposed ones in their order, each with a score.
+
+    Args:
+        asked: architectures of the last `ask`.
+        architectures: architectures given to `tell`.
+        scores: scores given to `tell`.
+    """
     if list(architectures) != list(asked) or len(scores) != len(asked):
         raise ConfigurationError(
             f"`tell` takes the {len(asked)} architectures of the last `ask` in its order, each with a score; got "

@@ -3,11 +3,9 @@
 Follows the evolutionary architecture search of "Single Path One-Shot Neural Architecture Search with Uniform
 Sampling", Guo et al., arXiv 1904.00420, and its defaults. Differs from it in these points:
 
-- Random candidates are drawn inside the limit by counting where the cost is additive, not by rejection: the
-first
+- If the cost is additive, random candidates are drawn inside the limit by counting, not by rejection: the first
   population of a tight limit costs no more than that of a loose one, and an impossible limit is an error.
-- The random stage, too, stops after ten times as many tries as candidates are wanted, and a search that
-finds nothing
+- The random stage also stops after ten times as many tries as candidates are wanted, and a search that finds nothing
   new ends.
 - Candidates that differ only in choices that are not active are the same candidate.
 """
@@ -28,27 +26,26 @@ from onepath.space import Architecture, SearchSpace
 
 
 class Evolution(SearchAlgorithm):
-    """Mutation and crossover of the best candidates seen so far.
+    """Mutates and crosses the best candidates of all evaluated so far.
 
-    The first `ask` proposes a random population, each of the next `generations` ones a population of
-    children.
+    The first `ask` proposes a random population, each of the next `generations` calls a population of children.
 
     Args:
-        space: where to search.
-        seed: of all draws.
-        population: candidates per generation.
-        generations: generations after the first population; at most `population * (generations + 1)` are
-            evaluated.
-        parents: the best candidates, of all that were ever evaluated, that have children; a fifth of the population by
-            default.
-        num_mutation: children of one parent per generation; half of the population by default.
-        num_crossover: children of two parents per generation, half of the population by default; the rest is
-            random.
-        mutation_rate: probability, per choice, of being drawn anew from all of its options.
+        space: the space to search.
+        seed: seed of every random draw.
+        population: number of candidates per generation.
+        generations: number of generations after the first population; at most `population * (generations + 1)`
+            candidates are evaluated.
+        parents: number of parents: the best of all candidates evaluated so far. The default is a fifth of the
+            population.
+        num_mutation: number of children of one parent per generation; half of the population by default.
+        num_crossover: number of children of two parents per generation; half of the population by default. The rest of
+            the population is random.
+        mutation_rate: probability that a choice is drawn anew, from all of its options.
 
     Attributes:
-        generation: what the last `ask` proposed; 0 is the random population.
-        best: the `population` best candidates of all that were ever evaluated with their scores, best first.
+        generation: 0 for the random population, then one more for every `ask`.
+        best: the `population` best candidates of all evaluated so far, with their scores, best first.
 
     Raises:
         ConfigurationError: the numbers do not fit together.
@@ -102,7 +99,7 @@ class Evolution(SearchAlgorithm):
         return cls(space, seed, budget.population, budget.generations)
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
-        """Children of one parent, then of two, then random candidates for the rest."""
+        """Yield children of one parent, children of two parents, and random candidates for the rest."""
         if self.generation == self.generations:
             return
         num_left = self.population
@@ -126,11 +123,11 @@ class Evolution(SearchAlgorithm):
         yield Draw("random", num_left)
 
     def observe(self, evaluated: Evaluated) -> None:
-        """Keep the best of all candidates ever seen: a few as parents, a population to report."""
+        """Keep the best of all candidates evaluated so far: a few as parents, and a population as `best`."""
         self._parents = _top([*self._parents, *evaluated], self.parents)
         self.best = _top([*self.best, *evaluated], self.population)
 
 
 def _top(candidates: list[tuple[Architecture, Score]], num: int) -> list[tuple[Architecture, Score]]:
-    """The `num` best, best first; of equal ones those seen first."""
+    """Return the `num` best candidates, best first; of equal ones, the one evaluated first."""
     return sorted(candidates, key=lambda candidate: rank(candidate[1]), reverse=True)[:num]

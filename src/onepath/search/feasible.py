@@ -1,4 +1,4 @@
-"""The architectures of a space that meet hard limits."""
+"""Hard limits, and the set of the architectures of a space that meet them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NUM_MEDIAN = 1000
 
 
 class Constraint(Protocol):
-    """A hard limit on a cost; `Limit` is the plain one."""
+    """A hard limit on a cost; `Limit` is its plain implementation."""
 
     @property
     def name(self) -> str:
-        """What the user calls it, for example "max_macs"."""
+        """Name that users write, for example "max_macs"."""
 
     @property
     def unit(self) -> str:
@@ -39,11 +39,11 @@ class Constraint(Protocol):
 
     @property
     def costs(self) -> Costs:
-        """Matrix of architectures -> vector of costs."""
+        """Function from a matrix of architectures, (rows, choices), to a vector of costs, (rows,)."""
 
     @property
     def table(self) -> CostTable | None:
-        """The cost as an additive table, where it is one."""
+        """The cost as an additive table; None if it is not additive."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class Limit:
     """A hard limit: `costs(matrix) <= maximum`.
 
     Attributes:
-        name: what the user calls it, for example "max_macs".
-        unit: of the cost, for example "MACs".
-        maximum: the largest cost that is legal.
-        costs: matrix of architectures -> vector of costs.
-        table: the same costs as an additive table, if they are additive; then legal architectures are drawn
-            exactly.
-        members: the distinct architectures that meet the limit, where they are few enough to be listed; then they are
-            drawn from the list.
+        name: name that users write, for example "max_macs".
+        unit: unit of the cost, for example "MACs".
+        maximum: the largest cost that is legal, in `unit`.
+        costs: function from a matrix of architectures, (rows, choices), to a vector of costs, (rows,), in `unit`.
+        table: the same costs as an additive table, from which legal architectures can be drawn exactly uniformly; None
+            if the costs are not additive.
+        members: matrix of the distinct architectures that meet the limit, if they are few enough to be listed; legal
+            architectures are then drawn from this list. None if they are not listed.
     """
 
     name: str
@@ -70,11 +70,11 @@ class Limit:
 
 
 class FeasibleSet:
-    """The distinct architectures of a space that meet every limit.
+    """The distinct architectures of a space that meet every limit; these are called legal.
 
     Args:
-        space: where the architectures come from.
-        limits: none means that all are legal.
+        space: the space of the architectures.
+        limits: the limits; without any, all architectures are legal.
     """
 
     def __init__(self, space: SearchSpace, limits: Sequence[Constraint] = ()) -> None:
@@ -82,24 +82,40 @@ class FeasibleSet:
         self.limits = tuple(limits)
 
     def is_legal(self, matrix: Matrix) -> npt.NDArray[np.bool_]:
-        """(rows,) True where a row of `matrix` meets every limit."""
+        """Return a mask of the rows of `matrix` that meet every limit.
+
+        Args:
+            matrix: architectures as option indices, (rows, choices).
+
+        Returns:
+            (rows,) True for a legal architecture.
+        """
         legal = np.ones(len(matrix), dtype=np.bool_)
         for limit in self.limits:
-            # A later, perhaps slower, limit is asked only about what the earlier ones left.
+            # A later limit, which may be slower, is asked only about rows that meet the earlier ones.
             left = np.flatnonzero(legal)
             legal[left] = limit.costs(matrix[left]) <= limit.maximum
         return legal
 
     def sample(self, num: int, rng: np.random.Generator) -> Matrix:
-        """Draw `num` legal rows.
+        """Draw `num` legal architectures; the same one may be drawn more than once.
 
-        With a limit that lists its members, uniform over those that meet the others too. With one limit that has a
-        table, uniform over the legal architectures and without rejection. With more, drawn so from the tightest table
-        and rejected by the others, a bounded number of times. Without a table or a limit, as `SearchSpace.sample`
-        draws.
+        - If a limit lists its members, rows are drawn uniformly from those that meet the other limits too.
+        - With one limit that has a table, rows are drawn uniformly from the legal architectures, without rejection.
+        - With more limits, rows are drawn in the same way under the tightest table and rejected by the other limits.
+        - Without a table, rows are drawn by `SearchSpace.sample` and rejected by the limits.
+
+        Rejection stops with an error after 16,384 draws in a row without a legal architecture.
+
+        Args:
+            num: number of rows to draw.
+            rng: generator of the draws.
+
+        Returns:
+            (num, choices) option indices of the architectures.
 
         Raises:
-            InfeasibleError: no architecture, or too few, meet the limits; names the limit, the smallest and
+            InfeasibleError: no architecture, or too few, meet the limits; the message names the limit, the smallest and
                 the median cost of the space, and what to do.
         """
         if self._members is not None:
@@ -121,7 +137,7 @@ class FeasibleSet:
 
     @cached_property
     def _members(self) -> Matrix | None:
-        """All legal architectures, if a limit lists those that meet it."""
+        """All legal architectures, if some limit lists its members; None otherwise."""
         lists = [limit.members for limit in self.limits if isinstance(limit, Limit)]
         listed = [members for members in lists if members is not None]
         if not listed:
@@ -159,7 +175,7 @@ class FeasibleSet:
         return self.space.sample_within(table, None, maximum, num, rng)
 
     def _typical(self, limit: Constraint) -> tuple[str, str]:
-        """Smallest and median cost of the space, in words; without a table those of a sample."""
+        """Return the smallest and the median cost of the space as text; without a table they come from a sample."""
         if limit.table is not None:
             sampler = self.space.window_sampler(limit.table)
             lowest, median = sampler.extremes()[0], sampler.quantile(0.5)

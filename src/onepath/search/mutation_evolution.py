@@ -1,4 +1,4 @@
-"""Evolution by single mutations, in which the worst dies.
+"""Evolution by single mutations, in which the worst member is dropped.
 
 Follows Algorithm 1 of "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition", Lin et al., ICCV 2021 (arXiv
 2102.01063), and its population of 512. Differs from it in these points:
@@ -25,25 +25,25 @@ from onepath.search.driver import Budget, Draw, Evaluated, SearchAlgorithm
 from onepath.search.feasible import Matrix
 from onepath.space import Architecture, SearchSpace
 
-_NUM_DRAWS = 32  # at a time, or as many as children, so that a single child is tried often enough
+_NUM_DRAWS = 32  # smallest number of draws at a time, so that a single child is tried often enough
 
 
 class MutationEvolution(SearchAlgorithm):
-    """Mutations of members picked uniformly; of more than `population` members the worst is dropped.
+    """Mutates members picked uniformly; if there are more than `population` members, the worst are dropped.
 
-    The first `ask` proposes the random members, every other one children of the members.
+    The first `ask` proposes the random members, every later one children of the members.
 
     Args:
-        space: where to search.
-        seed: of all draws.
-        num: architectures in all, at most.
-        population: members that are kept.
-        num_random: random members to begin with; by default as many as the population holds.
-        num_children: proposed by an `ask`, before any of them joins the members.
+        space: the space to search.
+        seed: seed of every random draw.
+        num: largest number of architectures in all.
+        population: number of members that are kept.
+        num_random: number of random members at the start; by default `population`.
+        num_children: number of children per `ask`; none of them is a parent before all are scored.
 
     Attributes:
         generation: 0 for the random members, then one more for every `population` children.
-        members: with their scores, best first; of equal ones those that came first.
+        members: members with their scores, best first; of equal ones, the one that came first.
 
     Raises:
         ConfigurationError: a number is below 1, or there are more random members than the population holds.
@@ -81,11 +81,11 @@ class MutationEvolution(SearchAlgorithm):
 
     @classmethod
     def for_budget(cls, space: SearchSpace, seed: int, budget: Budget) -> Self:
-        """See `SearchAlgorithm.for_budget`; 32 children at a time, which is work for several processes."""
+        """See `SearchAlgorithm.for_budget`; 32 children at a time, so that several processes have work."""
         return cls(space, seed, budget.num, population=budget.population, num_children=_NUM_DRAWS)
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
-        """The random members, then mutations of members picked uniformly."""
+        """Yield the random members at first, then mutations of members picked uniformly."""
         num_left = self.num - self.num_proposed
         if not self.members:
             yield Draw("random", min(self.num_random, num_left), size=self.num_random)
@@ -99,7 +99,7 @@ class MutationEvolution(SearchAlgorithm):
         yield Draw("mutation", min(self.num_children, num_left), mutated, max(_NUM_DRAWS, self.num_children))
 
     def observe(self, evaluated: Evaluated) -> None:
-        """Let the new ones in, and drop the worst of more than `population`."""
+        """Add the new architectures to the members, and keep the best `population` of them."""
         self.members += evaluated
         self.members.sort(key=lambda member: rank(member[1]), reverse=True)
         del self.members[self.population :]

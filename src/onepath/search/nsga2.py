@@ -5,7 +5,7 @@ Computation 6(2), 2002: the ranking of section III.A (by moocore), the crowding 
 section III.C. Differs from it in these points:
 
 - Limits are hard: illegal children are never evaluated, so the constrained domination of section VI is not needed.
-- No architecture is evaluated twice; where too few new children are found, random ones take their places.
+- No architecture is evaluated twice; if too few new children are found, random architectures take their places.
 - Choices are discrete: crossover takes each choice from one of the two parents, and mutation draws each choice
   anew with probability one over the number of choices.
 """
@@ -31,25 +31,26 @@ Floats = npt.NDArray[np.float64]
 
 
 class NSGA2(SearchAlgorithm):
-    """The least dominated, least crowded candidates seen so far have children.
+    """Crosses and mutates the least dominated and least crowded candidates evaluated so far.
 
-    The score is the first objective, higher is better, compared as everywhere; each of `costs` is another,
-    lower is better. Without costs it is a genetic algorithm whose population is the best of all seen.
+    The score is the first objective: higher is better, compared by `rank`. Each of `costs` is a further objective:
+    lower is better. Without costs this is a genetic algorithm whose population is the best of all candidates.
 
     Args:
-        space: where to search.
-        seed: of all draws.
-        population: candidates per generation.
-        generations: generations after the first, random one; at most `population * (generations + 1)` are
-            evaluated.
-        costs: matrix of architectures -> vector of costs, for example the `costs` of a `Limit`.
+        space: the space to search.
+        seed: seed of every random draw.
+        population: number of candidates per generation.
+        generations: number of generations after the first, random one; at most `population * (generations + 1)`
+            candidates are evaluated.
+        costs: functions from a matrix of architectures, (rows, choices), to a vector of costs, (rows,), for example the
+            `costs` of a `Limit`; NaN counts as the worst cost.
         mutation_rate: probability that a choice of a child is drawn anew; one over the number of choices by
             default.
 
     Attributes:
-        generation: what the last `ask` proposed; 0 is the random population.
-        best: the population with its scores, first front first, then by falling crowding distance.
-        front: those of `best` that no other one dominates.
+        generation: 0 for the random population, then one more for every `ask`.
+        best: the population with its scores, sorted by front, and within a front by falling crowding distance.
+        front: the candidates of `best` that no other candidate dominates.
 
     Raises:
         ConfigurationError: a number is out of its range.
@@ -87,7 +88,7 @@ class NSGA2(SearchAlgorithm):
         return cls(space, seed, budget.population, budget.generations, budget.costs)
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
-        """The random population, then children of winners of binary tournaments."""
+        """Yield the random population at first, then children of winners of binary tournaments."""
         if self.generation == self.generations:
             return
         if not self.best:
@@ -107,19 +108,22 @@ class NSGA2(SearchAlgorithm):
         yield Draw("crossover", self.population, children)
 
     def observe(self, evaluated: Evaluated) -> None:
-        """Keep, of population and children together, the first fronts and of the last one the least crowded."""
+        """Select the next population from the old one and its children.
+
+        The first fronts are kept whole; from the last front that has a place, the least crowded candidates are kept.
+        """
         candidates = [*self.best, *evaluated]
         if not candidates:
             return
         matrix = self.space.matrix([architecture for architecture, _ in candidates])
-        # A cost that is none is the worst.
+        # NaN counts as the worst cost.
         costs = [
             -np.nan_to_num(
                 np.asarray(cost(matrix), dtype=np.float64), nan=np.inf, posinf=np.inf, neginf=-np.inf
             )
             for cost in self.costs
         ]
-        # What has no finite score is worse than all that have one, whatever it costs.
+        # A candidate whose score is NaN or minus infinity is dominated by all others, whatever it costs.
         failed = np.array([rank(score)[0] == -math.inf for _, score in candidates])
         if not failed.all():
             costs = [np.where(failed, column.min(), column) for column in costs]
@@ -135,10 +139,16 @@ class NSGA2(SearchAlgorithm):
 
 
 def crowding_distances(objectives: Floats) -> Floats:
-    """(points,) how far apart the neighbours of each point of one front are, summed over (points, objectives).
+    """Return the crowding distance of each point of a front: the distance of its neighbours, summed over objectives.
 
-    In each objective the distance is in units of the front's range, and infinite at both ends of it. An infinite range
-    tells none of the others apart. There is no NaN in them.
+    In each objective the distance is in units of the front's range, and infinite at both ends of the range. If the
+    range is infinite, the objective adds nothing for the other points.
+
+    Args:
+        objectives: values of the points of one front, (points, objectives), without NaN.
+
+    Returns:
+        (points,) distances; higher is less crowded.
 
     Source: section III.B.
     """
@@ -153,7 +163,7 @@ def crowding_distances(objectives: Floats) -> Floats:
 
 
 def _places_and_values(scores: Sequence[Score]) -> tuple[Floats, Floats]:
-    """Each score's place among the distinct ones, worst 0, and its first number, made finite."""
+    """Return the rank of each score among the distinct ones, 0 for the worst, and its first number, made finite."""
     keys = [rank(score) for score in scores]
     place = {key: float(index) for index, key in enumerate(sorted(set(keys)))}
     values = np.array([key[0] for key in keys])

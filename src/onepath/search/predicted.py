@@ -1,4 +1,4 @@
-"""A whole search on predictions, and the best that it finds to evaluate."""
+"""A search that runs entirely on predicted scores, and whose best architectures are then evaluated."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from onepath.space import Architecture
 
 
 class Predicted:
-    """Any search algorithm, driven to its end by a predictor in place of evaluations; the best are then evaluated.
+    """Runs any search algorithm to its end on predicted scores, and proposes the best architectures for evaluation.
 
-    The one `ask` proposes what was predicted best under the limits, best first, of equals what came first; after it the
-    search is finished. A predictor answers in microseconds, so that thousands of architectures are looked at, and a
-    further limit costs seconds.
+    The first `ask` proposes the architectures with the highest predictions under the limits, best first; of equal ones,
+    the one that was predicted first. After it the search is finished. A prediction takes microseconds, so that the
+    search can look at thousands of architectures, and a search under another limit costs seconds.
 
     Args:
-        algorithm: proposes; its scores are predictions.
-        predict: matrix of architectures -> predicted scores, higher is better; the same at every call.
-        num: architectures to evaluate.
+        algorithm: the search algorithm; it is told predictions as scores.
+        predict: function from a matrix of architectures to their predicted scores, higher is better; calls with the
+            same architectures return the same scores.
+        num: number of architectures to evaluate.
 
     Attributes:
-        num_predicted: architectures that the algorithm asked for.
+        num_predicted: number of architectures that the algorithm proposed.
 
     Source: Cai et al., "Once-for-All" (arXiv 1908.09791), section 3.4, where one architecture is taken as predicted.
     """
@@ -41,11 +42,15 @@ class Predicted:
 
     @property
     def generation(self) -> int:
-        """0 for what is evaluated; -1 before it is asked for."""
+        """0 for the architectures to evaluate; -1 before the first `ask`."""
         return -1 if self._asked is None else 0
 
     def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The best of the whole search at first, then nothing."""
+        """Return the best architectures of the whole search at the first call, an empty list at later ones.
+
+        Raises:
+            InfeasibleError: no architecture meets the limits.
+        """
         if self._asked is not None:
             return []
         best: list[tuple[tuple[float, ...], Proposal]] = []
@@ -60,5 +65,9 @@ class Predicted:
         return [proposal for _, proposal in best]
 
     def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
-        """Take the scores; nothing follows from them."""
+        """Check the scores as `Algorithm.tell` does; they are not used.
+
+        Raises:
+            ConfigurationError: the architectures are not those of the last `ask`.
+        """
         check_told(self._asked or [], architectures, scores)

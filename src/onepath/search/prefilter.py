@@ -1,4 +1,4 @@
-"""A cheap score before an expensive one: only the best of what an algorithm proposes are evaluated."""
+"""A cheap score before an expensive one: only the best of an algorithm's proposals are evaluated."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from onepath.space import Architecture
 
 
 class Prefilter:
-    """Any search algorithm, of whose proposals a share is evaluated.
+    """Wraps any search algorithm, and passes on only a share of its proposals: the best by a cheap score.
 
-    Of the n proposals of an `ask` the `ceil(share * n)` of highest score are passed on, best first; the algorithm is
-    told minus infinity for the others, ordered by the score, so that none of them becomes a parent before one that was
-    evaluated. With `first_only` this holds for the first population alone: draw a large one, and the score ranks it.
-    What is proposed depends on the algorithm's seed, the told scores and the cheap score alone, so that a search is
-    resumed as one without a filter.
+    Of the n proposals of an `ask`, the `ceil(share * n)` with the highest cheap score are passed on, best first. For
+    the others the algorithm is told minus infinity, so that none of them becomes a parent before an evaluated one; if
+    scores are tuples, their last number is the cheap score, which orders them. With `first_only` only the first
+    population is filtered: give the algorithm a large one, and the cheap score selects from it. Proposals depend on the
+    algorithm's seed, the told scores and the cheap score alone, so that a search is resumed as one without a filter.
 
     Args:
-        algorithm: proposes; it counts the proposals that are left out, so that its population is to be larger.
-        score: architecture -> cheap score, higher is better, NaN last, for example `estimate.ScoreEstimator.value`;
-            the same at every call.
-        share: of the proposals that is evaluated, above 0 and at most 1.
-        first_only: filter the first `ask` alone.
+        algorithm: the search algorithm. Its budget counts the proposals that are left out, so that its population
+            should be larger.
+        score: function from an architecture to its cheap score, for example `estimate.ScoreEstimator.value`; higher is
+            better, and NaN is worst. Calls with the same architecture return the same score.
+        share: share of the proposals that is evaluated, above 0 and at most 1.
+        first_only: whether only the first `ask` is filtered.
 
     Attributes:
-        num_left_out: proposals that were not evaluated so far.
+        num_left_out: number of proposals left out so far.
 
     Raises:
         ConfigurationError: the share is out of its range.
@@ -55,11 +56,15 @@ class Prefilter:
 
     @property
     def generation(self) -> int:
-        """The algorithm's."""
+        """Number of the generation that the algorithm proposed last."""
         return self._algorithm.generation
 
     def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The best proposals of the algorithm's next ones; empty when it is finished."""
+        """Return the best of the algorithm's next proposals; empty when the search is finished.
+
+        Raises:
+            InfeasibleError: no architecture meets the limits.
+        """
         proposals = self._algorithm.ask(feasible)
         self._asked = [proposal.architecture for proposal in proposals]
         self._cheap = {}
@@ -72,7 +77,11 @@ class Prefilter:
         return proposals
 
     def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
-        """Pass the scores on, and minus infinity for what was left out."""
+        """Tell the algorithm these scores, and minus infinity for the proposals that were left out.
+
+        Raises:
+            ConfigurationError: the architectures are not those of the last `ask`.
+        """
         check_told(self._kept, architectures, scores)
         told = dict(zip(architectures, scores, strict=True))
         length = next((len(score) for score in scores if isinstance(score, tuple)), 1)

@@ -14,15 +14,15 @@ from onepath.space import SearchSpace
 
 
 class RandomSearch(SearchAlgorithm):
-    """Distinct random legal architectures, in batches.
+    """Proposes distinct random legal architectures, in batches.
 
-    Ends after `num` architectures, or where ten times a batch of draws hold nothing new.
+    It ends after `num` architectures, or when ten batches of draws in a row hold nothing new.
 
     Args:
-        space: where to search.
-        seed: of all draws.
-        num: architectures in all.
-        batch: architectures per `ask`.
+        space: the space to search.
+        seed: seed of every random draw.
+        num: number of architectures in all.
+        batch: number of architectures per `ask`.
 
     Raises:
         ConfigurationError: `num` or `batch` is below 1.
@@ -37,7 +37,7 @@ class RandomSearch(SearchAlgorithm):
             raise ConfigurationError(
                 f"`num >= 1` and `batch >= 1` must hold; got {num} and {batch}; raise them"
             )
-        # Whole batches, so that the last one of a small budget begins as that of a larger one does.
+        # Whole batches are drawn, so that the last batch of a small budget begins as the same batch of a larger one.
         super().__init__(space, seed, fewest_tries=batch)
         self.num, self.batch = num, batch
 
@@ -47,8 +47,8 @@ class RandomSearch(SearchAlgorithm):
         return cls(space, seed, budget.num, batch=budget.population)
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:  # noqa: ARG002
-        """The next batch."""
+        """Yield the next batch."""
         yield Draw("random", min(self.batch, self.num - self.num_proposed))
 
     def observe(self, evaluated: Evaluated) -> None:
-        """Random search makes nothing of scores."""
+        """Ignore the scores: random search does not use them."""

@@ -1,11 +1,11 @@
-"""Regularized evolution: the oldest dies, not the worst.
+"""Regularized evolution: the oldest member leaves the population, not the worst.
 
 Follows Algorithm 1 of "Regularized Evolution for Image Classifier Architecture Search", Real et al., AAAI 2019
 (arXiv 1802.01548), and its population of 100 and sample of 25. Differs from it in these points:
 
 - No architecture is evaluated twice: a child that was evaluated before is drawn again from another sample, and
   after a bounded number of tries a random legal architecture takes its place.
-- Only legal children are evaluated, where there are hard limits.
+- Under hard limits only legal children are evaluated.
 - A mutation gives one choice another option; the paper's space has two kinds of choices and also an identity.
 """
 
@@ -24,25 +24,26 @@ from onepath.search.driver import Budget, Draw, Evaluated, SearchAlgorithm
 from onepath.search.feasible import Matrix
 from onepath.space import Architecture, SearchSpace
 
-_FEWEST_DRAWS = 32  # at a time, so that a single child is tried often enough
+_FEWEST_DRAWS = 32  # smallest number of draws at a time, so that a single child is tried often enough
 
 
 class RegularizedEvolution(SearchAlgorithm):
-    """Mutations of tournament winners; every child takes the place of the oldest member of the population.
+    """Mutates tournament winners; every child takes the place of the oldest member of the population.
 
-    The first `ask` proposes the random population, every other one `batch` children.
+    The first `ask` proposes the random population, every later one `batch` children.
 
     Args:
-        space: where to search.
-        seed: of all draws.
-        num: architectures in all.
-        population: members. A `num` up to it is random search alone; a tenth of `num` leaves most of it to children.
-        sample: members, drawn with replacement, of which the best one becomes a parent; a quarter of the population by
-            default.
-        batch: children per `ask`, of one and the same population; 1 is the paper's algorithm on one worker.
+        space: the space to search.
+        seed: seed of every random draw.
+        num: number of architectures in all.
+        population: number of members. If `num` is not larger, the search is a random search; with a tenth of `num`,
+            most architectures are children.
+        sample: number of members in a tournament, drawn with replacement; the best becomes a parent. The default is a
+            quarter of the population.
+        batch: number of children per `ask`, all from the same population; 1 is the paper's algorithm on one worker.
 
     Attributes:
-        generation: what the last `ask` proposed; 0 is the random population.
+        generation: 0 for the random population, then one more for every `ask`.
 
     Raises:
         ConfigurationError: a number is below 1.
@@ -73,11 +74,11 @@ class RegularizedEvolution(SearchAlgorithm):
 
     @classmethod
     def for_budget(cls, space: SearchSpace, seed: int, budget: Budget) -> Self:
-        """See `SearchAlgorithm.for_budget`; a tenth of the evaluations are the random population."""
+        """See `SearchAlgorithm.for_budget`; the random population is at most a tenth of the evaluations."""
         return cls(space, seed, budget.num, population=max(1, min(budget.population, budget.num // 10)))
 
     def propose(self, rng: np.random.Generator) -> Iterator[Draw]:
-        """The random population, then mutations of the best of a sample."""
+        """Yield the random population at first, then mutations of tournament winners."""
         num_left = self.num - self.num_proposed
         if not self._members:
             yield Draw("random", min(self.population, num_left))
@@ -92,5 +93,5 @@ class RegularizedEvolution(SearchAlgorithm):
         yield Draw("mutation", min(self.batch, num_left), mutated, max(self.batch, _FEWEST_DRAWS))
 
     def observe(self, evaluated: Evaluated) -> None:
-        """Let the children in; the oldest members die."""
+        """Add the children to the population; the oldest members leave it."""
         self._members.extend(evaluated)

@@ -1,4 +1,4 @@
-"""The architecture whose every choice costs at most as much of the score as any other does."""
+"""A search that lowers every choice as far as one common threshold on the drop of the score allows."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from onepath.space.ends import end_of
 
 
 class Sensitivity:
-    """FastNAS's search: each choice takes its least option that lowers the score by no more than a threshold.
+    """FastNAS's search: each choice takes its smallest option that lowers the score by no more than a threshold.
 
-    The drop of an option is what the score loses with it, all other choices at their largest; a smaller option never
-    counts as less of a drop than a larger one. The least threshold whose architecture meets the limits is found by
-    bisection, and its architecture is the one that is proposed.
+    The drop of an option is the loss of score when the choice takes it and all other choices are at their largest. The
+    drop of a smaller option is raised to that of a larger one if it is lower. Bisection finds the lowest threshold
+    whose architecture meets the limits, and that architecture is proposed.
 
     Args:
-        space: where to search.
-        drops: name of a choice with an order -> drop of each of its options; other choices take their first option, and
-            those that are not named their largest.
+        space: the space to search.
+        drops: name of an ordered choice -> drop of each of its options. Ordered choices that are not named keep their
+            largest option, choices without an order their first option.
 
-    Source: FastNAS of NVIDIA's Model Optimizer, as its documentation and code have it. Differs from it: limits of any
-    cost, and several at once.
+    Source: FastNAS of NVIDIA's Model Optimizer, by its documentation and code. Differs from it: limits may be on any
+    cost, and several limits may hold at once.
     """
 
     def __init__(self, space: SearchSpace, drops: Mapping[str, Mapping[Option, float]]) -> None:
@@ -37,11 +37,14 @@ class Sensitivity:
 
     @property
     def generation(self) -> int:
-        """0 for what is evaluated; -1 before it is asked for."""
+        """0 for the architecture to evaluate; -1 before the first `ask`."""
         return -1 if self._asked is None else 0
 
     def at(self, threshold: float) -> Architecture:
-        """What has the least options whose drop is at most this; the largest drops nothing."""
+        """Return the architecture in which each choice has its smallest option with a drop of at most `threshold`.
+
+        The largest option of a choice has drop 0, so that it is always allowed.
+        """
         options = list(end_of(self.space, max).indices)
         for name, drops in self._drops.items():
             column = self.space.column(name)
@@ -50,10 +53,10 @@ class Sensitivity:
         return self.space.architecture(options)
 
     def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """The one architecture at first, then nothing.
+        """Return the one architecture at the first call, an empty list at later ones.
 
         Raises:
-            InfeasibleError: not even the smallest options meet the limits.
+            InfeasibleError: even the architecture of the smallest options exceeds the limits.
         """
         if self._asked is not None:
             return []
@@ -73,12 +76,20 @@ class Sensitivity:
         return [Proposal(self._asked[0], "derived")]
 
     def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
-        """Take the score; nothing follows from it."""
+        """Check the score as `Algorithm.tell` does; it is not used.
+
+        Raises:
+            ConfigurationError: the architecture is not that of the last `ask`.
+        """
         check_told(self._asked or [], architectures, scores)
 
 
 def monotone(drops: Mapping[Option, float]) -> dict[Option, float]:
-    """The drops from the largest option to the smallest, none less than those before it and the first 0."""
+    """Return the drops sorted from the largest option to the smallest, made monotone: 0 first, and never falling.
+
+    Args:
+        drops: option -> drop of the score; options are numbers.
+    """
     options = sorted(drops, reverse=True)
     found = itertools.accumulate((drops[option] for option in options[1:]), max, initial=0.0)
     return dict(zip(options, found, strict=True))

@@ -1,9 +1,9 @@
 """Once-for-All's spaces of inverted bottlenecks: elastic kernels, expansions and depths on shared weights.
 
 Source: Cai et al., "Once-for-All: Train One Network and Specialize it for Efficient Deployment", ICLR 2020 (arXiv
-1908.09791), section 3.2, and the released code. Kernels of 3, 5 and 7, expansions of 3, 4 and 6, two to four blocks a
+1908.09791), section 3.2, and the released code. Kernels of 3, 5 and 7, expansions of 3, 4 and 6, two to four blocks per
 stage. Differs from it: smaller inputs keep fewer strides, so that the last map is at least 4x4 pixels; the resolution
-is a choice only where `resolutions` are given.
+is a choice only if `resolutions` are given.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ STRIDED_STAGES = (0, 1, 2, 4)
 
 @dataclass(frozen=True)
 class Family:
-    """What tells Once-for-All's two spaces of bottlenecks apart.
+    """What Once-for-All's two spaces of bottlenecks differ in.
 
     Attributes:
-        stem, first: channels of the first convolution and of the separable one behind it.
-        stages: channels of the elastic stages.
-        last: channels behind the last stage, in order; those of the final pooled layer are the last.
-        activations: of the stem and the first layers, then of each stage.
-        squeezes: whether each stage's blocks have squeeze-and-excitation.
-        single: whether the last stage is always one block.
+        stem: output channels of the first convolution.
+        first: output channels of the separable convolution after it.
+        stages: output channels of the elastic stages.
+        last: output channels of the layers after the last stage, in order. Of several layers, the last follows the
+            pooling.
+        activations: class of the activation in the stem and the first layers, then in each stage.
+        squeezes: for each stage, whether its blocks have squeeze-and-excitation.
+        single: whether the last stage always has one block.
     """
 
     stem: int
@@ -65,9 +67,10 @@ class OfaBottleneck(nn.Module):
     """An inverted bottleneck with an elastic middle and an elastic depthwise kernel.
 
     Args:
-        in_channels, out_channels: of the block.
-        name: of its choices, `name.kernel` and `name.expand`.
-        stride: of the depthwise convolution.
+        in_channels: number of input channels.
+        out_channels: number of output channels.
+        name: prefix of the names of its choices, `name.kernel` and `name.expand`.
+        stride: stride of the depthwise convolution.
         activation: class of the two activations; the projection has none.
         squeezes: whether squeeze-and-excitation follows the depthwise convolution.
 
@@ -104,16 +107,19 @@ class OfaBottleneck(nn.Module):
         self.in_channels = in_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform, and add the input where the shape is kept."""
+        """Return the block's output; the input is added if it has the same shape."""
         y: Tensor = self.project(self.excite(self.depthwise(self.expand(x))))
         return x + y if self.is_residual else y
 
     @torch.no_grad()
     def sort_middle(self, opened: Sequence[int] = ()) -> None:
-        """Put the middle channels in the order of their weight in the projection; the block computes the same.
+        """Sort the middle channels, in place, by their absolute weights in the projection, the largest first.
+
+        The largest architecture of the block still computes the same function.
 
         Args:
-            opened: expansions that are trained already: the channels of each stay before those of the larger ones.
+            opened: expansions that are already trained. The channels of each of them stay before the channels that only
+                larger expansions use.
         """
         layers: Any = self
         kept = [int(round_to(self.in_channels * expansion, DIVISOR)) for expansion in opened]
@@ -133,7 +139,12 @@ class OfaBottleneck(nn.Module):
 
 
 def order_of(importance: Tensor, kept: Sequence[int]) -> Tensor:
-    """Channels from the most important to the least; the first of each number in `kept` stay before the others."""
+    """Return channels from the most important to the least, (N,).
+
+    Args:
+        importance: importance of each channel, (N,); changed in place if `kept` holds any number.
+        kept: numbers of leading channels; the first `num` channels stay before all others, for each `num`.
+    """
     for num in kept:
         importance[num:] -= importance.max() - importance.min() + 1
     return importance.argsort(descending=True, stable=True)
@@ -143,9 +154,9 @@ class OfaExcitation(nn.Module):
     """Squeeze-and-excitation of an elastic number of channels, with a quarter of them in its middle.
 
     Args:
-        channels: of the input.
+        channels: number of input channels.
 
-    Shapes: (B, channels, H, W) to the same.
+    Shapes: (B, channels, H, W) to (B, channels, H, W).
 
     Source: Hu et al., "Squeeze-and-Excitation Networks" (arXiv 1709.01507); the hard sigmoid of MobileNetV3.
     """
@@ -159,14 +170,14 @@ class OfaExcitation(nn.Module):
         self.gate = nn.Hardsigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale the channels of (B, channels, H, W)."""
+        """Return x (B, channels, H, W) with each channel multiplied by its gate."""
         means = x.mean((2, 3), keepdim=True)
         gates: Tensor = self.gate(self.expand(self.activation(self.reduce(means))))
         return x * gates
 
     @torch.no_grad()
     def sort_middle(self) -> None:
-        """Put the squeezed channels in the order of their weight in the expansion."""
+        """Sort the squeezed channels, in place, by their absolute weights in the expansion, the largest first."""
         order = self.expand.weight.abs().sum((0, 2, 3)).argsort(descending=True, stable=True)
         for tensor in (self.reduce.weight, self.reduce.bias):
             if tensor is not None:
@@ -175,21 +186,21 @@ class OfaExcitation(nn.Module):
 
 
 class OnceForAll(nn.Module):
-    """The supernet module: a stem, a separable convolution, elastic stages, a head.
+    """The supernet module of a Once-for-All space: a stem, a separable convolution, elastic stages and a head.
 
     Args:
-        family: what it is built of.
-        num_classes: of the classifier.
-        input_size: height and width of the input in pixels; decides the strides, see `stage_strides`.
-        in_channels: of the input.
-        width: factor on every number of channels, rounded to multiples of 8.
-        resolutions: sides in pixels that images are brought to, as a choice; none: as they come.
-        dropout: before the classifier.
+        family: the layers of the space.
+        num_classes: number of outputs of the classifier.
+        input_size: height and width of the input in pixels; they decide the strides, see `stage_strides`.
+        in_channels: number of input channels.
+        width: factor on every number of channels; the products are rounded to multiples of 8.
+        resolutions: sides in pixels to which images are resized, as a choice; if empty, images are not resized.
+        dropout: probability of the dropout before the classifier.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
     Raises:
-        ConfigurationError: an input below 4 pixels, or a width out of range.
+        ConfigurationError: the input is smaller than 4 pixels, or the width is out of range.
     """
 
     def __init__(
@@ -242,7 +253,7 @@ class OnceForAll(nn.Module):
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        """Return the logits (B, num_classes) of images (B, in_channels, H, W)."""
         x = self.first(self.stem(self.resolution(x)))
         for stage in self.stages:
             x = stage(x)
@@ -251,8 +262,9 @@ class OnceForAll(nn.Module):
         return logits
 
     def reset_parameters(self) -> None:
-        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`, with residual blocks that start as
-        identities: the scale of their last normalisation is 0.
+        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`; residual blocks start as identities.
+
+        The scale of their last normalisation is 0.
 
         Source of the zeros: Goyal et al., "Accurate, Large Minibatch SGD" (arXiv 1706.02677), section 5.1.
         """
@@ -265,10 +277,10 @@ class OnceForAll(nn.Module):
                     nn.init.eye_(matrix)
 
     def sort_channels(self, opened: Mapping[str, Sequence[Any]]) -> None:
-        """Put the middle channels of every block in the order of their importance.
+        """Sort the middle channels of every block by importance, in place.
 
         Args:
-            opened: name of a choice -> its options that are trained already; see `OfaBottleneck.sort_middle`.
+            opened: name of a choice -> its options that are already trained; see `OfaBottleneck.sort_middle`.
         """
         for module in self.modules():
             if isinstance(module, OfaBottleneck):
@@ -276,7 +288,7 @@ class OnceForAll(nn.Module):
 
 
 class _Separable(nn.Module):
-    """A depthwise convolution and a projection, with the input added where the shape is kept."""
+    """A depthwise convolution and a projection; the input is added if it has the same shape."""
 
     def __init__(self, in_channels: int, out_channels: int, activation: type[nn.Module]) -> None:
         super().__init__()
@@ -295,7 +307,11 @@ class _Separable(nn.Module):
 
 
 def resized(resolutions: Sequence[int]) -> nn.Module:
-    """What brings images to one of these sides; nothing where there are none."""
+    """Return a layer that resizes images to one of these sides, as a choice; an identity if there are none.
+
+    Args:
+        resolutions: sides in pixels.
+    """
     if not resolutions:
         return nn.Identity()
     return ElasticResolution(Choice("resolution", sorted(resolutions), role="resolution"))
@@ -312,7 +328,10 @@ def ofa_mobilenetv3(
     width: float = 1.0,
     resolutions: Sequence[int] = (),
 ) -> OnceForAll:
-    """Once-for-All's space of MobileNetV3: five stages of 2 to 4 blocks; the paper also has it at width 1.2."""
+    """Return Once-for-All's space of MobileNetV3: five stages of 2 to 4 blocks; the paper also has it at width 1.2.
+
+    See `OnceForAll` for the arguments.
+    """
     return OnceForAll(MOBILENET_V3, num_classes, input_size, in_channels, width, resolutions)
 
 
@@ -323,5 +342,8 @@ def ofa_proxyless(
     width: float = 1.3,
     resolutions: Sequence[int] = (),
 ) -> OnceForAll:
-    """Once-for-All's space of ProxylessNAS's layers, at the width 1.3 of its release."""
+    """Return Once-for-All's space of ProxylessNAS's layers, by default at the width 1.3 of its release.
+
+    See `OnceForAll` for the arguments.
+    """
     return OnceForAll(PROXYLESS, num_classes, input_size, in_channels, width, resolutions)

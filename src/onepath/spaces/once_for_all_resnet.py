@@ -2,9 +2,8 @@
 
 Source: Cai et al., "Once-for-All" (arXiv 1908.09791) and its released code for ResNet-50: stages of 2, 2, 4 and 2
 blocks and up to two more, bottlenecks of 0.2, 0.25 or 0.35 of the stage's width, widths of 0.65, 0.8 or 1, a stem of
-which one layer may be left out, and average pooling in shortcuts that stride. Differs from it: smaller inputs keep
-fewer strides, so that the last map is at least 4x4 pixels; the resolution is a choice only where `resolutions` are
-given.
+which one layer may be left out, and average pooling in shortcuts with a stride. Differs from it: smaller inputs keep
+fewer strides, so that the last map is at least 4x4 pixels; the resolution is a choice only if `resolutions` are given.
 """
 
 from __future__ import annotations
@@ -39,9 +38,10 @@ class OfaResidual(nn.Module):
     """A bottleneck of three convolutions between elastic widths, and a shortcut.
 
     Args:
-        in_channels, out_channels: of the block.
-        name: of its choice, `name.ratio`: channels of the middle over those of the output.
-        stride: of the 3x3 convolution.
+        in_channels: number of input channels.
+        out_channels: number of output channels, an expression of choices.
+        name: prefix of the name of its choice, `name.ratio`: middle channels over output channels.
+        stride: stride of the 3x3 convolution.
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
     """
@@ -64,10 +64,13 @@ class OfaResidual(nn.Module):
 
     @torch.no_grad()
     def sort_middle(self, opened: Sequence[float] = ()) -> None:
-        """Put the inputs and the outputs of the 3x3 convolution in the order of the weights that read them.
+        """Sort the inputs and the outputs of the 3x3 convolution, in place, by the absolute weights that read them.
+
+        The largest come first. The largest architecture of the block still computes the same function.
 
         Args:
-            opened: ratios that are trained already: the channels of each stay before those of the larger ones.
+            opened: ratios that are already trained. The channels of each of them stay before the channels that only
+                larger ratios use.
         """
         first, second, third = self.layers
         for before, after in ((first, second), (second, third)):
@@ -79,13 +82,13 @@ class OfaResidual(nn.Module):
             after[0].weight.copy_(after[0].weight[:, order])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform, and add the shortcut."""
+        """Return the activation of the bottleneck's output plus the shortcut's."""
         result: Tensor = self.activation(self.layers(x) + self.shortcut(x))
         return result
 
 
 class _Added(nn.Module):
-    """A convolution with its input added."""
+    """A convolution whose input is added to its output."""
 
     def __init__(self, channels: Size) -> None:
         super().__init__()
@@ -97,19 +100,19 @@ class _Added(nn.Module):
 
 
 class OnceForAllResNet(nn.Module):
-    """The supernet module: a stem of two or three convolutions, four elastic stages, a classifier.
+    """The supernet module: a stem of two or three convolutions, four elastic stages and a classifier.
 
     Args:
-        num_classes: of the classifier.
-        input_size: height and width of the input in pixels; decides the strides, see `stage_strides`.
-        in_channels: of the input.
+        num_classes: number of outputs of the classifier.
+        input_size: height and width of the input in pixels; they decide the strides, see `stage_strides`.
+        in_channels: number of input channels.
         width: factor on every number of channels; 1 is the paper's network.
-        resolutions: sides in pixels that images are brought to, as a choice; none: as they come.
+        resolutions: sides in pixels to which images are resized, as a choice; if empty, images are not resized.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
     Raises:
-        ConfigurationError: an input below 4 pixels, or a width out of range.
+        ConfigurationError: the input is smaller than 4 pixels, or the width is out of range.
     """
 
     def __init__(
@@ -148,7 +151,7 @@ class OnceForAllResNet(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Let every block start as its shortcut: the scale of its last normalisation is 0; the rest stays as drawn.
+        """Let every block start as its shortcut: set the scale of its last normalisation to 0, and nothing else.
 
         Source: Goyal et al., "Accurate, Large Minibatch SGD" (arXiv 1706.02677), section 5.1.
         """
@@ -157,17 +160,17 @@ class OnceForAllResNet(nn.Module):
                 nn.init.zeros_(module.layers[2][1].weight)
 
     def sort_channels(self, opened: Mapping[str, Sequence[Any]]) -> None:
-        """Put the middle channels of every block in the order of their importance; the stages' stay as they are.
+        """Sort the middle channels of every block by importance, in place; channels between blocks keep their order.
 
         Args:
-            opened: name of a choice -> its options that are trained already; see `OfaResidual.sort_middle`.
+            opened: name of a choice -> its options that are already trained; see `OfaResidual.sort_middle`.
         """
         for module in self.modules():
             if isinstance(module, OfaResidual):
                 module.sort_middle(opened.get(module.ratio.name, ()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        """Return the logits (B, num_classes) of images (B, in_channels, H, W)."""
         x = self.pool(self.stem(self.resolution(x)))
         for stage in self.stages:
             x = stage(x)
@@ -176,5 +179,5 @@ class OnceForAllResNet(nn.Module):
 
 
 def _elastic(name: str, channels: float) -> Any:
-    """A number of channels at one of three widths."""
+    """Return a number of channels with a choice of three widths, rounded to a multiple of 8."""
     return round_to(Choice(name, WIDTHS, role="size") * channels, DIVISOR)

@@ -1,7 +1,7 @@
-"""The contracts of the parts that a user may write, as checks that run on any implementation.
+"""Contracts of the parts that users may write themselves, as checks that run on any implementation.
 
 Parametrise a test with `ALGORITHM_CHECKS` for a search algorithm and with `SAMPLER_CHECKS` for a sampler of
-paths. Every check raises AssertionError with a sentence about what is broken; pytest is not needed to run it.
+paths. Every check raises AssertionError, with a sentence that says what is wrong; pytest is not needed to run it.
 """
 
 from onepath.testing.algorithms import ALGORITHM_CHECKS, MakeAlgorithm, known_score, known_space, search

@@ -29,8 +29,9 @@ _MOST_RESUMPTIONS = 10
 
 
 def known_space() -> tuple[SearchSpace, CostTable]:
-    """A conditional space of 819 architectures with integer costs; `known_score` has one best architecture
-    in it.
+    """Return a conditional space of 819 architectures, and an additive cost table of integers for it.
+
+    By `known_score` one architecture of this space is the best.
     """
     depth = Choice("depth", [1, 2, 3])
     blocks = [Choice(f"blocks.{index}", ["a", "b", "c"]) for index in range(6)]
@@ -45,19 +46,31 @@ def known_space() -> tuple[SearchSpace, CostTable]:
 
 
 def known_score(architecture: Architecture) -> float:
-    """The sum of the indices, each weighted a little differently."""
+    """Return a score, higher is better: the sum of the option indices, each weighted a little differently."""
     return sum(index * (1 + 0.01 * column) for column, index in enumerate(architecture.indices))
 
 
 def limited(space: SearchSpace, table: CostTable, maximum: float) -> FeasibleSet:
-    """The architectures whose cost is at most `maximum`."""
+    """Return the feasible set of the architectures whose cost is at most `maximum`."""
     return FeasibleSet(
         space, [Limit("max_macs", "MACs", maximum, lambda rows: table.costs(space, rows), table)]
     )
 
 
 def search(algorithm: Algorithm, feasible: FeasibleSet, replayed: Sequence[object] = ()) -> History:
-    """Run a search to its end; at most as many rounds as `replayed` is long, if given."""
+    """Run a search to its end with the scores of `known_score`.
+
+    Args:
+        algorithm: the search algorithm to run.
+        feasible: the architectures that may be proposed.
+        replayed: if not empty, the search stops after as many rounds as this has elements.
+
+    Returns:
+        The architectures and the scores of each round.
+
+    Raises:
+        AssertionError: the search did not end in 2,000 rounds.
+    """
     history: History = []
     while proposals := algorithm.ask(feasible):
         architectures = [proposal.architecture for proposal in proposals]
@@ -71,7 +84,7 @@ def search(algorithm: Algorithm, feasible: FeasibleSet, replayed: Sequence[objec
 
 
 def check_proposals_are_legal(make: MakeAlgorithm) -> None:
-    """Nothing that exceeds the limit is proposed, and nothing that is not canonical."""
+    """Check that every proposal meets the limit and is in canonical form."""
     space, table = known_space()
     feasible = limited(space, table, 60)
     for architecture in _proposed(search(make(space, 0, 200), feasible)):
@@ -82,14 +95,14 @@ def check_proposals_are_legal(make: MakeAlgorithm) -> None:
 
 
 def check_nothing_is_proposed_twice(make: MakeAlgorithm) -> None:
-    """No architecture is proposed a second time."""
+    """Check that no architecture is proposed a second time."""
     space, _ = known_space()
     proposed = _proposed(search(make(space, 0, 400), FeasibleSet(space)))
     assert len(set(proposed)) == len(proposed), "an architecture was proposed twice"
 
 
 def check_seed_decides(make: MakeAlgorithm) -> None:
-    """The same seed proposes the same, another seed something else."""
+    """Check that the same seed gives the same proposals, and another seed gives others."""
     space, _ = known_space()
     first, again, other = (search(make(space, seed, 100), FeasibleSet(space)) for seed in (0, 0, 1))
     assert first == again, "two runs with one seed differ"
@@ -97,16 +110,14 @@ def check_seed_decides(make: MakeAlgorithm) -> None:
 
 
 def check_budget_is_kept(make: MakeAlgorithm) -> None:
-    """No more than the budget is proposed, and not much less where there is enough to propose."""
+    """Check that no more than the budget is proposed, and not much less if there are enough architectures."""
     space, _ = known_space()
     num = len(_proposed(search(make(space, 0, 200), FeasibleSet(space))))
     assert 150 <= num <= 200, f"the budget was 200, {num} were proposed"
 
 
 def check_exhausted_space_ends(make: MakeAlgorithm) -> None:
-    """Where few architectures are legal the search ends after having proposed them, in a bounded number of
-    tries.
-    """
+    """Check that a search with few legal architectures proposes all of them and ends, in a bounded number of tries."""
     space, table = known_space()
     tries: list[int] = []
 
@@ -123,7 +134,7 @@ def check_exhausted_space_ends(make: MakeAlgorithm) -> None:
 
 
 def check_impossible_limit_is_an_error(make: MakeAlgorithm) -> None:
-    """Where nothing is legal `ask` raises InfeasibleError at once."""
+    """Check that `ask` raises InfeasibleError at once if no architecture is legal."""
     space, table = known_space()
     try:
         make(space, 0, 100).ask(limited(space, table, 1))
@@ -133,7 +144,7 @@ def check_impossible_limit_is_an_error(make: MakeAlgorithm) -> None:
 
 
 def check_replay_resumes(make: MakeAlgorithm) -> None:
-    """A new algorithm that is asked and told the first rounds again continues like the old one."""
+    """Check that a new algorithm that is asked and told the first rounds again continues as the old one did."""
     space, table = known_space()
     feasible = limited(space, table, 70)
     whole = search(make(space, 3, 200), feasible)
@@ -149,7 +160,7 @@ def check_replay_resumes(make: MakeAlgorithm) -> None:
 
 
 def check_more_budget_is_not_worse(make: MakeAlgorithm) -> None:
-    """A larger budget starts with what the smaller one proposes, so that its best is at least as good."""
+    """Check that a larger budget first repeats the proposals of a smaller one, so that its best is at least as good."""
     space, table = known_space()
     feasible = limited(space, table, 70)
     small, large = (_proposed(search(make(space, 5, budget), feasible)) for budget in (100, 300))
@@ -158,7 +169,7 @@ def check_more_budget_is_not_worse(make: MakeAlgorithm) -> None:
 
 
 def check_tell_wants_what_was_asked(make: MakeAlgorithm) -> None:
-    """Telling other architectures than those asked for is an error."""
+    """Check that `tell` raises ConfigurationError for architectures other than those of the last `ask`."""
     space, _ = known_space()
     algorithm = make(space, 0, 100)
     architectures = [proposal.architecture for proposal in algorithm.ask(FeasibleSet(space))]

@@ -25,17 +25,17 @@ _NUM_UPDATES = 200
 
 
 def sampled_space() -> SearchSpace:
-    """Five unconditional choices of different numbers of options, one of them a size."""
+    """Return a space of five unconditional choices with different numbers of options; one choice is a size."""
     blocks = [Choice(f"blocks.{index}", ["a", "b", "c", "d"][: 2 + index % 3]) for index in range(4)]
     return SearchSpace([*blocks, Choice("width", [8, 16, 24])])
 
 
 Described = tuple[Architecture, dict[str, tuple[int, ...]]]
-"""An architecture, and the active candidates of the choices that have gates."""
+"""An architecture, and choice -> indices of its active candidates for the choices that have gates."""
 
 
 def draw(sampler: Sampler, update: int, seed: int = 0) -> list[Described]:
-    """The paths of an update, drawn as a training draws them; of ghost batches those of all parts."""
+    """Return the paths of an update, drawn as a training draws them; ghost batches give the paths of all parts."""
     paths = sampler.paths(update, generator(seed, "paths", update))
     return [described for path in paths for described in _described(path)]
 
@@ -52,7 +52,7 @@ def _described(path: Path) -> list[Described]:
 
 
 def check_paths_are_of_the_space(make: MakeSampler) -> None:
-    """Every update has a path, and every path is a canonical architecture of the space, its gates too."""
+    """Check that every update has a path, and every path is a canonical architecture with gates of the space."""
     space = sampled_space()
     sampler = make(space)
     for update in range(_NUM_UPDATES):
@@ -66,7 +66,7 @@ def check_paths_are_of_the_space(make: MakeSampler) -> None:
 
 
 def check_update_and_generator_decide(make: MakeSampler) -> None:
-    """An update's paths do not depend on what was drawn before, so that resuming needs no replay."""
+    """Check that an update's paths do not depend on earlier draws, so that resuming needs no replay."""
     space = sampled_space()
     sampler = make(space)
     forwards = [draw(sampler, update) for update in range(_NUM_UPDATES)]
@@ -78,14 +78,14 @@ def check_update_and_generator_decide(make: MakeSampler) -> None:
 
 
 def check_seed_matters(make: MakeSampler) -> None:
-    """Another seed draws other paths."""
+    """Check that another seed draws other paths."""
     sampler = make(sampled_space())
     first, other = ([draw(sampler, update, seed) for update in range(_NUM_UPDATES)] for seed in (0, 1))
     assert first != other, "the generator does not matter"
 
 
 def check_nothing_else_is_random(make: MakeSampler) -> None:
-    """NumPy's global generator neither decides nor is moved."""
+    """Check that NumPy's global generator is not used."""
     sampler = make(sampled_space())
     before = _global_state()
     for update in range(_NUM_UPDATES):
@@ -94,7 +94,7 @@ def check_nothing_else_is_random(make: MakeSampler) -> None:
 
 
 def check_every_option_is_trained(make: MakeSampler) -> None:
-    """Over some hundred updates no option of any choice is left out."""
+    """Check that over some hundred updates every option of every choice is drawn."""
     space = sampled_space()
     sampler = make(space)
     paths = [path for update in range(_NUM_UPDATES) for path in draw(sampler, update)]

@@ -1,6 +1,6 @@
-"""Training: one loop for supernets and plain networks, the samplers of paths, recipes and evaluation.
+"""Training: one loop for supernets and plain networks, samplers of paths, recipes and evaluation.
 
-It knows a `Task` (batches, loss, metric), never an image.
+This package uses the data through a `Task` alone (batches, loss, metric) and has no code for images.
 """
 
 from onepath.train.architecture import ArchitectureTraining, differentiable_phases

@@ -1,4 +1,4 @@
-"""Training architecture parameters beside the weights: one step on a validation batch before a step of the weights."""
+"""Training of architecture parameters: one step on a validation batch before a step of the weights."""
 
 from __future__ import annotations
 
@@ -36,28 +36,29 @@ _DIGITS = 5
 
 
 class ArchitectureTraining:
-    """The steps of a relaxation's logits within a `Training` of the weights.
+    """Trains the logits of a relaxation during a `Training` of the weights; a `BeforeUpdate`.
 
-    Batches of step s come from the task's validation split and depend on (seed, s); gates of the step before update t
-    on (seed, "architecture paths", t). The passes leave no trace in running statistics, and weights are the same bit
-    for bit before and after.
+    The batch of step s comes from the task's validation split and depends on (seed, s). The gates of the step before
+    update t are drawn from (seed, "architecture paths", t). The passes leave running statistics unchanged, and the
+    weights are the same bit for bit before and after a step.
 
     Args:
-        supernet: whose weights are trained meanwhile.
-        relaxation: of the supernet.
+        supernet: the supernet whose weights are trained at the same time.
+        relaxation: the relaxation of the supernet's choices; its logits are trained in place.
         recipe: how the logits are trained.
-        seed: of everything drawn.
-        cost: joins the validation loss with an expected cost; None for the loss alone.
-        guard: when to stop moving the logits; None never.
-        reinforce: estimates the gradient from sampled architectures instead of differentiating; None does not.
-        rule: how the architecture of the signals is derived.
+        seed: seed of every random draw.
+        cost: combines the validation loss with an expected cost; None uses the loss alone.
+        guard: decides when the logits stop moving; None never stops them.
+        reinforce: estimates the gradient from the rewards of sampled architectures; None differentiates the loss.
+        rule: how the architecture of each `ArchitecturePoint` is derived.
+        on_epoch: called with the new `ArchitecturePoint` after each epoch; None calls nothing.
 
     Attributes:
-        progress: share of the updates after the warm-up that are done, in [0, 1].
-        points: the signals, one per epoch.
-        stopped: why and after which epoch the guard fired; None where it did not.
-        stopped_epoch: after which epoch it fired; None where it did not.
-        kept_epoch: the epoch whose logits were kept then; None where it did not.
+        progress: share of the updates after the warm-up that are done, in [0, 1]; below 0 during the warm-up.
+        points: the signals of the search, one `ArchitecturePoint` per epoch.
+        stopped: why and after which epoch the guard fired; None if it did not.
+        stopped_epoch: the epoch after which the guard fired; None if it did not.
+        kept_epoch: the epoch to whose logits the guard went back; None if it did not fire.
     """
 
     def __init__(
@@ -96,7 +97,13 @@ class ArchitectureTraining:
         self.relaxation.to(device)
 
     def step(self, training: Training, inputs: Tree, targets: Tree, rate: float) -> None:
-        """One step of the logits, where one is due; signals and guard where an epoch is over."""
+        """Do one step of the logits if it is due, and `finish_epoch` first if an epoch is over.
+
+        See `BeforeUpdate.step`.
+
+        Raises:
+            ConfigurationError: gradients of the logits are not finite, or the cost or the look ahead does not fit.
+        """
         update, per_epoch = training.update, training.updates_per_epoch
         if update % per_epoch == 0 and update > 0:
             self.finish_epoch(training)
@@ -122,11 +129,14 @@ class ArchitectureTraining:
         self.relaxation.after_step(before)
 
     def finish(self, training: Training) -> None:
-        """The signals of the last epoch; see `BeforeUpdate.finish`."""
+        """Add the signals of the last epoch; see `BeforeUpdate.finish`."""
         self.finish_epoch(training)
 
     def finish_epoch(self, training: Training) -> None:
-        """Note the signals of the epoch that is over; once per epoch. Stop, and go back, where the guard fires."""
+        """Add the signals of the finished epoch to `points`, and stop the logits if the guard fires.
+
+        If it fires, the logits go back to those of `kept_epoch`. A second call in the same epoch does nothing.
+        """
         epoch = training.update // training.updates_per_epoch
         if self.points and self.points[-1].epoch >= epoch:
             return
@@ -143,7 +153,7 @@ class ArchitectureTraining:
 
     @torch.no_grad()
     def _judge(self, guard: Guard, epoch: int) -> None:
-        """Ask the guard, which counts the epochs of the logits' training alone."""
+        """Ask the guard, which counts epochs without the warm-up; if it fires, restore the logits that it keeps."""
         num_warmup = self.recipe.warmup_epochs
         judged = [
             dataclasses.replace(p, epoch=p.epoch - num_warmup) for p in self.points if p.epoch > num_warmup
@@ -194,12 +204,12 @@ class ArchitectureTraining:
         )
 
     def _path(self, update: int, progress: float) -> GatedPath:
-        """The same draws at every call of one update."""
+        """Return the path of the logits' step; every call for one update draws the same path."""
         rng = generator(self.seed, "architecture paths", update)
         return self.relaxation.architecture_path(rng, progress)
 
     def _outputs(self, training: Training, inputs: Tree, path: GatedPath) -> Tree:
-        """Of one pass, in float32."""
+        """Return the outputs of one pass, in float32."""
         training.seed_torch()  # dropout is the same in every pass of a step
         with autocast(training.device, training.recipe.precision):
             outputs = training.forward(inputs, path)
@@ -250,21 +260,24 @@ class ArchitectureTraining:
 
     @contextlib.contextmanager
     def _without_trace(self, training: Training) -> Iterator[None]:
-        """Inside, passes leave running statistics and carried states alone; afterwards, no gate is active."""
+        """Keep running statistics and carried states unchanged inside; afterwards no gate is active."""
         with frozen_statistics(self.supernet), _carried_kept(training):
             try:
                 yield
             finally:
-                # A module that holds gates with a graph cannot be copied.
+                # A module cannot be copied while its gates hold a graph.
                 bound_selection(self.supernet).gates.clear()
 
     def _loss_numbers(self) -> list[float]:
-        """The epoch's losses, read from the device at once."""
+        """Return the losses of the epoch, read from the device in one transfer."""
         numbers: list[float] = torch.stack(self._losses).tolist() if self._losses else []
         return numbers
 
     def record(self) -> dict[str, Any]:
-        """Logits, signals epoch by epoch, and why the guard fired; probabilities are rounded to five digits."""
+        """Return the logits, the signals of each epoch and the guard's decision, as plain values.
+
+        Probabilities are rounded to five digits.
+        """
         relaxation = self.relaxation
         points = [dataclasses.asdict(each) for each in self.points]
         for each in points:
@@ -290,7 +303,7 @@ class ArchitectureTraining:
 
     @torch.no_grad()
     def load_record(self, record: Mapping[str, Any]) -> None:
-        """Take over the logits, from which an architecture is derived."""
+        """Restore the logits of a record, from which an architecture can be derived."""
         for name, logits in zip(self.relaxation.names, self.relaxation.logits, strict=True):
             logits.copy_(torch.tensor(record["logits"][name]))
 
@@ -342,11 +355,11 @@ class ArchitectureTraining:
 
 
 class _RelaxedPaths:
-    """A sampler of the paths that a relaxation's weights are trained on.
+    """A sampler of the paths on which the weights are trained in a differentiable search.
 
     Args:
-        training: of the logits.
-        is_warmup: whether the logits are not trained yet.
+        training: the training of the logits.
+        is_warmup: whether the paths are for the warm-up, in which logits are not trained.
     """
 
     adds_candidates = True
@@ -355,7 +368,7 @@ class _RelaxedPaths:
         self._training, self._is_warmup = training, is_warmup
 
     def paths(self, update: int, rng: np.random.Generator) -> list[GatedPath]:  # noqa: ARG002
-        """The path of an update, drawn from the seed of the logits' training."""
+        """Return the one path of an update, drawn from the seed of the logits' training."""
         training = self._training
         own = generator(training.seed, "paths", update)
         if self._is_warmup:
@@ -364,15 +377,18 @@ class _RelaxedPaths:
 
 
 def differentiable_phases(training: ArchitectureTraining, recipe: Recipe) -> list[Phase]:
-    """The phases of a differentiable search: a warm-up of the weights alone, then weights and logits in turn.
+    """Return the phases of a differentiable search: a warm-up of the weights, then weights and logits in turn.
 
     Args:
-        training: of the logits; its recipe says how long the warm-up is.
-        recipe: of the weights.
+        training: the training of the logits; its recipe gives the length of the warm-up.
+        recipe: optimizer, schedule and length of the weights' training, the warm-up included.
+
+    Returns:
+        The phase "warm-up", if there is one, and the phase "search".
 
     Raises:
-        ConfigurationError: the warm-up leaves no epoch for the logits, or they look ahead and the weights' optimizer
-            is not SGD.
+        ConfigurationError: the warm-up leaves no epoch for the logits, or the order of their gradient needs a look
+            ahead and the weights' optimizer is not SGD.
     """
     num_warmup, order = training.recipe.warmup_epochs, training.recipe.order
     if order != "first" and recipe.optimizer != "sgd":
@@ -394,13 +410,13 @@ def differentiable_phases(training: ArchitectureTraining, recipe: Recipe) -> lis
 
 
 def _progress(update: int, num_warmup: int, num_updates: int) -> float:
-    """Share of the updates after the warm-up that are done."""
+    """Return the share of the updates after the warm-up that are done; below 0 during the warm-up."""
     return (update - num_warmup) / max(num_updates - num_warmup, 1)
 
 
 @contextlib.contextmanager
 def _carried_kept(training: Training) -> Iterator[None]:
-    """Inside, networks that carry a state begin with zeros; outside, the state is as before."""
+    """Let networks that carry a state begin with zeros inside, and restore the state afterwards."""
     kept = [(state, dict(state.__dict__)) for state in training.states]
     for state, _ in kept:
         state.forget()

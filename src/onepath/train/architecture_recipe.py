@@ -1,4 +1,4 @@
-"""How architecture parameters are trained."""
+"""Recipes for the training of architecture parameters."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ Order = Literal["first", "second", "second-exact"]
 
 @dataclass(frozen=True)
 class ArchitectureRecipe:
-    """How the logits are trained. The defaults are those of DARTS.
+    """Optimizer and schedule of the logits. The defaults are those of DARTS.
 
     Args:
-        order: "first" takes the gradient at the present weights; "second" after one virtual step of the weights, with
-            a finite difference for the second derivatives; "second-exact" with exact ones.
-        learning_rate, betas, weight_decay: of Adam.
-        warmup_epochs: epochs in which the weights alone are trained.
-        every: updates of the weights for one step of the logits.
-        clip_norm: of the look ahead's gradients, see `VirtualStep`.
+        order: where the gradient of the logits is computed: "first" at the present weights; "second" after one virtual
+            step of the weights, with a finite difference for the second derivatives; "second-exact" after that step
+            with exact second derivatives.
+        learning_rate: Adam's learning rate.
+        betas: Adam's two decay rates of the moments.
+        weight_decay: Adam's weight decay.
+        warmup_epochs: epochs at the start in which the weights alone are trained.
+        every: number of updates of the weights per step of the logits.
+        clip_norm: largest norm of the look ahead's gradients, see `VirtualStep`; None does not clip.
         watch_eigenvalue: whether the dominant eigenvalue of the validation Hessian is computed after each epoch, by 20
-            gradients on one batch; always for a guard that judges it.
+            gradients on one batch. A guard with an `eigenvalue_ratio` turns it on.
 
     Raises:
         ConfigurationError: a value is out of its range.

@@ -1,4 +1,4 @@
-"""What is watched of a differentiable search, epoch by epoch, and when it is stopped before it collapses."""
+"""Signals of a differentiable search after each epoch, and the guard that stops it before it collapses."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ class ArchitecturePoint:
     """The state of the architecture parameters at the end of an epoch.
 
     Attributes:
-        epoch: epochs done.
-        loss: mean loss of the architecture steps of the epoch; None where there were none.
-        entropy: mean over the choices of the entropy of the probabilities over that of equal ones, in [0, 1].
-        num_skips: choices of the derived architecture that hand their input on.
-        eigenvalue: the dominant one of the Hessian of the validation loss with respect to the logits; None where it
-            was not asked for.
-        architecture: the derived one, in the space's notation.
+        epoch: number of epochs done.
+        loss: mean validation loss of the architecture steps of the epoch; None if there were none.
+        entropy: mean entropy of the probabilities, in [0, 1]; see `mean_entropy`.
+        num_skips: number of choices whose option in the derived architecture passes its input on unchanged.
+        eigenvalue: dominant eigenvalue of the Hessian of the validation loss with respect to the logits; None if it was
+            not computed.
+        architecture: the derived architecture, in the space's notation.
         weights: differentiable choice -> probabilities of its candidates.
-        num_choices: differentiable choices that are active in the derived architecture, of which `num_skips` are skips.
+        num_choices: number of differentiable choices that are active in the derived architecture; `num_skips` of them
+            are skips.
     """
 
     epoch: int
@@ -43,20 +44,23 @@ class ArchitecturePoint:
 
 @dataclass(frozen=True)
 class Guard:
-    """When a search stops moving its logits, and to which epoch's they go back; never to the initial ones.
+    """Decides when a search stops moving its logits, and to the logits of which epoch it goes back.
+
+    The logits never go back to the initial ones.
 
     Args:
-        max_skips: most skip connections in the derived architecture; None for no such rule. The logits go back to the
-            last trained epoch that was within it, or where there was none, by one epoch.
-        eigenvalue_ratio: stop when the dominant eigenvalue, as a mean over `window` epochs, was `window` epochs ago
-            less than this share of what it is now; None for no such rule. 0.75 in the source. The logits go back by
-            `window` epochs, to the epoch that was compared, as in the source.
-        window: epochs.
-        first_epoch: of the logits' training, counted from 1, before which nothing is judged. After the first one, the
-            derived architecture may still be that of the random initial logits.
+        max_skips: largest number of skip connections allowed in the derived architecture; None for no such rule. If it
+            is exceeded, the logits go back to the last epoch of their training that was within it; if there was none,
+            by one epoch.
+        eigenvalue_ratio: smallest allowed ratio of the dominant eigenvalue `window` epochs ago to its present value,
+            both as means over `window` epochs; None for no such rule. The source uses 0.75. If the ratio is lower, the
+            logits go back by `window` epochs, to the epoch that was compared, as in the source.
+        window: number of epochs of each mean, and between the two means.
+        first_epoch: first epoch that is judged, counted from 1 at the start of the logits' training. After epoch 1
+            the derived architecture may still be that of the random initial logits.
 
     Raises:
-        ConfigurationError: a number out of its range.
+        ConfigurationError: a number is out of its range.
 
     Source: the number of skip connections: Liang et al., "DARTS+" (arXiv 1909.06035). The eigenvalue: Zela et al.,
     "Understanding and Robustifying Differentiable Architecture Search", ICLR 2020 (arXiv 1909.09656).
@@ -76,10 +80,10 @@ class Guard:
             )
 
     def fires(self, points: Sequence[ArchitecturePoint]) -> str | None:
-        """Why to stop after the last of the points, in a few words; None to go on.
+        """Return the reason to stop after the last of the points, in a few words; None to go on.
 
         Args:
-            points: of the logits' training, from its first epoch, which is 1.
+            points: one point per epoch of the logits' training so far, from its first epoch, which has number 1.
         """
         if not points or points[-1].epoch < self.first_epoch:
             return None
@@ -94,7 +98,11 @@ class Guard:
         return None
 
     def kept_epoch(self, points: Sequence[ArchitecturePoint]) -> int:
-        """The epoch whose logits are kept when the guard fires after the last of the points."""
+        """Return the epoch whose logits are kept if the guard fires after the last of the points.
+
+        Args:
+            points: one point per epoch of the logits' training so far; at least one.
+        """
         num_back = self.window
         if self._has_too_many_skips(points[-1]):
             within = [p.epoch for p in points if not self._has_too_many_skips(p)]
@@ -110,7 +118,15 @@ class Guard:
 def point(
     relaxation: Relaxation, epoch: int, loss: float | None, eigenvalue: float | None, rule: Rule
 ) -> ArchitecturePoint:
-    """The present state of a relaxation."""
+    """Return the signals of a relaxation in its present state.
+
+    Args:
+        relaxation: the relaxation to describe; not changed.
+        epoch: number of epochs done.
+        loss: mean loss of the epoch's architecture steps; None if there were none.
+        eigenvalue: dominant eigenvalue; None if it was not computed.
+        rule: how the architecture is derived, see `derive`.
+    """
     architecture = derive(relaxation, rule=rule)
     return ArchitecturePoint(
         epoch=epoch,
@@ -125,7 +141,10 @@ def point(
 
 
 def mean_entropy(relaxation: Relaxation) -> float:
-    """Mean over the choices of two or more candidates of entropy(p) / log(candidates): 1 is undecided, 0 decided."""
+    """Return the mean of entropy(p) / log(candidates) over the choices of two or more candidates.
+
+    1 means that all candidates are equally probable, 0 that every choice is decided.
+    """
     shares = [
         float(torch.special.entr(p.detach().double()).sum()) / math.log(len(p))
         for p in relaxation.probabilities().values()
@@ -137,16 +156,20 @@ def mean_entropy(relaxation: Relaxation) -> float:
 def dominant_eigenvalue(
     gradients: Gradients, parameters: Sequence[Tensor], start: Tensor, *, num_iterations: int = 10
 ) -> float:
-    """The eigenvalue of largest magnitude of the Hessian of a loss, by power iteration.
+    """Return the eigenvalue of largest magnitude of the Hessian of a loss, by power iteration.
 
-    A product with the Hessian is a central difference of gradients, 0.01 apart from the parameters, which are put back
-    bit for bit.
+    A product with the Hessian is a central difference of the gradients at a distance of 0.01 from the parameters, which
+    are restored bit for bit.
 
     Args:
-        gradients: of the loss with respect to the parameters, at their present values; the same at every call.
-        parameters: leaves.
-        start: first vector, as long as all parameters together, not 0.
-        num_iterations: of the power iteration.
+        gradients: computes the gradients of the loss at the present values of the parameters, one per parameter; calls
+            with the same values return the same gradients.
+        parameters: leaf tensors; changed during the call and restored afterwards.
+        start: first vector, with as many elements as all parameters together; not 0.
+        num_iterations: number of steps of the power iteration, each of two calls of `gradients`.
+
+    Returns:
+        The eigenvalue with its sign; 0 if a product with the Hessian is 0.
     """
     old = [p.detach().clone() for p in parameters]
     sizes = [p.numel() for p in parameters]

@@ -1,4 +1,4 @@
-"""The mean of a network's weights over the last part of its training."""
+"""Averages of a network's weights over the last part of its training."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from onepath.train.training import Checkpoint
 
 
 class WeightAverage:
-    """Averages a module's parameters while it trains; give its `observe` as `on_update`.
+    """Averages a module's parameters while it trains; pass its `observe` as `on_update`.
 
-    The n-th sample enters with the rate max(1 / n, 1 - decay): with decay 1 the plain mean of all samples, else a mean
-    that forgets, without a trace of where it began. Buffers are not averaged, so normalisation must be recalibrated
-    before the averaged weights are used, as `SupernetEstimator` does for every candidate.
+    The n-th sample enters the mean with the rate max(1 / n, 1 - decay). With decay 1 this is the plain mean of all
+    samples; with a lower decay older samples count less, and the start of the average has no lasting effect. Buffers
+    are not averaged, so normalisation must be recalibrated before the averaged weights are used, as
+    `SupernetEstimator` does for every candidate.
 
     Args:
-        module: whose parameters; not changed until `apply`.
+        module: the module whose parameters are averaged; not changed until `apply`.
         begin: share of the updates after which the averaging begins, in [0, 1).
-        decay: in (0, 1].
-        every: updates between two samples.
+        decay: how long samples are remembered, in (0, 1]; 1 remembers all equally.
+        every: number of updates from one sample to the next.
+
+    Attributes:
+        num_samples: number of samples taken so far.
 
     Raises:
         ConfigurationError: a value is out of its range.
 
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", arXiv 1803.05407.
-    Differs from it: no cyclical rate, samples from a training whose rate falls as it would without.
+    Differs from it: there is no cyclical rate; samples come from a training whose rate falls as usual.
     """
 
     def __init__(
@@ -47,7 +51,12 @@ class WeightAverage:
 
     @torch.no_grad()
     def observe(self, update: int, num_updates: int) -> None:
-        """Take a sample, if it is time to: `update` updates of `num_updates` are done."""
+        """Take a sample of the parameters if one is due.
+
+        Args:
+            update: number of updates done.
+            num_updates: number of updates in all.
+        """
         if update <= self._begin * num_updates or ((num_updates - update) % self._every):
             return
         self.num_samples += 1
@@ -60,7 +69,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Write the mean into the module.
+        """Copy the mean into the module's parameters, in place.
 
         Raises:
             ConfigurationError: there is no sample yet.
@@ -73,22 +82,22 @@ class WeightAverage:
             parameter.copy_(self._mean[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps (tensors are not copied)."""
+        """Return the state for a checkpoint (tensors are not copied)."""
         return {"num_samples": self.num_samples, "mean": dict(self._mean)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`; the tensors are moved to where the module is."""
+        """Continue from a state that `state_dict` returned; tensors are moved to the devices of the parameters."""
         devices = {name: parameter.device for name, parameter in self._module.named_parameters()}
         self.num_samples = int(state["num_samples"])
         self._mean = {name: tensor.to(devices[name]) for name, tensor in state["mean"].items()}
 
 
 class AveragedCheckpoint:
-    """A checkpoint that keeps a `WeightAverage` beside the training's own state.
+    """A checkpoint that keeps a `WeightAverage` together with the training's state.
 
     Args:
-        checkpoint: where both are kept.
-        average: saved and restored with it.
+        checkpoint: the checkpoint that keeps both.
+        average: the average to save and restore with the training's state.
     """
 
     def __init__(self, checkpoint: Checkpoint, average: WeightAverage) -> None:
@@ -100,11 +109,11 @@ class AveragedCheckpoint:
         return self._checkpoint.due()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Keep both states, atomically."""
+        """Save both states, atomically."""
         self._checkpoint.save({**state, "average": self._average.state_dict()})
 
     def load(self) -> dict[str, Any] | None:
-        """The training's state saved last, or None; the average is restored."""
+        """Restore the average, and return the training's state saved last; None if there is none."""
         state = self._checkpoint.load()
         if state is not None:
             self._average.load_state_dict(state.pop("average"))

@@ -1,15 +1,20 @@
-"""Gradients of architecture parameters in a bilevel problem: the architecture on validation, the weights on training.
+"""Gradients of architecture parameters in a bilevel problem: architecture on validation data, weights on training data.
 
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), equations 5 to 8, and the
-released code. With xi the learning rate of the weights, m their momentum, b its buffer and l their weight decay:
-w' = w - xi * (m * b + grad_w L_train(w, a) + l * w) is one virtual step, and
+released code.
+
+Let w be the weights, a the architecture parameters, xi the learning rate of the weights, m their momentum, b its
+buffer and l their weight decay. One virtual step of the weights is
+w' = w - xi * (m * b + grad_w L_train(w, a) + l * w), and the gradient of the architecture parameters is
 g = grad_a L_val(w', a) - xi * (grad_a grad_w L_train(w, a)) v with v = grad_w' L_val(w', a). The product is a central
 difference around the old w: (grad_a L_train(w + e v) - grad_a L_train(w - e v)) / (2 e) with e = 0.01 / |v|_2.
-With clipping, the virtual step takes c * grad_w L_train with c = min(1, clip / |grad_w L_train|), so that by the chain
-rule, c held constant, the implicit term has the factor c too: g = grad_a L_val(w', a) - xi * c * (...) v. The released
-code for recurrent networks does so, and beside it clips v at the same norm, which the chain rule does not ask for and
-which bounds the implicit term; that is followed here.
-Differs from the released code: the product can also be taken exactly, by differentiating twice.
+
+With clipping, the virtual step takes c * grad_w L_train with c = min(1, clip / |grad_w L_train|). With c held constant,
+the chain rule gives the implicit term the factor c too: g = grad_a L_val(w', a) - xi * c * (...) v. The released code
+for recurrent networks does this. It also clips v at the same norm, which the chain rule does not require but which
+bounds the implicit term. Both are done here.
+
+Differs from the released code: the product can also be computed exactly, by differentiating twice.
 """
 
 from __future__ import annotations
@@ -23,7 +28,9 @@ import torch
 from torch import Tensor
 
 Loss = Callable[[], Tensor]
-"""Computes a loss from the present values of the parameters; every call gives the same for the same values."""
+"""A function that computes a loss, a scalar, from the present values of the parameters.
+
+Calls with the same values return the same loss."""
 
 Product = Literal["finite-difference", "exact"]
 
@@ -32,15 +39,15 @@ _EPSILON = 0.01
 
 @dataclass(frozen=True)
 class VirtualStep:
-    """The step of the weights that an architecture step looks ahead by.
+    """The virtual step of the weights by which a step of the architecture looks ahead.
 
     Attributes:
-        learning_rate: of the weights, xi.
-        momentum: factor on the buffers.
-        buffers: per weight its momentum buffer, None where there is none yet; empty for none at all.
-        decays: per weight its weight decay; empty for none.
-        clip_norm: largest norm of the two gradients with respect to the weights: that of the training loss, whose
-            factor the implicit term then has, and v. None does not clip.
+        learning_rate: learning rate xi of the weights.
+        momentum: factor of the momentum buffers.
+        buffers: momentum buffer of each weight, None for a weight without one yet; empty if no weight has one.
+        decays: weight decay of each weight; empty if no weight has any.
+        clip_norm: largest norm of each of the two gradients with respect to the weights: the gradient of the training
+            loss, whose clipping factor also multiplies the implicit term, and v. None does not clip.
     """
 
     learning_rate: float
@@ -53,12 +60,15 @@ class VirtualStep:
 def first_order(
     validation_loss: Loss, architecture: Sequence[Tensor], weights: Sequence[Tensor] = ()
 ) -> list[Tensor]:
-    """grad_a L_val(w, a): one gradient per architecture parameter, zeros where the loss does not depend on it.
+    """Return grad_a L_val(w, a), the gradient at the present weights.
 
     Args:
-        validation_loss: on a batch of the validation split.
-        architecture: leaves that the loss reads.
-        weights: the other leaves that it reads, whose gradients are then not computed on the way.
+        validation_loss: loss on a batch of the validation split.
+        architecture: architecture parameters, leaf tensors that the loss depends on.
+        weights: other leaf tensors that the loss depends on; naming them saves the computation of their gradients.
+
+    Returns:
+        One gradient per architecture parameter, of its shape; zeros if the loss does not depend on the parameter.
     """
     with _constant(weights):
         return _gradients(validation_loss(), architecture)
@@ -73,22 +83,22 @@ def second_order(
     *,
     product: Product = "finite-difference",
 ) -> list[Tensor]:
-    """The gradient of L_val(w'(a), a) with respect to the architecture parameters a.
+    """Return the gradient of L_val(w'(a), a) with respect to the architecture parameters a.
 
-    The weights hold other values in between and the same ones, bit for bit, afterwards, also after an error.
-    Whatever else the losses change, such as running statistics, is up to the caller.
+    The weights change during the call. Afterwards they are restored bit for bit, also after an error. The caller
+    must restore anything else that the losses change, such as running statistics.
 
     Args:
-        train_loss: on the batch that the weights' next update will see.
-        validation_loss: on a batch of the validation split.
-        weights: leaves that the losses read.
-        architecture: leaves that the losses read.
-        step: the virtual step.
-        product: how the product of the mixed second derivative with v is taken. "exact" keeps the graph of a
+        train_loss: loss on the batch of the weights' next update.
+        validation_loss: loss on a batch of the validation split.
+        weights: weights w, leaf tensors that the losses depend on.
+        architecture: architecture parameters a, leaf tensors that the losses depend on.
+        step: the virtual step from w to w'.
+        product: how the product of the mixed second derivative with v is computed. "exact" keeps the graph of a
             gradient and needs operations that can be differentiated twice.
 
     Returns:
-        One gradient per architecture parameter.
+        One gradient per architecture parameter, of its shape.
     """
     xi = step.learning_rate
     with _constant(architecture):
@@ -107,7 +117,17 @@ def second_order(
 def finite_difference_product(
     loss: Loss, weights: Sequence[Tensor], architecture: Sequence[Tensor], v: Sequence[Tensor]
 ) -> list[Tensor]:
-    """(grad_a grad_w loss) v by a central difference with e = 0.01 / |v|_2; zeros where v is 0."""
+    """Return (grad_a grad_w loss) v by a central difference with e = 0.01 / |v|_2.
+
+    Args:
+        loss: the loss to differentiate.
+        weights: weights w, leaf tensors; changed during the call and restored afterwards.
+        architecture: architecture parameters a, leaf tensors.
+        v: one tensor per weight, of its shape.
+
+    Returns:
+        One tensor per architecture parameter, of its shape; zeros if v is 0.
+    """
     with _restored(weights) as old:
         return _finite_difference(loss, weights, old, architecture, v)
 
@@ -115,7 +135,17 @@ def finite_difference_product(
 def exact_product(
     loss: Loss, weights: Sequence[Tensor], architecture: Sequence[Tensor], v: Sequence[Tensor]
 ) -> list[Tensor]:
-    """(grad_a grad_w loss) v by differentiating twice."""
+    """Return (grad_a grad_w loss) v by differentiating twice.
+
+    Args:
+        loss: the loss to differentiate, of operations that can be differentiated twice.
+        weights: weights w, leaf tensors.
+        architecture: architecture parameters a, leaf tensors.
+        v: one tensor per weight, of its shape.
+
+    Returns:
+        One tensor per architecture parameter, of its shape.
+    """
     found = torch.autograd.grad(loss(), list(weights), create_graph=True, allow_unused=True)
     pairs = [(g, d) for g, d in zip(found, v, strict=True) if g is not None and g.requires_grad]
     if not pairs:
@@ -143,7 +173,7 @@ def _finite_difference(
 
 
 def _directions(old: Sequence[Tensor], gradients: Sequence[Tensor], step: VirtualStep) -> Iterator[Tensor]:
-    """What the virtual step subtracts, over the learning rate: momentum, gradient and decay."""
+    """Yield, for each weight, the sum of momentum, gradient and decay that the virtual step subtracts times xi."""
     buffers = step.buffers or [None] * len(old)
     decays = step.decays or [0.0] * len(old)
     for w, gradient, buffer, decay in zip(old, gradients, buffers, decays, strict=True):
@@ -163,7 +193,7 @@ def _norm(tensors: Sequence[Tensor]) -> float:
 
 
 def _clipped(gradients: list[Tensor], clip_norm: float | None) -> tuple[list[Tensor], float]:
-    """The gradients scaled to a norm of at most `clip_norm`, and the factor, at most 1."""
+    """Return the gradients scaled to a norm of at most `clip_norm`, and the factor, at most 1."""
     if clip_norm is None:
         return gradients, 1.0
     factor = min(1.0, clip_norm / (_norm(gradients) + 1e-6))
@@ -178,7 +208,7 @@ def _set(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 @contextlib.contextmanager
 def _constant(leaves: Sequence[Tensor]) -> Iterator[None]:
-    """Inside, these leaves need no gradient, so that backward passes leave out what only they would take."""
+    """Let these leaves require no gradient inside, which makes backward passes cheaper."""
     kept = [leaf.requires_grad for leaf in leaves]
     for leaf in leaves:
         leaf.requires_grad_(False)
@@ -191,7 +221,7 @@ def _constant(leaves: Sequence[Tensor]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _restored(weights: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Copies of the weights, which are put back afterwards."""
+    """Yield copies of the weights, and restore the weights from them afterwards."""
     old = [weight.detach().clone() for weight in weights]
     try:
         yield old

@@ -1,4 +1,4 @@
-"""What would otherwise end a training or what follows it, found before anything is trained."""
+"""Checks before a training for mistakes that would otherwise end it, or a later step, only after a long time."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _checked: weakref.WeakKeyDictionary[Supernet, set[tuple[Any, ...]]] = weakref.We
 
 
 def check_supernet(supernet: Supernet, task: Task, *, adds: bool = False, batch: int = 2) -> None:
-    """Run a supernet dry: every candidate, and what it returns for a task.
+    """Raise unless every candidate of a supernet runs and the network's outputs fit the task.
 
-    The passes run on a copy and on one or two training examples: weights, statistics, modes and random states stay as
-    they are. (Torch's meta device, which computes no values, takes several times as long to dispatch.) A supernet that
+    The passes run on a copy and on one or two training examples. Weights, statistics, modes and random states stay
+    unchanged. (Torch's meta device, which computes no values, takes several times as long to dispatch.) A supernet that
     has passed is not run again.
 
     Args:
-        supernet: not changed.
-        task: says the inputs and how many numbers a network must return.
-        adds: whether the method adds the outputs of candidates, as the differentiable ones and path dropout do. For
-            others, which run one path, candidates may differ in shape where what follows accepts each.
-        batch: examples of a pass: 1 where a training has batches of one.
+        supernet: the supernet to check; not changed.
+        task: gives example inputs, and the number of outputs that a network must return.
+        adds: whether the method adds the outputs of candidates, as differentiable methods and path dropout do. Other
+            methods run one path, and candidates may then differ in shape if the following modules accept each of them.
+        batch: number of examples per pass; 1 if the training has batches of one example.
 
     Raises:
         BindingError: the network takes other than one input.
-        ShapeError: a candidate or a module does not accept what comes to it, candidates that are added differ in
-            shape, or the network returns something else than the task needs. Names module, candidate and shapes.
+        ShapeError: a candidate or a module does not accept its input, candidates that are added differ in shape, or
+            the network's outputs do not fit the task. The message names module, candidate and shapes.
     """
     key = (tuple(task.input_shape), getattr(task, "num_classes", None), adds, batch)
     done = _checked.setdefault(supernet, set())
@@ -67,12 +67,16 @@ def check_supernet(supernet: Supernet, task: Task, *, adds: bool = False, batch:
 
 
 def check_model(model: nn.Module, task: Task, *, batch: int = 2) -> None:
-    """Run a plain network dry, as `check_supernet` does.
+    """Raise unless a plain network runs and its outputs fit the task; see `check_supernet`.
+
+    Args:
+        model: the network to check; not changed.
+        task: gives example inputs, and the number of outputs that a network must return.
+        batch: number of examples of the pass.
 
     Raises:
         BindingError: the network takes other than one input.
-        ShapeError: a module does not accept what comes to it, or the network returns something else than the task
-            needs.
+        ShapeError: a module does not accept its input, or the network's outputs do not fit the task.
     """
     _check_arguments(model, task)
     with _without_trace(model):
@@ -90,7 +94,7 @@ def check_model(model: nn.Module, task: Task, *, batch: int = 2) -> None:
 
 
 def warn_unless_fresh(supernet: Supernet) -> None:
-    """Warn before a search whose result may only be extracted with inherited weights; see `check_fresh`."""
+    """Warn if the network that a search finds could not be trained from scratch; see `check_fresh`."""
     try:
         check_fresh(supernet)
     except BindingError as error:
@@ -98,10 +102,12 @@ def warn_unless_fresh(supernet: Supernet) -> None:
 
 
 def check_fresh(supernet: Supernet) -> None:
-    """Draw fresh weights for networks that together hold every module of the user's own.
+    """Raise unless every module of the user's own can be given fresh weights.
+
+    Stand-alone networks with fresh weights are extracted until each of these modules was in one of them.
 
     Raises:
-        BindingError: a module cannot initialise its own parameters; names its path.
+        BindingError: a module cannot initialise its own parameters; the message names its path.
     """
     left = {path for path, module in supernet.module.named_modules() if needs_a_look(module)}
     conditions = conditions_by_path(supernet.module)
@@ -124,10 +130,10 @@ def check_fresh(supernet: Supernet) -> None:
 
 
 def _check_arguments(module: nn.Module, task: Task) -> None:
-    """That `forward` can be called with what a task gives: one input, or several as it has them."""
+    """Raise BindingError unless `forward` takes one input; tasks with several inputs are not checked."""
     try:
         signature = inspect.signature(module.forward)
-    except (TypeError, ValueError):  # not told, as of a compiled function
+    except (TypeError, ValueError):  # the signature is unknown, for example of a compiled function
         return
     several = not all(isinstance(size, int) for size in task.input_shape)
     try:
@@ -142,7 +148,10 @@ def _check_arguments(module: nn.Module, task: Task) -> None:
 
 
 def _check_output(output: Any, task: Task, inputs: Any) -> None:
-    """That the output is one row of numbers per example, or per word; or what the loss of a task of datasets takes."""
+    """Raise ShapeError unless the output fits the task.
+
+    It must be one row of numbers per example, or per word; for a `DatasetTask`, its loss and metric must take it.
+    """
     from onepath.data import DatasetTask, ImageTask, TextTask
 
     if isinstance(task, DatasetTask):
@@ -168,7 +177,7 @@ def _check_output(output: Any, task: Task, inputs: Any) -> None:
 
 
 def _check_loss(output: Any, task: Task, inputs: Any) -> None:
-    """That loss and metric take the output: both are computed once, on training examples."""
+    """Raise ShapeError unless the task's loss and metric take the output; both are computed on training examples."""
     num = num_examples(inputs)
     targets = next(iter(task.batches("train", num))).targets
     try:
@@ -186,7 +195,7 @@ def _check_loss(output: Any, task: Task, inputs: Any) -> None:
 
 
 def _examples(model: nn.Module, task: Task, batch: int) -> Any:
-    """Training examples on the network's device; zeros of a task that has no examples to show."""
+    """Return inputs of training examples on the network's device; zeros if the task has no `example_inputs`."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     if hasattr(task, "example_inputs"):
         given = task.example_inputs("train", batch)
@@ -196,7 +205,7 @@ def _examples(model: nn.Module, task: Task, batch: int) -> Any:
 
 @contextlib.contextmanager
 def _without_trace(model: nn.Module) -> Iterator[None]:
-    """Inside, random numbers may be drawn; all generators are as before afterwards."""
+    """Restore the state of all random generators afterwards, and compute no gradients inside."""
     devices = sorted({p.device for p in model.parameters() if p.device.type == "cuda"}, key=str)
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's own
     try:

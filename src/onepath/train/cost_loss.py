@@ -1,7 +1,7 @@
-"""Joining a loss with an expected cost.
+"""A training loss combined with the expected cost of the architecture.
 
-Source: Cai, Zhu and Han, ProxylessNAS (arXiv 1812.00332), section 3.3.1 and the released code, whose two forms and
-default numbers these are.
+Source: Cai, Zhu and Han, ProxylessNAS (arXiv 1812.00332), section 3.3.1 and the released code. The two forms and their
+default numbers are taken from there.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ Form = Literal["add-linear", "multiply-log"]
 
 @dataclass(frozen=True)
 class CostLoss:
-    """A loss that grows with the expected cost E of the architecture; `r` is the reference.
+    """A loss that grows with the expected cost E of the architecture.
 
-    "add-linear": loss + strength * (E - r) / r. "multiply-log": scale * loss * (log E / log r) ** exponent, for costs
-    above 1 in their unit.
+    With the reference cost r, the form "add-linear" is loss + strength * (E - r) / r. The form "multiply-log" is
+    scale * loss * (log E / log r) ** exponent, for costs above 1 in their unit.
 
     Args:
-        cost: the expected cost.
-        reference: a cost to aim at, in the same unit, above 0; above 1 for "multiply-log".
-        form: one of the two.
-        strength: of "add-linear".
-        scale, exponent: of "multiply-log".
+        cost: computes the expected cost E.
+        reference: the cost r to aim at, in the unit of `cost`; above 0, and above 1 for "multiply-log".
+        form: "add-linear" or "multiply-log".
+        strength: weight of the cost in "add-linear".
+        scale: factor of the loss in "multiply-log".
+        exponent: exponent of the ratio of logarithms in "multiply-log".
 
     Raises:
-        ConfigurationError: a reference or a number outside its domain; at a call, an expected cost of 1 or less under
-            "multiply-log", whose logarithm would not be positive.
+        ConfigurationError: the reference, the form or a number is out of its range. A call raises it too if the
+            expected cost is 1 or less under "multiply-log", because its logarithm is not positive then.
     """
 
     cost: ExpectedCost
@@ -60,12 +61,16 @@ class CostLoss:
             )
 
     def settings(self) -> dict[str, Any]:
-        """What a checkpoint must agree on: plain values."""
+        """Return the settings that a checkpoint must agree on, as plain values."""
         names = ("reference", "form", "strength", "scale", "exponent")
         return {"cost": self.cost.fingerprint, **{name: getattr(self, name) for name in names}}
 
     def __call__(self, loss: Tensor) -> Tensor:
-        """The joined loss, a scalar that can be differentiated in both."""
+        """Return the loss combined with the cost: a scalar with gradients through both.
+
+        Args:
+            loss: the task's loss, a scalar.
+        """
         expected = self.cost()
         if self.form == "add-linear":
             return loss + self.strength * (expected - self.reference) / self.reference

@@ -1,4 +1,4 @@
-"""How often each candidate was trained."""
+"""Counts of how often each candidate was trained."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from onepath.nn import ChoiceBlock
 class CandidateCounts:
     """Counts the passes with gradients through every candidate of every choice block.
 
-    What is counted is what runs, whatever the sampler planned: a candidate in a block that depth cuts off, or
+    Only candidates that run are counted, whatever the sampler planned: a candidate in a block that depth cuts off, or
     inside another candidate that is not active, is not trained. Each part of a `GhostBatches` is a pass.
 
     Attributes:
-        by_block: path of the block -> candidate's name -> passes.
+        by_block: path of the block -> name of the candidate -> number of passes.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class CandidateCounts:
 
     @contextlib.contextmanager
     def watch(self, module: nn.Module) -> Iterator[None]:
-        """Inside, passes through the choice blocks of `module` are added; those without gradients are not."""
+        """Add the passes through the choice blocks of `module` inside; passes without gradients are not counted."""
 
         def count(block: ChoiceBlock, *_: Any) -> None:
             if torch.is_grad_enabled():
@@ -46,9 +46,9 @@ class CandidateCounts:
                 handle.remove()
 
     def state_dict(self) -> dict[str, dict[str, int]]:
-        """A copy of `by_block`."""
+        """Return a copy of `by_block`."""
         return {path: dict(counts) for path, counts in self.by_block.items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, int]]) -> None:
-        """Replace the counts."""
+        """Replace the counts by a copy of those that `state_dict` returned."""
         self.by_block = {path: dict(counts) for path, counts in state.items()}

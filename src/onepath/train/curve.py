@@ -20,12 +20,12 @@ class TrainingPoint:
     """One point of a training curve.
 
     Attributes:
-        update: updates done.
-        epoch: passes over the training split done.
-        loss: mean training loss since the last point, with label smoothing.
-        metric: the task's metric on the augmented training batches since the last point.
-        learning_rate: of the last update.
-        seconds: spent training so far, over all sessions of a resumed run.
+        update: number of updates done.
+        epoch: number of passes over the training split done; may be a fraction.
+        loss: mean training loss since the previous point, with label smoothing.
+        metric: the task's metric on the augmented training batches since the previous point.
+        learning_rate: learning rate of the last update.
+        seconds: training time so far, over all sessions of a resumed run.
     """
 
     update: int
@@ -36,25 +36,30 @@ class TrainingPoint:
     seconds: float
 
 
-_MOST_PENDING_NUMBERS = 1 << 24  # of outputs kept: 64 MiB in float32
+_MOST_PENDING_NUMBERS = 1 << 24  # numbers in the outputs kept: 64 MiB in float32
 
 
 class Tally:
-    """Sums of losses and metrics; results of an accelerator are read in one go, not update by update."""
+    """Sums of losses and metrics; the results of several updates are read from an accelerator at once.
+
+    Args:
+        task: gives the metric.
+        read_every: number of updates after which results are read from the device.
+    """
 
     def __init__(self, task: Task, read_every: int) -> None:
         self._task = task
         self._read_every = read_every
         self._pending: list[tuple[int, Tensor, Tree, Tree]] = []
-        self.sums = [0.0, 0.0]  # of losses, of passes
-        self.tally: Tensor | None = None  # the metric's, added up
+        self.sums = [0.0, 0.0]  # sum of the losses, number of passes
+        self.tally: Tensor | None = None  # sum of the task's tallies
 
     def add(self, update: int, loss: Tensor, outputs: Tree, targets: Tree) -> None:
-        """Note the results of one pass of update `update`."""
+        """Add the results of one pass of update `update`; nothing is read from the device."""
         self._pending.append((update, loss, outputs, targets))
 
     def read_if_due(self) -> None:
-        """Read once enough updates are pending, or large outputs."""
+        """Read the pending results if there are enough updates, or large outputs."""
         is_full = (
             sum(each.numel() for _, _, outputs, _ in self._pending for each in tensors(outputs))
             > _MOST_PENDING_NUMBERS
@@ -63,7 +68,11 @@ class Tally:
             self.read()
 
     def read(self) -> None:
-        """Take the pending results into the sums; ConfigurationError where a loss is not finite."""
+        """Read the pending results from the device, and add them to the sums.
+
+        Raises:
+            ConfigurationError: a loss is not finite.
+        """
         pending, self._pending = self._pending, []
         for update, loss, outputs, targets in pending:
             value = loss.item()
@@ -77,7 +86,11 @@ class Tally:
             self.sums = [self.sums[0] + value, self.sums[1] + 1]
 
     def take_means(self) -> tuple[float, float]:
-        """Mean loss and metric since the last call."""
+        """Return the mean loss and the metric since the last call, and start new sums.
+
+        Raises:
+            ConfigurationError: a loss is not finite.
+        """
         self.read()
         (losses, passes), self.sums = self.sums, [0.0, 0.0]
         assert self.tally is not None, "a pass was noted"

@@ -1,13 +1,13 @@
 """Faster gradients of depthwise convolutions on CPU.
 
-oneDNN, which computes PyTorch's convolutions on CPU, has a depthwise kernel for the gradient of the weight
-only where the convolution's kernel is at most three columns wide and not higher than the image. Otherwise it
-computes a dense gradient in blocks of 16 channels and throws most of it away, up to ten times as slow. A
-wider kernel's gradient is therefore put together here from columns: the middle three at once, then two at a
-time on each side, of the image shifted by as much. In bfloat16 there is no depthwise kernel for strided
-gradients at all; they are computed in float32. Nor is there one for gradients of dilated convolutions, up to fifty
-times as slow. Those are computed without dilation, on the pixels that one kernel sees: every d-th of each row and
-column.
+oneDNN computes PyTorch's convolutions on CPU. It has a depthwise kernel for the gradient of the weight only if the
+convolution's kernel is at most three columns wide and not higher than the image. Otherwise it computes a dense
+gradient in blocks of 16 channels and throws most of it away, which is up to ten times as slow. This module
+therefore computes the gradient of a wider kernel in groups of columns: the middle three at once, then two at a time on
+each side, with the image shifted by the same distance. In bfloat16 oneDNN has no depthwise kernel for strided
+gradients at all; this module computes them in float32. It has none for gradients of dilated convolutions either, which
+are up to fifty times as slow. This module computes them without dilation, on the pixels that one kernel sees: every
+d-th pixel of each row and column.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _backward = torch.ops.aten.convolution_backward
 
 @contextlib.contextmanager
 def fast_depthwise(model: nn.Module, precision: Precision = "float32") -> Iterator[None]:
-    """Inside, depthwise convolutions of `model` on the CPU take the faster way to their gradients.
+    """Compute the gradients of `model`'s depthwise convolutions on CPU in the faster way inside the context.
 
-    Values are equal up to rounding. Models with compiled parts stay as they are, and so does every model on other
-    processors than x86.
+    Values are equal up to rounding. Nothing changes for models with compiled parts, nor on processors other than x86.
 
     Args:
-        model: its modules get another `_conv_forward`, elastic ones another `convolve`, and their own back afterwards.
-        precision: what the model is trained in.
+        model: inside, `_conv_forward` of its depthwise convolutions is replaced, or `convolve` of elastic ones; both
+            are restored afterwards.
+        precision: precision of the model's training; it decides which kernels gain.
     """
     smallest = 1 if precision == "bfloat16" else 5
     convolutions = [
@@ -80,7 +80,7 @@ def _convolve(
     *,
     smallest: int,
 ) -> Tensor:
-    """A depthwise convolution by the slice of a weight, the faster way where its kernel is wide enough to gain."""
+    """Compute a depthwise convolution, in the faster way if the kernel has at least `smallest` columns."""
     if weight.shape[3] < smallest:
         return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
     return depthwise_conv2d(x, weight, bias, stride=stride[0], dilation=dilation[0])
@@ -103,17 +103,19 @@ def _is_depthwise(convolution: nn.Conv2d) -> bool:
 def depthwise_conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1, dilation: int = 1
 ) -> Tensor:
-    """A depthwise convolution padded by half its dilated kernel, equal to `torch.nn.functional.conv2d`.
+    """Compute a depthwise convolution, padded by half its dilated kernel, with the faster gradients.
+
+    The values and gradients equal those of `torch.nn.functional.conv2d` up to rounding.
 
     Args:
-        x: (B, C, H, W).
-        weight: (C, 1, KH, KW), KH and KW odd.
+        x: input, (B, C, H, W).
+        weight: kernels, (C, 1, KH, KW), with KH and KW odd.
         bias: (C,) or None.
-        stride: of rows and columns; 1 or 2, and with a dilation 1 or as much.
-        dilation: of the kernel's rows and columns.
+        stride: stride of rows and columns: 1 or 2 without dilation; 1 or equal to `dilation` with a dilation.
+        dilation: dilation of the kernel's rows and columns; 1 is none.
 
     Returns:
-        (B, C, ceil(H / stride), ceil(W / stride)).
+        The output, (B, C, ceil(H / stride), ceil(W / stride)).
     """
     if dilation > 1 and stride == dilation:  # the kernel never sees the other pixels
         x = x[:, :, ::dilation, ::dilation].contiguous(memory_format=torch.channels_last)
@@ -151,7 +153,7 @@ def _same_size(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
 
 
 def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-    """Of a (C, 1, KH, KW) weight; a dilation comes with stride 1."""
+    """Return the gradient of a (C, 1, KH, KW) weight; a dilation above 1 needs stride 1."""
     height, width = weight.shape[2:]
     if dilation > 1:
         margin = width // 2
@@ -166,14 +168,15 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, d
 
 
 def _side_by_side(x: Tensor, distance: int, margin: int) -> Tensor:
-    """Images of every `distance`-th pixel: those of different columns as channels, those of different rows in a row.
+    """Split an image into d * d images of every d-th pixel, and arrange them as channels and side by side.
 
-    No pixel changes its place in memory, except for the zeros between the images in a row.
+    The images that start at different columns become channels; those that start at different rows stand side by side.
+    Only the zeros between them are new: all pixels keep their order in memory.
 
     Args:
         x: (B, C, H, W), channels_last.
-        distance: d.
-        margin: zeros after each image.
+        distance: distance d between the pixels of one image.
+        margin: columns of zeros after each image.
 
     Returns:
         (B, d * C, H / d, d * (W / d + margin)), with H / d and W / d rounded up.
@@ -185,7 +188,7 @@ def _side_by_side(x: Tensor, distance: int, margin: int) -> Tensor:
 
 
 def _by_columns(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
-    """The gradient of a (C, 1, height, width) weight at stride 1, put together from columns.
+    """Return the gradient of a (C, 1, height, width) weight at stride 1, computed in groups of columns.
 
     `result[c, 0, i, j] = sum over b, h, w of gradient[b, c, h, w] * x[b, c, h + i - height // 2, w + j -
     width // 2]`.
@@ -196,7 +199,10 @@ def _by_columns(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
     three = x.new_empty((x.shape[1], 1, height, 3))
 
     def columns(shift: int) -> Tensor:
-        """The columns at `shift - 1`, `shift`, `shift + 1` from the middle; the one nearer to it is wrong."""
+        """Return the columns at `shift - 1`, `shift`, `shift + 1` from the middle.
+
+        If `shift` is not 0, the column that is nearest to the middle is wrong.
+        """
         shifted = functional.pad(x, (-shift, shift, 0, missing)) if shift or missing else x
         result: Tensor = _gradients(gradient, shifted, three, 1, [False, True])[1]
         return result
@@ -212,14 +218,15 @@ def _by_columns(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _strided_by_columns(gradient: Tensor, x: Tensor, height: int, width: int) -> Tensor:
-    """As `_by_columns` at stride 2: rows and columns of one parity see the pixels of one parity at
-    stride 1.
+    """Return the gradient of a (C, 1, height, width) weight at stride 2, by `_by_columns`.
+
+    The kernel's rows and columns of one parity see pixels of one parity, at stride 1.
     """
     result = x.new_zeros((x.shape[1], 1, height, width))
     for parity_h, parity_w in itertools.product((0, 1), (0, 1)):
         offsets_h = [i - height // 2 for i in range(height) if (i - height // 2) % 2 == parity_h]
         offsets_w = [j - width // 2 for j in range(width) if (j - width // 2) % 2 == parity_w]
-        if not offsets_h:  # a kernel of one row has none that is odd
+        if not offsets_h:  # a kernel of one row has no odd offset
             continue
         pixels = x[:, :, parity_h::2, parity_w::2]
         uneven_h, uneven_w = (n - m for n, m in zip(gradient.shape[2:], pixels.shape[2:], strict=True))
@@ -236,7 +243,7 @@ def _strided_by_columns(gradient: Tensor, x: Tensor, height: int, width: int) ->
 def _gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: list[bool]
 ) -> tuple[Any, Any]:
-    """PyTorch's gradients of the input and of the weight, where wanted."""
+    """Return PyTorch's gradients of the input and of the weight; `wanted` says which of the two are computed."""
     if not any(wanted):
         return None, None
     padding = [weight.shape[2] // 2, weight.shape[3] // 2]

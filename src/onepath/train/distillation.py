@@ -1,4 +1,4 @@
-"""Losses by which the paths of an update learn from a larger one, or from a model that is given."""
+"""Distillation losses: the paths of an update learn from a larger path, or from a given teacher network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ _CLIP = 5.0
 
 
 def soft_cross_entropy(outputs: Tensor, taught: Tensor, dim: int = 1) -> Tensor:
-    """Mean cross-entropy of scores (B, C, ...) against the probabilities that another network gives.
+    """Return the mean cross-entropy of a network's outputs against the probabilities of another network, a scalar.
 
-    Its gradient is zero where both agree.
+    Lower is better. The gradient is zero where both networks agree.
+
+    Args:
+        outputs: scores (logits) of the network that learns, (B, C, ...).
+        taught: scores of the other network, of the same shape; no gradient flows to them.
+        dim: dimension of the classes.
 
     Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), at temperature 1.
     """
@@ -33,16 +38,17 @@ def soft_cross_entropy(outputs: Tensor, taught: Tensor, dim: int = 1) -> Tensor:
 
 
 def alpha_divergence(outputs: Tensor, taught: Tensor, dim: int = 1, clip: float = _CLIP) -> Tensor:
-    """Mean over the examples of the larger of two alpha-divergences, of -1 and of 1, from what another network gives.
+    """Return the larger of two alpha-divergences, a = -1 and a = 1, from another network: a mean over the examples.
 
-    D(p || q) = sum q ((p / q)^a - 1) / (a (a - 1)) with p of the other network and q of this one; for a = 1 it is the
-    Kullback-Leibler divergence. -1 punishes what is overestimated, 1 what is underestimated.
+    D(p || q) = sum q ((p / q)^a - 1) / (a (a - 1)), where p are the probabilities of the other network and q those of
+    the network that learns. For a = 1 it is the Kullback-Leibler divergence. With a = -1 it punishes probabilities
+    that are overestimated, with a = 1 those that are underestimated. Lower is better.
 
     Args:
-        outputs: scores (B, C, ...).
-        taught: of the other network.
-        dim: of the classes.
-        clip: largest (p / q)^a, which bounds the gradient.
+        outputs: scores (logits) of the network that learns, (B, C, ...).
+        taught: scores of the other network, of the same shape; no gradient flows to them.
+        dim: dimension of the classes.
+        clip: largest (p / q)^a; it bounds the gradient.
 
     Source: Wang et al., "AlphaNet" (arXiv 2102.07954), equations 2 to 5.
     """
@@ -53,14 +59,14 @@ def alpha_divergence(outputs: Tensor, taught: Tensor, dim: int = 1, clip: float 
     values = torch.stack([value for value, _ in sides])
     surrogates = torch.stack([surrogate for _, surrogate in sides])
     chosen = surrogates.gather(0, values.argmax(0, keepdim=True))
-    # The value of the divergence, with the gradient of what stands in for it.
+    # The value is that of the divergence, the gradient that of the surrogate.
     return values.amax(0).mean() + chosen.mean() - chosen.mean().detach()
 
 
 def _divergence(
     log_own: Tensor, log_ratio: Tensor, alpha: float, dim: int, clip: float
 ) -> tuple[Tensor, Tensor]:
-    """The divergence of each example, without a graph; and what has its gradient, with a clipped ratio."""
+    """Return the divergence of each example, without a graph, and a surrogate with its gradient for clipped ratios."""
     own = log_own.detach().exp()
     if alpha == 1.0:
         ratio = log_ratio.exp()
@@ -73,13 +79,15 @@ def _divergence(
 
 
 class Distillation:
-    """An objective: the first path of an update learns from the labels, the others from what it gives.
+    """An `Objective` in which the first path of an update learns from the labels, the others from its outputs.
 
     Args:
-        label_smoothing: of the labels' loss.
-        divergence: how far scores are apart; values of a regression by their squared difference.
-        teacher: a network from which the first path learns too, on the same inputs; it is copied, in evaluation mode.
-        ratio: of the teacher's loss to that of the labels.
+        label_smoothing: label smoothing of the loss against the labels.
+        divergence: how the distance between two networks' scores is measured, "cross-entropy" or "alpha". For
+            regression it is the mean squared difference instead.
+        teacher: a network from which the first path learns too, on the same inputs; it is copied and put in eval
+            mode. None uses the labels alone.
+        ratio: weight of the teacher's loss; the loss against the labels has weight 1.
 
     Source: in-place distillation of Yu et al., "BigNAS" (arXiv 2003.11142), section 3.2.
     """
@@ -99,7 +107,7 @@ class Distillation:
     def begin(
         self, forward: Callable[..., Any], inputs: Tree, targets: Tree, rng: np.random.Generator
     ) -> None:
-        """Ask the teacher about the update's batch."""
+        """Compute the teacher's outputs for the update's batch; see `SeesBatch`."""
         del forward, targets, rng
         if self._teacher is not None:
             device = next((tensor.device for tensor in tensors(inputs)), torch.device("cpu"))
@@ -107,7 +115,11 @@ class Distillation:
                 self._taught = call(self._teacher.to(device), inputs)
 
     def __call__(self, outputs: Sequence[Any], targets: Any, task: Task) -> Tensor:
-        """The loss of the last of the outputs."""
+        """Return the loss of the last of `outputs`, a scalar; see `Objective`.
+
+        Raises:
+            ConfigurationError: the outputs are compared with another network's and are not one tensor.
+        """
         if len(outputs) > 1:
             return self.distance(outputs[-1], outputs[0], targets, task)
         loss = task.loss(outputs[0], targets, self.label_smoothing)
@@ -116,10 +128,16 @@ class Distillation:
         return loss + self.ratio * self.distance(outputs[0], self._taught, targets, task)
 
     def distance(self, outputs: Any, taught: Any, targets: Any, task: Task) -> Tensor:
-        """How far outputs are from those of another network.
+        """Return the distance of outputs from those of another network, a scalar; lower is closer.
+
+        Args:
+            outputs: outputs of the network that learns.
+            taught: outputs of the other network; no gradient flows to them.
+            targets: the batch's targets; floating-point ones mean regression.
+            task: says which dimension holds the classes.
 
         Raises:
-            ConfigurationError: they are several tensors.
+            ConfigurationError: `outputs` are not one tensor.
         """
         if not isinstance(outputs, Tensor):
             raise ConfigurationError(

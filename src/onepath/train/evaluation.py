@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 
 class Evaluation(NamedTuple):
-    """What a network reaches: `metric` as the task defines it, mean `loss` per target, over `num` targets: one for
-    each image, one for each word of a text.
+    """Metric and loss of a network on some examples.
+
+    Attributes:
+        metric: the task's metric; `Task.higher_is_better` says its direction. NaN without batches.
+        loss: mean loss per target, lower is better.
+        num: number of targets: one for each image, one for each word of a text.
     """
 
     metric: float
@@ -31,7 +35,10 @@ class Evaluation(NamedTuple):
 
 @contextlib.contextmanager
 def evaluation_mode(model: object) -> Iterator[None]:
-    """Every module of `model` in eval mode inside, in its former mode after; nothing for a plain callable."""
+    """Put every module of `model` in eval mode inside, and back in its former mode afterwards.
+
+    A plain callable is left as it is.
+    """
     training = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
     for module in training:
         module.training = False
@@ -43,7 +50,7 @@ def evaluation_mode(model: object) -> Iterator[None]:
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Autocast to bfloat16 on `device`, or doing nothing at "float32"."""
+    """Return a context that runs operations on `device` in bfloat16, or that does nothing for "float32"."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -55,7 +62,10 @@ def score_batches(
     device: torch.device,
     precision: Precision,
 ) -> Evaluation:
-    """As `evaluate`, of the batches given, by the model in whatever mode it is; a state is carried over batches."""
+    """Evaluate `model`, in the mode that it is in, on the given batches; see `evaluate`.
+
+    A network that carries a state carries it from batch to batch; afterwards its state is the one before the call.
+    """
     tally: Tensor | None = None
     num = 0
     loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -88,18 +98,18 @@ def evaluate(
 
     Args:
         model: a module (moved to `device`; its modes are restored) or any function of the inputs, such as
-            `lambda x: supernet(x, architecture)`. What carries a state from batch to batch must be given as a module;
-            its state is as before afterwards.
-        task: whose batches, loss and metric.
+            `lambda x: supernet(x, architecture)`. A network that carries a state from batch to batch must be given as
+            a module; its state is restored afterwards.
+        task: gives batches, loss and metric.
         split: "train", "validation" or "test".
         device: where to run.
-        batch_size: changes speed and memory, not the result beyond rounding.
-        num_examples: a fixed random subset of this many, drawn from `seed`; None for all.
+        batch_size: examples per batch; changes speed and memory, but the result only by rounding.
+        num_examples: size of a fixed random subset of the split, drawn from `seed`; None evaluates all examples.
         precision: "bfloat16" runs the forward pass under autocast.
-        seed: of the subset.
+        seed: seed of the random subset.
 
     Returns:
-        Metric, mean loss without label smoothing, number of targets.
+        The metric, the mean loss without label smoothing, and the number of targets.
     """
     device = torch.device(device)
     if device.type == "cpu":

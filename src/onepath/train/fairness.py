@@ -1,4 +1,4 @@
-"""Training all candidates of every block equally often at every time."""
+"""A sampler that trains all candidates of every block equally often at any time."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 class StrictFairnessSampler:
-    """m paths per update, so that every option of every choice is in exactly one of them.
+    """A sampler of m paths per update in which every option of every choice is on exactly one path.
 
-    For each choice an independent random permutation of its m options is drawn; path k takes the k-th of each.
-    The paths share a batch and one step of the optimizer, so that no order among them favours any. An update costs
-    m passes: for as many passes as with one path per update, train for 1 / m of the epochs. Parameters outside of
+    For each choice an independent random permutation of its m options is drawn; path k takes the k-th option of each.
+    The paths share a batch and one step of the optimizer, so that their order favours none of them. An update costs m
+    passes. To spend as many passes as with one path per update, train for 1 / m of the epochs. Parameters outside of
     the choices get m gradients; see `reduction` of `train_supernet`.
 
-    Where choices differ in their number of options, m is the largest. A choice with fewer options repeats
-    some: those used least so far, in turn, so that over updates no option is ahead of another by more than one.
+    If choices differ in their number of options, m is the largest number. A choice with fewer options repeats some:
+    the options used least so far, in turn, so that over updates no option is ahead of another by more than one.
 
     Args:
-        space: whose architectures are drawn; all its choices are always active.
+        space: the space from which architectures are drawn; all its choices must always be active.
 
     Attributes:
-        num_paths: m.
+        num_paths: number m of paths per update.
 
     Raises:
-        ConfigurationError: a choice depends on another one, so that no number of paths trains its options
+        ConfigurationError: a choice depends on another choice, so that no number of paths trains its options
             equally often.
 
     Source: FairNAS, Chu et al., arXiv 1907.01845, strict fairness and algorithm 1. Differs from it: different
@@ -50,10 +50,10 @@ class StrictFairnessSampler:
         self.num_paths = int(space.num_options.max())
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:
-        """As many architectures as `num_paths`."""
+        """Return `num_paths` architectures."""
         matrix = np.empty((self.num_paths, self.space.num_choices), dtype=self.space.dtype)
         for column, num_options in enumerate(self.space.num_options.tolist()):
-            # The options go round: the next ones in turn are those used least, whatever the update.
+            # Options are repeated in turn, so that the next ones are always those used least.
             num_repeated = self.num_paths - num_options
             repeated = (update * num_repeated + np.arange(num_repeated)) % num_options
             matrix[:, column] = rng.permutation(np.concatenate([np.arange(num_options), repeated]))

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP between updates, not inside one."""
+"""Ctrl-C, SIGTERM and SIGHUP deferred to the end of an update."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any, Self
 
 from onepath.signals import SIGNALS
 
-"""What ends a process that is asked to end; Windows has no SIGHUP."""
-
 
 class DeferredInterrupt:
-    """While entered, the first of `SIGNALS` only sets `requested`; the second acts at once, as it would have before.
+    """A context in which the first of `SIGNALS` only sets `requested`; the second acts at once, as it did before.
 
-    A signal that is ignored stays so, and a handler of the user's own for SIGTERM or SIGHUP stays in place: deferred
-    are SIGINT, and those two where they would end the process, by default or by a handler that says so with an
-    attribute `ends_process`. Nothing is changed in threads other than the main one, where Python allows no handlers.
+    SIGINT is deferred. SIGTERM and SIGHUP are deferred if they would end the process, by default or by a handler with a
+    true attribute `ends_process`; another handler of the user's own for these two stays in place. A signal that is
+    ignored stays ignored. In threads other than the main one nothing changes, because Python allows no handlers there.
+
+    Attributes:
+        requested: whether a deferred signal came.
     """
 
     def __init__(self) -> None:
@@ -42,10 +43,10 @@ class DeferredInterrupt:
             signal.signal(number, previous)
 
     def act(self) -> None:
-        """After exit: what the signal that came would have done; nothing without one.
+        """Do what the deferred signal would have done, after the context has ended; without a signal do nothing.
 
         Raises:
-            KeyboardInterrupt: a signal came; unless its former handler raises something else or ends the process.
+            KeyboardInterrupt: a signal came, and its former handler did not raise something else or end the process.
         """
         if self._number is not None:
             self._pass_on(self._number, None)

@@ -1,4 +1,4 @@
-"""The training loop, one for supernets and plain networks."""
+"""Functions that train a supernet, a plain network, or a supernet with architecture parameters."""
 
 from __future__ import annotations
 
@@ -43,40 +43,41 @@ def train_supernet(
 ) -> list[TrainingPoint]:
     """Train a supernet's shared weights, in place.
 
-    For each update the sampler answers a list of paths; the gradients of their losses on the same batch are
-    accumulated, then the optimizer steps once. Parameters of no sampled path keep gradient None and do not move,
-    not even by momentum or weight decay. The paths of update t are drawn from `(seed, "paths", t)`, dropout
-    from `(seed, "dropout", t)`, batches from the task's own `(seed, t)`; the caller's global random state is
-    left as it was. With `recipe.one_path`, the first updates train one path, and its candidates' weights
-    are then given to their siblings; the paper, which has updates enough, does not.
+    For each update the sampler returns a list of paths. The gradients of their losses on the same batch are
+    accumulated, then the optimizer steps once. A parameter that is on no sampled path keeps the gradient None and does
+    not move, not even by momentum or weight decay. The paths of update t are drawn from `(seed, "paths", t)`, dropout
+    from `(seed, "dropout", t)`, and batches from the task's own `(seed, t)`. The caller's global random state is
+    restored. With `recipe.one_path`, the first updates train one path alone, and the weights of its candidates are then
+    given to the other candidates of their blocks. The paper has enough updates and does not need this start.
 
     Args:
-        supernet: moved to `device`, in channels_last where the inputs are images; its train / eval modes are
-            restored.
-        task: training batches, loss and metric.
-        sampler: the paths of each update.
-        epochs: instead of the recipe's.
-        seed: of everything drawn.
-        recipe: default `Recipe.for_task`; without its start from one path for samplers that promise something
-            of every update (`needs_every_update`), such as strict fairness.
-        device: where to train. On CPU the result is a function of the arguments to the bit.
-        checkpoint: where the state is kept when `checkpoint.due()`, at the end, and on Ctrl-C. If it holds a
-            state, training continues from it and ends with the same weights as if it had never stopped.
+        supernet: trained in place and moved to `device`, in channels_last if the inputs are images; its train / eval
+            modes are restored.
+        task: gives training batches, loss and metric.
+        sampler: draws the paths of each update.
+        epochs: replaces the epochs of the recipe; None keeps them.
+        seed: seed of every random draw.
+        recipe: optimizer, schedule and length; the default is `Recipe.for_task`. The default has no start from one path
+            if the sampler guarantees something about every update (`needs_every_update`), such as strict fairness.
+        device: where to train. On CPU the same arguments give the same result to the bit.
+        checkpoint: saves the state when `checkpoint.due()`, at the end, and on Ctrl-C. If it holds a state, training
+            continues from it and ends with the same weights as if it had never stopped.
         on_point: called with each new point of the curve, about 50 times in all.
-        on_update: called after each update with the updates done and their total.
-        compile: compile the candidate blocks, not the paths.
-        reduction: of the gradients of a parameter that several of an update's paths reach, such as the stem's
-            and the head's: "sum", the gradient of the summed losses; or "mean" over the paths that reach it,
-            so that with many paths it does not move faster than a candidate that only one of them reaches.
-        counts: how often each candidate is trained is added to it; kept in the checkpoint.
+        on_update: called after each update with the number of updates done and their total.
+        compile: whether the candidate blocks are compiled; the paths are not.
+        reduction: how gradients are combined for a parameter that several of an update's paths reach, such as those of
+            the stem and the head. "sum" is the gradient of the summed losses. "mean" divides by the number of paths
+            that reach the parameter, so that with many paths it does not move faster than a candidate on only one path.
+        counts: the number of times that each candidate is trained is added to it; the checkpoint keeps it.
 
     Returns:
         The whole curve, including the part before a resumption.
 
     Raises:
+        BindingError: the network takes other than one input.
         ConfigurationError: the loss is not finite (the checkpoint then still holds the last good state), or
             the checkpoint belongs to another training.
-        ShapeError: before anything is trained, shapes do not fit, see `check_supernet`.
+        ShapeError: shapes do not fit, see `check_supernet`; raised before anything is trained.
     """
     if recipe is None:
         recipe = Recipe.for_task(task, epochs=epochs)
@@ -109,13 +110,15 @@ def train_model(
     on_point: OnPoint | None = None,
     on_update: OnUpdate | None = None,
 ) -> list[TrainingPoint]:
-    """Train a plain network, in place; everything else as in `train_supernet`.
+    """Train a plain network, in place.
+
+    Seeds, checkpoints and hooks work as in `train_supernet`.
 
     Args:
-        model: called with the inputs alone.
-        task: training batches, loss and metric.
-        recipe: default `Recipe.for_task`, to retrain.
-        seed: of everything drawn.
+        model: a network that is called with the inputs alone; trained in place and moved to `device`.
+        task: gives training batches, loss and metric.
+        recipe: optimizer, schedule and length; the default is `Recipe.for_task` with `retrain=True`.
+        seed: seed of every random draw.
         device: where to train.
         checkpoint: see `train_supernet`.
         on_point: see `train_supernet`.
@@ -125,8 +128,9 @@ def train_model(
         The whole curve, including the part before a resumption.
 
     Raises:
+        BindingError: the network takes other than one input.
         ConfigurationError: see `train_supernet`.
-        ShapeError: see `train_supernet`.
+        ShapeError: shapes do not fit, see `check_model`; raised before anything is trained.
     """
     check_model(model, task)
     recipe = Recipe.for_task(task, retrain=True) if recipe is None else recipe
@@ -153,30 +157,33 @@ def train_differentiable(
     on_update: OnUpdate | None = None,
     counts: CandidateCounts | None = None,
 ) -> list[TrainingPoint]:
-    """Train a supernet's weights and, beside them, the logits of a relaxation, both in place.
+    """Train a supernet's weights together with the logits of a relaxation, both in place.
 
-    Before every update of the weights on a training batch, the logits take a step on a validation batch, see
-    `ArchitectureTraining`. Everything else as in `train_supernet`: the same arguments give the same result, also
-    after a resumption from a checkpoint, which holds the logits too.
+    After the warm-up, the logits take a step on a validation batch before updates of the weights on a training batch;
+    see `ArchitectureTraining`. Seeds, checkpoints and hooks work as in `train_supernet`: the same arguments give the
+    same result, also after a resumption. A checkpoint holds the logits too.
 
     Args:
-        supernet: moved to `device`.
+        supernet: trained in place and moved to `device`.
         task: its training split trains the weights, its validation split the logits.
-        architecture: the logits' training.
-        recipe: of the weights.
-        seed: of everything drawn for the weights.
-        device: where to train; the relaxation is moved there.
+        architecture: trains the logits; its relaxation is changed in place.
+        recipe: optimizer, schedule and length of the weights' training.
+        seed: seed of every random draw for the weights.
+        device: where to train; the relaxation is moved there too.
         checkpoint: see `train_supernet`.
         on_point: see `train_supernet`.
         on_update: see `train_supernet`.
-        counts: see `train_supernet`; passes of the logits' steps are counted too.
+        counts: see `train_supernet`; passes in the steps of the logits are counted too.
 
     Returns:
-        The curve of the weights' training; `architecture.points` holds the signals of the logits'.
+        The curve of the weights' training; `architecture.points` holds the signals of the logits' training.
 
     Raises:
-        ConfigurationError: the warm-up leaves no epoch for the logits; otherwise see `train_supernet`.
-        ShapeError: see `train_supernet`; candidates of a block must have one shape, since they are added.
+        BindingError: the network takes other than one input.
+        ConfigurationError: the warm-up leaves no epoch for the logits, or the recipe's optimizer does not fit their
+            order; see `differentiable_phases`. Also raised as by `train_supernet`.
+        ShapeError: shapes do not fit, or the candidates of a block differ in output shape, since their outputs are
+            added; see `check_supernet`.
     """
     return train_phases(
         supernet,

@@ -13,14 +13,14 @@ _THRESHOLDS_BYTES = (1 << 30, 1 << 25)  # glibc before 2.35 refuses an mmap thre
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let the process keep large freed blocks instead of returning them to the kernel; once per process.
+    """Let the process keep large freed blocks of memory instead of returning them to the kernel.
 
-    glibc maps large blocks afresh and unmaps them when freed, so that every training step would fault its
-    activations in page by page. Raising the mmap and trim thresholds makes the next step reuse the same
-    pages. Values computed do not change; the process holds its peak memory until it ends.
+    By default glibc maps every large block anew and unmaps it when it is freed, so that every training step causes page
+    faults for all its activations. With higher mmap and trim thresholds the next step reuses the same pages. Computed
+    values do not change, but the process holds its peak memory until it ends. Only the first call in a process acts.
 
     Returns:
-        Whether the thresholds were raised; False where the C library is not glibc.
+        Whether the thresholds were raised; False if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""Gradient descent that touches only the parameters that have a gradient."""
+"""Optimizers that move only the parameters that have a gradient."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from onepath.train.recipe import Recipe
 
 
 class ActiveOptimizer(ABC):
-    """Moves the parameters whose gradient is not None; all others do not move at all, not even by momentum or decay.
+    """An optimizer that moves the parameters whose gradient is not None, and no others.
 
-    State is made when a parameter is first sampled. A step costs one look at each parameter and one fused kernel over
-    the active ones, however many candidates a supernet has.
+    Other parameters do not move at all, not even by momentum or decay. A parameter gets its state when it is first
+    sampled. A step costs one look at each parameter and one fused kernel over the active ones, however many candidates
+    a supernet has.
 
     Args:
-        named_parameters: the names key the state.
-        recipe: weight decay (parameters of two or more dimensions only), clip_norm, and what its optimizer takes.
+        named_parameters: pairs of name and parameter; the names are the keys of the saved state. Parameters that do
+            not require a gradient are left out.
+        recipe: gives weight decay (for parameters with two or more dimensions only), `clip_value`, `clip_norm` and the
+            settings of the optimizer; its schedule is not used.
     """
 
     def __init__(self, named_parameters: Iterable[tuple[str, Tensor]], recipe: Recipe) -> None:
@@ -41,7 +44,7 @@ class ActiveOptimizer(ABC):
             p.grad = None
 
     def step(self, learning_rate: float) -> None:
-        """Move the parameters that have a gradient, then set their gradients to None."""
+        """Clip the gradients, move the parameters that have one in place, then set the gradients to None."""
         actives = [([p for p in group if p.grad is not None], decay) for group, decay in self._groups]
         if self._recipe.clip_value is not None:
             torch.nn.utils.clip_grad_value_(
@@ -60,7 +63,7 @@ class ActiveOptimizer(ABC):
 
     @abstractmethod
     def _step_group(self, active: list[Tensor], weight_decay: float, learning_rate: float) -> None:
-        """Move these parameters by their gradients."""
+        """Move these parameters by their gradients, in place."""
 
     def virtual_step(
         self,
@@ -68,10 +71,15 @@ class ActiveOptimizer(ABC):
         learning_rate: float,  # noqa: ARG002
         clip_norm: float | None,  # noqa: ARG002
     ) -> VirtualStep:
-        """The next step as a look ahead sees it.
+        """Return the next step in the form that second-order DARTS needs for its look ahead.
+
+        Args:
+            weights: parameters of this optimizer.
+            learning_rate: learning rate of the step.
+            clip_norm: largest norm of the look ahead's gradients; None does not clip.
 
         Raises:
-            ConfigurationError: the optimizer is not SGD, whose step second-order DARTS looks ahead by.
+            ConfigurationError: the optimizer is not SGD; a look ahead is known for SGD alone.
         """
         raise ConfigurationError(
             f"a look ahead needs optimizer 'sgd', but the recipe has {self._recipe.optimizer!r}; use order first, or "
@@ -80,10 +88,10 @@ class ActiveOptimizer(ABC):
 
     @abstractmethod
     def _buffers(self) -> Mapping[str, dict[Tensor, Tensor]]:
-        """Kind of state -> parameter -> state, of the parameters sampled so far."""
+        """Return kind of state -> parameter -> state, for the parameters sampled so far."""
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """Kind of state -> parameter name -> state (not a copy), of the parameters sampled so far."""
+        """Return kind of state -> parameter name -> state (not a copy), for the parameters sampled so far."""
         return {
             kind: {self._names[p]: buffer for p, buffer in buffers.items()}
             for kind, buffers in self._buffers().items()
@@ -91,7 +99,12 @@ class ActiveOptimizer(ABC):
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take over what `state_dict` gave; the values are copied into the parameters' own memory layout."""
+        """Restore what `state_dict` returned; the values are copied into the parameters' own memory layout.
+
+        Raises:
+            KeyError: a kind of state is missing, or a parameter has an unknown name.
+            ValueError: the state of a parameter has another shape than it needs.
+        """
         parameters = {name: p for p, name in self._names.items()}
         for kind, buffers in self._buffers().items():
             buffers.clear()
@@ -120,7 +133,7 @@ class ActiveSGD(ActiveOptimizer):
         if self._recipe.momentum > 0:
             buffers = [self._buffer(p) for p in active]
         gradients: list[Any] = [p.grad for p in active]
-        if self._has_complex:  # two real numbers each
+        if self._has_complex:  # the kernel takes real numbers
             active, gradients, buffers = _as_real(active), _as_real(gradients), _as_real(buffers)
         sgd(
             active,
@@ -145,7 +158,7 @@ class ActiveSGD(ActiveOptimizer):
     def virtual_step(
         self, weights: Sequence[Tensor], learning_rate: float, clip_norm: float | None
     ) -> VirtualStep:
-        """The next step as a look ahead sees it: without Nesterov's momentum and, unless given, without clipping."""
+        """See `ActiveOptimizer.virtual_step`; the step leaves out Nesterov's momentum, and clips only if asked to."""
         decayed = {p for group, decay in self._groups if decay for p in group}
         return VirtualStep(
             learning_rate,
@@ -159,7 +172,7 @@ class ActiveSGD(ActiveOptimizer):
 class ActiveAdamW(ActiveOptimizer):
     """AdamW with decoupled decay; the same arithmetic as `torch.optim.AdamW` with betas 0.9 and 0.999.
 
-    A parameter's number of steps counts the updates that it was sampled in.
+    The number of steps of a parameter counts only the updates in which it was sampled.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019 (arXiv 1711.05101), Algorithm 2.
     """
@@ -198,15 +211,20 @@ class ActiveAdamW(ActiveOptimizer):
 
 
 def active_optimizer(named_parameters: Iterable[tuple[str, Tensor]], recipe: Recipe) -> ActiveOptimizer:
-    """The optimizer of a recipe."""
+    """Return a new optimizer of the kind that `recipe.optimizer` names.
+
+    Args:
+        named_parameters: pairs of name and parameter; see `ActiveOptimizer`.
+        recipe: the recipe of the training.
+    """
     return {"sgd": ActiveSGD, "adamw": ActiveAdamW}[recipe.optimizer](named_parameters, recipe)
 
 
 def _no_steps(parameter: Tensor) -> Tensor:
-    """A counter of AdamW's steps; fused kernels want it where the parameter is."""
+    """Return a counter of AdamW's steps at 0; fused kernels need it on the parameter's device."""
     return torch.zeros((), dtype=torch.float32, device=parameter.device)
 
 
 def _as_real(tensors: list[Any]) -> list[Any]:
-    """The tensors, complex ones as views with a last dimension of 2."""
+    """Return the tensors, complex ones as real views with a last dimension of 2."""
     return [torch.view_as_real(t) if t is not None and t.is_complex() else t for t in tensors]

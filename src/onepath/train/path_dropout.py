@@ -1,4 +1,4 @@
-"""Training sums of candidates, of which some are left out at random."""
+"""A sampler that trains sums of candidates, of which some are left out at random."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ if TYPE_CHECKING:
 
 
 class PathDropoutSampler:
-    """All candidates of every block, each dropped with a probability that rises over the training.
+    """A sampler that adds all candidates of every block, each dropped with a probability that rises over the training.
 
-    In a block of k candidates each is dropped, independently of the others, with probability `rate ** (1 / k)`,
-    so that all of them are with probability `rate`. Then one of them, drawn uniformly, stays: a candidate is
-    therefore left out with probability `rate ** (1 / k) - rate / k`. Until the share `begin` of the updates
-    nothing is dropped; from there to `end` the probability rises linearly to its final value p, which leaves a
-    candidate out with probability `p - p ** k / k`. A final rate of 1 keeps one candidate alone, as
-    `UniformSampler` does. Choices that are no blocks, such as sizes, are drawn uniformly.
+    In a block of k candidates each is dropped with a probability p, independently of the others. If all k are dropped,
+    one of them, drawn uniformly, is kept. So a candidate is left out with probability `p - p ** k / k`. The final value
+    of p is `rate ** (1 / k)`, so that all candidates are dropped with probability `rate` and a candidate is left out
+    with probability `rate ** (1 / k) - rate / k`. Up to the share `begin` of the updates nothing is dropped. From
+    there to `end`, p rises linearly from 0 to its final value. A final rate of 1 keeps one candidate alone, as
+    `UniformSampler` does. Choices that are not blocks, such as sizes, are drawn uniformly.
 
     Args:
-        space: its choices of words are choice blocks, its choices of numbers are not.
-        num_updates: of the whole training.
-        rate: in [0, 1], the final probability that all candidates of a block are dropped.
+        space: the space from which paths are drawn; its choices of words are choice blocks, its choices of numbers are
+            not.
+        num_updates: updates of the whole training.
+        rate: final probability, in [0, 1], that all candidates of a block are dropped.
         begin: share of the updates before the probability rises.
-        end: share of the updates from which it is final; `begin <= end <= 1`. With both 0 it is constant.
-        num_ghost_batches: parts of each batch that have masks of their own.
+        end: share of the updates from which the probability is final; `begin <= end <= 1`. If both are 0, it is
+            constant.
+        num_ghost_batches: number of parts of each batch that have paths of their own.
 
     Attributes:
-        adds_candidates: that a path adds the outputs of candidates, which must have one shape.
-        num_parts: of each batch.
+        adds_candidates: True: a path adds the outputs of candidates, so that they must have one shape.
+        num_parts: number of parts of each batch that have paths of their own.
 
     Raises:
-        ConfigurationError: a number is out of its range, or a size depends on a choice block, so that it has
-            no value where several candidates run.
+        ConfigurationError: a number is out of its range, or a size depends on a choice block, so that the size has
+            no value while several candidates run.
 
     Source: Bender et al., "Understanding and Simplifying One-Shot Architecture Search", ICML 2018. Differs from
     it: a block whose candidates are all dropped keeps one.
@@ -84,7 +86,12 @@ class PathDropoutSampler:
                 )
 
     def drop_probability(self, num_candidates: int, update: int) -> float:
-        """With which each candidate of a block is dropped at an update, before one is kept."""
+        """Return the probability that a candidate is dropped at an update, before one is kept if all are dropped.
+
+        Args:
+            num_candidates: number of candidates of the block.
+            update: number of the update, counted from 0.
+        """
         final: float = self._rate ** (1 / num_candidates)
         done = update / self._num_updates
         if done >= self._end:
@@ -94,7 +101,7 @@ class PathDropoutSampler:
         return final * (done - self._begin) / (self._end - self._begin)
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Path]:
-        """One path with a gate for every block, or one for each part of the batch."""
+        """Return one path, with a gate for every block; with ghost batches it holds one such path per part."""
         parts = [self._gated(update, rng) for _ in range(self._num_ghost_batches)]
         return parts if len(parts) == 1 else [GhostBatches(parts)]
 

@@ -1,4 +1,4 @@
-"""A phase: what one part of a training does, and what happens beside it."""
+"""Phases: what each part of a training does, and the interfaces of the objects that take part in it."""
 
 from __future__ import annotations
 
@@ -20,77 +20,99 @@ if TYPE_CHECKING:
     from onepath.train.training import Training
 
 Objective = Callable[[Sequence[Any], Any, "Task"], Tensor]
-"""The loss that a path of an update is trained by: of the outputs of the update's paths so far, the last one with a
-graph and the earlier ones detached, the targets, and the task. So a path can learn from a larger one before it."""
+"""A function that returns the loss, a scalar, by which a path of an update is trained.
+
+Its arguments are the outputs of the update's paths so far, the targets and the task. The last of the outputs, those of
+the path itself, have a graph; the earlier ones are detached. So a path can learn from a larger path before it."""
 
 
 @runtime_checkable
 class SeesBatch(Protocol):
-    """A sampler or an objective that looks at each update's batch first, to choose paths or to ask a teacher."""
+    """A sampler or an objective that sees the batch of each update first, to choose paths or to ask a teacher."""
 
     def begin(
         self, forward: Callable[..., Any], inputs: Tree, targets: Tree, rng: np.random.Generator
     ) -> None:
-        """Called before the paths of an update are drawn, with what runs a path on inputs: `forward(inputs, path)`."""
+        """Look at the batch of an update; called before the paths of the update are drawn.
+
+        Args:
+            forward: runs a path: `forward(inputs, path)` returns its outputs.
+            inputs: the batch's inputs, on the device.
+            targets: the batch's targets, on the device.
+            rng: generator of this update for every random draw.
+        """
         ...
 
 
 class BeforeUpdate(Protocol):
-    """What happens before every update of the weights in its phases, such as a step of architecture parameters.
+    """An action before every update of the weights in its phases, such as a step of architecture parameters.
 
-    What it reads of a training (`update`, `num_updates`, `recipe`) counts from the first update of the phase's recipe.
+    The `update` and `num_updates` of the training that it is given count from the first update of the phase's recipe.
     """
 
     def to(self, device: torch.device) -> None:
-        """Move what is trained to a device."""
+        """Move the parameters that it trains to a device."""
         ...
 
     def step(self, training: Training, inputs: Tree, targets: Tree, rate: float) -> None:
-        """Called with the update's batch, on the device, and the rate that the weights will move by."""
+        """Act before an update of the weights.
+
+        Args:
+            training: the training, with `update` updates of the recipe done.
+            inputs: the inputs of the update's batch, on the device.
+            targets: the targets of the update's batch, on the device.
+            rate: learning rate by which the weights move next.
+        """
         ...
 
     def finish(self, training: Training) -> None:
-        """Called once its phases are done, in the modes of the training; again after a resumption at that update."""
+        """Act once after its last phase; the modules are still in training mode.
+
+        It is called again if the training is resumed at this update.
+        """
         ...
 
     def settings(self) -> dict[str, Any]:
-        """What a checkpoint must agree on: plain values."""
+        """Return the settings that a checkpoint must agree on, as plain values."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What the rest depends on: tensors and plain values."""
+        """Return everything that the rest of its work depends on, as tensors and plain values."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`."""
+        """Continue from a state that `state_dict` returned."""
         ...
 
     def record(self) -> dict[str, Any]:
-        """Plain values that reports, and a process that goes on from the trained weights, need."""
+        """Return the plain values that reports need, and a process that continues from the trained weights."""
         ...
 
     def load_record(self, record: Mapping[str, Any]) -> None:
-        """Take over what `record` gave, as far as what follows a training depends on it."""
+        """Restore from a record the values that the steps after a training need."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """What one part of a training does.
+    """One part of a training: its paths, its loss and its share of a recipe.
 
-    Neighbouring phases of one recipe share its schedule and the optimizer's state, as a start from one path and the
-    training after it do; a phase of another recipe begins anew, and so does one behind a phase that ended its recipe.
+    Neighbouring phases with the same recipe share its schedule and the optimizer's state, for example a start from one
+    path and the training after it. A phase with another recipe begins a new schedule with a new optimizer, and so does
+    a phase after one that ended its recipe (`until=1`).
 
     Attributes:
-        name: what it is called in records and messages, for example "supernet".
+        name: name of the phase in records and messages, for example "supernet".
         recipe: optimizer, schedule and length.
-        sampler: the paths of each update; it counts updates from the first one of the recipe.
-        objective: the loss of an update's outputs so far, without label smoothing and second classifiers; None takes
-            the task's loss of the last ones. See `Objective`.
-        before: what happens before each update of this phase, such as a step of architecture parameters.
-        enter: called once with the supernet as the phase begins, for example to align or to sort its weights.
-        until: share of the recipe's updates at which the phase ends; the last one of a recipe ends at 1.
-        reduction: how gradients of what several paths of an update share are joined; see `train_supernet`.
+        sampler: draws the paths of each update; it counts updates from the first update of the recipe.
+        objective: the loss of each path, see `Objective`; it gets no label smoothing and no second classifier. None
+            uses the task's loss with both.
+        before: an action before each update of this phase, such as a step of architecture parameters; None for none.
+        enter: called once with the supernet when the phase begins, for example to align or to sort its weights; None
+            calls nothing.
+        until: share of the recipe's updates at which the phase ends; the last phase of a recipe ends at 1.
+        reduction: how gradients are combined for parameters that several paths of an update share; see
+            `train_supernet`.
 
     Example:
         >>> warm_up = Phase("warm-up", recipe, UniformSampler(space), until=0.2)
@@ -109,7 +131,7 @@ class Phase:
 
 
 def stretches_of(phases: Sequence[Phase]) -> list[tuple[Phase, ...]]:
-    """Phases that share out one recipe: those of it that follow each other, up to the one that ends at 1."""
+    """Group phases into stretches: neighbouring phases with the same recipe, up to the one that ends at 1."""
     found: list[tuple[Phase, ...]] = []
     for phase in phases:
         last = found[-1][-1] if found else None
@@ -121,5 +143,10 @@ def stretches_of(phases: Sequence[Phase]) -> list[tuple[Phase, ...]]:
 
 
 def ends(phases: Sequence[Phase], num_updates: int) -> list[int]:
-    """The update, counted from the start of their recipe, before which each of the phases of one recipe ends."""
+    """Return, for each phase of one recipe, the number of updates of the recipe that are done when it ends.
+
+    Args:
+        phases: the phases of one recipe, in order.
+        num_updates: updates of the recipe.
+    """
     return [round(phase.until * num_updates) for phase in phases]

@@ -1,4 +1,4 @@
-"""Training a supernet in phases, the one way that all its trainings are carried out."""
+"""Training of a supernet in phases; every supernet training of the package runs through `train_phases`."""
 
 from __future__ import annotations
 
@@ -29,35 +29,36 @@ if TYPE_CHECKING:
 
 
 class OnePath:
-    """A sampler that trains one path alone.
+    """A sampler that returns the same one path for every update.
 
     Args:
-        path: a path of a supernet; None where a plain network is trained.
+        path: a path of a supernet; None for the training of a plain network.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._paths: Sequence[Any] = (path,)
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Any]:  # noqa: ARG002
-        """That path."""
+        """Return the one path."""
         return self._paths
 
 
 def path_phases(
     supernet: Supernet, task: Task, recipe: Recipe, sampler: Sampler, *, reduction: Reduction = "sum"
 ) -> list[Phase]:
-    """The phases of a training on sampled paths, with the recipe's start from one path.
+    """Return the phases of a training on sampled paths, with the recipe's start from one path.
 
     Args:
-        supernet: says which path trains the most.
-        task: says how many updates the recipe has.
-        recipe: its `one_path` is the share of the start; 0, or a share without an update, has none.
-        sampler: of the phase after it.
-        reduction: see `Phase`.
+        supernet: the supernet to train; the start trains its widest path, see `widest_path`.
+        task: the data; with the recipe it gives the number of updates.
+        recipe: optimizer, schedule and length. Its `one_path` is the share of the start; there is no start if the share
+            is 0 or less than one update.
+        sampler: draws the paths of the phase after the start.
+        reduction: how gradients of shared parameters are combined, see `Phase`.
 
     Returns:
-        "one path", where there is a start, and "supernet", which begins by giving the path's weights to the siblings of
-        its candidates.
+        The phase "one path", if there is a start, and the phase "supernet". After a start, the latter begins by giving
+        the weights of the path's candidates to the other candidates of their blocks.
     """
     rest = Phase("supernet", recipe, sampler, reduction=reduction)
     if not recipe.num_one_path(num_updates(task, recipe)):
@@ -87,29 +88,32 @@ def train_phases(
     """Train a supernet's shared weights in phases, in place.
 
     The paths of update t of the whole training are drawn from `(seed, "paths", t)`, dropout from `(seed,
-    "dropout", t)`.
-    Batches come in the task's own order, which a later recipe draws anew. One checkpoint holds the state of all phases;
-    what continues from it ends with the same weights as what never stopped.
+    "dropout", t)`. Batches come in the task's own order; a later recipe draws a new order. One checkpoint holds the
+    state of all phases. A training that continues from it ends with the same weights as one that never stopped.
 
     Args:
-        supernet: moved to `device`, in channels_last where the inputs are images; its modes are restored.
-        task: training batches, loss and metric.
-        phases: in order; at least one.
-        seed: of everything drawn.
-        device: where to train. On CPU the result is a function of the arguments to the bit.
-        checkpoint: where the state is kept when `checkpoint.due()`, at the end, and on Ctrl-C.
+        supernet: trained in place and moved to `device`, in channels_last if the inputs are images; its train / eval
+            modes are restored.
+        task: gives training batches, loss and metric.
+        phases: the phases of the training, in order; at least one.
+        seed: seed of every random draw.
+        device: where to train. On CPU the same arguments give the same result to the bit.
+        checkpoint: saves the state when `checkpoint.due()`, at the end, and on Ctrl-C; a state that it holds is
+            continued.
         on_point: called with each new point of the curve, about 50 times in all.
-        on_update: called after each update with the updates done and their total.
-        compile: compile the candidate blocks, not the paths.
-        counts: how often each candidate is trained is added to it; kept in the checkpoint.
+        on_update: called after each update with the number of updates done and their total.
+        compile: whether the candidate blocks are compiled; the paths are not.
+        counts: the number of times that each candidate is trained is added to it; the checkpoint keeps it.
 
     Returns:
         The whole curve, including the part before a resumption.
 
     Raises:
+        BindingError: the network takes other than one input.
         ConfigurationError: the loss is not finite (the checkpoint then still holds the last good state), the checkpoint
-            belongs to another training or other phases, or the shares of the phases do not rise to 1.
-        ShapeError: before anything is trained, shapes do not fit, see `check_supernet`.
+            belongs to another training or other phases, there are no phases, the shares of the phases of a recipe do
+            not rise to 1, or a phase has no update.
+        ShapeError: shapes do not fit, see `check_supernet`; raised before anything is trained.
     """
     _check(phases, task)
     for phase in phases:
@@ -131,7 +135,7 @@ def train_phases(
 
 
 def _check(phases: Sequence[Phase], task: Task) -> None:
-    """That there are phases, and that those of a recipe share out its updates."""
+    """Raise ConfigurationError unless there are phases, and those of each recipe divide all its updates."""
     if not phases:
         raise ConfigurationError("a training needs at least one phase, but got none; give one")
     for stretch in stretches_of(phases):

@@ -1,6 +1,4 @@
-"""How a network is trained: optimizer settings, schedule, length, and how the paper's scale to the data at
-hand.
-"""
+"""Recipes: optimizer, schedule and length of a training, and how the paper's are scaled to the size of the data."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ OptimizerName = Literal["sgd", "adamw"]
 
 @dataclasses.dataclass(frozen=True)
 class _Scale:
-    """The settings for data of up to `num_train` examples."""
+    """The settings for data with up to `num_train` training examples."""
 
     num_train: float
     batch_size: int
@@ -34,10 +32,10 @@ class _Scale:
     clip_norm: float | None = None
 
 
-# The scaling rule, in one place. The last row is the paper's own setting: 150,000 updates at batch 1024 on 1.28 million
-# images, twice as many to retrain. Small data need smaller batches, for the sake of more updates, and a start from one
-# path; see `onepath.nn.alignment`. On digits, more decay and Nesterov's momentum gain what longer training would;
-# clipping keeps networks without normalisation from diverging at that rate.
+# The scaling rule. The last row is the paper's own setting: 150,000 updates at batch 1024 on 1.28 million images, twice
+# as many to retrain. Small data need smaller batches, to get more updates, and a start from one path; see
+# `onepath.nn.alignment`. On digits, more decay and Nesterov's momentum gain as much as longer training would; clipping
+# keeps networks without normalisation from diverging at that rate.
 _SCALES = (
     _Scale(
         10_000,
@@ -63,7 +61,7 @@ _SCALES = (
     _Scale(500_000, 256, 0.25, supernet_epochs=40, retrain_epochs=80, one_path=0.05),
     _Scale(math.inf, 1024, 0.5, supernet_epochs=120, retrain_epochs=240, one_path=0.0),
 )
-_WARMUP_FRACTION = 0.05  # the paper has none; short runs on small data diverge without
+_WARMUP_FRACTION = 0.05  # the paper has no warm-up; short runs on small data diverge without one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,20 +71,22 @@ class Recipe:
     Args:
         epochs: passes over the training split.
         batch_size: examples per update.
-        learning_rate: the highest rate of the schedule.
-        momentum: of the gradient's running sum; 0 keeps none.
-        weight_decay: added to the gradient of parameters of two or more dimensions only.
-        label_smoothing: given to the task's loss.
-        schedule: how the rate falls to 0 after the warm-up, update by update.
-        warmup_epochs: the rate rises linearly over these; may be a fraction.
-        nesterov: look ahead along the momentum.
-        clip_norm: largest norm of the whole gradient, after accumulation; None does not clip.
-        clip_value: largest absolute value in it, likewise, before `clip_norm`.
-        one_path: of a supernet's training only: the share of the updates, at the start, that train one path, whose
-            weights its siblings then start from; 0 samples paths from the first update.
-        final_rate: what the schedule ends at; at most `learning_rate`.
+        learning_rate: peak learning rate of the schedule.
+        momentum: SGD's momentum; 0 uses none.
+        weight_decay: weight decay of parameters with two or more dimensions; others have none. It is part of the
+            gradient for "sgd" and decoupled from it for "adamw".
+        label_smoothing: label smoothing of the task's loss.
+        schedule: curve by which the rate falls from the peak to `final_rate` after the warm-up, update by update.
+        warmup_epochs: epochs over which the rate rises linearly to the peak; may be a fraction.
+        nesterov: whether SGD uses Nesterov's momentum.
+        clip_norm: largest norm of the whole accumulated gradient; None does not clip.
+        clip_value: largest absolute value of an element of the accumulated gradient, applied before `clip_norm`; None
+            does not clip.
+        one_path: share of the updates, at the start of a supernet's training, that train one path alone; its weights
+            are then given to the other candidates. 0 samples paths from the first update. Other trainings ignore it.
+        final_rate: learning rate at the end of the schedule; at most `learning_rate`.
         precision: "bfloat16" runs the forward pass under autocast; weights and the loss stay float32.
-        optimizer: "sgd", with momentum, or "adamw", which takes neither `momentum` nor `nesterov`.
+        optimizer: "sgd" or "adamw"; "adamw" ignores `momentum` and `nesterov`.
 
     Raises:
         ConfigurationError: a value is out of its range.
@@ -137,7 +137,7 @@ class Recipe:
 
     @classmethod
     def supernet(cls, num_train: int, epochs: int | None = None) -> Self:
-        """SPOS's supernet training, scaled to `num_train` examples.
+        """Return the recipe of SPOS's supernet training, scaled to `num_train` examples.
 
         The paper's momentum, label smoothing and linear schedule are kept. Batch size, learning rate, weight
         decay and length follow the size of the data in four steps, the rate warms up over the first twentieth
@@ -145,7 +145,7 @@ class Recipe:
 
         Args:
             num_train: examples in the training split.
-            epochs: instead of the rule's.
+            epochs: replaces the epochs of the scaling rule; None keeps them.
 
         Source: Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling, arXiv
         1904.00420. Differs from it: batch size, rate and length as above; the warm-up; the one path.
@@ -155,23 +155,23 @@ class Recipe:
 
     @classmethod
     def retrain(cls, num_train: int, epochs: int | None = None) -> Self:
-        """SPOS's retraining of the network found: the supernet's settings for more epochs.
+        """Return the recipe of SPOS's stand-alone training: the settings of `supernet` for more epochs.
 
         Args:
             num_train: examples in the training split.
-            epochs: instead of the rule's.
+            epochs: replaces the epochs of the scaling rule; None keeps them.
         """
         scale = _scale(num_train)
         return cls._scaled(scale, scale.retrain_epochs if epochs is None else epochs)
 
     @classmethod
     def for_task(cls, task: Task, *, retrain: bool = False, epochs: int | None = None) -> Self:
-        """`supernet`, or `retrain`, for the size of a task's training split, with the settings of its kind of data.
+        """Return the recipe for a task: `supernet` or `retrain`, with the settings of the task's kind of data.
 
         Args:
-            task: says the number of examples, and by `recipe_settings` what differs.
-            retrain: whether a network is trained by itself.
-            epochs: instead of the rule's.
+            task: gives the number of training examples, and in `recipe_settings` the fields to replace.
+            retrain: True for a stand-alone training, False for a supernet's.
+            epochs: replaces the epochs of the scaling rule; None keeps them.
         """
         make = cls.retrain if retrain else cls.supernet
         return dataclasses.replace(make(task.num_examples("train"), epochs), **task.recipe_settings)
@@ -190,15 +190,20 @@ class Recipe:
         )
 
     def num_one_path(self, num_updates: int) -> int:
-        """Updates of `num_updates`, at the start of a supernet's training, that train one path."""
+        """Return how many of `num_updates` updates train one path alone, at the start of a supernet's training."""
         return round(self.one_path * num_updates)
 
     def rate(self, update: int, num_updates: int, updates_per_epoch: int) -> float:
-        """The learning rate of update `update` (from 0) of `num_updates`.
+        """Return the learning rate of one update.
 
-        Warm-up over the first W updates: peak * (update + 1) / W. After it, with s = (update - W) /
-        (num_updates - W): a share 1 - s for "linear", (1 + cos(pi s)) / 2 for "cosine", of the way from the final rate
-        to the peak.
+        During the warm-up, the first W updates, it is peak * (update + 1) / W. After it, with s = (update - W) /
+        (num_updates - W), it is final + share * (peak - final), where share is 1 - s for "linear" and
+        (1 + cos(pi s)) / 2 for "cosine".
+
+        Args:
+            update: number of the update, counted from 0.
+            num_updates: updates of the whole training.
+            updates_per_epoch: updates of one epoch; it gives the length of the warm-up.
         """
         warmup = min(round(self.warmup_epochs * updates_per_epoch), num_updates)
         if update < warmup:
@@ -209,5 +214,5 @@ class Recipe:
 
 
 def _scale(num_train: int) -> _Scale:
-    """The row of the scaling rule for the size of the data."""
+    """Return the row of the scaling rule for `num_train` examples."""
     return next(scale for scale in _SCALES if num_train <= scale.num_train)

@@ -1,4 +1,4 @@
-"""Joining the gradients that one parameter gets from several paths."""
+"""Reduction of the gradients that one parameter gets from several paths: their sum or their mean."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Reduction = Literal["sum", "mean"]
 
 
 class GradientCounter:
-    """While entered, counts the backward passes that reach each parameter, so that a sum can become a mean.
+    """A context that counts the backward passes that reach each parameter, so that a sum can become a mean.
 
     Args:
-        parameters: those that do not require a gradient are left out.
+        parameters: the parameters to count for; those that do not require a gradient are left out.
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
@@ -42,7 +42,11 @@ class GradientCounter:
         self._num[parameter] += 1
 
     def join(self, reduction: Reduction) -> None:
-        """Leave sums, or divide each by the number of passes that reached its parameter; count from 0 again."""
+        """Leave the summed gradients as they are, or turn them into means in place; then count from 0 again.
+
+        Args:
+            reduction: "mean" divides each gradient by the number of passes that reached its parameter.
+        """
         if reduction == "mean":
             for parameter, num in self._num.items():
                 if num > 1 and parameter.grad is not None:

@@ -1,7 +1,7 @@
-"""Learning logits from the rewards of sampled architectures.
+"""Gradients of logits from the rewards of sampled architectures.
 
-Source: Cai, Zhu and Han, ProxylessNAS (arXiv 1812.00332), section 3.3.2, with the released code's reward
-accuracy * (reference / cost) ** exponent, ten samples a step, and a baseline that moves by 0.99 of the way to the
+Source: Cai, Zhu and Han, ProxylessNAS (arXiv 1812.00332), section 3.3.2. From the released code come the reward
+accuracy * (reference / cost) ** exponent, ten samples per step, and a baseline that moves by 0.99 of the way to the
 newest mean before it is subtracted.
 """
 
@@ -31,17 +31,19 @@ class Reinforce:
     """The REINFORCE gradient with a moving baseline.
 
     Args:
-        table: additive cost of an architecture; None rewards accuracy alone.
-        reference: cost at which the reward is the accuracy, in the table's unit.
-        exponent: of reference / cost.
-        num_samples: architectures per step.
-        rate: share of the newest mean reward in the baseline, which has it before it is subtracted.
+        table: additive cost of an architecture; None rewards the metric alone.
+        reference: cost at which the reward equals the metric, in the table's unit.
+        exponent: exponent of (reference / cost) in the reward; 0 ignores the cost.
+        num_samples: number of architectures sampled per step.
+        rate: share of the newest mean reward in the baseline. The baseline moves before it is subtracted, so that it
+            already contains the newest mean.
 
     Attributes:
-        baseline: moving mean of the rewards; None before the first step, which takes its own mean.
+        baseline: moving mean of the rewards; None before the first step, which uses its own mean.
 
     Raises:
-        ConfigurationError: here, a number out of its range; in `gradients`, a sampled architecture costs nothing.
+        ConfigurationError: a number is out of its range. `gradients` raises it if a sampled architecture costs 0 or
+            less.
     """
 
     table: CostTable | None = None
@@ -68,18 +70,28 @@ class Reinforce:
                 )
 
     def settings(self, relaxation: Relaxation) -> dict[str, Any]:
-        """What a checkpoint must agree on: plain values."""
+        """Return the settings that a checkpoint must agree on, as plain values.
+
+        Args:
+            relaxation: the relaxation whose logits learn; the cost is fingerprinted for its choices.
+        """
         names = ("reference", "exponent", "num_samples", "rate")
         cost = None if self.table is None else self._cost(relaxation, self.table).fingerprint
         return {"cost": cost, **{name: getattr(self, name) for name in names}}
 
     def gradients(self, relaxation: Relaxation, metric: Metric, rng: np.random.Generator) -> list[Tensor]:
-        """The mean over samples of -(reward - baseline) * grad log p(sample), one tensor per differentiable choice.
+        """Return the mean over samples of -(reward - baseline) * grad log p(sample), and move the baseline.
 
         Args:
-            relaxation: architectures are drawn from its probabilities.
-            metric: of an architecture on the validation batch; higher is better.
-            rng: draws the architectures.
+            relaxation: gives the probabilities from which architectures are drawn.
+            metric: function from a path to its metric on the validation batch; higher is better.
+            rng: generator that draws the architectures.
+
+        Returns:
+            One gradient per differentiable choice, in the order of `relaxation.logits` and of their shapes.
+
+        Raises:
+            ConfigurationError: a sampled architecture costs 0 or less.
         """
         probabilities = [p.detach() for p in relaxation.probabilities().values()]
         samples, rewards = [], []
@@ -102,7 +114,12 @@ class Reinforce:
         return gradients
 
     def _factor(self, relaxation: Relaxation, indices: list[int]) -> float:
-        """(reference / cost) ** exponent of what was sampled; a block's `none` costs nothing."""
+        """Return (reference / cost) ** exponent of a sampled architecture; a block's `none` costs nothing.
+
+        Args:
+            relaxation: the relaxation from which the architecture was drawn.
+            indices: index of the sampled candidate of each differentiable choice.
+        """
         if self.table is None:
             return 1.0
         sampled = {
@@ -117,7 +134,7 @@ class Reinforce:
         return float((self.reference / cost) ** self.exponent)
 
     def _cost(self, relaxation: Relaxation, table: CostTable) -> ExpectedCost:
-        """Of the relaxation's architectures; made once."""
+        """Return the cost of the relaxation's architectures; it is made once per relaxation."""
         if self._expected is None or self._expected.relaxation is not relaxation:
             self._expected = ExpectedCost(relaxation, table)
         return self._expected

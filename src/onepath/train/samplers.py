@@ -1,4 +1,4 @@
-"""Which paths a supernet's update trains."""
+"""Samplers: they draw the paths that each update of a supernet trains."""
 
 from __future__ import annotations
 
@@ -19,26 +19,34 @@ if TYPE_CHECKING:
 
 
 class Sampler(Protocol):
-    """Answers, for each update, the paths whose gradients are accumulated on one batch before the optimizer
-    steps.
+    """Draws the paths of each update, whose gradients are accumulated on one batch before the optimizer steps.
 
-    A sampler whose promise is broken when the first updates train one path alone says so by an attribute
-    `needs_every_update = True`; `train_supernet` then starts with it unless a recipe asks otherwise.
+    A sampler may guarantee something, such as fairness, that does not hold if the first updates train one path alone.
+    It then has an attribute `needs_every_update = True`, and `train_supernet` uses the sampler from the first update
+    unless a recipe is given that asks for a start from one path.
     """
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Path]:
-        """The paths of update `update` (from 0): whatever a supernet can run, architectures or gates.
+        """Return the paths of one update: architectures, or other paths that a supernet can run.
 
-        All randomness comes from `rng`, which belongs to this update. `onepath.testing` checks that.
+        Args:
+            update: number of the update, counted from 0.
+            rng: generator of this update; every random draw comes from it, which `onepath.testing` checks.
+
+        Returns:
+            One path or more; each costs one pass over the batch.
         """
         ...
 
 
 class UniformSampler:
-    """One path per update, each choice uniform and independent.
+    """A sampler of one path per update, in which each choice is drawn uniformly and independently.
 
-    Expectation fair: in the mean over updates the candidates of a block are trained equally often. At any one time they
-    are not (see `StrictFairnessSampler`).
+    It is fair in expectation: on average over many updates the candidates of a block are trained equally often. At any
+    one time their counts differ; see `StrictFairnessSampler`.
+
+    Args:
+        space: the space from which architectures are drawn.
 
     Source: SPOS, arXiv 1904.00420, section 3.2.
     """
@@ -47,31 +55,31 @@ class UniformSampler:
         self.space = space
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
-        """One architecture."""
+        """Return one architecture."""
         return [self.space.random(rng)]
 
 
 class ConstrainedSampler:
-    """One path per update, with its cost in a window.
+    """A sampler of one path per update whose cost lies in a window.
 
-    Without bins: uniform over the distinct architectures with `low <= cost <= high`. With bins, as the paper
-    does: a bin is drawn uniformly, then an architecture uniformly inside it, which flattens the distribution
-    of the cost and makes a choice's options less equal than without a window.
+    Without bins, the path is drawn uniformly from the distinct architectures with `low <= cost <= high`. With bins, as
+    in the paper, a bin is drawn uniformly and then an architecture uniformly inside it. This flattens the distribution
+    of the cost, but the options of a choice are drawn less equally often than without a window.
 
     Args:
-        space: whose architectures are drawn.
-        table: their additive cost.
-        low: smallest cost, in the table's unit; None leaves the side open.
-        high: largest cost; None likewise.
-        bins: None, or the rising edges of the bins; `[290, 300, 310]` is two. Bins are half-open, the last
-            one closed. They must lie in [low, high].
+        space: the space from which architectures are drawn.
+        table: additive cost of the architectures.
+        low: smallest cost allowed, in the table's unit; None sets no lower end.
+        high: largest cost allowed, in the table's unit; None sets no upper end.
+        bins: edges of the bins in rising order, such as `[290, 300, 310]` for two bins; None uses no bins. Each bin
+            includes its lower edge, and the last bin its upper edge too. All edges must lie in [low, high].
 
     Raises:
-        ConfigurationError: the edges do not rise or leave the window.
-        InfeasibleError: a window or a bin holds no architecture.
+        ConfigurationError: the edges do not rise, or lie outside of the window.
+        InfeasibleError: the window or a bin holds no architecture.
 
-    Source: SPOS, arXiv 1904.00420, section 3.4. Differs from it: no rejection, and no path outside the window
-    after too many tries.
+    Source: SPOS, arXiv 1904.00420, section 3.4. Differs from it: architectures are drawn without rejection, and none
+    from outside of the window after too many tries.
     """
 
     def __init__(
@@ -104,6 +112,6 @@ class ConstrainedSampler:
                 )
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
-        """One architecture inside the window."""
+        """Return one architecture inside the window."""
         low, high = self._windows[rng.integers(len(self._windows))]
         return self.space.architectures(self._sampler.sample(low, high, 1, rng))

@@ -1,4 +1,4 @@
-"""Updates that train the largest network, the smallest and some between: the sandwich rule."""
+"""Samplers for spaces of sizes: the sandwich rule, with or without attention, and choices that are opened in turn."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Attention = Literal["best-up", "worst-up"]
 
 
 class SandwichSampler:
-    """The largest architecture, then random ones, then the smallest.
+    """A sampler of the sandwich rule: the largest architecture, then random ones, then the smallest.
 
     Args:
-        space: with sizes or depths.
-        num_random: architectures between the largest and the smallest.
+        space: a space of sizes or depths, from which architectures are drawn.
+        num_random: number of random architectures per update, besides the largest and the smallest.
 
     Source: Yu and Huang, "Universally Slimmable Networks" (arXiv 1903.05134); BigNAS (arXiv 2003.11142), section 3.1.
     """
@@ -38,28 +38,30 @@ class SandwichSampler:
 
     @property
     def num_paths(self) -> int:
-        """Of an update."""
+        """Number of paths per update."""
         return self.num_random + 2
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
-        """The paths in this order."""
+        """Return the largest architecture, the random ones and the smallest, in this order."""
         largest, smallest = self._ends
         return [largest, *(self.space.random(rng) for _ in range(self.num_random)), smallest]
 
 
 class AttentiveSampler(SandwichSampler):
-    """A sandwich whose random architectures are the best, or the worst, of a few by their loss on the batch.
+    """A sandwich whose middle architectures are the best, or the worst, of a few random ones by loss on the batch.
 
     Args:
-        space, num_random: as of a sandwich.
-        task: whose loss is asked.
-        attention: "best-up" keeps those of the least loss, "worst-up" those of the greatest.
-        num_drawn: from how many each is chosen.
-        costs: matrix of architectures -> multiply-accumulates; those that are compared then cost about the same, so
-            that the best is not just the largest. None compares any.
+        space: a space of sizes or depths, from which architectures are drawn.
+        task: gives the loss by which architectures are compared.
+        attention: "best-up" keeps the architecture with the lowest loss, "worst-up" the one with the highest.
+        num_random: number of architectures per update, besides the largest and the smallest.
+        num_drawn: number of random architectures from which each of them is chosen.
+        costs: function from a matrix of architectures to a vector of macs. The architectures that are compared then
+            have about the same cost, so that the best is not simply the largest. None compares any architectures.
 
-    Source: Wang et al., "AttentiveNAS" (arXiv 2011.09011), section 3.2: a cost is drawn as random architectures have
-    it, then architectures of that cost. Differs from it: these are the nearest to the first one among 64.
+    Source: Wang et al., "AttentiveNAS" (arXiv 2011.09011), section 3.2: a cost is drawn from its distribution over
+    random architectures, then architectures of that cost. Differs from it: the architectures compared are, among 64
+    random ones, those nearest in cost to the first.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class AttentiveSampler(SandwichSampler):
     def begin(
         self, forward: Callable[..., Any], inputs: Tree, targets: Tree, rng: np.random.Generator
     ) -> None:
-        """Choose the architectures of the update whose batch this is."""
+        """Choose the architectures of this update by their loss on its batch; see `SeesBatch`."""
         sign = 1 if self.attention == "best-up" else -1
 
         @torch.no_grad()
@@ -88,7 +90,7 @@ class AttentiveSampler(SandwichSampler):
         self._chosen = [min(self._compared(rng), key=loss) for _ in range(self.num_random)]
 
     def _compared(self, rng: np.random.Generator) -> list[Architecture]:
-        """Random architectures, of one cost where costs are known."""
+        """Return `num_drawn` random architectures, of about one cost if `costs` is given."""
         if self.costs is None:
             return self.space.architectures(self.space.sample(self.num_drawn, rng))
         rows = self.space.sample(max(_POOL, self.num_drawn), rng)
@@ -97,7 +99,10 @@ class AttentiveSampler(SandwichSampler):
         return self.space.architectures(rows[nearest])
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:
-        """The chosen ones between the largest and the smallest; random ones where no batch was shown."""
+        """Return the largest architecture, the chosen ones and the smallest, in this order.
+
+        Before the first call of `begin`, random architectures take the place of the chosen ones.
+        """
         if not self._chosen:
             return super().paths(update, rng)
         largest, smallest = self._ends
@@ -105,12 +110,12 @@ class AttentiveSampler(SandwichSampler):
 
 
 class OpenSampler:
-    """Random architectures of the choices that are open; all others keep their largest option.
+    """A sampler of random architectures in which only open choices vary; all others keep their largest option.
 
     Args:
-        space: whose architectures are drawn.
-        opened: choice -> the options that are drawn from.
-        num_paths: of an update.
+        space: the space from which architectures are drawn.
+        opened: open choice -> the options from which it is drawn, uniformly.
+        num_paths: number of paths per update.
 
     Source: Cai et al., "Once-for-All" (arXiv 1908.09791), section 3.3: elastic sizes are opened one kind after another.
     """
@@ -126,7 +131,7 @@ class OpenSampler:
         ]
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
-        """As many architectures as an update has."""
+        """Return `num_paths` architectures."""
         return [
             self.space.architecture([int(rng.choice(indices)) for indices in self._indices])
             for _ in range(self.num_paths)

@@ -1,4 +1,4 @@
-"""Threads: as many as there are cores for, and not more than the work is worth."""
+"""Number of CPU threads: at most one per core, and only one if the work is too small for more."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ FEW_PIXELS = 16_384
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on; all of the machine's where the system does not say."""
+    """Return the number of cores that this process may use; all cores of the machine if the system does not say."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shared_threads(num_processes: int) -> int:
-    """Threads for each of this many processes that train at the same time, at least 1.
+    """Return the number of threads for each of `num_processes` processes that train at the same time, at least 1.
 
-    Not more than torch would use in this process, which a user may have limited.
+    It is never above the number that torch uses in this process, because the user may have limited that.
     """
     return max(1, min(torch.get_num_threads(), usable_cores() // num_processes))
 
 
 @contextlib.contextmanager
 def worthwhile_threads(num_pixels: int) -> Iterator[None]:
-    """Inside, torch uses one CPU thread if a batch has few pixels; the caller's number of threads comes back after.
+    """Let torch use one CPU thread inside if a batch has few pixels; the former number is restored afterwards.
 
     Args:
-        num_pixels: of the inputs of one batch: examples times height times width.
+        num_pixels: pixels in the inputs of one batch: examples times height times width.
     """
     with threads(None if num_pixels >= FEW_PIXELS else 1):
         yield
@@ -38,7 +38,7 @@ def worthwhile_threads(num_pixels: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads(num: int | None) -> Iterator[None]:
-    """Inside, torch uses this many CPU threads; the caller's number comes back after. None changes nothing."""
+    """Let torch use `num` CPU threads inside, and the former number afterwards; None changes nothing."""
     before = torch.get_num_threads()
     if num is None or num == before:
         yield

@@ -1,4 +1,4 @@
-"""One training: its updates, its state, and how it is saved and continued."""
+"""The training loop: its updates, its state, and how the state is saved and continued."""
 
 from __future__ import annotations
 
@@ -41,48 +41,53 @@ OnUpdate = Callable[[int, int], None]
 
 
 class Checkpoint(Protocol):
-    """Where a training's state is kept; `onepath.record.TrainingCheckpoint` is one."""
+    """A place that keeps the state of a training, such as `onepath.record.TrainingCheckpoint`."""
 
     def due(self) -> bool:
         """Whether it is time to save again."""
         ...
 
     def save(self, state: dict[str, Any]) -> None:
-        """Keep `state`, atomically."""
+        """Save `state` atomically, in place of the state saved before."""
         ...
 
     def load(self) -> dict[str, Any] | None:
-        """The state saved last, or None."""
+        """Return the state saved last, or None if there is none."""
         ...
 
 
 @runtime_checkable
 class FollowsProgress(Protocol):
-    """A module that changes over a training, such as by a scheduled drop path."""
+    """A module that changes in the course of a training, for example one with a scheduled drop path."""
 
     def set_progress(self, progress: float) -> None:
-        """Called with epochs done over epochs in all, in [0, 1)."""
+        """Set how far the training is; called before every update.
+
+        Args:
+            progress: finished epochs divided by the recipe's epochs, in [0, 1).
+        """
         ...
 
 
 class Training:
-    """One training and its state: weights, the optimizer's state, the number of updates done, the curve.
+    """One training and its state: weights, the optimizer's state, the number of updates done, and the curve.
 
-    Phases that share out one recipe are a stretch, with one schedule and one optimizer; see `stretches_of`.
+    Neighbouring phases of one recipe form a stretch, which has one schedule and one optimizer; see `stretches_of`.
 
     Args:
-        module: what is trained; moved to `device`, in channels_last where the inputs are images.
-        forward: gives the outputs of inputs and a path.
-        task: training batches, loss and metric.
-        phases: what is done, in order; at least one.
-        seed: of everything drawn.
+        module: the network or supernet to train, in place; moved to `device`, in channels_last if the inputs are
+            images.
+        forward: function from inputs and a path to the outputs.
+        task: gives training batches, loss and metric.
+        phases: the phases of the training, in order; at least one.
+        seed: seed of every random draw.
         device: where to train.
-        counts: how often each candidate is trained is added to it.
+        counts: the number of times that each candidate is trained is added to it.
 
     Attributes:
-        update: updates of the present stretch that are done.
-        num_updates: of the present stretch.
-        first_update: updates of the stretches before it.
+        update: number of updates of the present stretch that are done.
+        num_updates: number of updates of the present stretch in all.
+        first_update: number of updates of the earlier stretches.
     """
 
     def __init__(
@@ -120,21 +125,31 @@ class Training:
         self._begin(0)
 
     def _begin(self, number: int) -> None:
-        """Begin a stretch, with an optimizer that has no state yet."""
+        """Begin the stretch of index `number`, with an optimizer that has no state yet."""
         self.number, self.phases = number, self.stretches[number]
         self.recipe = self.phases[0].recipe
         self.updates_per_epoch = self.task.updates_per_epoch(self.recipe.batch_size)
         self.num_updates = self.lengths[number]
         self.first_update = sum(self.lengths[:number])
         self.update = 0
-        # Not the last one's end: what is stepped by hand may go on behind it.
+        # The end of the last phase is left out: a training that is stepped by hand may go on after it.
         self._ends = ends(self.phases, self.num_updates)[:-1]
         self.optimizer = active_optimizer(self.module.named_parameters(), self.recipe)
 
     def run(
         self, checkpoint: Checkpoint | None, on_point: OnPoint | None, on_update: OnUpdate | None
     ) -> list[TrainingPoint]:
-        """Do all updates that are left; the whole curve."""
+        """Do all updates that are left, and return the whole curve.
+
+        Args:
+            checkpoint: saves the state when it is due, at the end and on Ctrl-C; a state that it holds is loaded first.
+            on_point: called with each new point of the curve.
+            on_update: called after each update with the number of updates done and their total.
+
+        Raises:
+            ConfigurationError: the loss or the weights are not finite, or the checkpoint does not fit this training.
+            KeyboardInterrupt: Ctrl-C or another signal asked the training to stop.
+        """
         state = None if checkpoint is None else self._resumed(checkpoint)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -159,7 +174,7 @@ class Training:
                         if interrupt.requested:
                             break
                 except KeyboardInterrupt:
-                    # Not after a first signal: the second came while that was being saved, and ends it at once.
+                    # After a first signal nothing is saved: the second came during that save, and ends it at once.
                     if checkpoint is not None and not self.is_inside_update and not interrupt.requested:
                         self.save(checkpoint)
                     raise
@@ -171,7 +186,11 @@ class Training:
         return self.curve
 
     def _resumed(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
-        """Continue from the state in a checkpoint, if there is one; ConfigurationError if it is not such a state."""
+        """Load the state of a checkpoint, and return it; None if it holds none.
+
+        Raises:
+            ConfigurationError: the checkpoint holds something other than the state of this training.
+        """
         try:
             state = checkpoint.load()
             if state is not None:
@@ -186,13 +205,13 @@ class Training:
         return state
 
     def _threads(self) -> contextlib.AbstractContextManager[None]:
-        """One thread where the images of a batch are small; what is worth it is known of images alone."""
+        """Return a context that uses one thread if the images of a batch are small; other inputs change nothing."""
         if not is_image_shape(self.task.input_shape):
             return contextlib.nullcontext()
         return worthwhile_threads(self.recipe.batch_size * math.prod(self.task.input_shape[1:]))
 
     def _start_carried(self, saved: dict[str, Any] | None) -> None:
-        """Carry on the states of a checkpoint; without one they are zeros."""
+        """Restore the carried states of a loaded state, if there is one; otherwise they stay zeros."""
         firsts = [] if saved is None else saved.get("carried", [])
         for state, first in zip(self.states, firsts, strict=False):
             state.first = None if first is None else first.to(self.device)
@@ -227,14 +246,14 @@ class Training:
 
     @property
     def done(self) -> int:
-        """Updates of the whole training that are done."""
+        """Number of updates of the whole training that are done."""
         return self.first_update + self.update
 
     def _batches(self) -> Iterable[tuple[Tree, Tree]]:
         left = self.num_updates - self.update
         if left == 0:
             return ()
-        # A later stretch sees the data in an order of its own.
+        # Each later stretch sees the data in another order.
         number = self.number
         seed = int(generator(self.seed, "stretch", number).integers(2**31)) if number else self.seed
         return self.task.train_batches(
@@ -242,7 +261,7 @@ class Training:
         )
 
     def _phase(self) -> Phase:
-        """The phase of the next update; as it begins, the one before it is finished and it is entered."""
+        """Return the phase of the next update; if it begins now, finish the phase before it and enter it."""
         index = bisect.bisect_right(self._ends, self.update)
         phase = self.phases[index]
         if self.update == (self._ends[index - 1] if index else 0):
@@ -255,7 +274,7 @@ class Training:
         return phase
 
     def _step(self, inputs: Tree, targets: Tree, rate: float) -> None:
-        """One update. No graph outlives it, and only one path's graph lives at a time."""
+        """Do one update. No graph outlives it, and only one path's graph lives at a time."""
         self.is_inside_update = True
         self.seed_torch()
         phase = self._phase()
@@ -293,7 +312,16 @@ class Training:
         self.is_inside_update = False
 
     def losses(self, outputs: Tree, targets: Tree) -> tuple[Tensor, Tensor | float]:
-        """What a pass is trained by: the loss, and the weighted one of a network's second classifier or 0."""
+        """Return the two losses of a pass: the task's, and the weighted one of a second classifier.
+
+        Args:
+            outputs: outputs of the latest pass of `module`.
+            targets: the batch's targets.
+
+        Returns:
+            The loss with label smoothing, a scalar; and the loss of the module's second (auxiliary) classifier times
+            its weight, or 0 if the module has none.
+        """
         smoothing = self.recipe.label_smoothing
         loss = self.task.loss(float_outputs(outputs), targets, smoothing)
         auxiliary = getattr(self.module, "auxiliary_outputs", None)
@@ -303,9 +331,9 @@ class Training:
         return loss, weight * self.task.loss(float_outputs(auxiliary), targets, smoothing)
 
     def seed_torch(self) -> None:
-        """Make what torch draws in this update, such as dropout, depend on the seed and the update alone."""
+        """Seed torch's generators, so that draws such as dropout depend on the seed and the update alone."""
         value = int(generator(self.seed, "dropout", self.done).integers(2**63 - 1))
-        # Not torch.manual_seed: without a started CUDA it queues a stack trace at every call.
+        # torch.manual_seed would queue a stack trace at every call if CUDA has not been started.
         torch.default_generator.manual_seed(value)
         if self.device.type == "cuda":
             with torch.cuda.device(self.device):
@@ -320,7 +348,7 @@ class Training:
             on_point(self.curve[-1])
 
     def _settings(self) -> dict[str, Any]:
-        """What a checkpoint must agree on, of the training and of each of its phases."""
+        """Return the settings of the training and of each phase that a checkpoint must agree on."""
         phases = [phase for stretch in self.stretches for phase in stretch]
         found: dict[str, Any] = {
             "seed": self.seed,
@@ -339,7 +367,11 @@ class Training:
         return found
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Save the state; ConfigurationError, and nothing saved, where it is not finite."""
+        """Save the state.
+
+        Raises:
+            ConfigurationError: the loss or the weights are not finite; nothing is saved then.
+        """
         self.tally.read()
         if not all(torch.isfinite(p).all() for p in self.module.parameters()):
             raise ConfigurationError(
@@ -348,7 +380,7 @@ class Training:
         checkpoint.save(self.state())
 
     def state(self) -> dict[str, Any]:
-        """All that the rest of the training depends on (tensors are not copied)."""
+        """Return everything that the rest of the training depends on (tensors are not copied)."""
         return {
             "settings": self._settings(),
             "stretch": self.number,
@@ -365,7 +397,12 @@ class Training:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from `state`; ConfigurationError if it belongs to another training."""
+        """Continue from a state that `state` returned.
+
+        Raises:
+            ConfigurationError: the state belongs to another training or another network.
+            LookupError, TypeError, ValueError: the state is not complete or holds values of other types.
+        """
         saved, asked = state["settings"], self._settings()
         for name in {**asked, **saved}:
             if saved.get(name) != asked.get(name):
@@ -397,5 +434,5 @@ class Training:
 
 
 def num_updates(task: Task, recipe: Recipe) -> int:
-    """Updates of a whole training by a recipe."""
+    """Return the number of updates of a whole training by a recipe."""
     return recipe.epochs * task.updates_per_epoch(recipe.batch_size)

@@ -1,4 +1,4 @@
-"""Training sizes in an order that lets them converge: the largest first, then more and more of them."""
+"""Samplers that train the largest sizes first and then more and more of them, so that the training converges."""
 
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ if TYPE_CHECKING:
 
 
 class WideningSampler:
-    """One path per update; choices of a size begin with the largest and open towards the smallest.
+    """A sampler of one path per update in which sizes begin at the largest option and open towards the smallest.
 
-    A size is a choice whose options are all numbers, such as a width. Until `begin` of the updates its
-    largest option alone is drawn, so that the other choices train as without it. From there to `end` one
-    option after another is added, the largest first, in even steps; after `end` all are drawn. Every draw is
-    uniform over what is open, and independent; choices that are no sizes are open from the first update.
+    A size is a choice whose options are all numbers, such as a width. Up to the share `begin` of the updates only its
+    largest option is drawn, so that the other choices train as if there were no sizes. From `begin` to `end` the other
+    options are added one after another in even steps, the largest first; after `end` all options are drawn. Draws are
+    independent and uniform over the open options. Choices that are not sizes are open from the first update.
 
     Args:
-        space: whose architectures are drawn.
-        num_updates: of the whole training.
+        space: the space from which architectures are drawn.
+        num_updates: updates of the whole training.
         begin: share of the updates before the first option is added.
         end: share of the updates from which all options are open; `begin <= end <= 1`.
 
     Raises:
-        ConfigurationError: the shares are out of order, or there are no updates.
+        ConfigurationError: the shares are out of order, or `num_updates` is below 1.
 
     Source: SPOS, arXiv 1904.00420, section 3.3 searches channel numbers by slices of one tensor and trains
-    them all from the start. Differs from it: trained so, blocks and channels together do not converge in ports
-    of the paper; their remedy, blocks alone for half of the training and then a slowly widening range of
-    channels, is what is done here, from the largest down as in Once-for-All (arXiv 1908.09791, section 3.3).
+    them all from the start. Differs from it: ports of the paper found that blocks and channels do not converge when
+    trained together in this way. Their remedy is used here: they train blocks alone for half of the training, and then
+    slowly widen the range of channels. Here it widens from the largest down, as in Once-for-All (arXiv 1908.09791,
+    section 3.3).
     """
 
     def __init__(self, space: SearchSpace, num_updates: int, *, begin: float = 0.5, end: float = 0.8) -> None:
@@ -59,15 +60,20 @@ class WideningSampler:
         self._sizes = OpenSizes(space, 1.0)
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:
-        """One architecture."""
+        """Return one architecture."""
         return self._sizes.drawn(self.opened(update), rng)
 
     def num_open(self, num_options: int, update: int) -> int:
-        """How many options of a size are drawn at an update, at least 1."""
+        """Return how many options of a size are open at an update, at least 1.
+
+        Args:
+            num_options: options of the size in all.
+            update: number of the update, counted from 0.
+        """
         return num_open(num_options, self.opened(update))
 
     def opened(self, update: int) -> float:
-        """Share of the way from the first added option to all, below 0 before it."""
+        """Return how far the sizes are open at an update: the value of `opened` of `OpenSizes`."""
         done = update / self._num_updates
         if done >= self._end:
             return 1.0
@@ -75,11 +81,14 @@ class WideningSampler:
 
 
 class OpenSizes:
-    """One path per update, uniform and independent over the sizes that are open; other choices are all open.
+    """A sampler of one path per update, uniform and independent over the open options of every choice.
+
+    Choices that are not sizes have all their options open.
 
     Args:
-        space: whose architectures are drawn.
-        opened: how far the sizes are open: below 0 the largest alone, from 0 to 1 more and more of them, at 1 all.
+        space: the space from which architectures are drawn.
+        opened: how far the sizes are open: below 0 only the largest option is, from 0 to 1 more and more options are,
+            at 1 all are.
     """
 
     def __init__(self, space: SearchSpace, opened: float) -> None:
@@ -92,11 +101,16 @@ class OpenSizes:
         self._opened = opened
 
     def paths(self, update: int, rng: np.random.Generator) -> Sequence[Architecture]:  # noqa: ARG002
-        """One architecture."""
+        """Return one architecture."""
         return self.drawn(self._opened, rng)
 
     def drawn(self, opened: float, rng: np.random.Generator) -> Sequence[Architecture]:
-        """One architecture, of sizes that are open so far."""
+        """Return one architecture whose sizes are drawn from the open options.
+
+        Args:
+            opened: how far the sizes are open, as for `OpenSizes`.
+            rng: generator of the draws.
+        """
         matrix = self.space.sample(1, rng)
         for column, by_size in self._sizes:
             matrix[0, column] = by_size[rng.integers(num_open(len(by_size), opened))]
@@ -104,27 +118,33 @@ class OpenSizes:
 
 
 def num_open(num_options: int, opened: float) -> int:
-    """How many of a size's options are drawn, the largest first, at least 1; see `OpenSizes`."""
+    """Return how many of a size's options are open, the largest first, at least 1.
+
+    Args:
+        num_options: options of the size in all.
+        opened: how far the sizes are open, as for `OpenSizes`.
+    """
     return 1 if opened < 0 else min(num_options, 2 + math.floor(opened * (num_options - 1)))
 
 
 def widening_phases(
     supernet: Supernet, task: Task, recipe: Recipe, *, begin: float = 0.5, end: float = 0.8
 ) -> list[Phase]:
-    """The phases of a training that opens sizes from the largest down: the same paths as those of `WideningSampler`.
+    """Return the phases of a training that opens sizes from the largest down, with the paths of `WideningSampler`.
 
     Args:
-        supernet: whose space has sizes.
-        task: says how many updates the recipe has.
-        recipe: of the weights; its start from one path comes first.
+        supernet: the supernet to train; its space has sizes.
+        task: the data; with the recipe it gives the number of updates.
+        recipe: optimizer, schedule and length; its start from one path comes first.
         begin: share of the updates before the first option is added.
-        end: share of the updates from which all options are open.
+        end: share of the updates from which all options are open; `begin <= end <= 1`.
 
     Returns:
-        The start, where there is one, and a phase for each set of open sizes: "sizes 1 of 4" and so on.
+        The start from one path, if the recipe has one, and a phase for each set of open sizes: "sizes 1 of 4" and so
+        on.
 
     Raises:
-        ConfigurationError: see `WideningSampler`.
+        ConfigurationError: `begin` and `end` are out of order.
     """
     space, num = supernet.space, num_updates(task, recipe)
     sampler = WideningSampler(space, num, begin=begin, end=end)
@@ -150,5 +170,5 @@ def widening_phases(
 
 
 def is_size(choice: Choice) -> bool:
-    """Whether a choice's options are sizes, two or more, and so have an order."""
+    """Whether a choice's options are sizes, which have an order, and there are two or more of them."""
     return choice.is_ordered and len(choice.options) > 1
