@@ -8,7 +8,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,7 +18,9 @@ from onepath import runs
 from onepath.cli import main
 from onepath.errors import ConfigurationError, InfeasibleError, UserError
 from onepath.latency import device, profile
+from onepath.latency.catalogue import DEVICES
 from onepath.nn import Supernet
+from onepath.own_code import load_own
 from onepath.record import RunRecord
 from onepath.report.page import content
 from onepath.runs.latencies import Latencies
@@ -602,3 +604,28 @@ def test_where_no_table_is_possible_whole_networks_are_measured(own: Path, tmp_p
     before = num_prepared(own)
     searched(tmp_path / "run", {**given})
     assert num_prepared(own) == before
+
+
+def test_a_run_that_began_without_a_device_is_asked_for_milliseconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is named once; what no network meets is told before a search, and leaves nothing behind."""
+    kind = load_own(f"{FAKE}:Fake", what="device", known=(), forms="")[2]
+    monkeypatch.setitem(cast(dict[str, Any], DEVICES), "fake", kind)
+    out = tmp_path / "run"
+    searched(out, {**LIMITED, "device_threads": None, "max_macs": 10**9})
+    with pytest.raises(ConfigurationError, match="began without one; give device"):
+        runs.search(out, limits={"max_latency_ms": 0.3}, space=TINY)
+    with pytest.raises(InfeasibleError, match="at least the smallest cost"):
+        runs.search(out, limits={"max_latency_ms": 0.1}, space=TINY, device="fake")
+    assert not list(out.glob("limit-*"))
+    runs.search(out, limits={"max_latency_ms": 0.3}, space=TINY, device="fake")
+    with pytest.raises(ConfigurationError, match="asked on one device, fake, but got torch-cpu"):
+        runs.search(out, limits={"max_latency_ms": 0.25}, space=TINY, device="torch-cpu")
+    runs.search(out, limits={"max_latency_ms": 0.25}, space=TINY)
+    for limit in (0.3, 0.25):
+        record = RunRecord.load(out / f"limit-{limit}ms")
+        found = record.result["cost"]
+        assert found["latency_device"] == "fake"
+        assert found["latency_ms"] <= limit
+        assert record.stages["train"]["seconds"] == 0, "the supernet is that of the run"

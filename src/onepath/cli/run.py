@@ -55,6 +55,14 @@ Limit = Annotated[
 
 Directory = Annotated[str | None, typer.Argument(metavar="DIR", help="The run directory.")]
 Out = Annotated[str | None, typer.Option(help="The run directory, as with the other stages.")]
+SearchDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Device of --max-latency-ms if the run began without one; or the run's own exec:command or "
+        "path/to/file.py:Class again.",
+    ),
+]
 
 
 def search(
@@ -65,7 +73,7 @@ def search(
     max_latency_ms: o.MaxLatencyMs = None,
     limit: Limit = None,
     space: o.OwnSpace = None,
-    device: o.OwnDevice = None,
+    device: SearchDevice = None,
     method: o.OwnMethod = None,
     json: o.Json = False,
 ) -> None:

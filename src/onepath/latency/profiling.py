@@ -21,8 +21,8 @@ from onepath.latency.device_errors import check_count
 from onepath.latency.evidence import errors_of, save_with_page
 from onepath.latency.keys import shape_text, structure_digest
 from onepath.latency.measure import prepared
-from onepath.latency.splitting import Layout, find_layout
 from onepath.latency.rounds import Levels, Rounds, run_rounds, stored_rounds
+from onepath.latency.splitting import Layout, find_layout
 from onepath.latency.table import Calibration, Entry, LatencyTable
 from onepath.latency.table_nodes import PARTIAL_FORMAT
 from onepath.nn import Supernet

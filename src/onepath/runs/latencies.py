@@ -250,8 +250,8 @@ class Latencies:
         them.
         """
         from onepath.latency.kept import kept_or_profiled
-        from onepath.latency.parts import PartsError
         from onepath.latency.predictor import profile_networks
+        from onepath.latency.splitting import PartsError
 
         run = self._run
         try:

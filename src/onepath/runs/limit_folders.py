@@ -12,7 +12,8 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from onepath.errors import ConfigurationError
+from onepath import latency
+from onepath.errors import ConfigurationError, InfeasibleError
 from onepath.randomness import generator
 from onepath.record import RunDirectory, StageRow, save_tensors
 from onepath.record.atomic import damaged_error
@@ -25,6 +26,8 @@ from onepath.runs.resolving import resolve_percentages
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from onepath.runs.config import RunConfig
 
 _SHARED = ("architecture", "cost", "accuracy", "metric", "costs", "random_baseline", "files")
 
@@ -68,6 +71,45 @@ ASKED = "asked"
 """Name of the stage row with the limits that were asked for after the run had begun."""
 
 
+def on_device(run: Run, device: str | None) -> dict[str, Any]:
+    """Return option name -> value of the device for limits on latency that a run is asked under.
+
+    Args:
+        run: a run; if it has a device, that one applies.
+        device: one of onepath's devices, for a run that began without one; kept, so that it need not be named again.
+
+    Raises:
+        ConfigurationError: the run began without a device, and none is named.
+    """
+    row = run.directory.store.stage(ASKED)
+    names = ("device", "device_threads")
+    if run.config.device is not None:
+        return {name: getattr(run.config, name) for name in names}
+    known = row.record.get("device")
+    if known is None and device is None:
+        raise ConfigurationError(
+            "max_latency_ms is a limit on a device, but this run began without one; give device, one of "
+            "`onepath devices`"
+        )
+    if device is not None and (known is None or known["device"] != device):
+        if known is not None:
+            raise ConfigurationError(
+                f"a run is asked on one device, {known['device']}, but got {device}; give that one, or begin another "
+                "run"
+            )
+        known = {"device": device, "device_threads": latency.device(device).threads}
+        run.directory.store.put_stage(StageRow(ASKED, 0.0, True, {**row.record, "device": known}))
+    return dict(known)
+
+
+def _config(run: Run, limits: Mapping[str, float]) -> RunConfig:
+    """Return the configuration of the run in the folder of these limits."""
+    config = run.config.at(limits, folder(run, limits))
+    if "max_latency_ms" not in limits or config.device is not None:
+        return config
+    return config.model_copy(update=on_device(run, None))
+
+
 def ask_again(run: Run, limits: Mapping[str, float]) -> Run:
     """Return the run under limits that a trained run did not begin with; if its folder exists, it is continued.
 
@@ -76,8 +118,7 @@ def ask_again(run: Run, limits: Mapping[str, float]) -> Run:
         limits: option name -> limit.
 
     Raises:
-        ConfigurationError: the limits are those of the run itself, or limit the latency while the run began without
-            a limit on latency.
+        ConfigurationError: the limits are those of the run itself.
         InfeasibleError: no architecture meets the limits.
     """
     if dict(limits) == run.limits:
@@ -85,15 +126,13 @@ def ask_again(run: Run, limits: Mapping[str, float]) -> Run:
             "a run is asked again under other limits, but these are its own; give others, or read its report"
         )
     if "max_latency_ms" in limits and run.config.limit_ms is None:
-        raise ConfigurationError(
-            "max_latency_ms needs a run that has a latency table, but this one began without a limit on latency; give "
-            "max_macs or max_params, or begin a run with --max-latency-ms"
-        )
-    run.legal(limits).sample(1, generator(run.config.seed, "feasible"))
+        _check_with_table(run, limits)
+    else:
+        run.legal(limits).sample(1, generator(run.config.seed, "feasible"))
     known = _further(run)
     if dict(limits) not in known:
         row = run.directory.store.stage(ASKED)
-        record = {"limits": [*row.record.get("limits", []), dict(limits)]}
+        record = {**row.record, "limits": [*row.record.get("limits", []), dict(limits)]}
         run.directory.store.put_stage(StageRow(ASKED, 0.0, True, record))
     for other in open_others(run):
         if other.limits == dict(limits):
@@ -102,18 +141,34 @@ def ask_again(run: Run, limits: Mapping[str, float]) -> Run:
     return run.others[-1]
 
 
-def make_limits(run: Run, limits: Mapping[str, Any]) -> list[dict[str, float]]:
+def _check_with_table(run: Run, limits: Mapping[str, float]) -> None:
+    """Raise if no architecture meets the limits, by a latency table that the folder gets; it is removed then."""
+    other = open_folder(run, limits)
+    try:
+        other.latencies.prepare()
+        other.legal(limits).sample(1, generator(run.config.seed, "feasible"))
+    except InfeasibleError:
+        other.close()
+        shutil.rmtree(folder(run, limits))
+        raise
+    other.close()
+
+
+def make_limits(run: Run, limits: Mapping[str, Any], device: str | None = None) -> list[dict[str, float]]:
     """Check limits as the user gave them, and return option name -> limit for each winner.
 
     Args:
         run: the run that is asked again; its space, device and model apply.
         limits: option name -> limits, such as "2M,3M", or "60%" of the converted model's cost.
+        device: see `on_device`.
 
     Raises:
         ConfigurationError: a limit has the wrong form or is out of its range.
     """
-    others, names = dict.fromkeys(run.config.limits), ("device", "device_threads", "model")
-    kept = {name: value for name, value in run.config.as_dict().items() if name in names}
+    others = dict.fromkeys(run.config.limits)
+    kept = {"model": run.config.model} if run.config.model is not None else {}
+    if limits.get("max_latency_ms") is not None:
+        kept |= on_device(run, device)
     return resolve_percentages(
         run, make_config({"space": run.config.space, **others, **kept, **limits})
     ).at_limits()
@@ -122,13 +177,14 @@ def make_limits(run: Run, limits: Mapping[str, Any]) -> list[dict[str, float]]:
 def open_folder(run: Run, limits: Mapping[str, float]) -> Run:
     """Open the run in the folder of these limits; the folder is made if it does not exist yet."""
     _make(run, limits)
+    config = _config(run, limits)
     objects = run.objects if run.is_loadable else dataclasses.replace(run.objects, data=run.task)
     other = Run(
-        run.config.at(limits, folder(run, limits)),
+        config,
         folder(run, limits),
         given=objects,
         space=run.config.space,
-        device=run.config.device,
+        device=config.device,
         reads_only=run.reads_only,
         progress=run.progress,
         checkpoint_seconds=run.checkpoint_seconds,
@@ -144,7 +200,7 @@ def _make(run: Run, limits: Mapping[str, float]) -> None:
     path = folder(run, limits)
     with RunDirectory(path, create=True) as directory:
         if directory.read_config() is None:
-            directory.write_config(run.config.at(limits, path).as_dict())
+            directory.write_config(_config(run, limits).as_dict())
         store, made = directory.store, f"{path.name}/{CONFIG}"
         if store.stage("train").done:
             return

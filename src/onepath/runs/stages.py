@@ -8,7 +8,8 @@ from typing import Any, TypedDict, Unpack
 
 from onepath.errors import DirectoryInUseError, RunDirectoryError, UnnamedCodeError
 from onepath.methods import Method
-from onepath.record import RunRecord, StageRow
+from onepath.own_code import is_own
+from onepath.record import RunDirectory, RunRecord, StageRow
 from onepath.record.directory import ARCHITECTURE, ONNX, PROGRAM, REPORT, RESULT, WEIGHTS
 from onepath.runs.definition import Given
 from onepath.runs.exporting import export_stage
@@ -153,14 +154,25 @@ def search(
     if not limits:
         _one(path, "search", options)
         return
-    with _opened(path, options) as run:
+    device = _new_device(path, options.get("device"))
+    opened: StageOptions = options if device is None else {**options, "device": None}
+    with _opened(path, opened) as run:
         for stage in STAGES[:1]:
             if not run.is_done(stage):
                 run_stage(run, stage)
-        for single in make_limits(run, limits):
+        for single in make_limits(run, limits, device):
             run_all(ask_again(run, single))
         if run.is_done(STAGES[-1]):
             report_stage(run)
+
+
+def _new_device(path: Path | str, device: str | None) -> str | None:
+    """Return the device if it is one of onepath's and the run began without one, so that there is none to confirm."""
+    if device is None or is_own(device):
+        return None
+    with RunDirectory(Path(path).expanduser()) as directory:
+        stored = directory.read_config() or {}
+    return device if stored.get("device") is None else None
 
 
 def retrain(path: Path | str, **options: Unpack[StageOptions]) -> None:
