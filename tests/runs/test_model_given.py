@@ -214,6 +214,8 @@ def test_options_of_the_conversion_are_arguments_of_the_space(folder: Path, tmp_
     )
     choices = {choice.name: choice.options for choice in result.supernet().space.choices}
     assert choices == {"resolution": (4, 6, 8), "conv.width": (8, 16, 32), "last.width": (8, 16, 32)}
+    layers = [layer["path"] for layer in result.result["teacher"]["layers"]]
+    assert layers == ["conv", "last", "head"], "as in the model, whatever its images go through first"
     winner = result.result["winners"][0]
     counted = op.cost.module_cost(result.model(), (1, 8, 8)).macs
     assert winner["cost"]["macs"] == counted <= winner["limits"]["max_macs"]
@@ -222,3 +224,29 @@ def test_options_of_the_conversion_are_arguments_of_the_space(folder: Path, tmp_
 def test_another_argument_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"beside --model must be one of widths, depth, .* 'sizes'"):
         op.run(model=f"{folder}/net.py:build", space_arguments={"sizes": [1]}, out=tmp_path / "run")
+
+
+def test_percentages_must_be_as_many_of_each_kind(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"as many of each kind, but got max_macs .*; max_params"):
+        make_config({"model": f"{folder}/net.py:build", "max_macs": "60%,40%", "max_params": "60%,50%,30%"})
+
+
+def test_a_width_is_of_a_space(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="width is a factor on the channels of a space"):
+        make_config({"model": f"{folder}/net.py:build", "width": 0.5})
+
+
+def test_its_own_limit_among_others_is_not_searched_again(finished: Any, folder: Path) -> None:
+    out = folder / "again"
+    shutil.copytree(folder / "run", out)
+    own = finished.result["winners"][0]["limits"]["max_macs"]
+    runs.search(out, limits={"max_macs": f"{own},{own - 1}"}, space=f"{folder}/net.py:build")
+    found = json.loads((out / "result.json").read_text())["winners"]
+    assert [winner["limits"]["max_macs"] for winner in found][-1] == own - 1
+    with pytest.raises(ConfigurationError, match="these are its own"):
+        runs.search(out, limits={"max_macs": own}, space=f"{folder}/net.py:build")
+
+
+def test_code_that_is_not_named_again_is_asked_for_as_a_model(finished: Any, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"names the model; .* add --model "):
+        runs.search(folder / "run", limits={"max_macs": "50%"})

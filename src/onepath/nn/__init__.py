@@ -1,4 +1,4 @@
-"""Modules with choices in them, and the supernet that runs them."""
+"""Layers and blocks with choices, and the supernet that runs them."""
 
 from onepath.nn.carried import CarriedState
 from onepath.nn.choice_block import ChoiceBlock

@@ -1,9 +1,9 @@
-"""Letting the candidates of a block start from one that is already trained.
+"""Let the candidates of a block start from the weights of one candidate that is already trained.
 
-In a supernet of many blocks without a way around them, candidates that start from unrelated weights hand every
-following layer another feature basis at every update, and thousands of updates pass before anything is learned. After
-a short training of one path, its candidates' weights are given to their siblings, so that single-path training begins
-with candidates that agree and may then move apart.
+In a supernet of many blocks without shortcuts, candidates that start from unrelated weights give the following layers
+features in another basis at every update, and thousands of updates pass before anything is learned. So one path is
+trained shortly first, and the weights of its candidates are copied to the other candidates. Single-path training then
+begins with candidates that agree, and they may move apart.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from onepath.space.ends import end_of
 
 @runtime_checkable
 class InheritsWeights(Protocol):
-    """A candidate that knows how to compute nearly what another candidate of its block computes."""
+    """A candidate that can take over weights to compute nearly what another candidate of its block computes."""
 
     def inherit_from(self, other: nn.Module) -> None:
-        """Take over the weights of `other`, in place."""
+        """Take over the weights of `other`, another candidate of the same block, in place."""
 
 
 def widest_path(supernet: Supernet) -> Architecture:
-    """The path that trains the most shared weights: the first candidate of each block, the largest of each size.
+    """Return the path to train first: the first candidate of each block, and the largest option of each size.
 
-    A module whose first candidates are not the ones to start from says so by an attribute `start`: option indices or
-    the paper's own notation.
+    If the supernet's module has an attribute `start`, option indices or an architecture in the paper's notation, the
+    path is that one.
     """
     start = getattr(supernet.module, "start", None)
     if start is not None:
@@ -41,10 +41,14 @@ def widest_path(supernet: Supernet) -> Architecture:
 
 
 def align_candidates(supernet: Supernet, path: Architecture) -> None:
-    """Give the weights of each block's candidate on `path` to its siblings, as far as their shapes allow, in place.
+    """Copy the weights of each block's candidate on `path` to its other candidates, as far as shapes allow, in place.
 
-    A candidate with a method `inherit_from` decides itself; of any other, parameters and buffers of the same name are
-    copied, a kernel of other sides by its centre (the rest of a larger one becomes 0).
+    A candidate with a method `inherit_from` decides itself what it takes over. Any other candidate takes the parameters
+    and buffers of equal names, see `copy_matching`.
+
+    Args:
+        supernet: its candidates are changed.
+        path: architecture whose candidates are already trained.
     """
     options = path.options
     with torch.no_grad():
@@ -62,7 +66,11 @@ def align_candidates(supernet: Supernet, path: Architecture) -> None:
 
 
 def copy_matching(target: nn.Module, source: nn.Module) -> None:
-    """Copy parameters and buffers of equal names from `source` to `target`, as far as their shapes allow, in place."""
+    """Copy parameters and buffers of equal names from `source` to `target`, in place, as far as their shapes allow.
+
+    Kernels of different sides are aligned by their centres, see `copy_centre`; other tensors of different shapes are
+    not copied.
+    """
     known = {**dict(source.named_parameters()), **dict(source.named_buffers())}
     with torch.no_grad():
         for name, tensor in [*target.named_parameters(), *target.named_buffers()]:
@@ -71,10 +79,11 @@ def copy_matching(target: nn.Module, source: nn.Module) -> None:
 
 
 def copy_centre(target: Tensor, source: Tensor) -> None:
-    """Copy where shapes are equal, or where only the sides of kernels differ, each by an even number.
+    """Copy `source` into `target`, in place, if their shapes are equal or differ only in kernel sides by even numbers.
 
-    Kernels, of one to three dimensions behind the two of channels, are put centre on centre: what a smaller side leaves
-    of a larger one becomes 0, and what of a larger one lies outside a smaller one is left out.
+    Kernels have one to three dimensions after the two of channels. Their centres are aligned: entries of a larger
+    target that the source does not cover become 0, and entries of a larger source outside the target are left out. In
+    all other cases the target stays as it is.
     """
     if target.shape == source.shape:
         target.copy_(source)
@@ -89,7 +98,7 @@ def copy_centre(target: Tensor, source: Tensor) -> None:
 
 
 def _centre(kernel: Tensor, sides: Sequence[int]) -> Tensor:
-    """A view of the middle of a kernel (O, I, *), of these sides."""
+    """Return a view of the middle of a kernel (O, I, *) with these sides."""
     for dim, side in enumerate(sides, start=2):
         kernel = kernel.narrow(dim, (kernel.shape[dim] - side) // 2, side)
     return kernel

@@ -1,4 +1,4 @@
-"""Multi-head attention that owns its number of heads."""
+"""Multi-head attention whose number of heads does not depend on the width of the embedding."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch.nn import functional
 
 
 class HeadAttention(nn.MultiheadAttention):
-    """As `nn.MultiheadAttention`, with heads that need not share out the width of the embedding.
+    """An `nn.MultiheadAttention` whose heads together may be narrower than the embedding.
 
-    The number of heads follows from the projections' rows and `head_dim`, so that a head can be removed without a
-    change of the embedding; torch's own computes `head_dim` from the embedding. Parameters, arguments and results are
-    the same.
+    The number of heads is the number of projection rows over `head_dim`, so a head can be removed without a change of
+    the embedding; torch's own class computes `head_dim` from the embedding. Parameters, arguments and results are those
+    of torch's class.
 
-    Shapes: query (B, N, E) or (N, B, E), as `batch_first` says, or (N, E) of one example.
+    Shapes: query (B, N, E) if `batch_first`, else (N, B, E); or (N, E) for one example.
     """
 
     @classmethod
     def take_over(cls, module: nn.MultiheadAttention) -> None:
-        """Give an attention this class, in place, where its options allow it."""
+        """Give an attention of torch this class, in place, if its options allow it; else leave it as it is."""
         is_common = module._qkv_same_embed_dim and module.bias_k is None and not module.add_zero_attn
         if type(module) is nn.MultiheadAttention and is_common:
             module.__class__ = cls
@@ -71,11 +71,11 @@ class HeadAttention(nn.MultiheadAttention):
         return [functional.linear(x, weight, bias) for x, weight, bias in rows]
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, N, H * D) -> (B, H, N, D)."""
+        """Split the heads of `x`: (B, N, H * D) to (B, H, N, D)."""
         return x.view(*x.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
     def _mask(self, query: Tensor, padding: Tensor | None, mask: Tensor | None) -> Tensor | None:
-        """What is added to the scores (B, H, N, M)."""
+        """Return the mask that is added to the scores (B, H, N, M), or None."""
         added: list[Tensor] = []
         if mask is not None:
             if mask.dim() == 3:

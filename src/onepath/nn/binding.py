@@ -1,4 +1,4 @@
-"""Finding the choices of a module, and under which options each of them matters."""
+"""Find the choices of a module, and the options under which each choice is active."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from onepath.nn.selection import Selection, has_choices
 from onepath.space import Choice, Option, SearchSpace
 
 Condition = tuple[tuple[Choice, frozenset[Option]], ...]
-"""All of these choices must have one of these options."""
+"""Pairs of a choice and its allowed options; the condition holds if every choice has one of its allowed options."""
 
 
 @dataclass
 class _Sites:
-    """Where the choices were met: the first path of each, and the conditions of all its sites."""
+    """The places where choices are read: for each choice the first path, and the conditions of all its places."""
 
     paths: dict[Choice, str] = field(default_factory=dict)
     conditions: dict[Choice, list[Condition]] = field(default_factory=dict)
@@ -34,18 +34,22 @@ class _Sites:
 
 
 def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
-    """Find every choice below `root`, name those of choice blocks by their paths, and share one selection.
+    """Find every choice below `root`, make the choices that blocks lack, and give all modules one shared selection.
 
-    A choice is active under the options that keep at least one of its modules in the path: the candidates
-    around a nested block, the depths that do not cut a block off.
+    A choice block without a choice of its own gets one that is named by the block's path. A choice is active if the
+    options of the other choices keep at least one of its modules in the path: for a nested block, the candidates around
+    it; for a block of an `ElasticDepth`, the depths that include it.
+
+    Args:
+        root: module to search; its modules with choices are changed.
 
     Returns:
-        The search space, in the order of the modules with a parent before what depends on it; the shared
+        The search space, whose choices are in the order of the modules but with parents before children; and the shared
         selection.
 
     Raises:
-        BindingError: no choice at all, or two different choices of one name, the message has both paths; or a
-            module that cannot be part of a supernet, see `check_modules`.
+        BindingError: there is no choice; two different choices have one name (the message names both paths); a choice
+            depends on itself; or a module cannot be part of a supernet, see `check_modules`.
     """
     check_modules(root)
     selection = Selection()
@@ -74,10 +78,10 @@ def bind(root: nn.Module) -> tuple[SearchSpace, Selection]:
 
 
 def choices_by_path(root: nn.Module, space: SearchSpace) -> dict[str, tuple[Choice, ...]]:
-    """Path of each bound module -> the choices that its presence and its own sizes depend on, nearest
-    last.
+    """Return path of each module -> the choices that its presence and its own sizes depend on, nearest last.
 
-    A choice that only decides whether another of them is active is left out: the other is active or not.
+    A choice that only decides whether another of these choices is active is left out, because the activity of the other
+    choice already implies it.
     """
     sites = _Sites()
     _collect(root, "", (), sites)
@@ -88,14 +92,14 @@ def choices_by_path(root: nn.Module, space: SearchSpace) -> dict[str, tuple[Choi
 
 
 def conditions_by_path(root: nn.Module) -> dict[str, Condition]:
-    """Path of each bound module -> the options under which it is in the network."""
+    """Return path of each module -> the condition under which the module is in the network."""
     sites = _Sites()
     _collect(root, "", (), sites)
     return {path: condition for path, (condition, _) in sites.modules.items()}
 
 
 def _not_implied(condition: Condition, own: tuple[Choice, ...], space: SearchSpace) -> Condition:
-    """The part of a condition that the activity of the other choices of the condition does not say already."""
+    """Return the part of a condition that the activity of its other choices, or of `own`, does not imply."""
     others = {*own, *(choice for choice, _ in condition)}
     implied: set[Choice] = set()
     for child in others:
@@ -109,7 +113,7 @@ def _not_implied(condition: Condition, own: tuple[Choice, ...], space: SearchSpa
 
 
 def _collect(module: nn.Module, path: str, condition: Condition, sites: _Sites) -> None:
-    """Walk the module tree, carrying the condition under which a module is in the path."""
+    """Walk the module tree and note in `sites` the condition under which each module is in the path."""
     own = module.own_choices() if has_choices(module) else ()
     presence = getattr(module, "presence", None) if own else None
     if presence is not None:  # what is in a module that is left out is not read
@@ -145,7 +149,7 @@ def _collect(module: nn.Module, path: str, condition: Condition, sites: _Sites) 
 
 
 def _check_names(paths: dict[Choice, str]) -> None:
-    """Two choices that are not one object must not have one name."""
+    """Raise if two different choice objects have the same name."""
     first: dict[str, Choice] = {}
     for choice, path in paths.items():
         other = first.setdefault(choice.name, choice)
@@ -157,21 +161,21 @@ def _check_names(paths: dict[Choice, str]) -> None:
 
 
 def _parents_of(choice: Choice, sites: _Sites) -> set[Choice]:
-    """The choices that decide whether `choice` is active."""
+    """Return the choices that decide whether `choice` is active."""
     return {parent for condition in _alternatives(choice, sites) for parent, _ in condition}
 
 
 def _alternatives(choice: Choice, sites: _Sites) -> list[Condition]:
-    """The conditions of a choice's sites; none when one site is always in the path.
+    """Return the conditions of a choice's sites; an empty list if one site is always in the path.
 
-    A site that lies under the choice itself adds nothing: where it is reached, an outer site is.
+    A site inside a module that the choice itself decides is ignored: if it is reached, an outer site is reached too.
     """
     conditions = [c for c in sites.conditions[choice] if all(parent is not choice for parent, _ in c)]
     return [] if any(not condition for condition in conditions) else conditions
 
 
 def _parents_first(sites: _Sites) -> Iterator[Choice]:
-    """All choices in module order, except that what a choice depends on comes before it."""
+    """Iterate over all choices in module order, except that the parents of a choice come before it."""
     done: set[Choice] = set()
 
     def visit(choice: Choice, trail: tuple[Choice, ...]) -> Iterator[Choice]:
@@ -194,7 +198,7 @@ def _parents_first(sites: _Sites) -> Iterator[Choice]:
 def _conditions_by_name(
     choices: list[Choice], sites: _Sites
 ) -> dict[str, list[dict[str, frozenset[Option]]]]:
-    """The conditions in the form of `SearchSpace`, as few alternatives as possible."""
+    """Return the conditions in the form that `SearchSpace` takes, with as few alternatives as possible."""
     result: dict[str, list[dict[str, frozenset[Option]]]] = {}
     for choice in choices:
         alternatives: list[dict[str, frozenset[Option]]] = []
@@ -213,8 +217,9 @@ def _conditions_by_name(
 
 
 def _merge_two(alternatives: list[dict[str, frozenset[Option]]], num_options: dict[str, int]) -> bool:
-    """Join two alternatives that differ in one parent's options, and drop a parent any of whose options will
-    do.
+    """Join two alternatives that differ in one parent's options; return whether there were two such alternatives.
+
+    A parent that may then have any option is dropped.
     """
     for index, first in enumerate(alternatives):
         for second in alternatives[index + 1 :]:

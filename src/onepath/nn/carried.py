@@ -13,18 +13,18 @@ from onepath.errors import ShapeError
 
 
 class CarriedState(nn.Module):
-    """What a network remembers between batches; it has no parameters and no buffers.
+    """The state that a network carries from batch to batch; a module without parameters and buffers.
 
-    The network takes `start(x)` as its first state and gives its last state to `end`. Only `advance` makes the last
-    state the first one of the next batch, and whoever runs the batches calls it: so each of several passes over one
-    batch, as of several paths, begins with the same state, of which the last pass's is carried on. Without any call
-    every batch begins with zeros.
+    The network takes `start(x)` as its first state and passes its last state to `end`. Only `advance`, which the loop
+    over the batches calls, makes this last state the first state of the next batch. So several passes over one batch,
+    for example along several paths, all begin with the same state, and the last state of the last pass is carried on.
+    If `advance` is never called, every batch begins with zeros.
 
     Args:
-        num_features: of the state, which is (B, num_features).
+        num_features: number of features of the state, which has shape (B, num_features).
 
     Attributes:
-        first: the state that batches begin with, detached; None: zeros.
+        first: state that the next batch begins with, detached; None: zeros.
     """
 
     def __init__(self, num_features: int) -> None:
@@ -34,10 +34,13 @@ class CarriedState(nn.Module):
         self._last: Tensor | None = None
 
     def start(self, x: Tensor) -> Tensor:
-        """The first state for a batch (B, ...) of floats, on its device and of its type.
+        """Return the first state (B, num_features) for a batch, on the device and of the type of the batch.
+
+        Args:
+            x: the batch, (B, ...) floats.
 
         Raises:
-            ShapeError: the state is of a batch of another size.
+            ShapeError: the carried state is of a batch of another size.
         """
         if self.first is None:
             return x.new_zeros(x.shape[0], self.num_features)
@@ -49,12 +52,12 @@ class CarriedState(nn.Module):
         return self.first.to(x)
 
     def end(self, state: Tensor) -> None:
-        """Note the last state of a pass; no gradient flows through it. An exported network has no memory."""
+        """Note the last state of a pass, detached; while a network is exported, nothing is noted."""
         if not torch.compiler.is_exporting():
             self._last = state.detach()
 
     def advance(self) -> None:
-        """Let the next batch begin where the last pass ended."""
+        """Let the next batch begin with the last state of the last pass."""
         if self._last is not None:
             self.first, self._last = self._last, None
 
@@ -64,7 +67,7 @@ class CarriedState(nn.Module):
 
 
 def carried_states(model: object) -> list[CarriedState]:
-    """The states of a module, in the order of its modules; none of a plain function."""
+    """Return the carried states of a module, in the order of its modules; a plain function has none."""
     if not isinstance(model, nn.Module):
         return []
     return [module for module in model.modules() if isinstance(module, CarriedState)]
@@ -72,10 +75,13 @@ def carried_states(model: object) -> list[CarriedState]:
 
 @contextlib.contextmanager
 def carrying(model: object) -> Iterator[Callable[[], None]]:
-    """Run batches that follow one another from zeros, apart from what the model carries; that is back afterwards.
+    """Let consecutive batches begin with zeros inside the context; restore the model's carried states afterwards.
+
+    Args:
+        model: a module or function; one without carried states is not changed.
 
     Yields:
-        What to call after each batch.
+        A function to call after each batch, which carries the state on to the next batch.
     """
     states = carried_states(model)
     kept: list[dict[str, Any]] = [{"first": state.first, "_last": state._last} for state in states]

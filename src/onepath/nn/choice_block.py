@@ -1,4 +1,4 @@
-"""Alternative modules, of which an architecture takes one."""
+"""A block of alternative modules; an architecture takes one of them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from onepath.space import Choice
 
 
 class ChoiceBlock(nn.Module):
-    """The gated sum of its candidates; a candidate whose gate is not active is not computed.
+    """A choice between candidate modules; the output is the gated sum of the active ones, and only they are computed.
 
     Args:
-        candidates: name -> module, at least one; a sequence names them "0", "1", ... All take the same inputs
-            and return the same shape; where a method runs one candidate at a time, they may return shapes that what
-            follows accepts each.
-        choice: a `Choice` whose options are the candidates' names in their order, to share one decision
-            between several blocks. By default the supernet makes one and names it by the block's module path.
-        none: computes zeros of the candidates' output shape. A gate can take it, as one more candidate after the
-            others; no architecture does. For spaces whose search weighs "no operation" and whose networks have none.
+        candidates: name -> module, at least one; a sequence names them "0", "1", ... All take the same inputs and
+            return the same shape. If a method runs one candidate at a time, they may return different shapes, each of
+            which the following module accepts.
+        choice: a `Choice` whose options are the candidates' names in their order; several blocks share one decision if
+            they get the same choice. By default the supernet makes a choice and names it by the block's module path.
+        none: module that computes zeros of the candidates' output shape. A gate can take it as one more candidate after
+            the others, but no architecture does. It is for spaces whose search weighs "no operation" although their
+            networks do not contain it.
 
     Attributes:
-        names: the candidates' names in their order.
-        gate_names: the same, and "none" where a gate can take it.
+        names: names of the candidates in their order.
+        gate_names: names of the candidates that a gate can take: `names`, followed by "none" if `none` is given.
+        candidates: the candidates in the same order.
+        choice: the choice between the candidates; None until a supernet makes it.
 
     Shapes: those of the candidates.
 
     Raises:
-        BindingError: no candidate, or a choice whose options are not the candidates' names.
-        SpaceError: at run time, no option is active yet, or a candidate changes in place what others read, too.
+        BindingError: there is no candidate, or the options of the choice are not the candidates' names.
+        SpaceError: at run time, no option is active yet, or a candidate changes an input in place that others read too.
     """
 
     def __init__(
@@ -67,14 +70,14 @@ class ChoiceBlock(nn.Module):
         self.has_own_choice = choice is None
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """The choice between the candidates."""
+        """Return the choice between the candidates; empty before a supernet has made it."""
         return () if self.choice is None else (self.choice,)
 
     def gate(self) -> Gate:
-        """The active gate.
+        """Return the active gate; an active option becomes a gate with its one candidate.
 
         Raises:
-            SpaceError: nothing is active.
+            SpaceError: neither a gate nor an option is active.
         """
         if self.choice is not None:
             gate = self.selection.gates.get(self.choice)
@@ -89,10 +92,10 @@ class ChoiceBlock(nn.Module):
         )
 
     def forward(self, *inputs: Any, **named: Any) -> Tensor:
-        """Sum of the active candidates' outputs, each times its weight; every candidate gets all the inputs.
+        """Return the sum of the active candidates' outputs, each times its weight; every candidate gets all inputs.
 
         Raises:
-            SpaceError: a gate whose estimator recomputes the candidates, for several inputs.
+            SpaceError: nothing is active, or the gate has an estimator and there is more than one input.
         """
         gate = self.gate()
         if len(gate.active) == 1 and gate.estimator is None:
@@ -114,7 +117,12 @@ class ChoiceBlock(nn.Module):
         return gate.estimator(self, inputs[0], total)
 
     def run(self, index: int, *inputs: Any, **named: Any) -> Tensor:
-        """What a candidate, by its index in a gate, makes of inputs that are needed again.
+        """Run one candidate on inputs that other candidates read too, and return its output.
+
+        Args:
+            index: index of the candidate in a gate.
+            inputs: inputs of the block.
+            named: inputs of the block that are passed by name.
 
         Raises:
             SpaceError: the candidate has changed an input in place.
@@ -133,17 +141,17 @@ class ChoiceBlock(nn.Module):
         return output
 
     def candidate(self, index: int) -> nn.Module:
-        """The candidate that a gate means by an index."""
+        """Return the candidate with this index in a gate; the index after the last candidate is that of `none`."""
         if index == len(self.names) and self.none is not None:
             return self.none
         found: nn.Module = self.candidates[index]
         return found
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """The one active candidate itself.
+        """Return the one active candidate itself, not a copy.
 
         Raises:
-            SpaceError: several candidates are active.
+            SpaceError: nothing or more than one candidate is active.
         """
         del inherit
         gate = self.gate()

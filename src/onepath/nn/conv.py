@@ -1,4 +1,4 @@
-"""Convolutions whose widths and kernels may be choices; one body serves sequences (1-d) and images (2-d)."""
+"""Convolutions over sequences (1-D) and images (2-D) whose widths and kernel sizes may be choices."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Padding = Number | Literal["same", "valid"]
 
 
 class _ElasticConv(ElasticLayer, _ConvNd):
-    """The body of the elastic convolutions, for any number of sides of the kernel."""
+    """The common code of the elastic convolutions, for any number of kernel sides."""
 
     plain: ClassVar[type[nn.Conv1d | nn.Conv2d]]
     convolve: ClassVar[Callable[..., Tensor]]
     sides: ClassVar[tuple[str, ...]]
     one_each: ClassVar[str]
-    """One value for each side, in words."""
+    """The words for "one value for each side" in messages."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class _ElasticConv(ElasticLayer, _ConvNd):
             self._check_kernel(side, size)
 
     def _for_each_side(self, name: str, value: Any) -> tuple[Any, ...]:
-        """One value for all sides of the kernel, or one for each."""
+        """Return one value per side of the kernel; a single value serves all sides."""
         if not isinstance(value, (tuple, list)):
             return (value,) * len(self.sides)
         if len(value) != len(self.sides):
@@ -88,7 +88,7 @@ class _ElasticConv(ElasticLayer, _ConvNd):
         return tuple(value)
 
     def _whole(self, name: str, value: Any, least: int) -> tuple[int, ...]:
-        """Whole numbers that are no choices, one for each side."""
+        """Return one whole number per side; raise for a choice or a number below `least`."""
         found = self._for_each_side(name, value)
         if any(not isinstance(side, int) or isinstance(side, bool) or side < least for side in found):
             words = ', "same" or "valid"' if name == "padding" else ""
@@ -100,7 +100,7 @@ class _ElasticConv(ElasticLayer, _ConvNd):
         return found
 
     def _check_kernel(self, side: int, kernel: Size) -> None:
-        """Reject kernels of a side whose centres do not line up, or that have too little padding."""
+        """Raise if the kernels of a side do not share a centre, or have too little padding."""
         if isinstance(kernel, int):
             return
         values = kernel.options if isinstance(kernel, Choice) else kernel.values()
@@ -116,11 +116,11 @@ class _ElasticConv(ElasticLayer, _ConvNd):
             )
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """Inputs, outputs and the sides of the kernel."""
+        """Return the sizes: input channels, output channels and each side of the kernel."""
         return self.sizes
 
     def _active_weight(self) -> tuple[Tensor, Tensor | None, str | tuple[int, ...], int]:
-        """Weight (O, I/groups, K...) and bias (O,) as views, padding and groups, under the active options."""
+        """Return the active weight (O, I/groups, K...) and bias (O,) as views, the padding and the number of groups."""
         num_in, num_out, *kernel = map(self._active, self.sizes)
         groups = num_in if self.is_depthwise else self.groups
         margins = [(most - size) // 2 for most, size in zip(self.kernel_size, kernel, strict=True)]
@@ -132,7 +132,11 @@ class _ElasticConv(ElasticLayer, _ConvNd):
         return weight, leading(self.bias, num_out), padding, groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve (B, in_channels, ...) with the active slice."""
+        """Convolve `x` (B, in_channels, ...) with the active slice of the weight.
+
+        Raises:
+            ShapeError: `x` has another number of channels than the active one.
+        """
         if not self.is_elastic:
             return cast("Tensor", super().forward(x))
         weight, bias, padding, groups = self._active_weight()
@@ -143,14 +147,14 @@ class _ElasticConv(ElasticLayer, _ConvNd):
         return self.convolve(x, weight, bias, self.stride, padding, self.dilation, groups)
 
     def _around(self, padding: str | tuple[int, ...], weight: Tensor) -> list[int]:
-        """What is added before and after each side, the last side first, as `functional.pad` takes it."""
+        """Return the padding before and after each side, the last side first, as `functional.pad` takes it."""
         if not isinstance(padding, str):
             return [size for size in reversed(padding) for _ in range(2)]
         totals = [d * (side - 1) for d, side in zip(self.dilation, weight.shape[2:], strict=True)]
         return [part for total in reversed(totals) for part in (total // 2, total - total // 2)]
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """The plain convolution of the active sizes with a copy of the active weights, inherited or not."""
+        """Return the plain convolution of the active sizes with a copy of the active weights, for either `inherit`."""
         del inherit
         weight, bias, padding, groups = self._active_weight()
         num_out, per_group, *kernel = weight.shape
@@ -176,20 +180,19 @@ class ElasticConv2d(_ElasticConv, nn.Conv2d):
     `nn.Conv2d`.
 
     Args:
-        in_channels, out_channels: a whole number, a `Choice` or an expression of choices.
-        kernel_size: the same, or a pair of them for height and width. The values of a side are all odd or all even, so
-            that centres line up.
+        in_channels, out_channels: each a whole number, a `Choice` or an expression of choices.
+        kernel_size: a whole number, a `Choice` or an expression of choices, or a pair of these for height and width.
+            The values of a side are all odd or all even, so that the kernels share a centre.
         stride, dilation, bias, padding_mode: as in `nn.Conv2d`.
-        padding: as in `nn.Conv2d`, of the LARGEST kernel; a smaller kernel is padded less, so that the output keeps
-            its size. "same" pads every kernel by what keeps the input's size.
-        groups: 1, or the same size as `in_channels` (depthwise), or a whole number where both widths are
-            fixed.
+        padding: as in `nn.Conv2d`, for the LARGEST kernel; a smaller kernel is padded less, so that the output keeps
+            its size. "same" pads every kernel so that the output has the input's size.
+        groups: 1; the same object or number as `in_channels` (depthwise); or a whole number if both widths are fixed.
 
     Shapes: input (B, in_channels, H, W), output (B, out_channels, H', W').
 
     Raises:
-        BindingError: sizes that are not whole numbers, mixed kernel parities, too little padding, elastic widths under
-            any other grouping, or anything else that `nn.Conv2d` does not take.
+        BindingError: a size is not a whole number of 1 or more; a side has odd and even kernels; the padding is too
+            small; elastic widths have another grouping; or `nn.Conv2d` does not take another argument.
         ShapeError: at run time, an input with another number of channels than the active one.
 
     Example:
@@ -212,21 +215,21 @@ class ElasticConv1d(_ElasticConv, nn.Conv1d):
     """A 1-D convolution that holds its largest weight and uses the slice of the active sizes; see `ElasticConv2d`.
 
     Args:
-        in_channels, out_channels, kernel_size: a whole number, a `Choice` or an expression of choices. The kernels are
-            all odd or all even, so that centres line up.
+        in_channels, out_channels, kernel_size: each a whole number, a `Choice` or an expression of choices. The kernels
+            are all odd or all even, so that they share a centre.
         stride, dilation, bias, padding_mode: as in `nn.Conv1d`.
-        padding: as in `nn.Conv1d`, of the LARGEST kernel; a smaller one is padded less, so that the output keeps its
-            length.
-        groups: 1, or the same size as `in_channels` (depthwise), or a whole number where both widths are fixed.
+        padding: as in `nn.Conv1d`, for the LARGEST kernel; a smaller kernel is padded less, so that the output keeps
+            its length.
+        groups: 1; the same object or number as `in_channels` (depthwise); or a whole number if both widths are fixed.
 
     Shapes: input (B, in_channels, T), output (B, out_channels, T').
 
     Raises:
-        BindingError: as `ElasticConv2d`.
+        BindingError: as for `ElasticConv2d`.
         ShapeError: at run time, an input with another number of channels than the active one.
 
     Example:
-        A depthwise convolution over a sequence, of one of two lengths::
+        A depthwise convolution over a sequence, with a kernel of length 3 or 9::
 
             op.ElasticConv1d(width, width, op.Choice("kernel", [3, 9]), padding=4, groups=width)
     """

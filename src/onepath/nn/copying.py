@@ -1,10 +1,10 @@
-"""Copies of a tree of modules that share nothing with it, whatever else its modules hold of one another.
+"""Copies of a tree of modules that share nothing with the tree, however its modules refer to each other.
 
-A module is held by its parent, but also by whatever its author keeps: a list, a tuple, a dict, a bound method, a
-`functools.partial`, a hook, the closure or a default of a function, a weak reference, an object. As `copy.deepcopy`,
-a copy is made with one record of what became of what, so that all of these lead to the copies, and a tensor that
-several modules share is copied once. Unlike it, what leads to nothing of the tree stays the same object: a module
-outside the tree, such as a teacher, a choice, a logger.
+Besides its parent, many other things may refer to a module: a list, a tuple, a dict, a bound method, a
+`functools.partial`, a hook, the closure or a default of a function, a weak reference, an object. Like `copy.deepcopy`,
+a copy keeps a record of each original and its copy, so that all these references lead to the copies, and a tensor that
+several modules share is copied once. Unlike in `copy.deepcopy`, an object from which nothing of the tree can be reached
+is not copied: a module outside the tree (such as a teacher), a choice, a logger.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ _DICTS = ("_parameters", "_buffers", "_modules")
 
 
 class Copier:
-    """One copy of a tree of modules.
+    """Makes one copy of a tree of modules.
+
+    First `shell` copies each module with its tensors, then `finish` copies everything else that the modules hold.
 
     Args:
-        root: of the tree.
-        tensor: makes the data of a parameter's, buffer's or other tensor's copy; detached, and asked once per tensor.
-        apart: also copy what leads to nothing of the tree, where that can be copied, so that running the copy leaves
-            generators, counters and teachers as they are.
+        root: root of the tree.
+        tensor: makes the copy of the data of a parameter, buffer or other tensor; its result is detached, and it is
+            called once per tensor.
+        apart: also copy objects from which nothing of the tree can be reached, if they can be copied, so that running
+            the copy does not change generators, counters and teachers.
     """
 
     def __init__(self, root: nn.Module, tensor: Callable[[Tensor], Tensor], *, apart: bool = False) -> None:
@@ -61,16 +64,16 @@ class Copier:
         self._outside: set[int] = set()  # objects that lead to nothing of the tree
 
     def note(self, original: object, copied: object) -> None:
-        """Let all references to an original lead to what was made of it."""
+        """Record that all references to an original shall lead to this copy."""
         self._made[id(original)] = copied
         self._kept.append(original)
 
     def known(self, original: object) -> Any:
-        """What became of an object; None where it has not been met."""
+        """Return the recorded copy of an object, or None if there is none."""
         return self._made.get(id(original))
 
     def path(self, module: nn.Module) -> str | None:
-        """Of a module of the tree; None for any other."""
+        """Return the path of a module in the tree, or None for a module outside the tree."""
         if self._paths is None:
             self._paths = {id(found): path for path, found in self._root.named_modules()}
         return self._paths.get(id(module))
@@ -82,12 +85,16 @@ class Copier:
         without: Collection[str] = (),
         part: Callable[[str, Tensor], Tensor | None] = lambda _, __: None,
     ) -> nn.Module:
-        """A module's copy with copied tensors and the same children; `finish` copies what else it holds.
+        """Return a copy of one module with copied tensors and the same children; `finish` copies the rest later.
 
         Args:
-            module: of the tree.
-            without: attributes that the copy does without.
-            part: name and tensor of a parameter or buffer -> what the copy holds in its place; None for its copy.
+            module: a module of the tree.
+            without: names of attributes that the copy shall not have.
+            part: name and value of a parameter or buffer -> the tensor that the copy holds instead; None: a copy of the
+                tensor.
+
+        Raises:
+            BindingError: a parameter or buffer has no shape yet, as in a lazy module.
         """
         clone = module.__class__.__new__(module.__class__)
         self.note(module, clone)
@@ -122,7 +129,7 @@ class Copier:
         return clone
 
     def tensor(self, tensor: Tensor) -> Tensor:
-        """The copy of a tensor, a parameter of a parameter."""
+        """Return the copy of a tensor, made on the first call; the copy of a parameter is a parameter."""
         found: Tensor | None = self._made.get(id(tensor))
         if found is None:
             found = self._tensor(tensor)
@@ -135,13 +142,13 @@ class Copier:
         return found
 
     def finish(self, make: Callable[[nn.Module, str], nn.Module]) -> None:
-        """Let all that the copies hold besides their children lead to copies.
+        """Replace everything that the copies hold besides their children by copies.
 
         Args:
-            make: copies a module of the tree, with its path, that no parent has led to.
+            make: (module, path) -> copy, for a module of the tree that no parent has led to yet.
 
         Raises:
-            BindingError: what a module holds cannot be copied; names the attribute.
+            BindingError: an attribute of a module cannot be copied; the message names the attribute.
         """
         self._make = make
         while self._unfinished:
@@ -157,7 +164,7 @@ class Copier:
                     ) from error
 
     def mapped(self, value: Any) -> Any:
-        """What a copy holds in the place of `value`."""
+        """Return the object that a copy holds in place of `value`: a copy, or `value` itself if that may be shared."""
         kind = type(value)
         if kind in _ATOMS:
             return value
@@ -178,7 +185,7 @@ class Copier:
         return self._other(value)
 
     def _outsider(self, value: Any) -> Any:
-        """What leads to nothing of the tree: itself, or its copy where all is copied."""
+        """Return an object from which nothing of the tree can be reached: itself, or a copy if `apart` is set."""
         if self._apart is None:
             return value
         if isinstance(value, tuple):
@@ -189,7 +196,7 @@ class Copier:
             return value
 
     def _container(self, value: Any) -> Any:
-        """A container that can be changed is always copied."""
+        """Copy a mutable container, which is always copied."""
         copied = copy.copy(value)
         self._made[id(value)] = copied
         self._kept.append(value)
@@ -211,7 +218,7 @@ class Copier:
         return copied
 
     def _other(self, value: Any) -> Any:
-        """A tuple, a callable, a weak reference or an object that leads into the tree."""
+        """Copy a tuple, a callable, a weak reference or an object that leads into the tree."""
         if isinstance(value, (tuple, frozenset)):
             items = [self.mapped(item) for item in value]
             copied = type(value)._make(items) if hasattr(value, "_make") else type(value)(items)
@@ -242,7 +249,7 @@ class Copier:
         return copied
 
     def _function(self, value: types.FunctionType) -> types.FunctionType:
-        """A function whose closure, defaults or attributes lead into the tree."""
+        """Copy a function whose closure, defaults or attributes lead into the tree."""
         defaults = self.mapped(value.__defaults__)
         closure = self.mapped(value.__closure__)
         if (found := self._made.get(id(value))) is not None:  # by a closure that holds the function
@@ -255,7 +262,7 @@ class Copier:
         return copied
 
     def _object(self, value: Any) -> Any:
-        """An object with attributes that lead into the tree."""
+        """Copy an object whose attributes lead into the tree."""
         copied = self._made[id(value)] = value.__class__.__new__(value.__class__)
         if isinstance(value, Selection):
             copied.options, copied.gates = dict(value.options), {}
@@ -265,9 +272,9 @@ class Copier:
         return copied
 
     def _leads_inside(self, value: Any) -> bool:
-        """Whether something that was copied, another module of the tree, or a tensor can be reached from `value`.
+        """Tell whether a copied object, a module of the tree, or a tensor can be reached from `value`.
 
-        The tensors of a module outside the tree are its own.
+        The tensors of a module outside the tree do not count, unless they have been copied.
         """
         seen: set[int] = set()
         left = [value]
@@ -291,12 +298,12 @@ class Copier:
 
 
 def _is_plain(value: Iterable[Any]) -> bool:
-    """Whether a tuple or list holds nothing that could lead to a module."""
+    """Tell whether a tuple or list holds only objects that cannot lead to a module."""
     return all(type(item) in _ATOMS for item in value)
 
 
 def held(item: Any) -> list[Any]:
-    """The objects that one object leads to."""
+    """Return the objects that an object refers to directly: items, attributes, closures, arguments."""
     if isinstance(item, (list, tuple, set, frozenset, deque, dict, types.MappingProxyType)):
         found = [*item, *item.values()] if isinstance(item, (dict, types.MappingProxyType)) else list(item)
         if isinstance(item, defaultdict):
@@ -323,7 +330,7 @@ def held(item: Any) -> list[Any]:
 
 
 def _attributes(item: Any) -> dict[str, Any]:
-    """Attributes of an object itself, those in slots too."""
+    """Return the attributes of an object itself, including those in slots."""
     found = dict(getattr(item, "__dict__", {}))
     for base in type(item).__mro__:
         slots = base.__dict__.get("__slots__", ())
@@ -334,7 +341,7 @@ def _attributes(item: Any) -> dict[str, Any]:
 
 
 def scripted_copy(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-    """The copy of a module whose tensors are not in Python."""
+    """Return a deep copy of a scripted module, whose tensors are not held in Python."""
     with torch.no_grad():  # else its parameters would lead to those of the module
         copied = copy.deepcopy(module)
     for parameter, original in zip(copied.parameters(), module.parameters(), strict=True):
@@ -343,15 +350,24 @@ def scripted_copy(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 
 def unfilled_copy(module: nn.Module, device: torch.device) -> nn.Module:
-    """A copy of a tree of plain modules whose parameters and buffers are allocated on a device and not filled.
+    """Copy a tree of plain modules; parameters and buffers are allocated on `device` and not filled.
 
-    Many times faster than building the modules, which draws weights, or than a deep copy.
+    This is many times faster than building the modules, which draws weights, or than a deep copy.
     """
     return whole_copy(module, lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype, device=device))
 
 
 def whole_copy(module: M, tensor: Callable[[Tensor], Tensor], *, apart: bool = False) -> M:
-    """A copy of a tree of modules, choice blocks and elastic layers included; see `Copier`."""
+    """Copy a tree of modules, including its choice blocks and elastic layers.
+
+    Args:
+        module: root of the tree; not changed.
+        tensor: makes the copy of a tensor's data, see `Copier`.
+        apart: also copy objects outside the tree, see `Copier`.
+
+    Raises:
+        BindingError: a module holds something that cannot be copied, or has no shapes yet.
+    """
     copier = Copier(module, tensor, apart=apart)
 
     def copied(original: nn.Module, path: str = "") -> nn.Module:

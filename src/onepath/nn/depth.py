@@ -12,16 +12,16 @@ from onepath.space import Choice
 
 
 class ElasticDepth(nn.Module):
-    """Runs the first `depth` of its blocks; choices that live only in the blocks cut off are inactive.
+    """Runs the first `depth` of its blocks; choices that only the other blocks read are inactive.
 
     Args:
-        blocks: the largest sequence. A block after the smallest depth must keep the shape of its input.
+        blocks: the blocks of the longest sequence. A block after the smallest depth must keep the shape of its input.
         depth: a whole number, or a `Choice` of whole numbers from 0 to `len(blocks)`.
 
     Shapes: those of the blocks.
 
     Raises:
-        BindingError: a depth outside 0 to `len(blocks)`, or a choice that says it is an operation.
+        BindingError: a depth is not a whole number from 0 to `len(blocks)`, or the choice has the role of an operation.
 
     Source: Once-for-All, section 3.2 (arXiv 1908.09791): depth d keeps the first d blocks.
     """
@@ -47,22 +47,22 @@ class ElasticDepth(nn.Module):
         self.depth = depth
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """The choice of the depth."""
+        """Return the choice of the depth; empty for a fixed depth."""
         return (self.depth,) if isinstance(self.depth, Choice) else ()
 
     def active_depth(self) -> int:
-        """How many blocks run; the largest depth where no supernet has activated anything."""
+        """Return the number of blocks that run; the largest depth if no architecture is active."""
         if isinstance(self.depth, int):
             return self.depth
         return int(self.selection.options.get(self.depth, max(map(int, self.depth.options))))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the first active `depth` blocks."""
+        """Apply the first `active_depth()` blocks."""
         for index in range(self.active_depth()):
             x = self.blocks[index](x)
         return x
 
     def extracted(self, *, inherit: bool) -> nn.Sequential:
-        """The kept blocks as an `nn.Sequential`."""
+        """Return the kept blocks themselves, not copies, as an `nn.Sequential`."""
         del inherit
         return nn.Sequential(*list(self.blocks)[: self.active_depth()])

@@ -1,4 +1,4 @@
-"""A node of a cell: the sum of some of the edges that could enter it."""
+"""A node of a cell: the sum of some of its possible incoming edges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from onepath.space import Choice
 
 
 def edge_options(num_edges: int, num_kept: int = 2) -> tuple[str, ...]:
-    """The options of a node's choice: the kept edges' numbers, rising, such as "0,2"; in lexicographic order."""
+    """Return the options of a node's choice between sets of edges, in lexicographic order.
+
+    An option is the rising numbers of the kept edges, such as "0,2".
+
+    Args:
+        num_edges: number of possible edges.
+        num_kept: number of edges to keep; all edges if there are fewer.
+    """
     return tuple(
         ",".join(map(str, kept))
         for kept in itertools.combinations(range(num_edges), min(num_kept, num_edges))
@@ -24,19 +31,19 @@ def edge_options(num_edges: int, num_kept: int = 2) -> tuple[str, ...]:
 
 
 class EdgeSum(nn.Module):
-    """The gated sum, over the sets of edges that a node may keep, of the sums of their edges.
+    """A node that chooses a set of its edges; the output is the sum of the kept edges.
 
-    An edge of no active set is not computed, and one of several active sets is computed once: its weight is the sum
-    of the sets' weights.
+    With gates, several sets are active, each with a weight. The weight of an edge is then the sum of the weights of all
+    active sets that contain it. Every edge is computed at most once, and an edge in no active set is not computed.
 
     Args:
         edges: one module per earlier state; all return the same shape.
-        choice: between the sets of edges, with the options of `edge_options`; None keeps all edges.
+        choice: choice between the sets of edges, with the options of `edge_options`; None keeps all edges.
 
-    Shapes: as many states as edges, each (B, C, H, W) or anything its edge takes, to what the edges return.
+    Shapes: one state per edge, of any shape that the edge takes, to the shape that the edges return.
 
     Raises:
-        BindingError: no edge, or a choice with other options.
+        BindingError: there is no edge, or the choice has other options.
     """
 
     def __init__(self, edges: Sequence[nn.Module], choice: Choice | None = None) -> None:
@@ -58,24 +65,28 @@ class EdgeSum(nn.Module):
 
     @property
     def gate_names(self) -> tuple[str, ...]:
-        """The options of the choice."""
+        """The options of the choice, in their order; empty if all edges are kept."""
         return () if self.choice is None else tuple(map(str, self.choice.options))
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """The choice between the sets of edges."""
+        """Return the choice between the sets of edges; empty if all edges are kept."""
         return () if self.choice is None else (self.choice,)
 
     def options_with(self, edge: int) -> list[str]:
-        """The options that keep an edge."""
+        """Return the options that keep the edge with this number."""
         return [name for name, kept in zip(self.gate_names, self.sets, strict=True) if edge in kept]
 
     def relaxed_gate(self) -> Gate:
-        """The gate under which every edge runs with weight 1: all sets, each with an equal weight."""
+        """Return the gate under which every edge runs with weight 1: all sets are active with equal weights."""
         num_sets_with_edge = len(self.options_with(0))
         return Gate(tuple(range(len(self.sets))), torch.full((len(self.sets),), 1 / num_sets_with_edge))
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
-        """Sum of the kept edges' outputs; one state per edge."""
+        """Return the sum of the kept edges' outputs.
+
+        Args:
+            states: one state per edge, in the order of the edges.
+        """
         total: Tensor | None = None
         for index, weight in self._kept().items():
             output: Tensor = self.edges[index](states[index])
@@ -85,7 +96,7 @@ class EdgeSum(nn.Module):
         return total
 
     def _kept(self) -> dict[int, Tensor | float | None]:
-        """Edge -> its weight, None for 1; rising."""
+        """Return edge -> its weight, where None is weight 1; edges rising."""
         if self.choice is None:
             return dict.fromkeys(range(len(self.edges)))
         gate = self.selection.gates.get(self.choice)
@@ -105,20 +116,21 @@ class EdgeSum(nn.Module):
         }
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """The sum of the kept edges alone."""
+        """Return a `FixedSum` of the kept edges."""
         del inherit
         return FixedSum({index: self.edges[index] for index in self._kept()})
 
 
 class FixedSum(nn.Module):
-    """The sum of edges that leave given states.
+    """A node without a choice: the sum of fixed edges from given states.
 
     Args:
-        edges: number of the state that it leaves -> module.
+        edges: number of the state that an edge leaves -> module of the edge.
 
     Attributes:
-        drop_path: probability with which an example loses an edge in training, unless the edge is an identity; what
-            is left is scaled up as much.
+        inputs: numbers of the states that the edges leave.
+        drop_path: probability that an example loses an edge in training; kept edges are divided by `1 - drop_path`.
+            Edges that are an `nn.Identity` are never dropped.
     """
 
     def __init__(self, edges: dict[int, nn.Module]) -> None:
@@ -129,7 +141,11 @@ class FixedSum(nn.Module):
         self.drop_path = 0.0
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
-        """Sum over the edges."""
+        """Return the sum of the edges' outputs.
+
+        Args:
+            states: all earlier states; only those in `inputs` are used.
+        """
         total: Tensor | None = None
         for index, edge in zip(self.inputs, self.children(), strict=True):
             output: Tensor = edge(states[index])
@@ -141,6 +157,11 @@ class FixedSum(nn.Module):
 
 
 def dropped(x: Tensor, probability: float) -> Tensor:
-    """(B, ...) with whole examples set to 0 at a probability below 1, and the others divided by its complement."""
+    """Return `x` (B, ...) with whole examples set to 0 at random, and the others divided by `1 - probability`.
+
+    Args:
+        x: batch; not changed.
+        probability: probability that an example is set to 0, below 1.
+    """
     kept = x.new_empty((len(x), *[1] * (x.dim() - 1))).bernoulli_(1 - probability)
     return x / (1 - probability) * kept

@@ -1,4 +1,4 @@
-"""What all elastic layers share: sizes that may be choices, and plain twins with copies of the active slices."""
+"""The base of all elastic layers: sizes that may be choices, and the conversion to plain layers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ Plain = TypeVar("Plain", bound=nn.Module)
 
 
 class ElasticLayer(nn.Module):
-    """A layer of torch that holds its largest tensors and uses the leading slices of the active sizes.
+    """A torch layer that holds its largest tensors and uses the leading slices of the active sizes.
 
-    A subclass names the layer of torch it is as its second base and implements `own_sizes`, `forward` and
-    `extracted`. With whole numbers for all sizes it is that layer of torch.
+    A subclass has the torch layer as its second base and implements `own_sizes`, `forward` and `extracted`. If all
+    sizes are whole numbers, it behaves as that torch layer.
 
     Attributes:
-        path: of the layer in its supernet; "" before it is bound.
-        selection: what is active in the supernet; the largest sizes are before it is bound.
-        is_elastic: whether any size is a choice.
+        path: path of the layer in its supernet; "" before it is bound.
+        selection: the active options of the supernet; before the layer is bound it is empty, and the largest sizes are
+            used.
+        is_elastic: whether any size depends on a choice.
     """
 
     path: str
@@ -33,17 +34,17 @@ class ElasticLayer(nn.Module):
 
     @abstractmethod
     def own_sizes(self) -> tuple[Size, ...]:
-        """All sizes: inputs before outputs. Layers whose sizes are equal may share their parameters."""
+        """Return all sizes, inputs before outputs; layers with equal sizes may share their parameters."""
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """The choices of all sizes, in the order of the sizes."""
+        """Return the distinct choices of all sizes, in the order of the sizes."""
         return tuple(dict.fromkeys(choice for size in self.own_sizes() for choice in size_choices(size)))
 
     def _begin(self) -> None:
-        """Stand alone until a supernet binds the layer; called at the end of `__init__`.
+        """Set up the attributes of a layer that no supernet has bound yet; called at the end of `__init__`.
 
         Raises:
-            BindingError: a choice says that it decides an operation.
+            BindingError: a choice has the role of an operation.
         """
         self.path = ""
         self.selection = Selection()
@@ -55,23 +56,24 @@ class ElasticLayer(nn.Module):
         return active_size(size, self.selection)
 
     def _check_width(self, expected: int, came: int) -> None:
-        """Raise ShapeError, which names the layer, unless an input has as many channels as are active."""
+        """Raise ShapeError, which names the layer, unless the input has as many channels as are active."""
         check_channels(type(self).__name__, self.path, expected, came)
 
 
 def leading(tensor: Tensor | None, *sizes: int) -> Tensor | None:
-    """A view of the first entries of the leading dimensions; None of None."""
+    """Return a view of the first `sizes` entries along the leading dimensions; None for None."""
     return None if tensor is None else tensor[tuple(slice(size) for size in sizes)]
 
 
 @torch.no_grad()
 def filled(plain: Plain, layer: nn.Module, **tensors: Tensor | None) -> Plain:
-    """Give a plain layer copies of the active slices of an elastic one.
+    """Fill a plain layer with copies of the active slices of an elastic layer, and return the plain layer.
 
     Args:
-        plain: of the active sizes, on any device; changed.
-        layer: the elastic layer. A parameter that it does not train is not trained in `plain`.
-        tensors: name of a parameter or buffer -> its active slice; None where there is none.
+        plain: layer of the active sizes, on any device; changed in place.
+        layer: the elastic layer. A parameter that it does not train (`requires_grad` is False) is not trained in
+            `plain` either.
+        tensors: name of a parameter or buffer -> its active slice; None for a tensor that the layer does not have.
     """
     for name, tensor in tensors.items():
         if tensor is None:

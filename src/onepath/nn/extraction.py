@@ -1,4 +1,4 @@
-"""Making the stand-alone network of the active options."""
+"""Make the stand-alone network of the active options."""
 
 from __future__ import annotations
 
@@ -22,31 +22,34 @@ _HOOKS = (
 def extract_module(
     module: nn.Module, *, inherit: bool, origins: dict[nn.Module, str] | None = None
 ) -> nn.Module:
-    """Copy a module tree, with every elastic layer and choice block replaced by the plain module it stands
-    for.
+    """Copy a module tree, with plain modules in place of all elastic layers and choice blocks.
 
-    A parameter that several layers share stays one, also through elastic layers that take the same part of it. What
-    modules hold of each other besides their children leads to the copies, see `Copier`.
+    A parameter that several layers share stays shared, also between elastic layers that use the same part of it. Other
+    references between the modules lead to the copies, see `Copier`.
 
     Args:
-        module: a supernet's, with an active architecture; not changed.
-        inherit: copy statistics and affine parameters of normalisation; otherwise make those of the network
-            that is trained from scratch. Other weights are copied either way.
-        origins: filled with extracted module -> path of the module it came from.
+        module: module of a supernet, with an active architecture; not changed.
+        inherit: whether to copy the statistics and affine parameters of normalisation. If not, normalisation is that of
+            the network that is trained from scratch. Other weights are copied either way.
+        origins: filled with extracted module -> path of the module that it was made from.
+
+    Returns:
+        The copy, which shares no tensor with `module`.
 
     Raises:
-        BindingError: a module holds others in a way that cannot be copied; names the attribute.
+        BindingError: a module holds others in a way that cannot be copied; the message names the attribute.
     """
     return _Extraction(module, inherit, {} if origins is None else origins).run()
 
 
 class _Extraction:
-    """One extraction: what became of each module, and where it was."""
+    """One extraction, with a record of each module's copy and path."""
 
     def __init__(self, root: nn.Module, inherit: bool, origins: dict[nn.Module, str]) -> None:
         self.root, self.inherit, self.origins = root, inherit, origins
         self.copier = Copier(root, lambda tensor: tensor.detach().clone())
-        self.parts: dict[tuple[int, torch.Size], Tensor] = {}  # of parameters that elastic layers share
+        # Active parts of the parameters that elastic layers may share, by the parameter's id and the part's shape.
+        self.parts: dict[tuple[int, torch.Size], Tensor] = {}
         self.hooked: list[
             tuple[nn.Module, nn.Module]
         ] = []  # layers and blocks with hooks, inner before outer ones
@@ -61,7 +64,7 @@ class _Extraction:
         return result
 
     def extract(self, module: nn.Module, path: str) -> nn.Module:
-        """The plain form of a module, once; it holds all else that the module holds only after `finish`."""
+        """Return the plain form of a module, made on the first call; references in it are copied only by `finish`."""
         found: nn.Module | None = self.copier.known(module)
         if found is not None:
             return found
@@ -97,7 +100,7 @@ class _Extraction:
         return plain
 
     def cut_down(self, module: Adapted) -> nn.Module:
-        """A copy of an adapted module, of its own class, with copies of the active parts of its tensors."""
+        """Return a copy of an adapted module with its plain class and copies of the active parts of its tensors."""
 
         def part(name: str, tensor: Tensor) -> Tensor | None:
             active = module.active(name, tensor)
@@ -116,7 +119,7 @@ class _Extraction:
         return plain
 
     def hook(self, module: nn.Module, plain: nn.Module, path: str, *, is_new: bool = True) -> None:
-        """Let the hooks of a layer or block run around what stands in its place."""
+        """Note that the hooks of a layer or block shall run around the plain module in its place."""
         if not any(module.__dict__[name] for name in _HOOKS):
             return
         if not is_new:
@@ -134,7 +137,7 @@ class _Extraction:
                 plain.__dict__[name] = OrderedDict({**own, **inner} if "pre" in name else {**inner, **own})
 
     def share(self, module: nn.Module, plain: nn.Module) -> None:
-        """Let a plain layer hold the tensors of a layer before it that came from the same part of the same ones."""
+        """Let a plain layer share a tensor with an earlier layer if both are the same part of the same tensor."""
         pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [
             (module._parameters, plain._parameters),
             (module._buffers, plain._buffers),

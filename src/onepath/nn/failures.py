@@ -1,4 +1,4 @@
-"""Which module of a network an error comes from, in one line."""
+"""Turn an error inside a network into one line that names the module it comes from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from onepath.errors import ShapeError, shown
 from onepath.nn.selection import has_choices
 
-_MOST = 160  # characters of a message of torch's
+_MOST = 160  # characters shown of a message of torch
 
 _TWINS: dict[type[nn.Module], str] = {
     nn.Conv2d: "ElasticConv2d",
@@ -20,7 +20,13 @@ _TWINS: dict[type[nn.Module], str] = {
 
 
 class Place(NamedTuple):
-    """Where an error was raised: the innermost module of a network, its path and what it was called with."""
+    """Where an error was raised.
+
+    Attributes:
+        path: path of the innermost module of the network.
+        module: that module.
+        inputs: inputs that the module was called with; None if they are not known.
+    """
 
     path: str
     module: nn.Module
@@ -28,7 +34,7 @@ class Place(NamedTuple):
 
 
 def place_of(error: BaseException, root: nn.Module) -> Place:
-    """The innermost module below `root` whose call an error has left."""
+    """Return the innermost module below `root` in whose call the error was raised, from the error's traceback."""
     paths = {id(module): path for path, module in root.named_modules()}
     found = Place("", root, None)
     trace = error.__traceback__
@@ -46,7 +52,7 @@ def place_of(error: BaseException, root: nn.Module) -> Place:
 
 
 def explained(error: BaseException, root: nn.Module) -> ShapeError:
-    """The error of a pass through a network as one line: the module, what came to it, what to do."""
+    """Return a one-line error for a failed pass through a network: the module, its input, and what to do."""
     place = place_of(error, root)
     lines = str(error).splitlines() or [""]
     message = shown(lines[0].rstrip(". ") or type(error).__name__, _MOST).strip("'\"")
@@ -58,7 +64,7 @@ def explained(error: BaseException, root: nn.Module) -> ShapeError:
 
 
 def described(value: object) -> str:
-    """The shape of an input or output, in words."""
+    """Return the shape of an input or output in words, such as "shape (2, 3)"."""
     if isinstance(value, Tensor):
         return f"shape {tuple(value.shape)}"
     if isinstance(value, tuple | list):

@@ -18,11 +18,11 @@ from onepath.errors import BindingError, shown
 from onepath.nn.selection import has_choices
 
 Buffers = Mapping[str, Mapping[str, Tensor]]
-"""Path of a module -> its buffers by name."""
+"""Path of a module -> name of a buffer -> its value."""
 
 
 class _Expected(NamedTuple):
-    """A parameter that was marked, and that some reset_parameters must initialise."""
+    """A parameter that was filled with NaN and that a `reset_parameters` must initialise."""
 
     path: str
     module: nn.Module
@@ -31,21 +31,21 @@ class _Expected(NamedTuple):
 
 
 def reset_weights(module: nn.Module, seed: int, origins: Mapping[nn.Module, str] | None = None) -> None:
-    """Draw fresh weights in place: each module's own initialisation, children before their parents.
+    """Draw fresh weights in place by each module's own `reset_parameters`, children before their parents.
 
-    A parent's `reset_parameters` therefore has the last word, which is where a space puts its paper's
-    initialisation. A weight under `weight_norm`, `spectral_norm`, pruning or any parametrisation is drawn as that of
-    the bare module and then taken over as when the parametrisation was registered. The result depends on `seed` alone;
-    torch's global generator is left as it was.
+    So the `reset_parameters` of a parent is applied last, and a search space puts its paper's initialisation there. A
+    weight under `weight_norm`, `spectral_norm`, pruning or any parametrisation is drawn as for the bare module, and the
+    parametrisation then takes it over as when it was registered. The result depends on `seed` alone; torch's global
+    generator is left as it was.
 
     Args:
-        module: a network of plain layers.
-        seed: of all that is drawn.
+        module: a network of plain layers; changed in place.
+        seed: seed of all random draws.
         origins: module -> its path in the supernet, for messages; by default the path in the network.
 
     Raises:
-        BindingError: a trained parameter of a module is initialised neither by its own `reset_parameters` nor by one
-            around it, or `reset_parameters` fails; names the path.
+        BindingError: a trained parameter is initialised neither by its module's `reset_parameters` nor by one of the
+            modules around it, or a `reset_parameters` fails; the message names the path.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -73,7 +73,10 @@ def reset_weights(module: nn.Module, seed: int, origins: Mapping[nn.Module, str]
 
 
 def first_buffers(module: nn.Module) -> Buffers:
-    """Copies of the buffers of all modules that are not torch's own: what these are in a network just built."""
+    """Return copies of the buffers of all modules that are not torch's own, to be restored by `restore_buffers`.
+
+    Call it right after the network is built. Modules with choices are left out.
+    """
     return {
         path: {name: buffer.detach().clone() for name, buffer in child._buffers.items() if buffer is not None}
         for path, child in module.named_modules()
@@ -83,7 +86,12 @@ def first_buffers(module: nn.Module) -> Buffers:
 
 @torch.no_grad()
 def restore_buffers(origins: Mapping[nn.Module, str], buffers: Buffers) -> None:
-    """Give the modules of an extracted network, by their paths in the supernet, the buffers they had at first."""
+    """Restore the buffers that the modules of an extracted network had when the supernet was built; in place.
+
+    Args:
+        origins: extracted module -> its path in the supernet.
+        buffers: result of `first_buffers` for the supernet; buffers of another shape are not restored.
+    """
     for module, path in origins.items() if buffers else ():
         for name, first in buffers.get(path, {}).items():
             buffer = module._buffers.get(name)
@@ -92,7 +100,7 @@ def restore_buffers(origins: Mapping[nn.Module, str], buffers: Buffers) -> None:
 
 
 def needs_a_look(module: nn.Module) -> bool:
-    """Whether it takes a trial to know that fresh weights can be drawn: a module that is not torch's own."""
+    """Tell whether only a trial can show that fresh weights can be drawn for a module, as it is not torch's own."""
     has_own = isinstance(module, parametrize.ParametrizationList) or has_choices(module)
     return not has_own and not _is_reset_by_torch(module) and bool(module._parameters or _reset_of(module))
 
@@ -108,13 +116,16 @@ def _is_of_torch(module: nn.Module) -> bool:
 
 
 def _is_reset_by_torch(module: nn.Module) -> bool:
-    """Whether a module is torch's own and initialises all its parameters."""
+    """Tell whether a module is torch's own and initialises all its parameters."""
     return _is_of_torch(module) and _reset_of(module) is not None
 
 
 @torch.no_grad()
 def _marked(path: str, module: nn.Module) -> list[_Expected]:
-    """The trained parameters of a module that is not torch's own, filled with NaN; frozen ones keep their values."""
+    """Fill the trained parameters of a module that is not torch's own with NaN, and return them.
+
+    Frozen parameters keep their values.
+    """
     if _is_reset_by_torch(module) or isinstance(module, parametrize.ParametrizationList):
         return []
     found = []
@@ -126,7 +137,7 @@ def _marked(path: str, module: nn.Module) -> list[_Expected]:
 
 
 def _reset(module: nn.Module) -> None:
-    """The module's own initialisation, whatever its weights are computed from."""
+    """Apply the module's own initialisation, also if its weights are computed from other parameters."""
     reset = _reset_of(module)
     assert reset is not None
     if parametrize.is_parametrized(module):
@@ -139,7 +150,7 @@ def _reset(module: nn.Module) -> None:
 
 @torch.no_grad()
 def _reset_parametrized(module: nn.Module) -> None:
-    """Initialise the module as it is without its parametrisations, and hand these what they would have been given."""
+    """Initialise the module without its parametrisations, and pass the weights to them as at their registration."""
     lists: Any = module.parametrizations
     parametrized = type(module)
     bare = {name: nn.Parameter(torch.empty_like(getattr(module, name))) for name in lists}
@@ -173,7 +184,7 @@ def _reset_parametrized(module: nn.Module) -> None:
 
 @torch.no_grad()
 def _take_over(module: nn.Module, hook: object) -> None:
-    """Give the fresh weight to a hook of `torch.nn.utils` that computes the weight from other parameters."""
+    """Write the fresh weight into the parameters from which a hook of `torch.nn.utils` computes the weight."""
     if isinstance(hook, WeightNorm):
         fresh = getattr(module, hook.name).detach()
         getattr(module, f"{hook.name}_v").copy_(fresh)
@@ -187,5 +198,5 @@ def _take_over(module: nn.Module, hook: object) -> None:
 
 
 def _draw_direction(vector: Tensor, eps: float) -> None:
-    """Fill with a random vector of length 1."""
+    """Fill a vector with a random direction of length 1, in place."""
     vector.copy_(functional.normalize(torch.empty_like(vector).normal_(0, 1), dim=0, eps=eps))

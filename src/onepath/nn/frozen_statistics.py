@@ -1,4 +1,4 @@
-"""Passes in training mode that leave no trace in the running statistics of normalisation."""
+"""Run passes in training mode without changing the running statistics of normalisation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 @contextlib.contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside, batch normalisation in training mode normalises by the batch and updates nothing.
+    """Keep batch normalisation in training mode from updating its running statistics inside the context.
 
-    Modules in evaluation mode still normalise by their running statistics.
+    It still normalises by the batch. Modules in evaluation mode still normalise by their running statistics.
     """
     layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.training]
     kept = [{name: layer._buffers.get(name) for name in _STATISTICS} for layer in layers]

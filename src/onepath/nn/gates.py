@@ -1,12 +1,12 @@
-"""The one gate that every search strategy sets.
+"""The gate of a choice block, which every search strategy sets.
 
 A choice block computes `sum over active i of weight_i * candidate_i(x)`; a candidate that is not active is
 not computed. Strategies differ only in which candidates they make active and where the weights come from:
 
-- single path: one active, weight 1 (SPOS, FairNAS, evaluation of an architecture);
-- path dropout: a random subset, weights 1;
-- DARTS: all active, softmax weights;
-- Gumbel softmax, ProxylessNAS: sampled, with weights whose backward is the estimator's.
+- single path (SPOS, FairNAS, evaluation of an architecture): one candidate is active, with weight 1;
+- path dropout: a random subset is active, with weights 1;
+- DARTS: all candidates are active, with softmax weights;
+- Gumbel softmax, ProxylessNAS: sampled candidates are active, and an estimator defines the gradient of the weights.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from onepath.errors import SpaceError
 from onepath.space import Choice
 
 Estimator = Callable[[Any, Tensor, Tensor], Tensor]
-"""Takes the block, its input and its output; returns the output with another backward."""
+"""A function of the block, its input and its output that returns the output with another backward pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +29,14 @@ class Gate:
     """Which candidates of a choice block run, and with which weights.
 
     Attributes:
-        active: indices of the candidates that are computed, distinct, at least one, in the order of
-            summation.
-        weights: shape (len(active),), differentiable if the caller needs it; None means that every weight is
-            1 and nothing is multiplied.
-        estimator: changes how gradients flow back through the block, not what it computes; None leaves autograd's.
+        active: distinct indices of the candidates that are computed, at least one, in the order of summation.
+        weights: (len(active),) weight of each active candidate, differentiable if the caller needs it; None: every
+            weight is 1 and nothing is multiplied.
+        estimator: changes how gradients flow back through the block, but not what the block computes; None: the
+            gradients are those of autograd.
+
+    Raises:
+        SpaceError: the indices are not distinct, below 0 or none, or the weights have another shape.
     """
 
     active: tuple[int, ...]
@@ -54,26 +57,26 @@ class Gate:
 
     @classmethod
     def single(cls, index: int) -> Gate:
-        """One candidate, weight 1."""
+        """Return the gate of one candidate, with weight 1."""
         return cls((index,))
 
     @classmethod
     def subset(cls, indices: tuple[int, ...]) -> Gate:
-        """Several candidates, their plain sum."""
+        """Return the gate of several candidates, each with weight 1."""
         return cls(indices)
 
     @classmethod
     def weighted(cls, weights: Tensor) -> Gate:
-        """All candidates, weighted by a vector of shape (num_candidates,)."""
+        """Return the gate of all candidates, with weights of shape (num_candidates,)."""
         return cls(tuple(range(weights.shape[0])), weights)
 
 
 @runtime_checkable
 class Gated(Protocol):
-    """A module that reads a gate in place of the single option of its choice."""
+    """A module whose choice may have a gate in place of a single option."""
 
     choice: Choice | None
 
     @property
     def gate_names(self) -> tuple[str, ...]:
-        """What the indices of a gate mean."""
+        """The names that the indices of a gate stand for."""

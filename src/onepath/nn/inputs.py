@@ -1,4 +1,4 @@
-"""Inputs of the right shape and type for a network, where values do not matter."""
+"""Make inputs of the right shape and type for a network whose values do not matter."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import nn
 
 
 def input_dtype(model: nn.Module) -> torch.dtype:
-    """The type of a network's inputs: its attribute `input_dtype`, or of the module in a supernet; else float32.
+    """Return the type of a network's inputs.
 
-    An embedding alone takes indices, int64.
+    It is the attribute `input_dtype` of the network, or of the module in a supernet, and float32 without such an
+    attribute. An `nn.Embedding` takes indices, int64.
     """
     if isinstance(model, nn.Embedding):
         return torch.int64
@@ -23,9 +24,16 @@ def input_dtype(model: nn.Module) -> torch.dtype:
 def blank_inputs(
     model: nn.Module, input_shape: Sequence[Any], batch: int = 1, device: str | torch.device = "cpu"
 ) -> Any:
-    """Zeros (batch, *input_shape) as a network takes them: floats, or indices such as words.
+    """Return zeros (batch, *input_shape) of the type that a network takes: floats, or indices such as words.
 
-    Several inputs, whose shape is a tuple of shapes, are a tuple.
+    Args:
+        model: the network.
+        input_shape: shape of one example; for several inputs, a sequence of shapes.
+        batch: number of examples.
+        device: device of the zeros.
+
+    Returns:
+        A tensor, or a tuple of tensors for several inputs.
     """
     if not all(isinstance(size, int) for size in input_shape):
         return tuple(blank_inputs(model, shape, batch, device) for shape in input_shape)

@@ -14,7 +14,15 @@ from onepath.space import Choice
 
 
 def make_transforms(sides: Sequence[int], num_dims: int = 2) -> nn.ParameterDict:
-    """A matrix for each side but the largest, by its name: the identity of (side ** num_dims) rows."""
+    """Return one trainable matrix for each kernel side but the largest, each an identity of side ** num_dims rows.
+
+    Args:
+        sides: sides of the kernels, in any order.
+        num_dims: number of sides of a kernel.
+
+    Returns:
+        Side, as text -> matrix.
+    """
     return nn.ParameterDict(
         {
             f"{small}": nn.Parameter(torch.eye(small**num_dims))
@@ -24,9 +32,17 @@ def make_transforms(sides: Sequence[int], num_dims: int = 2) -> nn.ParameterDict
 
 
 def transformed(weight: Tensor, side: int, sides: Sequence[int], transforms: Mapping[str, Tensor]) -> Tensor:
-    """The kernel of a side, made of the largest one (O, I, *): at each step a matrix times the centre.
+    """Return the kernel of one side, made from the largest kernel: each next smaller one is a matrix times the centre.
 
-    Source: Once-for-All (arXiv 1908.09791), section 3.3. With identities it is the centre itself.
+    With identities as matrices, the result is the plain centre.
+
+    Args:
+        weight: largest kernel, (O, I, *).
+        side: side of the kernel to make.
+        sides: all sides, in any order.
+        transforms: matrices as from `make_transforms`.
+
+    Source: Once-for-All (arXiv 1908.09791), section 3.3.
     """
     for large, small in pairwise(sorted(sides, reverse=True)):
         if side > small:
@@ -39,14 +55,14 @@ def transformed(weight: Tensor, side: int, sides: Sequence[int], transforms: Map
 
 
 class TransformedConv2d(ElasticConv2d):
-    """An `ElasticConv2d` with a matrix between each kernel and the next smaller one.
+    """An `ElasticConv2d` with a trainable matrix between each kernel and the next smaller one.
 
-    The kernel of side k is M applied to the centre of the kernel of the next larger side, itself made so; each matrix
-    (k^2, k^2) is shared by all channels and begins as the identity, so that the layer begins as the one with plain
-    centres. An extracted convolution holds the product and no matrix.
+    The kernel of side k is a matrix (k^2, k^2) times the centre of the kernel of the next larger side, which is made in
+    the same way. All channels share the matrix. The matrices begin as identities, so the layer begins as an
+    `ElasticConv2d`. An extracted convolution holds the product and no matrix.
 
     Args:
-        as of `ElasticConv2d`; `kernel_size` is one choice, for both sides.
+        arguments, options: arguments of `ElasticConv2d`; `kernel_size` is one size for both sides.
 
     Source: Cai et al., "Once-for-All" (arXiv 1908.09791), section 3.3, elastic kernel size.
     """
@@ -60,7 +76,7 @@ class TransformedConv2d(ElasticConv2d):
         self.transforms = make_transforms(self.sides_of_kernel)
 
     def reset_parameters(self) -> None:
-        """As of a convolution, with matrices that are the identity."""
+        """Draw the weights as a convolution does, and set the matrices to identities; in place."""
         super().reset_parameters()
         for matrix in getattr(self, "transforms", {}).values():
             nn.init.eye_(matrix)

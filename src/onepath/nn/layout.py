@@ -1,4 +1,4 @@
-"""How weights lie in memory."""
+"""The layout of weights in memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import nn
 
 @torch.no_grad()
 def lay_channels_last(module: nn.Module) -> None:
-    """Let the weights that convolve images lie as images do, channels last; in place.
+    """Change all 4-dimensional parameters and buffers to the memory format `torch.channels_last`, in place.
 
-    As `module.to(memory_format=torch.channels_last)`, which fails where a weight has five dimensions, as that of a
-    `nn.Conv3d`.
+    Unlike `module.to(memory_format=torch.channels_last)`, it does not fail for weights of five dimensions, as in an
+    `nn.Conv3d`; these are left alone.
     """
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.ndim == 4:

@@ -18,17 +18,17 @@ class ElasticLinear(ElasticLayer, nn.Linear):
     With whole numbers for both sizes it is an ordinary `nn.Linear`.
 
     Args:
-        in_features, out_features: a whole number, a `Choice` or an expression of choices.
+        in_features, out_features: each a whole number, a `Choice` or an expression of choices.
         bias: as in `nn.Linear`.
 
     Shapes: input (..., in_features), output (..., out_features).
 
     Raises:
-        BindingError: a size that is not a whole number of 1 or more.
-        ShapeError: at run time, an input with another number of features than the active one.
+        BindingError: a size is not a whole number of 1 or more.
+        ShapeError: at run time, an input has another number of features than the active one.
 
     Example:
-        The hidden layer of a perceptron, of 1 to 4 times the width::
+        The hidden layer of a perceptron, with 1 to 4 times the width::
 
             op.ElasticLinear(width, width * op.Choice("ratio", [1, 2, 4]))
     """
@@ -40,16 +40,20 @@ class ElasticLinear(ElasticLayer, nn.Linear):
         self._begin()
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """Inputs and outputs."""
+        """Return the sizes of inputs and outputs."""
         return self.sizes
 
     def _active_weight(self) -> tuple[Tensor, Tensor | None]:
-        """Weight (O, I) and bias (O,) as views under the active options."""
+        """Return the active weight (O, I) and bias (O,) as views."""
         num_in, num_out = map(self._active, self.sizes)
         return self.weight[:num_out, :num_in], leading(self.bias, num_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the active slice to (..., in_features)."""
+        """Apply the active slice of the weight to `x` (..., in_features).
+
+        Raises:
+            ShapeError: `x` has another number of features than the active one.
+        """
         if not self.is_elastic:
             return super().forward(x)
         weight, bias = self._active_weight()
@@ -57,7 +61,7 @@ class ElasticLinear(ElasticLayer, nn.Linear):
         return functional.linear(x, weight, bias)
 
     def extracted(self, *, inherit: bool) -> nn.Linear:
-        """A plain `nn.Linear` of the active sizes with a copy of the active weights, inherited or not."""
+        """Return a plain `nn.Linear` of the active sizes with a copy of the active weights, for either `inherit`."""
         del inherit
         weight, bias = self._active_weight()
         plain = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
@@ -65,26 +69,23 @@ class ElasticLinear(ElasticLayer, nn.Linear):
 
 
 class ElasticEmbedding(ElasticLayer, nn.Embedding):
-    """A table of vectors that holds the longest ones and uses their leading entries.
+    """An embedding that holds its largest table and uses the leading rows and columns of the active sizes.
 
-    With whole numbers for both sizes it is an ordinary `nn.Embedding`. Its weight may be shared with an
-    `ElasticLinear(embedding_dim, num_embeddings, bias=...)`, as language models tie them, also where the sizes are
-    choices.
+    With whole numbers for both sizes it is an ordinary `nn.Embedding`. It may share its weight with an
+    `ElasticLinear(embedding_dim, num_embeddings, bias=...)`, as language models do, also if the sizes are choices.
 
     Args:
-        num_embeddings: indices are under it; a whole number, a `Choice` or an expression of choices, of which the
-            leading rows are used.
-        embedding_dim: entries of a vector, likewise.
-        padding_idx: the index whose vector begins as zeros and is not trained, as in `nn.Embedding`; from 0.
+        num_embeddings: number of vectors; indices are below it. A whole number, a `Choice` or an expression of choices.
+        embedding_dim: entries of a vector. A whole number, a `Choice` or an expression of choices.
+        padding_idx: index whose vector begins as zeros and is not trained, as in `nn.Embedding`, but not negative.
 
     Shapes: input (...) of whole numbers, output (..., embedding_dim).
 
     Raises:
-        BindingError: a size that is not a whole number of 1 or more, or a `padding_idx` that is no index under every
-            option.
+        BindingError: a size is not a whole number of 1 or more, or `padding_idx` is not an index under every option.
 
     Example:
-        Words of 1,000 kinds as vectors whose width the layers behind share::
+        A vocabulary of 1,000 words as vectors, whose width the following layers share::
 
             width = op.Choice("width", [32, 64])
             nn.Sequential(op.ElasticEmbedding(1000, width), op.ElasticLayerNorm(width))
@@ -103,22 +104,22 @@ class ElasticEmbedding(ElasticLayer, nn.Embedding):
         self._begin()
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """Those of the linear layer that may share the weight: entries of a vector, indices."""
+        """Return (embedding_dim, num_embeddings), in the order of a linear layer that may share the weight."""
         return self.sizes[::-1]
 
     def _active_weight(self) -> Tensor:
-        """Weight (num_embeddings, embedding_dim) as a view under the active options."""
+        """Return the active weight (num_embeddings, embedding_dim) as a view."""
         num, width = map(self._active, self.sizes)
         return self.weight[:num, :width]
 
     def forward(self, x: Tensor) -> Tensor:
-        """The active entries of the vectors of indices (...)."""
+        """Return the active entries of the vectors of the indices `x` (...)."""
         if not self.is_elastic:
             return super().forward(x)
         return functional.embedding(x, self._active_weight(), self.padding_idx)
 
     def extracted(self, *, inherit: bool) -> nn.Embedding:
-        """A plain `nn.Embedding` of the active sizes with a copy of the active vectors, inherited or not."""
+        """Return a plain `nn.Embedding` of the active sizes with a copy of the active vectors, for either `inherit`."""
         del inherit
         weight = self._active_weight()
         num, width = weight.shape

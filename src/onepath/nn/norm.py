@@ -16,7 +16,7 @@ from onepath.space.choice import size_max
 
 
 class _ElasticBatchNorm(ElasticLayer, _BatchNorm):
-    """The body of the elastic batch normalisations, for any shape of the examples."""
+    """The common code of the elastic batch normalisations, for any shape of the examples."""
 
     plain: ClassVar[type[nn.BatchNorm1d | nn.BatchNorm2d]]
 
@@ -35,11 +35,15 @@ class _ElasticBatchNorm(ElasticLayer, _BatchNorm):
         self._begin()
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """The number of channels."""
+        """Return the number of channels."""
         return (self.size,)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, ...) over all but C; in training mode, update the leading C running statistics."""
+        """Normalise `x` (B, C, ...) over all but C; in training mode, update the leading C running statistics.
+
+        Raises:
+            ShapeError: `x` has another number of channels than the active one.
+        """
         if not self.is_elastic:
             return super().forward(x)
         self._check_input_dim(x)  # type: ignore[no-untyped-call]
@@ -62,7 +66,11 @@ class _ElasticBatchNorm(ElasticLayer, _BatchNorm):
         )
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """The plain layer: inherited statistics, scale and shift; or fresh ones, affine as stand-alone."""
+        """Return the plain layer of the active size.
+
+        With `inherit` it has copies of the active statistics, scale and shift. Otherwise it is a new layer, with scale
+        and shift as `standalone_affine` says.
+        """
         num = self._active(self.size)
         affine = self.affine if inherit else self.standalone_affine
         device = None if self.running_mean is None else self.running_mean.device
@@ -77,18 +85,18 @@ class _ElasticBatchNorm(ElasticLayer, _BatchNorm):
 class ElasticBatchNorm2d(_ElasticBatchNorm, nn.BatchNorm2d):
     """Batch normalisation over (B, C, H, W) that uses the leading C entries of its largest vectors.
 
-    The running statistics of all widths share one buffer, so that those of one width are only right after
-    recalibration (`onepath.estimate`). With a whole number of features it is an ordinary `nn.BatchNorm2d`.
+    All widths share one buffer of running statistics, so the statistics of one width are right only after recalibration
+    (`onepath.estimate`). With a whole number of features it is an ordinary `nn.BatchNorm2d`.
 
     Args:
-        num_features: a whole number, a `Choice` or an expression of choices.
+        num_features: number of channels C; a whole number, a `Choice` or an expression of choices.
         eps, momentum, affine: as in `nn.BatchNorm2d`.
-        standalone_affine: whether the network that is trained from scratch learns a scale and a shift;
-            default: as `affine`. SPOS has none in the supernet and has them in the retrained network.
+        standalone_affine: whether the network that is trained from scratch learns a scale and a shift; None: the same
+            as `affine`. SPOS has no scale and shift in the supernet and has them in the retrained network.
 
     Raises:
-        BindingError: a size that is not a whole number of 1 or more.
-        ShapeError: at run time, an input with another number of channels than the active one.
+        BindingError: the size is not a whole number of 1 or more.
+        ShapeError: at run time, an input has another number of channels than the active one.
     """
 
     plain = nn.BatchNorm2d
@@ -101,39 +109,39 @@ class ElasticBatchNorm1d(_ElasticBatchNorm, nn.BatchNorm1d):
     ordinary `nn.BatchNorm1d`.
 
     Args:
-        num_features: C; a whole number, a `Choice` or an expression of choices.
+        num_features: number of channels C; a whole number, a `Choice` or an expression of choices.
         eps, momentum, affine, standalone_affine: as in `ElasticBatchNorm2d`.
 
     Raises:
-        BindingError: a size that is not a whole number of 1 or more.
-        ShapeError: at run time, an input with another number of channels than the active one.
+        BindingError: the size is not a whole number of 1 or more.
+        ShapeError: at run time, an input has another number of channels than the active one.
     """
 
     plain = nn.BatchNorm1d
 
 
 class ElasticLayerNorm(ElasticLayer, nn.LayerNorm):
-    """Layer normalisation over the features of each place, with the leading entries of its largest scale and shift.
+    """Layer normalisation over the features at each position; it uses the leading entries of its scale and shift.
 
-    With a whole number of features, the last dimension, it is an ordinary `nn.LayerNorm`.
+    With a whole number of features and the features last, it is an ordinary `nn.LayerNorm`.
 
     Args:
-        num_features: a whole number, a `Choice` or an expression of choices.
+        num_features: number of features; a whole number, a `Choice` or an expression of choices.
         eps, elementwise_affine, bias: as in `nn.LayerNorm`.
-        num_places: dimensions behind the features. 0: features last, as in transformers. 2: channels first, as
-            ConvNeXt normalises images; its plain network moves the channels to the end and back around an
-            `nn.LayerNorm`. 1: the same for sequences.
+        num_places: number of dimensions after the features: 0 for features last, as in transformers; 1 for sequences
+            (B, num_features, T); 2 for images (B, num_features, H, W), as in ConvNeXt. For 1 and 2, the extracted
+            network moves the channels to the end and back around an `nn.LayerNorm`.
 
     Shapes: input and output (..., num_features), or (B, num_features, T) or (B, num_features, H, W).
 
     Raises:
-        BindingError: a size that is not a whole number of 1 or more, or other `num_places`.
-        ShapeError: at run time, an input with another number of features than the active one.
+        BindingError: the size is not a whole number of 1 or more, or `num_places` is not 0, 1 or 2.
+        ShapeError: at run time, an input has another number of features than the active one.
 
     Source: Layer Normalization (arXiv 1607.06450); channels first as in ConvNeXt (arXiv 2201.03545).
 
     Example:
-        Of the features (1, 3) the mean is 2 and the variance 1, so that the result is (-1, 1)::
+        The features (1, 3) have mean 2 and variance 1, so the result is (-1, 1)::
 
             op.ElasticLayerNorm(2)(torch.tensor([1.0, 3.0]))
     """
@@ -158,11 +166,15 @@ class ElasticLayerNorm(ElasticLayer, nn.LayerNorm):
         self._begin()
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """The number of features."""
+        """Return the number of features."""
         return (self.size,)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise every place over its active features."""
+        """Normalise `x` at every position over its active features.
+
+        Raises:
+            ShapeError: `x` has another number of features than the active one.
+        """
         num, place = self._active(self.size), -1 - self.num_places
         self._check_width(num, x.shape[place])
         weight, bias = leading(self.weight, num), leading(self.bias, num)
@@ -171,7 +183,10 @@ class ElasticLayerNorm(ElasticLayer, nn.LayerNorm):
         return functional.layer_norm(x.movedim(place, -1), (num,), weight, bias, self.eps).movedim(-1, place)
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """A plain `nn.LayerNorm` with copies of the active scale and shift, between permutations where needed."""
+        """Return a plain `nn.LayerNorm` with copies of the active scale and shift, for either `inherit`.
+
+        If the channels come first, the result is a sequence with permutations before and after it.
+        """
         del inherit
         num = self._active(self.size)
         plain = nn.LayerNorm(num, self.eps, self.elementwise_affine, self.bias is not None, device="meta")
@@ -188,25 +203,27 @@ class ElasticLayerNorm(ElasticLayer, nn.LayerNorm):
 class ElasticGroupNorm(ElasticLayer, nn.GroupNorm):
     """Group normalisation of each example, over groups of the active channels.
 
-    The groups share out the active channels: with 4 groups, 8 active channels of 16 make groups of 2. With whole
-    numbers for both sizes it is an ordinary `nn.GroupNorm`.
+    The groups divide the active channels: with 4 groups, 8 active channels of 16 make groups of 2. With whole numbers
+    for both sizes it is an ordinary `nn.GroupNorm`.
 
     Args:
-        num_groups: a whole number, a `Choice` or an expression of choices, such as `width // 8` for groups of 8.
-        num_channels: the same; a multiple of `num_groups` under every architecture.
+        num_groups: number of groups; a whole number, a `Choice` or an expression of choices, such as `width // 8` for
+            groups of 8 channels.
+        num_channels: number of channels, a multiple of `num_groups` under every architecture; a whole number, a
+            `Choice` or an expression of choices.
         eps, affine: as in `nn.GroupNorm`.
 
     Shapes: input and output (B, num_channels, ...).
 
     Raises:
-        BindingError: a size that is not a whole number of 1 or more, or a number of groups that does not divide a
-            width; names both.
-        ShapeError: at run time, an input with another number of channels than the active one.
+        BindingError: a size is not a whole number of 1 or more, or a number of groups does not divide the number of
+            channels; the message names both.
+        ShapeError: at run time, an input has another number of channels than the active one.
 
     Source: Group Normalization (arXiv 1803.08494).
 
     Example:
-        Groups of 8 channels whatever the width, or 4 groups of any::
+        Groups of 8 channels for any width, or 4 groups for any width::
 
             width = op.Choice("width", [16, 32])
             op.ElasticGroupNorm(width // 8, width)
@@ -221,18 +238,22 @@ class ElasticGroupNorm(ElasticLayer, nn.GroupNorm):
                 "ElasticGroupNorm: num_groups must divide num_channels under every option, but there are "
                 f"{wrong[0]} groups of {wrong[1]} channels; change the options, or count the groups by an expression"
             )
-        # The largest of both need not go together; nn.GroupNorm would refuse them.
+        # The largest number of groups need not divide the largest number of channels; nn.GroupNorm would refuse them.
         super().__init__(1, size_max(num_channels), eps, affine)
         self.num_groups = size_max(num_groups)
         self.sizes: tuple[Size, Size] = (num_groups, num_channels)
         self._begin()
 
     def own_sizes(self) -> tuple[Size, ...]:
-        """Groups and channels."""
+        """Return the number of groups and the number of channels."""
         return self.sizes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, ...) over the places and channels of each group."""
+        """Normalise `x` (B, C, ...) over the positions and channels of each group.
+
+        Raises:
+            ShapeError: `x` has another number of channels than the active one.
+        """
         if not self.is_elastic:
             return super().forward(x)
         groups, num = map(self._active, self.sizes)
@@ -240,7 +261,7 @@ class ElasticGroupNorm(ElasticLayer, nn.GroupNorm):
         return functional.group_norm(x, groups, leading(self.weight, num), leading(self.bias, num), self.eps)
 
     def extracted(self, *, inherit: bool) -> nn.GroupNorm:
-        """A plain `nn.GroupNorm` with copies of the active scale and shift, inherited or not."""
+        """Return a plain `nn.GroupNorm` with copies of the active scale and shift, for either `inherit`."""
         del inherit
         groups, num = map(self._active, self.sizes)
         plain = nn.GroupNorm(groups, num, self.eps, self.affine, device="meta")

@@ -1,4 +1,4 @@
-"""What a supernet can run."""
+"""The paths that a supernet can run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from onepath.space import Architecture
 
 @dataclass(frozen=True, eq=False)
 class GatedPath:
-    """An architecture, with gates in place of its single candidates at some choice blocks.
+    """An architecture with gates in place of the single option at some choices.
 
-    Unlike gates alone it does not depend on what was active before.
+    Unlike gates alone, such a path does not depend on the options that were active before.
 
     Attributes:
         architecture: decides every choice that has no gate, such as sizes and depths.
@@ -27,13 +27,13 @@ class GatedPath:
 
 @dataclass(frozen=True, eq=False)
 class GhostBatches:
-    """Equal parts of one batch, in its order, each run along a path of its own.
+    """Paths for the equal parts of one batch: the batch is split in its order, and each part runs along its own path.
 
-    A normalisation layer sees one part at a time. A batch of fewer examples than paths runs one example along
-    each of the first paths.
+    A normalisation layer sees one part at a time. If a batch has fewer examples than there are paths, one example runs
+    along each of the first paths.
 
     Attributes:
-        paths: one per part, at least one.
+        paths: path of each part, at least one.
 
     Raises:
         SpaceError: there is no path.
@@ -47,4 +47,4 @@ class GhostBatches:
 
 
 Path = Architecture | Mapping[str, Gate] | GatedPath | GhostBatches
-"""An architecture; gates by choice name on top of what is active; both; or one path per part of the batch."""
+"""An architecture; gates by choice name, on top of the active options; both; or one path per part of the batch."""

@@ -1,4 +1,4 @@
-"""What the modules of a supernet must be before their choices are bound."""
+"""Check the modules of a supernet before their choices are bound."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _DEEPEST = 8
 
 
 def check_modules(root: nn.Module) -> None:
-    """Reject modules whose choices would not be found, and layers whose active weights cannot be told.
+    """Raise if a module's choices would not be found, or if a layer's active weights cannot be determined.
 
     Raises:
-        BindingError: a module with choices is held by a plain list, tuple, dict or set alone; the weight of
-            an elastic layer is computed from others; two elastic layers share a parameter and not
-            their sizes. Names the path.
+        BindingError: a module with choices is only held by a plain list, tuple, dict or set; the weight of an elastic
+            layer is computed from other tensors; or two elastic layers share a parameter but not their sizes. The
+            message names the path.
     """
     modules = dict(root.named_modules())
     registered = {id(module) for module in modules.values()}
@@ -66,7 +66,7 @@ def _check_held(path: str, module: nn.Module, registered: set[int]) -> None:
 
 
 def _modules_in(value: object) -> Iterator[nn.Module]:
-    """The modules that an attribute leads to, without those inside them."""
+    """Iterate over the modules that an attribute leads to, but not over their submodules."""
     seen: set[int] = set()
     left = [(value, 0)]
     while left:
@@ -88,7 +88,7 @@ def _is_computed(module: nn.Module) -> bool:
 
 
 def _takes_equal_parts(module: nn.Module, other: nn.Module) -> bool:
-    """Whether two layers take the same part of a parameter they share, whatever the architecture."""
+    """Tell whether two layers use the same part of a parameter that they share, under every architecture."""
     first, second = (
         m.own_sizes() if isinstance(m, ElasticLayer) and m.is_elastic else None for m in (module, other)
     )
@@ -96,7 +96,7 @@ def _takes_equal_parts(module: nn.Module, other: nn.Module) -> bool:
 
 
 def _is_same(first: Size | tuple[Size, ...] | object, second: object) -> bool:
-    """Whether two sizes, or tuples of them, are the same numbers of the same choices."""
+    """Tell whether two sizes, or tuples of sizes, are the same numbers or the same expressions of the same choices."""
     if isinstance(first, tuple) and isinstance(second, tuple):
         return len(first) == len(second) and all(map(_is_same, first, second))
     if isinstance(first, Expression) and isinstance(second, Expression):

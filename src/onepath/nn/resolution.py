@@ -10,12 +10,15 @@ from onepath.space import Choice
 
 
 class ElasticResolution(nn.Module):
-    """Brings images to a side that a choice decides; what costs and latencies see is the smaller image.
+    """Resizes images to the side that a choice decides; costs and latencies are then those of the resized images.
 
     Args:
-        side: a choice of sides in pixels.
+        side: choice of the height and width in pixels.
 
     Shapes: (B, C, H, W) to (B, C, side, side).
+
+    Raises:
+        BindingError: the choice has the role of an operation.
 
     Source: elastic resolution of Once-for-All (arXiv 1908.09791), where images are resized as they are read.
     """
@@ -28,20 +31,20 @@ class ElasticResolution(nn.Module):
         self.selection = Selection()
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """The choice of the side."""
+        """Return the choice of the side."""
         return (self.side,)
 
     def _active(self) -> int:
         return int(self.selection.options.get(self.side, max(map(int, self.side.options))))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Resize; images of the side are left as they are."""
+        """Resize images bilinearly; images that already have the active side are returned as they are."""
         side = self._active()
         if x.shape[-2:] == (side, side):
             return x
         return functional.interpolate(x, (side, side), mode="bilinear", antialias=False)
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """An `nn.Upsample`, which also makes images smaller."""
+        """Return an `nn.Upsample` to the active side, which also makes images smaller."""
         del inherit
         return nn.Upsample((self._active(),) * 2, mode="bilinear")

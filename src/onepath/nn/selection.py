@@ -1,4 +1,4 @@
-"""What is active at this moment in one supernet, read by its elastic layers and choice blocks."""
+"""The active options and gates of one supernet, which its elastic layers and choice blocks read."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 class Selection:
-    """The active option of every choice, and the gates that replace a single path.
+    """The active option of every choice, and the gates that replace the option at some choices.
 
-    One object is shared by all modules of a supernet, so that activating an architecture is one assignment,
-    whatever the number of layers.
+    All modules of a supernet share one object, so that activating an architecture is one assignment for any number of
+    layers.
+
+    Attributes:
+        options: choice -> its active option; empty before an architecture is active.
+        gates: choice -> the gate that replaces its option.
     """
 
     def __init__(self) -> None:
@@ -36,19 +40,23 @@ class ModuleWithChoices(Protocol):
     selection: Selection
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """The choices this module itself reads, children excluded."""
+        """Return the choices that this module itself reads, without those of its children."""
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """The plain module that stands in its place for the active options; children not yet extracted."""
+        """Return the plain module that replaces this one under the active options; its children are not yet extracted.
+
+        Args:
+            inherit: whether weights and statistics are inherited, or fresh ones follow.
+        """
 
 
 def has_choices(module: object) -> TypeIs[ModuleWithChoices]:
-    """Whether a module reads a selection; asked of every module of every extracted network, so in one look."""
+    """Tell whether a module reads a selection; a single look-up, because extraction asks it of every module."""
     return isinstance(getattr(module, "selection", None), Selection)
 
 
 def active_size(size: Size, selection: Selection) -> int:
-    """The size under the active options; the largest one where no supernet has activated anything."""
+    """Return the size under the active options; the largest size if no architecture is active."""
     if isinstance(size, int):
         return size
     if all(choice in selection.options for choice in size_choices(size)):
@@ -57,7 +65,15 @@ def active_size(size: Size, selection: Selection) -> int:
 
 
 def check_sizes(layer: str, **sizes: Size) -> None:
-    """Reject a size that can become something else than a whole number of 1 or more."""
+    """Raise unless every value of every size is a whole number of 1 or more.
+
+    Args:
+        layer: name of the layer's class, for the message.
+        sizes: name of an argument -> its size.
+
+    Raises:
+        BindingError: a size has another value; the message names the argument and the value.
+    """
     for name, size in sizes.items():
         wrong = [
             value
@@ -72,14 +88,14 @@ def check_sizes(layer: str, **sizes: Size) -> None:
 
 
 def possible_sizes(size: Size) -> Sequence[Any]:
-    """All values of a size over the options of its choices; not yet checked."""
+    """Return all values of a size over the joint options of its choices; they are not checked."""
     if isinstance(size, Choice):
         return size.options
     return size.values() if isinstance(size, Expression) else (size,)
 
 
 def joint_sizes(*sizes: Size) -> Iterator[tuple[int, ...]]:
-    """The values that sizes take together, one tuple for each joint option of their choices."""
+    """Iterate over the values that sizes take together: one tuple for each joint option of their choices."""
     choices = dict.fromkeys(choice for size in sizes for choice in size_choices(size))
     for options in itertools.product(*(choice.options for choice in choices)):
         chosen = dict(zip(choices, options, strict=True))
@@ -87,7 +103,17 @@ def joint_sizes(*sizes: Size) -> Iterator[tuple[int, ...]]:
 
 
 def check_channels(layer: str, path: str, expected: int, came: int) -> None:
-    """Reject an input whose channels differ from the active size, naming the layer's path."""
+    """Raise unless an input has the active number of channels.
+
+    Args:
+        layer: name of the layer's class, for the message.
+        path: path of the layer; "" if it is not bound.
+        expected: active number of channels.
+        came: number of channels of the input.
+
+    Raises:
+        ShapeError: the numbers differ; the message names the path.
+    """
     if came != expected:
         raise ShapeError(
             f"{path or layer}: the input must have {expected} channels under the active architecture, but it has "

@@ -1,10 +1,11 @@
-"""One dry pass over all candidates: whether they accept what comes to them and return what is needed.
+"""Dry passes that check whether all candidates accept their inputs and return the shapes that the next modules need.
 
-In one pass every candidate of every choice block runs once, on the input that the block gets along the path at hand;
-nested blocks do the same, so that the work grows with the number of candidates and not with that of paths. Where
-shapes depend on sizes that are choices, or on a choice that several layers share, a few such passes take options of
-them, and single paths the others; there each choice also differs once from all others, which two that must agree do
-not survive.
+In one pass, every candidate of every choice block runs once, on the input that the block gets along the active path.
+Nested blocks do the same, so the work grows with the number of candidates and not with the number of paths.
+
+Shapes may also depend on sizes that are choices, or on a choice that several layers share. For these, a few passes over
+all candidates use different options, and passes along single paths use the remaining options. In some of the latter,
+one choice alone has its last option and all others have their first, so that two choices that must agree are detected.
 """
 
 from __future__ import annotations
@@ -30,26 +31,27 @@ from onepath.space import Choice, Option
 from onepath.tree import Tree, call
 
 _NUM_FULL = (
-    4  # passes of all candidates under other sizes, so that sizes that must agree meet different options
+    4  # passes over all candidates with other sizes, so that sizes that must agree meet different options
 )
 _MOST_OPTIONS = 32
 
 
 def dry_passes(supernet: Supernet, inputs: Tree, *, adds: bool) -> Iterator[Any]:
-    """Run every candidate and every option of a copy of a supernet that may be thrown away.
+    """Run every candidate and the options of every choice of a supernet, and yield the outputs.
 
     Args:
-        supernet: a copy; its modules are changed.
-        inputs: a batch, on its device.
-        adds: whether the method adds the outputs of candidates, which must then have one shape. Otherwise a block's
-            candidates may return different shapes where what follows accepts each.
+        supernet: a copy that is not used afterwards, because its modules are changed.
+        inputs: a batch, on the supernet's device.
+        adds: whether the method adds the outputs of candidates, which must then have one shape. Otherwise the
+            candidates of a block may return different shapes, each of which the next module accepts.
 
     Yields:
-        The output of each pass, all in training mode but the last, in evaluation mode, which runs one path.
+        The output of each pass. All passes are in training mode except the last one, which runs one path in evaluation
+        mode.
 
     Raises:
-        ShapeError: a candidate does not accept the input of its block, candidates that are added or edges differ in
-            shape, or what follows does not accept an output; names block, candidate and shapes.
+        ShapeError: a candidate does not accept the input of its block; edges, or candidates that are added, return
+            different shapes; or the next module does not accept an output. The message names the module and the shapes.
     """
     supernet.train()
     for state in carried_states(supernet):
@@ -75,7 +77,7 @@ def dry_passes(supernet: Supernet, inputs: Tree, *, adds: bool) -> Iterator[Any]
 
 
 def _some_options(choice: Choice, rng: np.random.Generator) -> list[Option]:
-    """The options in a random order; of many, some from the first to the last."""
+    """Return the options in random order; of more than 32 options, 32 that are spread from the first to the last."""
     places = (
         np.linspace(0, choice.num_options - 1, min(choice.num_options, _MOST_OPTIONS)).round().astype(int)
     )
@@ -83,7 +85,7 @@ def _some_options(choice: Choice, rng: np.random.Generator) -> list[Option]:
 
 
 class _Watch:
-    """The modules of a supernet that run all their candidates."""
+    """Changes the modules of a supernet so that they run all their candidates, and compares what these return."""
 
     def __init__(self, supernet: Supernet, adds: bool) -> None:
         self.root, self.adds = supernet.module, adds
@@ -93,7 +95,7 @@ class _Watch:
         modules = [module for module in self.root.modules() if has_choices(module)]
         self.readers = Counter(choice for module in modules for choice in module.own_choices())
         self.tried: set[Choice] = set()
-        self.differing: dict[Choice, str] = {}  # choice -> what its candidates return
+        self.differing: dict[Choice, str] = {}  # choice -> the shapes that its candidates return
         for module in self.root.modules():
             forward: Callable[..., Any] | None = None
             if isinstance(module, ChoiceBlock):
@@ -109,22 +111,22 @@ class _Watch:
                 module.__dict__["forward"] = forward
 
     def release(self) -> None:
-        """Let modules run one path again."""
+        """Restore the modules, so that they run one path again."""
         for module in self.root.modules():
             if has_choices(module):
                 module.__dict__.pop("forward", None)
 
     def note(self, choice: Choice | None) -> None:
-        """A choice whose module runs all of its options in every pass."""
+        """Note a choice whose module runs all of its options in every pass."""
         if choice is not None and (self.adds or self.readers[choice] == 1):
             self.tried.add(choice)
 
     def varying(self) -> list[Choice]:
-        """The choices whose options take passes of their own."""
+        """Return the choices whose options need passes of their own."""
         return [choice for choice in self.first if choice not in self.tried and choice.num_options > 1]
 
     def run(self, inputs: Tree, options: dict[Choice, Option]) -> Any:
-        """One pass; what no module runs by itself takes the options given, or its first."""
+        """Run one pass; a choice has its option in `options`, else its first option."""
         self.options.clear()
         self.options.update({**self.first, **options})
         try:
@@ -135,18 +137,18 @@ class _Watch:
             raise self.explained(error) from error
 
     def explained(self, error: Exception) -> ShapeError:
-        """The error of the network, and which candidates return different shapes."""
+        """Return the one-line error of the network, with the candidates that return different shapes."""
         found = explained(error, self.root)
         if not self.differing:
             return found
         return ShapeError(f"{found}. {self.differences()}")
 
     def differences(self) -> str:
-        """The candidates met so far that return different shapes, in words."""
+        """Return in words the candidates found so far that return different shapes."""
         return f"Shapes differ: {'; '.join(self.differing.values())}"
 
     def block(self, block: ChoiceBlock, *inputs: Any, **named: Any) -> Any:
-        """Every candidate of a block; the output of the active one."""
+        """Run every candidate of a block, and return the output of the active one."""
         assert block.choice is not None
         active = block.choice.index(self.options[block.choice])
         names = block.gate_names if self.adds else block.names
@@ -176,14 +178,14 @@ class _Watch:
             ) from error
 
     def edges(self, node: EdgeSum, states: Any) -> Tensor:
-        """Every edge of a node; the sum of the kept ones."""
+        """Run every edge of a node, and return the sum of the kept ones."""
         outputs = [edge(state) for edge, state in zip(node.edges, states, strict=True)]
         shapes = {f"edge {index}": output for index, output in enumerate(outputs)}
         self.check_sum(node.path, shapes, states, "a node adds its edges")
         return torch.stack([outputs[index] for index in node._kept()]).sum(0)
 
     def depth(self, module: ElasticDepth, x: Any) -> Any:
-        """All blocks, where no other layer depends on the depth; the output of the active depth."""
+        """Run all blocks if no other layer reads the depth, and return the output of the active depth."""
         assert isinstance(module.depth, Choice)
         active = module.active_depth()
         last = len(module.blocks) if module.depth in self.tried else active
@@ -195,14 +197,14 @@ class _Watch:
         return outputs[active]
 
     def compare(self, path: str, choice: Choice, outputs: dict[str, Any]) -> None:
-        """Note a choice whose options return different shapes."""
+        """Note the choice if its options return different shapes."""
         words = {name: described(output) for name, output in outputs.items()}
         if len(set(words.values())) > 1:
             returned = ", ".join(f"{name} returns {word}" for name, word in words.items())
             self.differing[choice] = f"in {path or 'root'} {returned}"
 
     def check_sum(self, path: str, outputs: dict[str, Any], inputs: Any, why: str) -> None:
-        """Reject outputs that cannot be added, or that would be broadcast."""
+        """Raise if outputs cannot be added, or if they would be broadcast."""
         (first, expected), *others = outputs.items()
         for name, output in [(first, expected), *others]:
             if not isinstance(output, Tensor):

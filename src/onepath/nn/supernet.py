@@ -23,25 +23,25 @@ from onepath.space import Architecture
 
 
 class Supernet(nn.Module):
-    """Collects the choices of a module, runs its sub-networks on shared weights, and extracts them.
+    """Collects the choices of a module, runs its subnets on shared weights, and extracts stand-alone networks.
 
-    The module is not copied: its parameters are the supernet's parameters. Binding gives every choice block
-    without a choice of its own one that is named by the block's path in `module`.
+    The module is not copied: its parameters are the supernet's parameters. A choice block without a choice gets one
+    that is named by the block's path in `module`.
 
     Args:
-        module: any module with choice blocks or elastic layers in it; another supernet stands for its module.
-            If it has an attribute `notation`, its space also reads and writes the paper's own way to spell an
-            architecture.
+        module: any module with choice blocks or elastic layers in it; for another supernet, its module is used.
+            If the module has an attribute `notation`, the search space also reads and writes architectures in the
+            paper's own notation.
 
     Attributes:
-        module: the module that was given.
-        space: the `SearchSpace`: its choices in the order of the modules.
-        conversion: the report, where `onepath.convert` made a network elastic; else None.
+        module: the module with the choices.
+        space: the `SearchSpace`, with the choices in the order of the modules.
+        conversion: the report of `onepath.convert` if it made the network elastic; else None.
 
     Raises:
-        BindingError: the module has no choice, or choices that contradict each other; a plain list or dict alone
-            holds a module with choices; or elastic layers share a parameter and differ in size. Names the module's
-            path.
+        BindingError: the module has no choice, or choices that contradict each other; a module with choices is only
+            held by a plain list or dict; or elastic layers share a parameter and differ in size. The message names the
+            module's path.
 
     Example:
         >>> supernet = Supernet(nn.Sequential(ChoiceBlock({"relu": nn.ReLU(), "skip": nn.Identity()})))
@@ -64,19 +64,19 @@ class Supernet(nn.Module):
 
     @property
     def shares_weights(self) -> bool:
-        """Whether there are shared weights to train; a module without any says so by `shares_weights = False`."""
+        """Whether there are shared weights to train; False if the module has `shares_weights = False`."""
         return bool(getattr(self.module, "shares_weights", True))
 
     def activate(self, path: Path) -> None:
-        """Make a path the active one, for calls without a path and for extraction.
+        """Make a path the active one, along which later calls without a path run.
 
         Args:
-            path: an architecture of this space; or gates by choice name, which replace the single path at
-                these choices until the next architecture is activated; or both as a `GatedPath`.
+            path: an architecture of this space; gates by choice name, which replace the single option at these choices
+                until the next architecture is activated; or both as a `GatedPath`.
 
         Raises:
-            SpaceError: the architecture is of another space, a gate names a choice that has no choice
-                block, or there are several paths.
+            SpaceError: the architecture is of another space; a gate does not fit a choice block or edge sum of its
+                choice; or `path` is a `GhostBatches` of several paths.
         """
         if isinstance(path, GhostBatches):
             raise SpaceError(
@@ -118,17 +118,17 @@ class Supernet(nn.Module):
             self._selection.gates[choice] = gate
 
     def forward(self, *inputs: Any, path: Path | None = None, **named: Any) -> Tensor:
-        """Run the module along a path; nothing outside the path is computed.
+        """Run the module along a path, and return its output; nothing outside the path is computed.
 
         Args:
-            inputs: what the module takes, and last, unless by name, the path.
-            path: see `activate`; `GhostBatches` run each part of the inputs along a path of its own, the last one
-                of which stays active; None runs the path that is active.
-            named: what the module takes by name.
+            inputs: inputs of the module; if there are several, the last one may be the path.
+            path: path to run, see `activate`; it stays active. `GhostBatches` run each part of the inputs along its own
+                path, of which the last one stays active. None runs the active path.
+            named: inputs of the module that are passed by name.
 
         Raises:
-            SpaceError: there are no shared weights.
-            ShapeError: a module does not accept what comes to it; names its path.
+            SpaceError: there are no shared weights, or the path does not fit the space.
+            ShapeError: a module does not accept its input; the message names the module's path.
         """
         if path is None and len(inputs) > 1 and _is_path(inputs[-1]):
             path, inputs = inputs[-1], inputs[:-1]
@@ -161,38 +161,39 @@ class Supernet(nn.Module):
         return output
 
     def extract(self, architecture: Architecture, *, inherit: bool = True, seed: int | None = 0) -> nn.Module:
-        """The stand-alone network of an architecture, made of plain torch layers, sharing no memory with the
-        supernet.
+        """Return the stand-alone network of an architecture, made of plain torch layers.
 
-        Inherited statistics of batch normalisation are the supernet's, which mix all paths: recalibrate them
-        (`onepath.estimate.recalibrate_on_task`) before the network is used. What a search returns does both:
-        `found.model()`.
+        It shares no memory with the supernet, and the active path of the supernet stays as it is.
+
+        Inherited statistics of batch normalisation are those of the supernet, which mix all paths: recalibrate them
+        (`onepath.estimate.recalibrate_on_task`) before the network is used. The method `found.model()` of a search's
+        result extracts and recalibrates.
 
         Args:
-            architecture: of this space.
-            inherit: with the supernet's weights and statistics, equal in value to the supernet in evaluation
-                mode; or the network that is trained from scratch: fresh weights, affine normalisation where
-                the supernet goes without.
-            seed: of the fresh weights; the same seed gives the same weights. None leaves undefined what is in them,
-                for those who draw weights of their own.
+            architecture: architecture of this space.
+            inherit: True: the network has the supernet's weights and statistics, and in evaluation mode equals the
+                supernet in value. False: the network is ready to be trained from scratch: it has fresh weights, and
+                scale and shift in the normalisations that only lack them in the supernet (`standalone_affine`).
+            seed: seed of the fresh weights; the same seed gives the same weights. None leaves the values of the weights
+                undefined, for callers who draw weights of their own.
 
         Returns:
-            A module of the same class as the supernet's module, in the same mode and on the same device. Parameters
-            that layers share are shared in it; lists, dicts, bound methods, hooks and closures that hold modules of
-            the supernet hold its own instead, see `Copier`. Buffers of modules that are not torch's own are, with
-            fresh weights, as they were when the supernet was made.
+            A module of the same class as the supernet's module, in the same mode and on the same device. Layers that
+            share parameters in the supernet share them in it. Lists, dicts, bound methods, hooks and closures that hold
+            modules of the supernet hold the network's own modules instead, see `Copier`. With fresh weights, buffers of
+            modules that are not torch's own are as they were when the supernet was made.
 
         Raises:
             SpaceError: the architecture is of another space, or there are no weights to inherit.
-            BindingError: fresh weights for a module that cannot initialise its own parameters, or a module that
-                holds others in a way that cannot be copied.
+            BindingError: a module cannot draw fresh weights for its own parameters, or holds other modules in a way
+                that cannot be copied.
         """
         return self.extract_with_origins(architecture, inherit=inherit, seed=seed)[0]
 
     def extract_with_origins(
         self, architecture: Architecture, *, inherit: bool = True, seed: int | None = 0
     ) -> tuple[nn.Module, dict[nn.Module, str]]:
-        """As `extract`, with the path in the supernet of every extracted module."""
+        """Extract a network as `extract` does; also return extracted module -> its path in the supernet."""
         if inherit and not self.shares_weights:
             raise self._without_weights("extract with inherited weights")
         previous = copy.copy(self._selection.__dict__), self._active
@@ -220,24 +221,24 @@ class Supernet(nn.Module):
         )
 
     def on_meta(self) -> Supernet:
-        """A copy without data, on torch's meta device: shapes and sizes only."""
+        """Return a copy on torch's meta device, which has shapes and sizes but no data."""
         return whole_copy(self, lambda tensor: tensor.detach().to("meta"), apart=True)
 
     def copied(self) -> Supernet:
-        """A copy that shares nothing: weights, statistics and what is active are its own."""
+        """Return a copy that shares nothing with this supernet: it has its own weights, statistics and active path."""
         return whole_copy(self, lambda tensor: tensor.detach().clone(), apart=True)
 
     def compile_candidates(self, backend: Any = "inductor") -> int:
-        """Compile every candidate by itself with `torch.compile`, so that a new path never compiles again.
+        """Compile every candidate by itself with `torch.compile`, in place, so that a new path needs no compilation.
 
-        Whole paths are not compiled: each of them would be another graph. The limit on graphs per piece of
-        code is raised to the number of candidates, for the process.
+        Whole paths are not compiled, because each path would be another graph. Torch's limits on recompilation are
+        raised for the whole process, in proportion to the number of candidates.
 
         Args:
-            backend: of `torch.compile`.
+            backend: backend of `torch.compile`.
 
         Returns:
-            The number of candidates compiled.
+            The number of compiled candidates; candidates without parameters are not compiled.
         """
         candidates = [
             candidate
@@ -258,12 +259,12 @@ class Supernet(nn.Module):
 
 
 def _is_path(value: object) -> bool:
-    """Whether the last argument of a call is a path, or None in the place of one."""
+    """Tell whether the last argument of a call is a path, or None in place of a path."""
     if isinstance(value, Mapping):
         return all(isinstance(gate, Gate) for gate in value.values())
     return value is None or isinstance(value, Architecture | GatedPath | GhostBatches)
 
 
 def bound_selection(supernet: Supernet) -> Selection:
-    """The selection that a supernet's modules share; for tests and strategies."""
+    """Return the selection that a supernet's modules share; for tests and search strategies."""
     return supernet._selection

@@ -69,5 +69,5 @@ def with_pairs(figure: Figure, record: RunRecord, cost: ShownCost) -> Figure:
     x = [round(value / cost.factor, 6) for value in costs]
     y = [by.shown(value) for value in known["accuracies"]]
     hover = f"%{{x:.4~f}} {cost.axis}, {by.metric.hover()}"
-    pairs = scatter("evaluated for the predictor", x, y, hover, marker={**EVALUATED, "opacity": 0.2})
+    pairs = scatter("of the predictor", x, y, hover, marker={**EVALUATED, "opacity": 0.2})
     return {**figure, "data": [pairs, *figure["data"]]}

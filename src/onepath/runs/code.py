@@ -42,7 +42,8 @@ def confirmed(
         stored = getattr(config, name)
         if given is None:
             if is_own(stored):
-                raise unnamed_code(path, name, str(stored))
+                shown_as = "model" if name == "space" and config.model is not None else name
+                raise unnamed_code(path, shown_as, str(stored))
         elif stored is None or not same_code(name, stored, absolute(given) or given, facts or {}):
             raise ConfigurationError(
                 f"{name} must be the one that the run began with, but got {shown(given)} and {path} has "

@@ -188,6 +188,11 @@ class RunConfig(_WithCosts):
             raise ValueError(
                 f"model takes the place of a space, but both came, {self.model} and {self.space}; give one"
             )
+        if self.model is not None and self.width is not None:
+            raise ValueError(
+                "width is a factor on the channels of a space, but a model came; give the space argument widths, the "
+                "shares of its channels"
+            )
         limits = self.max_latency_ms
         if limits is not None and self.device is None and self.latency_table is None:
             raise ValueError(

@@ -99,7 +99,7 @@ def on_device(run: Run, device: str | None) -> dict[str, Any]:
             )
         known = {"device": device, "device_threads": latency.device(device).threads}
         run.directory.store.put_stage(StageRow(ASKED, 0.0, True, {**row.record, "device": known}))
-    return dict(known)
+    return dict(known or {})
 
 
 def _config(run: Run, limits: Mapping[str, float]) -> RunConfig:

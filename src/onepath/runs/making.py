@@ -91,6 +91,12 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
         frozenset({*given, *(set(options) & {*LIMIT_NAMES, "max_latency_ms"})} - set(percentages)),
     )
     config._percentages = percentages
+    several = {name: values for name, values in {**config.limits, **percentages}.items() if len(values) > 1}
+    if len({len(values) for values in several.values()}) > 1:
+        given_as = "; ".join(f"{name} {written(values)}" for name, values in several.items())
+        raise ConfigurationError(
+            f"several limits must be as many of each kind, but got {given_as}; give one of a kind, or as many of each"
+        )
     return config
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onepath.data import Task
     from onepath.data.task import Split
     from onepath.latency import Device
+    from onepath.nn import Supernet
     from onepath.runs.opened import Run
 
 _BATCH = 256
@@ -48,7 +49,7 @@ def model_record(run: Run, winner: nn.Module, device: Device) -> dict[str, Any]:
         "name": Path(config.space).name,
         "costs": {name: cost.count(model, run.input_shape).total for name, cost in COSTS.items()},
         "winner_costs": {name: cost.count(winner, run.input_shape).total for name, cost in COSTS.items()},
-        "layers": [cut._asdict() for cut in cuts(model, winner)],
+        "layers": [cut._asdict() for cut in cuts(_inside(supernet, model), _inside(supernet, winner))],
         **scores,
         "latency_ms": own.median_ms,
         "winner_latency_ms": found.median_ms,
@@ -69,3 +70,9 @@ def agreement(model: nn.Module, other: nn.Module, task: Task) -> float | None:
         same += int((first.argmax(1) == second.argmax(1)).sum())
         num += len(first)
     return same / num if num else None
+
+
+def _inside(supernet: Supernet, network: nn.Module) -> nn.Module:
+    """Return the part of an extracted network that has the module paths of the model that was converted."""
+    prefix = "" if supernet.conversion is None else supernet.conversion.sorting.prefix
+    return network.get_submodule(prefix.removesuffix("."))

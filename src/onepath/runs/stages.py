@@ -160,7 +160,8 @@ def search(
         for stage in STAGES[:1]:
             if not run.is_done(stage):
                 run_stage(run, stage)
-        for single in make_limits(run, limits, device):
+        asked = make_limits(run, limits, device)
+        for single in [each for each in asked if dict(each) != run.limits] or asked:
             run_all(ask_again(run, single))
         if run.is_done(STAGES[-1]):
             report_stage(run)

@@ -1,4 +1,4 @@
-"""Search spaces as data: choices and architectures. NumPy only."""
+"""Search spaces as data: choices and architectures. Uses NumPy only, no torch."""
 
 from onepath.space.architecture import Architecture
 from onepath.space.choice import (

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 class Architecture:
     """One option for every active choice of a search space; immutable and hashable.
 
-    `indices` is canonical: a choice that is not active has index 0. Two architectures are equal when their
-    spaces have the same fingerprint and their indices agree. Made by `SearchSpace.architecture`, `.random`,
-    `.parse`, not by hand.
+    Two architectures are equal when their spaces have the same fingerprint and their indices agree. Make one with
+    `SearchSpace.architecture`, `.random` or `.parse`, not by hand. `architecture[name]` is the option of one choice.
+
+    Attributes:
+        space: search space of the architecture.
+        indices: one option index per choice, in the order of the space; canonical: an inactive choice has index 0.
     """
 
     __slots__ = ("_hash", "indices", "space")
@@ -36,13 +39,17 @@ class Architecture:
         raise AttributeError(f"an architecture does not change; {name} stays")
 
     def __getitem__(self, name: str) -> Option:
-        """The option of the choice of this name; of an inactive choice its first option."""
+        """Return the option of the choice with this name; an inactive choice has its first option.
+
+        Raises:
+            SpaceError: the space has no choice of this name.
+        """
         column = self.space.column(name)
         return self.space.choices[column].options[self.indices[column]]
 
     @property
     def options(self) -> dict[str, Option]:
-        """Choice name -> option, active choices only, in the order of the space."""
+        """The active choices in the order of the space, as choice name -> option."""
         active = self.space.active_columns(self.indices)
         return {
             self.space.names[column]: self.space.choices[column].options[self.indices[column]]
@@ -50,12 +57,16 @@ class Architecture:
         }
 
     def to_json(self) -> str:
-        """The active choices as one JSON object, `{"name": option, ...}`."""
+        """Return the active choices as one JSON object, `{"name": option, ...}`."""
         return json.dumps(self.options)
 
     @classmethod
     def from_json(cls, space: SearchSpace, text: str) -> Architecture:
-        """The architecture that `to_json` wrote; SpaceError where the text does not fit the space."""
+        """Return the architecture that `to_json` wrote.
+
+        Raises:
+            SpaceError: the text is no JSON object, or does not fit the space.
+        """
         return space.from_json(text)
 
     def __str__(self) -> str:

@@ -59,7 +59,7 @@ class _Arithmetic:
         return _combine("//", other, self)
 
     def _refused(self, *_: object) -> NoReturn:
-        """What needs a number at once, which a choice is not before an architecture is active.
+        """Reject an operation that needs a number now, because a choice is no number before an architecture is active.
 
         Raises:
             SpaceError: always.
@@ -75,7 +75,11 @@ class _Arithmetic:
 
     @classmethod
     def __torch_function__(cls, _: object, __: object, arguments: Any = (), named: Any = None) -> NoReturn:
-        """Torch asks so where a choice is among the arguments of one of its functions, such as a size."""
+        """Reject a torch call with a choice among its arguments, such as a size; torch calls this method then.
+
+        Raises:
+            SpaceError: always.
+        """
         left = [arguments, named]
         while left:
             item = left.pop()
@@ -95,24 +99,25 @@ class Choice(_Arithmetic):
     """A named decision among a few options.
 
     Two choices are equal only if they are the same object: one `Choice` given to several layers is one shared
-    choice, two choices that look alike stay two. Numeric choices can be combined: `width * 0.5`, `width *
+    choice, and two choices that look alike stay two. Numeric choices can be combined: `width * 0.5`, `width *
     ratio + 8`.
 
     Args:
-        name: not empty; unique inside a search space.
-        options: at least one; distinct (`1`, `1.0` and `True` are the same); strings, finite numbers or
-            booleans. Those of numpy become Python's own.
-        role: what is decided: an "operation", or a "size", "depth", number of "bits" or "resolution", whose options
-            have an order and therefore are numbers or booleans. None: the modules that take the choice say it, an
-            elastic layer a size, `ElasticDepth` a depth, and a `ChoiceBlock` or `EdgeSum` that alone takes it an
-            operation. Until then it is an operation where any option is a string, and a size otherwise. The role is
-            no part of a space's fingerprint.
+        name: name of the choice; not empty, and unique inside a search space.
+        options: at least one option; distinct (`1`, `1.0` and `True` are the same); strings, finite numbers or
+            booleans. NumPy values become Python's own.
+        role: what the choice decides: an "operation", or a "size", "depth", number of "bits" or "resolution". Only an
+            operation may have strings as options; the options of the other roles have an order, so they are numbers or
+            booleans. None: the modules that take the choice set its role: an elastic layer sets size, `ElasticDepth`
+            sets depth, and a `ChoiceBlock` or `EdgeSum` sets operation if no other kind of module takes the choice.
+            Until then the role is operation if any option is a string, and size otherwise. The role is not part of a
+            space's fingerprint.
 
     Attributes:
-        role: what is decided, as far as it is known.
+        role: what the choice decides, as far as it is known.
 
     Raises:
-        SpaceError: the name, the options or the role are not as above.
+        SpaceError: the name, the options or the role break one of these rules.
 
     Example:
         ``Choice("image", [160, 192, 224], role="resolution")``
@@ -166,14 +171,17 @@ class Choice(_Arithmetic):
         object.__setattr__(self, "_is_said", role is not None)
 
     def take_role(self, role: Role) -> None:
-        """Learn what the choice decides from a module that it is given to.
+        """Record what the choice decides; called by a module that takes the choice.
 
-        The role that is said first stays, by the argument of the choice or by a module: a depth may also enter a size.
-        An "operation" gives way to any other role that is said, because a size may also decide between modules, such as
-        one normalisation per width.
+        The first role stays, whether the choice's own argument or a module has set it, because a depth may also enter a
+        size. Only an "operation" set by a module gives way to a later role, because a size may also decide between
+        modules, such as one normalisation per width.
+
+        Args:
+            role: what the module takes the choice for.
 
         Raises:
-            BindingError: the choice's own argument says "operation", and the module needs an order.
+            BindingError: the choice's own argument says "operation", and the module needs options with an order.
         """
         if not self._is_said:
             object.__setattr__(self, "role", role)
@@ -186,7 +194,7 @@ class Choice(_Arithmetic):
 
     @property
     def is_ordered(self) -> bool:
-        """Whether its options have an order, so that one is the largest; those of operations have none."""
+        """Whether the options have an order, so that one of them is the largest; operations have no order."""
         return self.role != "operation"
 
     @property
@@ -195,7 +203,11 @@ class Choice(_Arithmetic):
         return len(self.options)
 
     def index(self, option: Option) -> int:
-        """Position of `option` in `options`; SpaceError with the nearest option where there is none."""
+        """Return the position of `option` in `options`.
+
+        Raises:
+            SpaceError: there is no such option; the message names the nearest one.
+        """
         try:
             return self.options.index(option)
         except ValueError:
@@ -209,9 +221,9 @@ class Choice(_Arithmetic):
 class Expression(_Arithmetic):
     """A number computed from choices: a tree of choices, numbers, `+ - * //` and `round_to`.
 
-    `//` rounds down to an int, also of floats, so that `width * 0.6 // 1` is a size.
+    `//` rounds down to an int, also for floats, so that `width * 0.6 // 1` is a size.
 
-    Build it with the operators of `Choice` and with `round_to`, not by hand.
+    Build an expression with the operators of `Choice` and with `round_to`, not by hand.
     """
 
     function: str
@@ -219,7 +231,7 @@ class Expression(_Arithmetic):
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """The distinct choices in it, in the order of their first appearance."""
+        """The distinct choices of the expression, in the order of their first appearance."""
         found: dict[Choice, None] = {}
         for argument in self.arguments:
             if isinstance(argument, Choice):
@@ -229,7 +241,14 @@ class Expression(_Arithmetic):
         return tuple(found)
 
     def value(self, options: Mapping[Choice, Option]) -> Number:
-        """The number under these options; `options` must hold every choice of the expression."""
+        """Return the number that the expression has under these options.
+
+        Args:
+            options: choice -> option, for every choice of the expression.
+
+        Raises:
+            SpaceError: a choice has no option or one that is not a number, or a divisor is 0.
+        """
         numbers = [_number(argument, options) for argument in self.arguments]
         if self.function == "round_to":
             number, divisor, minimum = numbers
@@ -241,13 +260,13 @@ class Expression(_Arithmetic):
         return _FUNCTIONS[self.function](*numbers)
 
     def values(self) -> tuple[Number, ...]:
-        """All distinct values over the options of its choices, ascending."""
+        """Return all distinct values over the joint options of the expression's choices, in rising order."""
         choices = self.choices
         combinations = itertools.product(*(choice.options for choice in choices))
         return tuple(sorted({self.value(dict(zip(choices, chosen, strict=True))) for chosen in combinations}))
 
     def max(self) -> Number:
-        """The largest value over the options of its choices."""
+        """Return the largest value over the joint options of the expression's choices."""
         return self.values()[-1]
 
 
@@ -256,10 +275,15 @@ Size = int | Choice | Expression
 
 
 def round_to(x: Operand, divisor: int, minimum: int | None = None) -> Operand:
-    """Round to the nearest multiple of `divisor`, never below 0.9 of the value nor below `minimum` (default:
-    `divisor`).
+    """Round to the nearest multiple of `divisor`, but never below 0.9 of the value nor below `minimum`.
 
-    Halves round up. Of a number the result is an int; of a choice or an expression it is an Expression.
+    Halves round up. `minimum` is `divisor` by default.
+
+    Returns:
+        An int for a number; an `Expression` for a choice or an expression.
+
+    Raises:
+        SpaceError: `divisor` is below 1, or `x` is a choice with an option that is not a number.
     """
     divisor, minimum = _plain(divisor), _plain(minimum)
     if divisor < 1:
@@ -271,9 +295,9 @@ def round_to(x: Operand, divisor: int, minimum: int | None = None) -> Operand:
 
 
 def plain_number(value: object) -> Number | None:
-    """A number of Python or numpy as Python's own, which is exact however large sums of it grow; None for all else.
+    """Return a Python or NumPy number as a Python number, or None for anything else; a bool is not a number.
 
-    A bool is no number.
+    Sums of Python's integers stay exact however large they grow.
     """
     if isinstance(value, bool | np.bool_):
         return None
@@ -283,10 +307,14 @@ def plain_number(value: object) -> Number | None:
 
 
 def size_value(size: Size, options: Mapping[Choice, Option]) -> int:
-    """The size, an integer of 1 or more, under these options.
+    """Return the value of a size under these options, an integer of 1 or more.
+
+    Args:
+        size: an int, a choice or an expression of choices.
+        options: choice -> option, for every choice of the size.
 
     Raises:
-        SpaceError: it is not a positive integer.
+        SpaceError: the value is not a positive integer, or a choice of the size has no option.
     """
     number = _number(size, options)
     if number != int(number) or number < 1:
@@ -298,7 +326,11 @@ def size_value(size: Size, options: Mapping[Choice, Option]) -> int:
 
 
 def size_max(size: Size) -> int:
-    """The largest value of a size over the options of its choices."""
+    """Return the largest value of a size over the joint options of its choices.
+
+    Raises:
+        SpaceError: a value is not a positive integer.
+    """
     if isinstance(size, Choice):
         return max(size_value(size, {size: option}) for option in size.options)
     if isinstance(size, Expression):
@@ -309,16 +341,14 @@ def size_max(size: Size) -> int:
 
 
 def size_choices(size: Size) -> tuple[Choice, ...]:
-    """The distinct choices that a size depends on."""
+    """Return the distinct choices that a size depends on; empty for an int."""
     if isinstance(size, Choice):
         return (size,)
     return size.choices if isinstance(size, Expression) else ()
 
 
 def nearest(word: object, known: Sequence[object]) -> str:
-    """What to do about an unknown word: the closest known one, if any is close, and the first few known
-    ones.
-    """
+    """Return advice about an unknown word: the closest known word, if one is close, and the first few known words."""
     spelled = {str(item).lower(): item for item in known}
     close = get_close_matches(str(word).lower(), list(spelled), n=1, cutoff=0.5)
     few = ", ".join(repr(item) for item in known[:_NUM_SHOWN]) + (", ..." if len(known) > _NUM_SHOWN else "")

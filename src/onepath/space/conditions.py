@@ -19,21 +19,22 @@ Alternative = Mapping[str, Collection[Option]]
 class Conditions:
     """The conditions of a search space, by column.
 
-    `alternatives[column]` is None for a choice that is always active, else a tuple of alternatives, each a
-    tuple of (parent column, allowed): `allowed[index]` says whether the parent's option of this index lets
-    the choice be active. The choice is active if any alternative holds; an alternative holds if every one of
-    its parents is active and allowed.
+    A choice is active if any of its alternatives holds. An alternative holds if each of its parents is active and has
+    an allowed option.
 
     Args:
-        choices: of the space, in its order.
-        conditions: as for `SearchSpace`.
+        choices: choices of the space, in its order.
+        conditions: choice name -> alternatives, as for `SearchSpace`.
 
     Attributes:
-        alternatives: see above.
+        alternatives: one entry per column. None for a choice that is always active; otherwise a tuple of alternatives,
+            each a tuple of (parent column, allowed), where `allowed[index]` tells whether the parent's option of this
+            index lets the choice be active.
         conditional: columns of the choices that have a condition, rising.
 
     Raises:
-        SpaceError: a name or option does not exist, or a parent does not come before its child.
+        SpaceError: a name or option does not exist, no option of a parent is allowed, or a parent does not come before
+            its child.
     """
 
     def __init__(self, choices: Sequence[Choice], conditions: Mapping[str, Sequence[Alternative]]) -> None:
@@ -56,13 +57,15 @@ class Conditions:
         self.conditional = [column for column, found in enumerate(self.alternatives) if found is not None]
 
     def parents(self, column: int) -> set[int]:
-        """Columns that decide whether this one is active."""
+        """Return the columns of the choices that decide whether the choice of this column is active."""
         return {parent for alternative in self.alternatives[column] or () for parent, _ in alternative}
 
     def is_active(self, column: int, index: Callable[[int], int]) -> bool:
-        """Whether one choice is active.
+        """Tell whether one choice is active.
 
-        `index(parent)` is the option index of the parent in that column, negative where it is inactive.
+        Args:
+            column: column of the choice.
+            index: column of a parent -> the parent's option index, negative for an inactive parent.
         """
         alternatives = self.alternatives[column]
         if alternatives is None:
@@ -73,13 +76,13 @@ class Conditions:
         )
 
     def active(self, matrix: Matrix) -> BoolMatrix:
-        """Which choices are active.
+        """Tell which choices are active in each architecture.
 
         Args:
-            matrix: (rows, num_choices) option indices; those of inactive choices do not matter.
+            matrix: (rows, num_choices) option indices; the indices of inactive choices do not matter.
 
         Returns:
-            (rows, num_choices) True where the choice is active.
+            (rows, num_choices), True for an active choice.
         """
         active = np.ones(matrix.shape, dtype=np.bool_)
         for column in self.conditional:
@@ -93,7 +96,7 @@ class Conditions:
         return active
 
     def to_data(self) -> list[Any]:
-        """Plain lists that tell two sets of conditions apart."""
+        """Return plain lists that are equal for equal conditions and differ otherwise; for fingerprints."""
         return [
             [
                 column,

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 
 def end_of(space: SearchSpace, kind: Callable[[Sequence[Option]], Option]) -> Architecture:
-    """The architecture of the largest (`max`) or smallest (`min`) option of each choice that has an order.
+    """Return the architecture with the largest or smallest option of each choice that has an order.
 
     Choices between operations take their first option.
+
+    Args:
+        space: search space of the architecture.
+        kind: `max` for the largest options, `min` for the smallest.
     """
     return space.architecture(
         [choice.options.index(kind(choice.options)) if choice.is_ordered else 0 for choice in space.choices]

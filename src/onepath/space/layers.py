@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Decided(Protocol):
-    """What the layers ask of a space."""
+    """The part of a search space that `build_layers` reads."""
 
     choices: tuple[Choice, ...]
     names: tuple[str, ...]
@@ -34,14 +34,14 @@ class Decided(Protocol):
 
 
 class Terms(Protocol):
-    """A cost that is a sum of terms over a few choices each; `CostTable` is one."""
+    """A cost that is a sum of terms, each over a few choices; `CostTable` is such a cost."""
 
     def columns(self, space: Any) -> Sequence[tuple[int, ...]]:
-        """The columns of the choices of each term."""
+        """Return, for each term, the columns of its choices in the space."""
 
     @property
     def term_ticks(self) -> Sequence[Ints]:
-        """The cost of every joint option of each term, in whole ticks."""
+        """For each term, the cost of every joint option in whole ticks; one axis per choice of the term."""
 
 
 Term = tuple[tuple[int, ...], Ints]  # columns and ticks
@@ -52,18 +52,18 @@ _MOST_EDGES = 2**14
 
 @dataclass(frozen=True)
 class Layer:
-    """The decision of one or a few choices, from every state to a state of the next layer.
+    """The decision of one or a few choices; each edge leads from a state here to a state of the next layer.
 
-    A state is what later layers must know of earlier choices: the options of the choices that a later
-    condition or a later term still needs. The first layer has one state, the last leads to one. Rows are
-    padded to the same number of edges E.
+    A state is what later layers must know about earlier choices: the options of the choices that a later condition or a
+    later term still needs. The first layer has one state, and the last layer leads to one. There are S states, and the
+    rows of all states are padded to the same number of edges E.
 
     Attributes:
-        columns: the choices decided here, g of them.
+        columns: columns of the g choices that this layer decides.
         options: (S, E, g) option indices; an inactive choice has 0.
-        costs: (S, E) ticks of the terms completed here.
-        following: (S, E) state of the next layer.
-        num_edges: (S,) edges that are not padding.
+        costs: (S, E) sum, in ticks, of the terms whose last choice this layer decides.
+        following: (S, E) state of the next layer that the edge leads to.
+        num_edges: (S,) number of edges that are not padding; they come first.
     """
 
     columns: tuple[int, ...]
@@ -74,21 +74,25 @@ class Layer:
 
     @cached_property
     def is_edge(self) -> npt.NDArray[np.bool_]:
-        """(S, E) True where the edge is not padding."""
+        """Which edges are not padding, (S, E)."""
         result: npt.NDArray[np.bool_] = np.arange(self.costs.shape[1]) < self.num_edges[:, None]
         return result
 
     @cached_property
     def is_single(self) -> bool:
-        """Whether there is one state here and one in the next layer."""
+        """Whether this layer and the next one have a single state each."""
         return len(self.num_edges) == 1 and not self.following.any()
 
 
 def build_layers(space: Decided, table: Terms | None = None) -> list[Layer]:
-    """The layers of a space, for the terms of `table`; without one, all costs are 0.
+    """Return the layers of a space; each path through them is one distinct architecture.
 
     Choices are decided in an order that keeps few of them open at once, parents before children. The sum of the costs
-    along a path is the cost of its architecture in ticks, less the table's constant.
+    along a path is the cost of its architecture in ticks, without the table's constant.
+
+    Args:
+        space: search space to lay out.
+        table: cost whose terms give the edges their costs; None gives all edges cost 0.
 
     Raises:
         SpaceError: terms and conditions tie so many choices together that their joint options cannot be
@@ -98,12 +102,12 @@ def build_layers(space: Decided, table: Terms | None = None) -> list[Layer]:
     try:
         return _layers_in(decision_order(space, terms), space, terms)
     except SpaceError:
-        # Slower for narrow windows, but with fewer joint options where choices are tied to a chain of large groups.
+        # This order is slower for narrow windows, but has fewer joint options if ties form a chain of large groups.
         return _layers_in(closing_order(space, terms), space, terms)
 
 
 def _layers_in(order: list[int], space: Decided, terms: Sequence[Term]) -> list[Layer]:
-    """The layers that decide the choices in this order; SpaceError where they have too many edges."""
+    """Return the layers that decide the choices in this order; SpaceError if a layer has too many edges."""
     position = {column: step for step, column in enumerate(order)}
     completed: list[list[Term]] = [[] for _ in order]
     for columns, ticks in terms:
@@ -140,7 +144,7 @@ def _layers_in(order: list[int], space: Decided, terms: Sequence[Term]) -> list[
 
 
 def num_paths(layers: Sequence[Layer]) -> list[list[int]]:
-    """Exact number of paths to the end, from every state of every layer (and 1 at the end)."""
+    """Return the exact number of paths to the end from every state of every layer; the last entry is [1], the end."""
     counts = [[1]]
     for layer in reversed(layers):
         after = counts[-1]
@@ -150,7 +154,11 @@ def num_paths(layers: Sequence[Layer]) -> list[list[int]]:
 
 
 def suffix_extremes(layers: Sequence[Layer]) -> list[tuple[Ints, Ints]]:
-    """Smallest and largest sum of costs to the end, from every state of every layer."""
+    """Return the smallest and largest sum of costs to the end, from every state of every layer.
+
+    Returns:
+        One pair of (S,) vectors per layer, in ticks, and a last pair of zeros for the end.
+    """
     bounds = [(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))]
     limit = np.iinfo(np.int64).max
     for layer in reversed(layers):
@@ -162,7 +170,7 @@ def suffix_extremes(layers: Sequence[Layer]) -> list[tuple[Ints, Ints]]:
 
 
 def extremes(layers: Sequence[Layer]) -> tuple[int, int]:
-    """Smallest and largest sum of costs over all paths."""
+    """Return the smallest and the largest sum of costs over all paths, in ticks."""
     low, high = suffix_extremes(layers)[0]
     return int(low[0]), int(high[0])
 
@@ -170,13 +178,13 @@ def extremes(layers: Sequence[Layer]) -> tuple[int, int]:
 def write_options(
     layers: Sequence[Layer], edges: Sequence[Ints], out: npt.NDArray[Any], starts: Ints | None = None
 ) -> None:
-    """Write the options of paths into the rows of `out`.
+    """Write the option indices of paths into the rows of `out`, in place.
 
     Args:
-        layers: the layers that the paths go through.
-        edges: one row per layer, one entry per path.
-        out: (paths, num_choices); columns decided elsewhere are left alone.
-        starts: the states where the paths start; None means the first.
+        layers: layers that the paths go through.
+        edges: per layer, the number of the edge that each path takes, (paths,).
+        out: (paths, num_choices) option indices; columns that these layers do not decide stay as they are.
+        starts: (paths,) states of the first layer where the paths start; None: all start in state 0.
     """
     states = np.zeros(len(out), dtype=np.int64) if starts is None else starts
     options = []
@@ -189,7 +197,7 @@ def write_options(
 
 
 def last_uses(order: Sequence[int], space: Decided, terms: Sequence[Term]) -> dict[int, int]:
-    """Column -> the last step of `order` at which its option matters, to a condition or to a term."""
+    """Return column -> the last step of `order` at which a condition or a term needs the option of that column."""
     position = {column: step for step, column in enumerate(order)}
     last_use = dict(position)
     ties = [(space.conditions.parents(column), position[column]) for column in order]
@@ -200,17 +208,23 @@ def last_uses(order: Sequence[int], space: Decided, terms: Sequence[Term]) -> di
 
 
 def joint_cost(columns: tuple[int, ...], ticks: Ints, known: Mapping[int, int]) -> int:
-    """Ticks of one term under the option indices in `known`, negative where inactive; 0 if any of its choices is."""
+    """Return the ticks of one term; 0 if any of its choices is inactive.
+
+    Args:
+        columns: columns of the term's choices.
+        ticks: cost of every joint option of these choices.
+        known: column -> option index, negative for an inactive choice.
+    """
     indices = tuple(known[column] for column in columns)
     return 0 if min(indices) < 0 else int(ticks[indices])
 
 
 def decision_order(space: Decided, terms: Sequence[Term]) -> list[int]:
-    """An order of the choices with parents before children and few joint options open at once.
+    """Return an order of the columns, with parents before children and few joint options open at once.
 
-    Groups of tied choices follow each other, the one that moves the cost most first, because the last layers
-    are listed sum by sum and a list of close sums serves narrow windows best. Groups without cost come
-    before all.
+    Choices that terms or conditions tie together form a group. Groups follow each other, and the group that changes the
+    cost most comes first, because the last layers are listed sum by sum and a list of close sums serves narrow windows
+    best. Groups without cost come before all others.
     """
     num_options = [choice.num_options for choice in space.choices]
     ties = [set(columns) for columns, _ in terms]
@@ -242,10 +256,10 @@ def decision_order(space: Decided, terms: Sequence[Term]) -> list[int]:
 
 
 def closing_order(space: Decided, terms: Sequence[Term]) -> list[int]:
-    """An order of the choices, parents before children, that finishes one choice after the other.
+    """Return an order of the columns, with parents before children, that closes one choice after the other.
 
-    Next comes the choice that can be finished with the fewest joint options open: with it all choices are decided that
-    a term or a condition ties to it.
+    A choice is closed when all choices that a term or a condition ties to it are decided. At each step the choice is
+    closed that can be closed with the fewest joint options open.
     """
     num_options = [choice.num_options for choice in space.choices]
     ties = [{*columns, *(p for c in columns for p in space.conditions.parents(c))} for columns, _ in terms]
@@ -271,7 +285,7 @@ def closing_order(space: Decided, terms: Sequence[Term]) -> list[int]:
 
 
 def _connected(num: int, ties: Sequence[set[int]]) -> list[set[int]]:
-    """The groups of columns that the ties connect."""
+    """Return the groups of columns that the ties connect."""
     groups = [{column} for column in range(num)]
     for tie in ties:
         touched = [group for group in groups if group & tie]
@@ -291,7 +305,7 @@ def _layer(columns: tuple[int, ...], rows: Sequence[_Row]) -> Layer:
 
 
 def _append(layers: list[Layer], layer: Layer) -> None:
-    """Add a layer, joined with the one before where that adds no edges (as for a pair of tied choices)."""
+    """Add a layer; join it with the layer before if that adds no edges, as for a pair of tied choices."""
     if layers:
         before = layers[-1]
         joined = int((layer.num_edges[before.following] * before.is_edge).sum())

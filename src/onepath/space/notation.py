@@ -1,4 +1,4 @@
-"""What a space's own notation may know of its architectures."""
+"""What a search space's own notation may know about its architectures."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from onepath.space.choice import Option
 
 
 class Notation(Protocol):
-    """A paper's own way to write an architecture of one space."""
+    """A paper's own way to write an architecture of one search space as text."""
 
     def parse(self, text: str) -> Mapping[str, Option] | None:
-        """Choice name -> option, or None where the text is not in this notation."""
+        """Return choice name -> option, or None if the text is not in this notation."""
 
     def format(self, options: Mapping[str, Option]) -> str:
-        """The text for these options."""
+        """Return the text for these options (choice name -> option of every active choice)."""
 
 
 @runtime_checkable
 class StandaloneForms(Protocol):
-    """A notation of a space in which different architectures are one network when trained from scratch."""
+    """A notation that knows which different architectures are the same network when trained from scratch."""
 
     def standalone_form(self, options: Mapping[str, Option]) -> Mapping[str, Option]:
-        """The options that stand for all that are the same stand-alone network; their own form is itself."""
+        """Return the options that stand for all architectures with the same stand-alone network.
+
+        Applying the method to its own result returns that result.
+        """
 
 
 @runtime_checkable
 class Connectedness(Protocol):
-    """A notation of a space in which some architectures have an output that does not depend on their input."""
+    """A notation that knows which architectures have an output that does not depend on their input."""
 
     def is_connected(self, options: Mapping[str, Option]) -> bool:
-        """Whether the output depends on the input."""
+        """Tell whether the output of the architecture with these options depends on its input."""

@@ -1,4 +1,4 @@
-"""Reading an architecture in any of the ways in which one is written."""
+"""Read an architecture from any of the forms in which it may be written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Readable(Protocol):
-    """What reading asks of a space."""
+    """The part of a search space that reading an architecture needs."""
 
     names: tuple[str, ...]
     notation: Notation | None
@@ -26,21 +26,32 @@ class Readable(Protocol):
         """Number of choices."""
 
     def architecture(self, options: Any) -> Any:
-        """The architecture of indices or of names and options."""
+        """Return the architecture of option indices or of names and options."""
 
     def format(self, architecture: Any) -> str:
-        """In the paper's own notation, where there is one."""
+        """Return the architecture in the paper's own notation, if the space has one, else its indices."""
 
 
 Options = Mapping[str, Any] | Sequence[int]
 """Names and options, or option indices in the order of the choices."""
 
 _INDICES = re.compile(r"[\[(]?\s*\d{1,9}(\s*[,\s]\s*\d{1,9})*\s*,?\s*[\])]?")
-_MOST_BYTES = 2**24  # of a file
+_MOST_BYTES = 2**24  # largest size of an architecture's file
 
 
 def read_options(space: Readable, written: object) -> Options:
-    """What `SearchSpace.architecture` takes, of an architecture that is written in one of the ways of `parse`."""
+    """Convert any form that `SearchSpace.parse` accepts into one that `SearchSpace.architecture` takes.
+
+    Args:
+        space: search space of the architecture.
+        written: text, path, mapping, or sequence or array of indices.
+
+    Returns:
+        Choice name -> option, or one option index per choice; not checked against the space.
+
+    Raises:
+        SpaceError: `written` has none of these forms, or its file cannot be read.
+    """
     if isinstance(written, str):
         return _from_text(space, written.strip())
     if isinstance(written, os.PathLike):
@@ -54,7 +65,11 @@ def read_options(space: Readable, written: object) -> Options:
 
 
 def read_json(space: Readable, text: str) -> Options:
-    """The options in a JSON object, as `Architecture.to_json` or a run's `architecture.json` has it."""
+    """Return the options in a JSON object that `Architecture.to_json` or a run's `architecture.json` holds.
+
+    Raises:
+        SpaceError: the text is no JSON object.
+    """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -85,7 +100,7 @@ def _from_text(space: Readable, text: str) -> Options:
 
 
 def _from_file(space: Readable, path: Path) -> Options:
-    """Of `architecture.json`, or of the run directory that holds it."""
+    """Return the options in an `architecture.json`; `path` may also be the run directory that holds this file."""
     path = path / "architecture.json" if path.is_dir() else path
     try:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
@@ -105,7 +120,7 @@ def _from_file(space: Readable, path: Path) -> Options:
 
 
 def _from_mapping(space: Readable, content: Mapping[str, Any]) -> Options:
-    """Of name -> option, or of what a run writes, which has such a mapping in it."""
+    """Return the mapping from name to option: `content` itself, or the mapping inside it if a run has written it."""
     for key in ("options", "architecture"):
         inner = content.get(key)
         if isinstance(inner, Mapping) and key not in space.names:

@@ -1,4 +1,4 @@
-"""The search space: an ordered tuple of choices, and vectorised operations on integer matrices."""
+"""The search space: an ordered tuple of choices, and operations on matrices of option indices."""
 
 from __future__ import annotations
 
@@ -29,53 +29,62 @@ _MOST_SAMPLERS = 4
 
 
 class Sampler(Protocol):
-    """Counts and draws the architectures of a space by their costs; `onepath.counting.WindowSampler` is one."""
+    """Counts and draws the architectures of a space by cost; `onepath.counting.WindowSampler` is a sampler."""
 
     def count(self, low: float | None = None, high: float | None = None) -> int:
-        """Number of distinct architectures with `low <= cost <= high`."""
+        """Return the number of distinct architectures with `low <= cost <= high`; None leaves a side open."""
 
     def sample(self, low: float | None, high: float | None, num: int, rng: np.random.Generator) -> Matrix:
-        """Uniform draws of them."""
+        """Draw `num` architectures uniformly from those with `low <= cost <= high`, as (num, num_choices) rows."""
 
     def extremes(self) -> tuple[Number, Number]:
-        """Smallest and largest cost."""
+        """Return the smallest and the largest cost in the space."""
 
     def quantile(self, fraction: float) -> Number:
-        """The cost that this share of the space does not exceed."""
+        """Return the smallest cost that at least this fraction of the architectures do not exceed."""
 
 
 @runtime_checkable
 class Countable(Protocol):
-    """An additive cost; `onepath.counting.CostTable` is one."""
+    """An additive cost that can make a sampler; `onepath.counting.CostTable` is such a cost."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal costs."""
+        """A text that is equal for equal costs."""
 
     def sampler(self, space: SearchSpace) -> Sampler:
-        """The counting and exact sampling of this space's architectures by this cost."""
+        """Return a sampler that counts and draws the architectures of this space by this cost."""
 
 
 Costs = Countable | Sequence[Sequence[Number]] | npt.NDArray[Any]
-"""An additive cost, or a plain list of the costs of every choice's options, in the order of the space."""
+"""An additive cost, or for every choice the list of its options' costs, in the order of the space."""
 
 
 class SearchSpace:
     """An ordered tuple of choices; an architecture takes one option of each.
 
-    Matrices have one architecture per row and one choice per column and hold option indices (uint8, or int16
-    where a choice has more than 256 options). They are canonical where an inactive choice has index 0; all
-    methods return canonical ones.
+    A matrix of architectures has one architecture per row and one choice per column, and holds option indices (uint8,
+    or int16 if a choice has more than 256 options). A matrix is canonical if every inactive choice has index 0; all
+    methods return canonical matrices.
 
     Args:
-        choices: at least one, with distinct names.
-        conditions: name -> alternatives; the choice is active if any alternative holds, an alternative
+        choices: at least one choice; their names are distinct.
+        conditions: choice name -> alternatives. The choice is active if any alternative holds; an alternative
             `{parent: allowed options}` holds if each parent is active and has one of its allowed options.
             Parents come before children. Choices without a condition are always active.
         notation: the paper's own notation, for `parse` and `format`; see also `standalone_form`.
 
+    Attributes:
+        choices: the choices in their order; column i of a matrix belongs to `choices[i]`.
+        names: names of the choices in the same order.
+        conditions: the conditions by column, see `Conditions`.
+        notation: the paper's own notation, or None.
+        num_options: (num_choices,) number of options of each choice.
+        dtype: NumPy type of the matrices.
+        is_conditional: whether any choice has a condition.
+
     Raises:
-        SpaceError: names repeat, or a condition does not fit.
+        SpaceError: there is no choice, names repeat, or a condition does not fit the choices.
 
     Example:
         >>> depth, last = Choice("depth", [1, 2]), Choice("last", ["conv", "pool"])
@@ -120,12 +129,16 @@ class SearchSpace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of the names, the options and the conditions; the notation does not matter."""
+        """Hex digest of the names, the options and the conditions; the notation is not part of it."""
         data = [[choice.name, choice.options] for choice in self.choices], self.conditions.to_data()
         return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
     def column(self, name: str) -> int:
-        """The column of the choice of this name; SpaceError with the nearest name where there is none."""
+        """Return the column of the choice with this name.
+
+        Raises:
+            SpaceError: there is no such choice; the message names the nearest one.
+        """
         if name not in self._columns:
             raise SpaceError(f"a choice of the space is needed; got {name!r}; {nearest(name, self.names)}")
         return self._columns[name]
@@ -133,27 +146,32 @@ class SearchSpace:
     # Random architectures
 
     def sample(self, num: int, rng: np.random.Generator) -> Matrix:
-        """Draw (num, num_choices) architectures, every choice independent and uniform over its options.
+        """Draw (num, num_choices) architectures; every choice is independent and uniform over its options.
 
-        Then made canonical; so where choices are conditional the distinct architectures are not equally
-        likely (they are with `sample_within`).
+        The rows are then made canonical. So if choices are conditional, the distinct architectures are not equally
+        likely (with `sample_within` they are).
         """
         return self._canonical(self._draw(num, rng))
 
     def random(self, rng: np.random.Generator) -> Architecture:
-        """One architecture drawn as by `sample`."""
+        """Draw one architecture as `sample` does."""
         return self.architectures(self.sample(1, rng))[0]
 
     def mutate(self, matrix: Matrix, rate: float, rng: np.random.Generator) -> Matrix:
-        """Children in which each choice is, with probability `rate`, drawn anew from all of its options.
+        """Return children in which each choice is, with probability `rate`, drawn anew from all of its options.
 
-        The new option may be the old one. A choice that becomes active by the mutation of its parent is
-        drawn anew.
+        The new option may equal the old one. A choice that becomes active because its parent has mutated is drawn anew.
 
         Args:
-            matrix: (rows, num_choices), canonical; not changed.
-            rate: in [0, 1].
-            rng: draws the places and the options.
+            matrix: (rows, num_choices) parents, canonical; not changed.
+            rate: probability per choice, in [0, 1].
+            rng: generator that draws the choices to change and their new options.
+
+        Returns:
+            (rows, num_choices), canonical; row i is the child of row i of `matrix`.
+
+        Raises:
+            SpaceError: `rate` is not in [0, 1].
         """
         if not 0 <= rate <= 1:
             raise SpaceError(f"`0 <= rate <= 1` must hold; got {rate}; it is a probability per choice")
@@ -163,14 +181,18 @@ class SearchSpace:
         return self._canonical(np.where(redrawn, self._draw(len(matrix), rng), matrix))
 
     def mutate_one(self, matrix: Matrix, rng: np.random.Generator) -> Matrix:
-        """Children in which one active choice, uniform over them, has another option, uniform over the others.
+        """Return children in which one active choice has another option than in the parent.
 
-        A choice that becomes active by that is drawn anew. Choices of one option cannot change; where no
-        active choice has more, the child is its parent.
+        The choice is drawn uniformly from the active choices with at least two options, and its new option uniformly
+        from the other options. A choice that thereby becomes active is drawn anew. If no active choice has two options,
+        the child equals its parent.
 
         Args:
-            matrix: (rows, num_choices), canonical; not changed.
-            rng: draws the places and the options.
+            matrix: (rows, num_choices) parents, canonical; not changed.
+            rng: generator that draws the choice to change and the new options.
+
+        Returns:
+            (rows, num_choices), canonical; row i is the child of row i of `matrix`.
         """
         active = self.active(matrix)
         keys = np.where(active & (self.num_options > 1), rng.random(matrix.shape), -1.0)
@@ -182,9 +204,20 @@ class SearchSpace:
         return self._canonical(children)
 
     def crossover(self, first: Matrix, second: Matrix, rng: np.random.Generator) -> Matrix:
-        """Children of the rows of `first` with the same rows of `second`, both canonical.
+        """Return children of two sets of parents, row by row.
 
-        Every choice comes from one of the two with equal probability, or from the one where it is active.
+        Every choice comes from either parent with equal probability, or from the one parent where it is active.
+
+        Args:
+            first: (rows, num_choices) first parents, canonical; not changed.
+            second: (rows, num_choices) second parents, canonical; not changed.
+            rng: generator that draws the parent of each choice.
+
+        Returns:
+            (rows, num_choices), canonical; row i is the child of the rows i of both parents.
+
+        Raises:
+            SpaceError: the parents have different shapes.
         """
         if first.shape != second.shape:
             raise SpaceError(
@@ -209,13 +242,16 @@ class SearchSpace:
     # Canonical form and encodings
 
     def active(self, matrix: Matrix) -> BoolMatrix:
-        """True where a choice is active, shape of `matrix`."""
+        """Return a boolean matrix of the shape of `matrix`, True for each active choice."""
         return self.conditions.active(matrix)
 
     def canonical(self, matrix: Matrix) -> Matrix:
-        """The matrix with index 0 for every inactive choice, so that rows of one architecture are equal.
+        """Return the matrix with index 0 for every inactive choice, so that rows of one architecture are equal.
 
-        May be the same object.
+        The result may be the same object as `matrix`.
+
+        Raises:
+            SpaceError: `matrix` is not (rows, num_choices) of option indices.
         """
         return self._canonical(self.check(matrix))
 
@@ -223,8 +259,14 @@ class SearchSpace:
         return np.where(self.active(matrix), matrix, 0).astype(self.dtype) if self.is_conditional else matrix
 
     def one_hot(self, matrix: Matrix) -> npt.NDArray[np.float32]:
-        """(rows, sum of numbers of options) float32, options of a choice side by side; 0 where it is
-        inactive.
+        """Return the one-hot encoding of the architectures.
+
+        Returns:
+            (rows, total number of options) float32; the options of a choice lie side by side, and all of them are 0 if
+            the choice is inactive.
+
+        Raises:
+            SpaceError: `matrix` is not (rows, num_choices) of option indices.
         """
         matrix = self.check(matrix)
         starts = np.concatenate([[0], np.cumsum(self.num_options)])
@@ -233,15 +275,22 @@ class SearchSpace:
         return encoded
 
     def ordinal(self, matrix: Matrix) -> npt.NDArray[np.float32]:
-        """(rows, num_choices) float32: index / (number of options - 1), in [0, 1]; 0 where inactive."""
+        """Return the architectures as one number per choice.
+
+        Returns:
+            (rows, num_choices) float32: index / (number of options - 1), in [0, 1]; 0 for an inactive choice.
+
+        Raises:
+            SpaceError: `matrix` is not (rows, num_choices) of option indices.
+        """
         encoded = self.canonical(matrix) / np.maximum(self.num_options - 1, 1)
         return np.asarray(encoded, dtype=np.float32)
 
     def check(self, matrix: Matrix) -> Matrix:
-        """The matrix in the dtype of the space.
+        """Return the matrix in the dtype of the space; a copy only if the dtype differs.
 
         Raises:
-            SpaceError: it is not (rows, num_choices) of option indices.
+            SpaceError: `matrix` is not (rows, num_choices) of option indices.
         """
         matrix = np.asarray(matrix)
         if matrix.ndim != 2 or matrix.shape[1] != self.num_choices or matrix.dtype.kind not in "iu":
@@ -258,10 +307,10 @@ class SearchSpace:
     # Single architectures
 
     def architecture(self, options: Sequence[int] | npt.NDArray[Any] | Mapping[str, Option]) -> Architecture:
-        """The architecture of option indices, or of a mapping from name to option.
+        """Return the architecture of option indices, or of a mapping from choice name to option.
 
-        Indices are in the order of the choices. A mapping may leave out inactive choices; those it gives are
-        ignored.
+        Indices are in the order of the choices. A mapping may leave out inactive choices; entries for inactive choices
+        are ignored.
 
         Raises:
             SpaceError: an index, option or name does not exist, or an active choice has none.
@@ -270,11 +319,19 @@ class SearchSpace:
         return Architecture(self, indices)
 
     def architectures(self, matrix: Matrix) -> list[Architecture]:
-        """One architecture per row."""
+        """Return one `Architecture` per row of a matrix.
+
+        Raises:
+            SpaceError: `matrix` is not (rows, num_choices) of option indices.
+        """
         return [Architecture(self, tuple(row)) for row in self.canonical(matrix).tolist()]
 
     def matrix(self, architectures: Sequence[Architecture]) -> Matrix:
-        """(len(architectures), num_choices) matrix of architectures of this space."""
+        """Return the (len(architectures), num_choices) matrix of these architectures.
+
+        Raises:
+            SpaceError: an architecture is of another space.
+        """
         for architecture in architectures:
             if architecture.space is not self and architecture.space.fingerprint != self.fingerprint:
                 raise SpaceError(
@@ -285,39 +342,44 @@ class SearchSpace:
         return np.array(rows, dtype=self.dtype).reshape(len(rows), self.num_choices)
 
     def active_columns(self, indices: Sequence[int]) -> list[int]:
-        """Columns of the active choices of one architecture."""
+        """Return the columns of the active choices of one architecture, rising."""
         if not self.is_conditional:
             return list(range(self.num_choices))
         return np.flatnonzero(self.active(np.array([indices]))[0]).tolist()
 
     def parse(self, written: Written) -> Architecture:
-        """The architecture that is written in one of these ways.
+        """Return an architecture that is given in any of the forms below.
 
         Args:
-            written: indices ("2,1,0" or a sequence of integers), a mapping from name to option or the same as JSON,
-                the paper's own notation, or the path of a run's `architecture.json` (or its content, or the directory
-                as a `Path`). An architecture of another space is taken by its options.
+            written: indices ("2,1,0" or a sequence of integers); a mapping from name to option, or the same as JSON;
+                the paper's own notation; or the path of a run's `architecture.json` (also the content of this file, or
+                its directory as a `Path`). An architecture of another space is read by its options.
 
         Raises:
-            SpaceError: it is none of these, or does not fit the space.
+            SpaceError: `written` has none of these forms, or does not fit the space.
         """
         if isinstance(written, Architecture):
             return written if written.space is self else self.architecture(written.options)
         return self.architecture(read_options(self, written))
 
     def from_json(self, text: str) -> Architecture:
-        """The architecture of a JSON object of names and options; see `Architecture.to_json`."""
+        """Return the architecture in a JSON object of names and options, see `Architecture.to_json`.
+
+        Raises:
+            SpaceError: the text is no JSON object, or does not fit the space.
+        """
         return self.architecture(read_json(self, text))
 
     def format(self, architecture: Architecture) -> str:
-        """The paper's notation where the space has one, else the indices; `parse` reads both."""
+        """Return the architecture in the space's notation if it has one, else as indices; `parse` reads both."""
         return str(architecture) if self.notation is None else self.notation.format(architecture.options)
 
     def standalone_form(self, architecture: Architecture) -> Architecture:
-        """The architecture that stands for all that are the same network when trained from scratch.
+        """Return the architecture that stands for all architectures with the same stand-alone network.
 
-        Itself, unless the space's notation knows better. A supernet holds different weights for such
-        architectures; a benchmark table has one result for them.
+        It is `architecture` itself, unless the space's notation knows which different architectures are the same
+        network when trained from scratch. A supernet holds different weights for such architectures; a benchmark table
+        has one result for them.
         """
         notation: object = self.notation
         if not isinstance(notation, StandaloneForms):
@@ -325,16 +387,20 @@ class SearchSpace:
         return self.architecture(notation.standalone_form(architecture.options))
 
     def is_connected(self, architecture: Architecture) -> bool:
-        """Whether the output depends on the input, as the space's notation has it; True where it has nothing to say."""
+        """Tell whether the output depends on the input; True if the space's notation does not know."""
         notation: object = self.notation
         return not isinstance(notation, Connectedness) or notation.is_connected(architecture.options)
 
     def enumerate(self) -> Iterator[Architecture]:
-        """All distinct architectures, in lexicographic order of their indices."""
+        """Iterate over all distinct architectures, in lexicographic order of their indices.
+
+        Raises:
+            SpaceError: there are more than 5,000,000.
+        """
         return iter(self.architectures(self.enumerate_matrix()))
 
     def enumerate_matrix(self) -> Matrix:
-        """(size, num_choices): all distinct architectures, in lexicographic order.
+        """Return all distinct architectures as a (size, num_choices) matrix, in lexicographic order.
 
         Raises:
             SpaceError: there are more than 5,000,000.
@@ -354,18 +420,19 @@ class SearchSpace:
     # Cost windows
 
     def window_sampler(self, table: Costs) -> Sampler:
-        """Counting and exact sampling by an additive cost.
+        """Return a sampler that counts and draws architectures by an additive cost.
 
-        Prepared once per cost and kept, for the last four; costs of equal fingerprints are one.
+        A sampler is prepared once per cost; the samplers of the last four costs are kept. Costs with equal fingerprints
+        share one sampler.
 
         Args:
-            table: a cost table, or a plain list of the costs of every choice's options, in the order of the space.
+            table: a cost table, or for every choice the list of its options' costs, in the order of the space.
 
         Raises:
             SpaceError: the cost does not fit the space.
         """
         if not isinstance(table, Countable):
-            # By name: counting stands above this room, and only a plain list asks for it here.
+            # Imported by name, because `counting` is a layer above this one and only a plain list needs it here.
             made: Countable = importlib.import_module("onepath.counting").CostTable.of(self, table)
             return self.window_sampler(made)
         key = table.fingerprint
@@ -376,10 +443,17 @@ class SearchSpace:
         return self._samplers[key]
 
     def count_within(self, table: Costs, low: float | None = None, high: float | None = None) -> int:
-        """Number of distinct architectures with `low <= cost <= high`; None leaves a side open.
+        """Return the number of distinct architectures with `low <= cost <= high`; None leaves a side open.
 
-        Exact for most spaces, an estimate for the largest; see `WindowSampler.count`. `table` is as for
-        `window_sampler`.
+        The number is exact for most spaces and an estimate for the largest ones, see `WindowSampler.count`.
+
+        Args:
+            table: the cost, as for `window_sampler`.
+            low: smallest cost, inclusive.
+            high: largest cost, inclusive.
+
+        Raises:
+            SpaceError: the cost does not fit the space.
 
         Example:
             ``space.count_within(op.cost.table(supernet, (3, 32, 32), "macs"), None, 30_000_000)``
@@ -389,20 +463,21 @@ class SearchSpace:
     def sample_within(
         self, table: Costs, low: float | None, high: float | None, num: int, rng: np.random.Generator
     ) -> Matrix:
-        """Independent uniform draws of the distinct architectures with `low <= cost <= high`.
+        """Draw architectures independently and uniformly from the distinct ones with `low <= cost <= high`.
 
         Args:
-            table: as for `window_sampler`.
+            table: the cost, as for `window_sampler`.
             low: smallest cost, inclusive; None leaves the side open.
             high: largest cost, inclusive; None leaves the side open.
-            num: rows to draw; the same architecture may come more than once.
-            rng: the only source of chance.
+            num: number of rows to draw; the same architecture may come more than once.
+            rng: generator of all random draws.
 
         Returns:
             (num, num_choices) canonical rows.
 
         Raises:
             InfeasibleError: no architecture is in the window.
+            SpaceError: the cost does not fit the space.
         """
         return self.window_sampler(table).sample(low, high, num, rng)
 

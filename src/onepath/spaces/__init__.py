@@ -1,4 +1,4 @@
-"""Ready-made search spaces, one family a file, each exactly its paper's at the paper's settings."""
+"""Ready-made search spaces, one family per file; at a paper's settings, its space is exactly the paper's."""
 
 from onepath.spaces.catalogue import (
     SpaceBuilder,

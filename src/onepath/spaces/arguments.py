@@ -1,4 +1,4 @@
-"""What the further arguments of the ready-made spaces take, so that a wrong one is told before anything is built."""
+"""Checks of the ready-made spaces' own arguments, so that a wrong one is reported before anything is built."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import NamedTuple
 from onepath.errors import ConfigurationError, shown
 from onepath.most import CHANNELS, PIXELS
 
-_MOST_CELLS = 100  # and nodes of a cell, and options of one choice
+_MOST_CELLS = 100  # also the most nodes of a cell, and the most options of one choice
 _MOST_HIDDEN = 8192  # features; the weights of a cell of 8 nodes take 4 GB
-_MOST_WEIGHT = 1000.0  # of a loss
+_MOST_WEIGHT = 1000.0  # largest weight of a loss
 
 
 class _Takes(NamedTuple):
-    """`rule` completes "must be", `holds` says whether a value does."""
+    """The values that an argument takes: `rule` completes "must be ...", `holds` tells whether a value obeys it."""
 
     rule: str
     holds: Callable[[object], bool]
@@ -81,10 +81,14 @@ _TAKEN: Mapping[str, _Takes] = {
 
 
 def check_arguments(space: str, arguments: Mapping[str, object]) -> None:
-    """That a ready-made space's further arguments, which it has, are of their types and ranges.
+    """Raise unless a ready-made space's own arguments have the right types and lie in their ranges.
+
+    Args:
+        space: name of the space, for messages.
+        arguments: name -> value of arguments that the space has; arguments without a rule are not checked.
 
     Raises:
-        ConfigurationError: one is not; names the space, the argument and what it takes.
+        ConfigurationError: a value breaks its rule; the message names the space, the argument and the rule.
     """
     for name, value in arguments.items():
         takes = _TAKEN.get(name)

@@ -1,4 +1,4 @@
-"""The inverted bottleneck of MobileNetV2, the candidate of several spaces."""
+"""The inverted bottleneck of MobileNetV2, which is the candidate block of several search spaces."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from onepath.nn.alignment import copy_centre, copy_matching
 
 
 class InvertedBottleneck(nn.Module):
-    """1x1 expansion, depthwise convolution, 1x1 projection; the input is added where the shape is kept.
+    """1x1 expansion, depthwise convolution and 1x1 projection; the input is added if the block keeps its shape.
 
     Args:
-        in_channels, out_channels: of the block.
-        kernel_size: of the depthwise convolution.
-        expansion: channels in the middle over channels of the input.
-        stride: of the depthwise convolution.
-        activation: class of the two activations; the projection has none.
-        squeeze_channels: of the squeeze-and-excitation after the depthwise convolution; 0 for none.
+        in_channels, out_channels: channels of the input and of the output.
+        kernel_size: height and width of the depthwise kernel; odd.
+        expansion: channels in the middle, as a multiple of `in_channels`.
+        stride: stride of the depthwise convolution.
+        activation: class of the activations after the first two convolutions; the projection has none.
+        squeeze_channels: inner channels of the squeeze-and-excitation after the depthwise convolution; 0 for none.
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
 
@@ -54,7 +54,7 @@ class InvertedBottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform, and add the input where the shape is kept."""
+        """Return the projected features, plus the input if the block keeps its shape."""
         y: Tensor = self.depthwise(self.expand(x))
         if self.excite is not None:
             y = self.excite(y)
@@ -62,12 +62,15 @@ class InvertedBottleneck(nn.Module):
         return x + y if self.is_residual else y
 
     def inherit_from(self, other: nn.Module) -> None:
-        """Compute what another bottleneck of the block computes, or nearly; in place.
+        """Take over weights so that this bottleneck computes exactly or nearly what `other` computes; in place.
 
-        Kernels of another size are taken by their centre. A wider middle takes the other's channels first and keeps its
-        own weights for the rest, whose columns of the projection become 0: it computes the same, and the rest learns
-        from its own weights on. A narrower middle keeps the channels that weigh most in the projection (sum of absolute
-        weights). Nothing is taken from a candidate of another kind.
+        If the kernels differ in size, their centres are aligned. If this bottleneck has more middle channels, the first
+        ones take the weights of `other`. The rest keep their own weights, but their columns of the projection become 0,
+        so the block computes the same and these channels learn from their own weights. If this bottleneck has fewer
+        middle channels, it takes those channels of `other` that weigh most in its projection (sum of absolute weights).
+
+        Args:
+            other: another candidate of the same block; not changed. If it is no `InvertedBottleneck`, nothing is taken.
         """
         if not isinstance(other, InvertedBottleneck):
             return
@@ -81,7 +84,7 @@ class InvertedBottleneck(nn.Module):
             self._take_channels(other, weights.topk(num).indices.sort().values)
 
     def _take_channels(self, other: InvertedBottleneck, kept: Tensor) -> None:
-        """Copy the middle channels `kept` of `other` into the leading ones, and silence the rest."""
+        """Copy the middle channels `kept` of `other` into the leading ones, and cut the rest off the projection."""
         num = len(kept)
         expand, expand_norm = _layers(self.expand)
         depthwise, depthwise_norm = _layers(self.depthwise)
@@ -107,7 +110,7 @@ class InvertedBottleneck(nn.Module):
 
 
 def _layers(part: nn.Sequential) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """The convolution of a part of the bottleneck, and its normalisation."""
+    """Return the convolution and the normalisation of one part of a bottleneck."""
     return cast(nn.Conv2d, part[0]), cast(nn.BatchNorm2d, part[1])
 
 
@@ -115,8 +118,8 @@ class SqueezeExcitation(nn.Module):
     """Multiply each channel by a number between 0 and 1 that is computed from the means of all channels.
 
     Args:
-        channels: of the input.
-        squeeze_channels: of the layer between the means and the numbers.
+        channels: channels of the input.
+        squeeze_channels: channels of the hidden layer between the means and the numbers.
 
     Shapes: (B, channels, H, W) to the same.
 
@@ -137,7 +140,14 @@ class SqueezeExcitation(nn.Module):
 
 
 def separable_stem(in_channels: int, channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """A 3x3 convolution to `channels`, then a depthwise one and a projection to `out_channels`."""
+    """Return a 3x3 convolution to `channels`, a depthwise 3x3 convolution and a projection to `out_channels`.
+
+    Args:
+        in_channels: channels of the input images.
+        channels: channels after the first convolution.
+        out_channels: channels of the output.
+        stride: stride of the first convolution.
+    """
     return nn.Sequential(
         nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False),
         nn.BatchNorm2d(channels),
@@ -153,7 +163,7 @@ def separable_stem(in_channels: int, channels: int, out_channels: int, stride: i
 def pooled_head(
     in_channels: int, channels: int, activation: type[nn.ReLU | nn.ReLU6] = nn.ReLU6
 ) -> nn.Sequential:
-    """A 1x1 convolution and the mean of its map: (B, in_channels, H, W) to (B, channels)."""
+    """Return a 1x1 convolution and the mean over its map: (B, in_channels, H, W) to (B, channels)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels),
@@ -166,8 +176,8 @@ def pooled_head(
 def reset_as_mobilenet(module: nn.Module) -> None:
     """Draw the initial weights of MobileNetV2's released networks, in place.
 
-    Convolutions normal with variance 2 / (output channels * kernel area), linear layers normal with deviation 0.01,
-    biases 0; normalisation starts at scale 1 and shift 0.
+    Weights of convolutions are normal with variance 2 / (output channels * kernel area), weights of linear layers
+    normal with standard deviation 0.01, and biases 0; normalisation starts at scale 1 and shift 0.
     """
     for child in module.modules():
         if isinstance(child, nn.Conv2d):

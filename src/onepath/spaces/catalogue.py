@@ -1,4 +1,4 @@
-"""The names of the ready-made spaces, and how to load the user's own."""
+"""The ready-made spaces by name, and how to load a space of the user's own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from onepath.spaces.shufflenet import shufflenet, shufflenet_channels
 from onepath.spaces.zen import ZenNas
 
 SpaceBuilder = Callable[..., nn.Module]
-"""Takes some of `num_classes, input_size, in_channels, width` and its own arguments; returns a module with choices."""
+"""A callable with some of `num_classes, input_size, in_channels, width` and its own arguments as parameters.
+
+It returns a module with choices.
+"""
 
 BUILDERS: Mapping[str, SpaceBuilder] = {
     "shufflenet": shufflenet,
@@ -64,27 +67,38 @@ PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
 
 
 def names() -> tuple[str, ...]:
-    """The names of the ready-made spaces."""
+    """Return the names of the ready-made spaces."""
     return tuple(BUILDERS)
 
 
 def paper_setting(name: str) -> tuple[int, int]:
-    """Number of classes, and height and width of the images in pixels, in the space's paper.
+    """Return the number of classes and the image side in pixels that the space's paper uses.
 
-    For a language model, words of the vocabulary and words of a chunk. Those of ImageNet, 1000 and 224, for a space of
-    the user's own.
+    For a language model, these are the number of words in the vocabulary and in a chunk. For a space of the user's own,
+    they are those of ImageNet, 1000 and 224.
     """
     return PAPER_SETTINGS.get(name, (1000, 224))
 
 
 def has_supernet(name: str) -> bool:
-    """Whether the networks of a space share weights; those of zennas are only ever trained on their own."""
+    """Tell whether the networks of a space share weights; networks of zennas are only trained stand-alone.
+
+    Raises:
+        ConfigurationError: there is no space of this name.
+    """
     return bool(getattr(find(name), "shares_weights", True))
 
 
 def example_shape(supernet: Supernet, input_size: int, in_channels: int) -> tuple[int, ...]:
-    """Shape of one example for a space: (in_channels, input_size, input_size) of an image, (input_size,) of a text,
-    (in_channels,) of a row of a table.
+    """Return the shape of one example of a space's input.
+
+    Args:
+        supernet: supernet of the space.
+        input_size: side of an image in pixels, or words of a text.
+        in_channels: channels of an image, or numbers in a row of a table.
+
+    Returns:
+        (in_channels, input_size, input_size) for images, (input_size,) for texts, (in_channels,) for tables.
     """
     if not input_dtype(supernet).is_floating_point:
         return (input_size,)
@@ -105,20 +119,21 @@ def build(
     """Build the supernet of a space.
 
     Args:
-        name: one of `names()`, or `path/to/file.py:function` for the user's own: a callable that returns a
-            module.
-        num_classes: of the classifier.
-        input_size: height and width of the images in pixels. This and the next two: the space's own default where
-            not given.
-        in_channels: of the images; left out where a user's callable does not take it, as `input_size` is.
-        width: factor on the numbers of channels; an error where the callable does not take it.
-        seed: of the initial weights. The same seed gives the same weights; torch's global generator is left
+        name: one of `names()`; `path/to/file.py:function` for a space of the user's own; or the callable itself. The
+            callable returns a module.
+        num_classes: classes that the classifier tells apart; not passed to a user's callable that does not take it.
+        input_size: height and width of the images in pixels; not passed to a user's callable that does not take it.
+            None: the space's own default, also for the next two arguments.
+        in_channels: channels of the images; not passed to a user's callable that does not take it.
+        width: factor on the numbers of channels; an error if the callable does not take it.
+        seed: seed of the initial weights. The same seed gives the same weights; torch's global generator is left
             alone.
-        arguments: the space's own further arguments.
+        arguments: further arguments of this space; None values are left out.
 
     Raises:
-        ConfigurationError: no such space, file or function, or an argument that it does not take.
-        BindingError: the module has no choices, or inconsistent ones.
+        ConfigurationError: there is no such space, file or function; or the space does not take an argument or its
+            value; or the user's callable fails or returns no module.
+        BindingError: the module has no choices, or choices that contradict each other.
     """
     check_most(CLASSES, num_classes=num_classes)
     check_most(PIXELS, input_size=input_size or 0)
@@ -163,7 +178,7 @@ def _parameters(builder: SpaceBuilder, name: object) -> Mapping[str, inspect.Par
 
 
 def _called(builder: SpaceBuilder, name: object, arguments: Mapping[str, Any]) -> object:
-    """What the builder returns; every error of the user's code or arguments is one line."""
+    """Call the builder and return its result; errors of the user's code or arguments become one-line messages."""
     try:
         signature = inspect.signature(builder)
         signature.bind(**arguments)
@@ -177,13 +192,13 @@ def _called(builder: SpaceBuilder, name: object, arguments: Mapping[str, Any]) -
 
 
 def find(name: str) -> SpaceBuilder:
-    """The callable behind a name or behind `path/to/file.py:function`.
+    """Return the callable with a ready-made space's name, or the one behind `path/to/file.py:function`.
 
     A file is run as Python code: it is the user's own program.
 
     Raises:
-        ConfigurationError: nothing of that name; the message names the nearest one or the functions of the
-            file.
+        ConfigurationError: there is no space or function of that name; the message names the nearest one or the
+            functions of the file.
     """
     if name in BUILDERS:
         return BUILDERS[name]

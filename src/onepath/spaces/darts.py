@@ -1,4 +1,4 @@
-"""DARTS's space of cells: a search network, and the network of a genotype.
+"""DARTS's space of cells: the supernet, from which the network of a genotype is extracted.
 
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), and the released code,
 whose networks these are. Differs from it: inputs too small for both reductions keep one or none of the strides; an odd
@@ -30,20 +30,22 @@ from onepath.spaces.darts_operations import (
 from onepath.spaces.small_inputs import check_width, kept_strides, scaled
 
 STEM_MULTIPLIER = 3
-IMAGENET_SIZE = 128  # of the input, from which on the stem of ImageNet is used
+IMAGENET_SIZE = 128  # pixels; inputs of at least this side get the ImageNet stem
 KEPT_STRIDES: Mapping[int, Sequence[int]] = {2: (0, 1), 1: (1,), 0: ()}
 
 _CellChoices = tuple[dict[int, Choice | None], dict[tuple[int, int], Choice]]
 
 
 class Cell(nn.Module):
-    """Two inputs, four nodes, each the sum of edges from the states before it; the nodes side by side.
+    """A cell with two inputs and four nodes; each node is the sum of edges from all states before it.
+
+    The output of the cell is its four nodes, concatenated along the channels.
 
     Args:
-        before, previous, channels: channels of the two inputs and of every node.
+        before, previous, channels: channels of the first input, of the second input and of every node.
         is_before_larger: whether the first input has twice the side of the second.
-        stride: of the edges from the inputs.
-        choices: as `cell_choices` gives them; shared by all cells of a kind.
+        stride: stride of the edges that leave the inputs; 2 in a cell that reduces.
+        choices: choices of the edges and operations, see `cell_choices`; all cells of a kind share them.
 
     Shapes: (B, before, H, W) and (B, previous, H, W) to (B, 4 * channels, H / stride, W / stride).
     """
@@ -83,7 +85,7 @@ class Cell(nn.Module):
         )
 
     def forward(self, before: Tensor, previous: Tensor) -> Tensor:
-        """The four nodes side by side."""
+        """Return the four nodes, concatenated along the channels."""
         if isinstance(self.relu, SharedReLU):
             with self.relu.memory.open():
                 return self._compute(before, previous)
@@ -97,31 +99,36 @@ class Cell(nn.Module):
 
 
 class Darts(nn.Module):
-    """The supernet module: a stem, cells of which two reduce, a classifier; in the evaluation, an auxiliary one.
+    """The supernet module: a stem, cells of which two reduce, and a classifier.
+
+    A stand-alone network may also have an auxiliary classifier, for training only.
 
     Args:
-        num_classes: of the classifier.
-        input_size: height and width of the input in pixels; from 128 on, the stem of ImageNet, which halves three
-            times, is used.
-        in_channels: of the input.
-        channels: of the first cells; each reduction doubles it. 16 in the paper's search, 36 in its networks for
-            CIFAR-10, 48 for ImageNet.
-        cells: 8 in the paper's search, 20 and 14 in its networks.
-        width: factor on `channels`, rounded to a multiple of 4; 1 leaves them.
-        auxiliary_weight: of the loss of a second classifier after two thirds of the cells, in training, in stand-alone
-            networks; 0.4 in the paper, 0 for none. Its parameters are not counted by the paper.
-        drop_path: probability, rising linearly over the epochs of a training, with which an example loses an edge, in
-            stand-alone networks; 0.2 in the paper for CIFAR-10.
+        num_classes: classes that the classifier tells apart.
+        input_size: height and width of the input in pixels; from 128 on, the stem is that of ImageNet, which halves
+            three times.
+        in_channels: channels of the input.
+        channels: channels of each node in the first cells; each reduction doubles the number. 16 in the paper's search,
+            36 in its networks for CIFAR-10, 48 for ImageNet.
+        cells: number of cells; 8 in the paper's search, 20 (CIFAR-10) and 14 (ImageNet) in its networks.
+        width: factor on `channels`, whose product is rounded to a multiple of 4; 1 leaves `channels` as it is.
+        auxiliary_weight: weight of the auxiliary classifier's loss in the training of a stand-alone network; the
+            classifier reads the features after two thirds of the cells. 0.4 in the paper; 0 for no such classifier. The
+            paper does not count its parameters.
+        drop_path: highest probability that an example loses an edge in the training of a stand-alone network; the
+            probability rises linearly over the epochs. 0.2 in the paper for CIFAR-10.
 
     Attributes:
-        notation: the published one, `Genotype(normal=[...], ...)`.
-        start: the path that a training which starts from one path takes, separable convolutions on the two inputs.
-        auxiliary_outputs: of the last pass in training mode, logits (B, num_classes), or None.
+        notation: the published notation, `Genotype(normal=[...], ...)`.
+        start: genotype of the path for a training that begins with one path: separable convolutions on both inputs of
+            the cell.
+        auxiliary_outputs: logits (B, num_classes) of the auxiliary classifier in the last pass, or None if that pass
+            did not run it.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
     Raises:
-        ConfigurationError: an input below 4 pixels, less than 3 cells, odd channels, or a number out of its range.
+        ConfigurationError: an input below 4 pixels, fewer than 3 cells, odd channels, or a number out of its range.
     """
 
     def __init__(
@@ -178,7 +185,7 @@ class Darts(nn.Module):
         self.classifier = nn.Linear(previous, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        """Return the logits (B, num_classes) of images (B, in_channels, H, W)."""
         before = self.stem(x)
         previous = before if self.second_stem is None else self.second_stem(before)
         self.auxiliary_outputs = None
@@ -195,10 +202,10 @@ class Darts(nn.Module):
         return isinstance(first, FixedSum)
 
     def set_progress(self, progress: float) -> None:
-        """Set the probability of drop path for an epoch.
+        """Set the probability of drop path for an epoch, `drop_path * progress`; in place.
 
         Args:
-            progress: epochs done over epochs in all.
+            progress: share of the epochs that are done, in [0, 1].
         """
         for module in self.modules():
             if isinstance(module, FixedSum):
@@ -206,19 +213,26 @@ class Darts(nn.Module):
 
 
 def reductions(cells: int) -> tuple[int, int]:
-    """The two cells that reduce: after one and two thirds."""
+    """Return the indices of the two cells that reduce, at one third and two thirds of the cells."""
     return cells // 3, 2 * cells // 3
 
 
 def convolution(in_channels: int, out_channels: int) -> nn.Module:
-    """ReLU, 1x1 convolution and normalisation, on each input of a cell."""
+    """Return ReLU, 1x1 convolution and normalisation, as applied to each input of a cell."""
     return nn.Sequential(nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels))
 
 
 def auxiliary(channels: int, num_classes: int, side: int, is_large: bool) -> nn.Module:
-    """The second classifier, on maps of 8x8 pixels, or for ImageNet of 7x7 and without its last normalisation.
+    """Return the auxiliary classifier.
 
-    Maps of another `side` are pooled to the same 2x2.
+    It is made for maps of 8x8 pixels, or for ImageNet of 7x7 pixels and then without the last normalisation. It pools
+    these to 2x2; maps of another side are pooled adaptively to 2x2.
+
+    Args:
+        channels: channels of the input.
+        num_classes: classes to tell apart.
+        side: height and width of the input in pixels.
+        is_large: whether the network has the ImageNet stem.
     """
     last = [] if is_large else [nn.BatchNorm2d(768)]
     pool: nn.Module = nn.AdaptiveAvgPool2d(2)
@@ -239,7 +253,11 @@ def auxiliary(channels: int, num_classes: int, side: int, is_large: bool) -> nn.
 
 
 def _stems(in_channels: int, channels: int, is_large: bool) -> tuple[nn.Module, nn.Module | None, int]:
-    """One convolution to three times the channels; for ImageNet, three that halve, in two parts."""
+    """Return the stem, the second stem or None, and the channels that they return.
+
+    The stem is one convolution to three times the channels; for ImageNet, the two parts are two convolutions and one,
+    and each convolution halves the map.
+    """
     if not is_large:
         wide = STEM_MULTIPLIER * channels
         return (
@@ -261,7 +279,7 @@ def _stems(in_channels: int, channels: int, is_large: bool) -> tuple[nn.Module, 
 
 
 def _start() -> dict[str, str | int | float | bool]:
-    """Separable 3x3 convolutions from both inputs into every node."""
+    """Return the options with separable 3x3 convolutions from both inputs into every node."""
     options: dict[str, str | int | float | bool] = {}
     for cell, node in itertools.product(CELLS, NODES):
         options[f"{cell}.{node}"] = "0,1"

@@ -1,4 +1,4 @@
-"""The published notation of DARTS's cells, and which choices stand for it.
+"""The published notation of DARTS's cells, and the choices that represent it.
 
 A cell has two inputs, 0 and 1, and four nodes, 2 to 5. Each node keeps two of the edges from all states before it,
 and each kept edge has one operation. See docs/decisions/008.
@@ -22,17 +22,27 @@ _PAIR = r"\(\s*['\"](\w+)['\"]\s*,\s*(\d+)\s*\)"
 
 
 def edge_name(cell: str, source: int, node: int) -> str:
-    """The name of the choice of an edge's operation: "normal.0->2"."""
+    """Return the name of the choice that decides an edge's operation, such as "normal.0->2"."""
     return f"{cell}.{source}->{node}"
 
 
 def kept_name(cell: str, node: int) -> str:
-    """The name of the choice of a node's edges: "normal.3"; node 2 has two edges and no choice."""
+    """Return the name of the choice that decides a node's edges, such as "normal.3".
+
+    Node 2 has only two edges to keep, so it has no such choice.
+    """
     return f"{cell}.{node}"
 
 
 def cell_choices(cell: str) -> tuple[dict[int, Choice | None], dict[tuple[int, int], Choice]]:
-    """Node -> the choice of its edges, and (source, node) -> the choice of the operation."""
+    """Make the choices of one kind of cell.
+
+    Args:
+        cell: "normal" or "reduce".
+
+    Returns:
+        Node -> the choice of its edges, or None for node 2; and (source, node) -> the choice of the edge's operation.
+    """
     kept = {
         node: None if node == NODES[0] else Choice(kept_name(cell, node), edge_options(node, KEPT_EDGES))
         for node in NODES
@@ -46,18 +56,18 @@ def cell_choices(cell: str) -> tuple[dict[int, Choice | None], dict[tuple[int, i
 
 
 class Genotype:
-    """`Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=...)`.
+    """The notation `Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=[...], ...)`.
 
-    Two pairs (operation, state) for each of the four nodes in turn. The order of the two does not matter; it is
-    written by rising state.
+    A cell has two pairs (operation, state) for each of the four nodes in turn. The order of the two pairs does not
+    matter when a genotype is read; they are written by rising state.
     """
 
     def parse(self, text: str) -> Mapping[str, Option] | None:
-        """The options of a genotype; None for a text of another form.
+        """Return the options (choice name -> option) of a genotype, or None for a text of another form.
 
         Raises:
-            SpaceError: a genotype of another space: other numbers of edges, unknown operations, or a node with both
-                edges from one state.
+            SpaceError: the genotype is of another space: it has another number of edges, an unknown operation, an edge
+                from a later state, two edges of a node from one state, or an output other than all four nodes.
         """
         parts = {
             cell: re.search(rf"\b{cell}\s*=\s*\[((?:\s*{_PAIR}\s*,?)+)\s*\]", text, re.DOTALL)
@@ -78,13 +88,18 @@ class Genotype:
         return options
 
     def format(self, options: Mapping[str, Option]) -> str:
-        """The genotype of these options, on one line."""
+        """Return the genotype of these options (choice name -> option), on one line."""
         cells = ", ".join(f"{cell}={pairs_of(cell, options)}, {cell}_concat=range(2, 6)" for cell in CELLS)
         return f"Genotype({cells})"
 
 
 def pairs_of(cell: str, options: Mapping[str, Option]) -> list[tuple[str, int]]:
-    """The (operation, state) pairs of a cell, two per node, by rising state."""
+    """Return the (operation, state) pairs of a cell: two per node, by rising state.
+
+    Args:
+        cell: "normal" or "reduce".
+        options: choice name -> option, for the choices of this cell.
+    """
     return [
         (str(options[edge_name(cell, source, node)]), source)
         for node in NODES

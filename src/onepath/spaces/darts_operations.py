@@ -1,9 +1,9 @@
-"""The eight operations of DARTS, and what stands between its cells.
+"""The eight operations of DARTS, and the layers that halve maps between its cells.
 
-In a search network, normalisation has no scale and no shift, pooling is followed by normalisation, and the operations
-that leave one node share what has no weights: the ReLU that convolutions begin with and the normalised poolings are
-computed and kept once. A stand-alone network has scale and shift, no normalisation after pooling, and a ReLU in every
-operation.
+In the supernet, normalisation has no scale and no shift, pooling is followed by normalisation, and the operations that
+leave one node share their parts without weights: the ReLU at the beginning of convolutions and the normalised poolings
+are computed and kept once. In a stand-alone network, normalisation has scale and shift, poolings are not normalised,
+and every convolution has a ReLU of its own.
 
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), section 3.1 and appendix
 A.1, and the released code.
@@ -32,11 +32,11 @@ OPERATIONS = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-"""Those that a network can have, in the order of the released code, where `none` comes before them."""
+"""The operations that a network can have, in the order of the released code, where `none` comes before them."""
 
 
 class _Plain(nn.Module):
-    """A module that the extraction replaces, though it has no choice."""
+    """A module without choices that extraction nevertheless replaces."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Plain(nn.Module):
         self.selection = Selection()
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """None."""
+        """Return no choices."""
         return ()
 
 
@@ -52,13 +52,19 @@ _Result = TypeVar("_Result")
 
 
 class Memory:
-    """What operations without weights made of the states of a cell; while `open`, each is computed once."""
+    """A cache of the results of operations without weights on a cell's states; each is computed once while `open`."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, int], tuple[Tensor, object]] | None = None
 
     def of(self, name: object, x: Tensor, compute: Callable[[Tensor], _Result]) -> _Result:
-        """`compute(x)`, or what it was for the same name and tensor."""
+        """Return `compute(x)`, or the kept result of an earlier call with the same name and the same tensor.
+
+        Args:
+            name: identifies the operation.
+            x: a state of the cell; recognised as an object, not by its values.
+            compute: the operation.
+        """
         if self._known is None or torch.compiler.is_compiling():
             return compute(x)
         key = name, id(x)
@@ -68,7 +74,7 @@ class Memory:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Inside, results are kept, and given again for the same input."""
+        """Keep results inside the context and return them again for the same input; drop them at its end."""
         self._known = {}
         try:
             yield
@@ -77,9 +83,12 @@ class Memory:
 
 
 class SharedReLU(_Plain):
-    """A ReLU that computes the same tensor once while its memory is open; extracted, a plain one.
+    """A ReLU that computes each tensor only once while its memory is open; extracted, it is a plain ReLU.
 
-    Shapes: any to the same.
+    Args:
+        memory: cache of the cell, shared by all modules of the cell.
+
+    Shapes: any shape to the same shape.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -87,26 +96,26 @@ class SharedReLU(_Plain):
         self.memory = memory
 
     def forward(self, x: Tensor) -> Tensor:
-        """max(x, 0)."""
+        """Return max(x, 0)."""
         return self.memory.of("relu", x, functional.relu)
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """A plain ReLU."""
+        """Return a plain ReLU."""
         del inherit
         return nn.ReLU()
 
 
 class Pooling(_Plain):
-    """A 3x3 pooling, normalised in the search; stand-alone, the pooling alone.
+    """A 3x3 pooling, followed by normalisation in the supernet and alone in a stand-alone network.
 
-    Neither has weights: in training, all edges of one stride that leave a state share what is computed, and each
-    keeps its own running statistics.
+    Neither part has weights. So in training, all edges that leave one state with one kind and stride share the result,
+    but each edge keeps its own running statistics.
 
     Args:
-        kind: "max" or "avg", the latter over the pixels inside the image.
-        channels: of the input.
+        kind: "max" or "avg"; an average is over the pixels inside the image.
+        channels: channels of the input.
         stride: 1 or 2.
-        memory: of the cell.
+        memory: cache of the cell.
     """
 
     def __init__(self, kind: str, channels: int, stride: int, memory: Memory) -> None:
@@ -120,7 +129,7 @@ class Pooling(_Plain):
         self.memory, self._key = memory, (kind, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
+        """Pool (B, channels, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
         if not (self.training and self.norm.training):
             result: Tensor = self.norm(self.memory.of(self._key, x, self.pool))
             return result
@@ -129,14 +138,14 @@ class Pooling(_Plain):
         return result
 
     def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The pooled and normalised input, and mean and unbiased variance of each channel before it."""
+        """Return the pooled and normalised input, and each channel's mean and unbiased variance after the pooling."""
         pooled = self.pool(x)
-        wide = torch.promote_types(pooled.dtype, torch.float32)  # as the statistics of half precision
+        wide = torch.promote_types(pooled.dtype, torch.float32)  # as BatchNorm's statistics of half precision
         mean, var = pooled.new_zeros((2, pooled.shape[1]), dtype=wide)
         return functional.batch_norm(pooled, mean, var, None, None, True, 1.0, self.norm.eps), mean, var
 
     def _track(self, mean: Tensor, var: Tensor) -> None:
-        """Take a batch's statistics into the running ones, where there are any."""
+        """Update the running statistics, if there are any, by those of a batch."""
         norm = self.norm
         if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
             return
@@ -146,16 +155,16 @@ class Pooling(_Plain):
         norm.running_var.mul_(1 - momentum).add_(var, alpha=momentum)
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """With inherited weights the same computation, else the pooling."""
+        """Return the pooling with its normalisation if weights are inherited, else the pooling alone."""
         return nn.Sequential(self.pool, self.norm) if inherit else self.pool
 
 
 class FactorizedReduce(nn.Module):
-    """Half the side: two 1x1 convolutions of stride 2, one of them shifted by a pixel, side by side.
+    """Halve the side with two 1x1 convolutions of stride 2, one of them shifted by a pixel, and join their channels.
 
     Args:
-        in_channels, out_channels: of the module; the latter is even.
-        relu: before the convolutions.
+        in_channels, out_channels: channels of the input and of the output; `out_channels` is even.
+        relu: activation before the convolutions.
         affine: whether normalisation has scale and shift in the supernet.
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, ceil(H / 2), ceil(W / 2)). An odd side is padded by zeros.
@@ -169,7 +178,7 @@ class FactorizedReduce(nn.Module):
         self.norm = norm(out_channels, affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve the side."""
+        """Return the halved map, (B, out_channels, ceil(H / 2), ceil(W / 2))."""
         x = self.relu(x)
         odd_height, odd_width = x.shape[2] % 2, x.shape[3] % 2
         shifted = functional.pad(x, (0, odd_width, 0, odd_height)) if odd_height or odd_width else x
@@ -178,19 +187,25 @@ class FactorizedReduce(nn.Module):
 
 
 class Zero(nn.Module):
-    """No operation: zeros of the shape that the stride leaves."""
+    """The operation `none`: it returns zeros, (B, C, ceil(H / stride), ceil(W / stride)) for (B, C, H, W)."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zeros."""
+        """Return zeros of the output's shape."""
         return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
 
 
 def operations(channels: int, stride: int, relu: SharedReLU) -> dict[str, nn.Module]:
-    """The candidates of an edge, by name; `relu` begins every convolution, and its memory serves the poolings."""
+    """Return the seven candidates of an edge, name -> module.
+
+    Args:
+        channels: channels of the input and of the output.
+        stride: 1 or 2.
+        relu: activation at the beginning of every convolution; its memory also serves the poolings.
+    """
     skip = nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, relu)
     modules = (
         Pooling("max", channels, stride, relu.memory),
@@ -205,7 +220,7 @@ def operations(channels: int, stride: int, relu: SharedReLU) -> dict[str, nn.Mod
 
 
 def separable(channels: int, kernel_size: int, stride: int, relu: nn.Module) -> nn.Module:
-    """ReLU, depthwise and pointwise convolution and normalisation, twice; the first time with the stride."""
+    """Return twice: ReLU, depthwise and 1x1 convolution, normalisation; only the first time with the stride."""
     return nn.Sequential(
         relu,
         *depthwise_then_pointwise(channels, kernel_size, stride),
@@ -217,7 +232,7 @@ def separable(channels: int, kernel_size: int, stride: int, relu: nn.Module) -> 
 def depthwise_then_pointwise(
     channels: int, kernel_size: int, stride: int, dilation: int = 1
 ) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """A depthwise convolution that keeps the shape at stride 1, a 1x1 convolution, normalisation."""
+    """Return a depthwise convolution, padded to keep the shape at stride 1, a 1x1 convolution and a normalisation."""
     padding = dilation * (kernel_size - 1) // 2
     return (
         nn.Conv2d(
@@ -236,5 +251,10 @@ def depthwise_then_pointwise(
 
 
 def norm(channels: int, affine: bool = False) -> nn.Module:
-    """Normalisation, which in a stand-alone network always has scale and shift."""
+    """Return a batch normalisation; in a stand-alone network it always has scale and shift.
+
+    Args:
+        channels: channels of the input.
+        affine: whether it also has scale and shift in the supernet.
+    """
     return ElasticBatchNorm2d(channels, affine=affine, standalone_affine=True)

@@ -1,8 +1,8 @@
 """DARTS's recurrent cell: eight nodes, each with one earlier node as its input and one activation.
 
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), sections 2.1 and 3.1.2,
-and its released code: highway connections, one weight for each node whatever its input and its activation, in the
-search one normalisation without scale and shift for all states. Differs from it: see `LanguageModel`.
+and its released code: highway connections; one weight for each node, shared by all its inputs and activations; in the
+search, one normalisation without scale and shift for all states. Differs from it: see `LanguageModel`.
 """
 
 from __future__ import annotations
@@ -21,46 +21,49 @@ from onepath.space import Choice, Option
 from onepath.spaces.language_model import INITIAL_RANGE, LanguageModel, locked_mask
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
-"""In the order of the released code, after its `none`, which weighs in a search and is in no cell that is found."""
+"""The activations in the order of the released code.
+
+There `none` comes before them, which has a weight in a search but is in no cell that a search finds.
+"""
 NUM_NODES = 8
 DARTS_V1 = (
     "Genotype(recurrent=[('relu', 0), ('relu', 1), ('tanh', 2), ('relu', 3), ('relu', 4), ('identity', 1), "
     "('relu', 5), ('relu', 1)], concat=range(1, 9))"
 )
-"""The first of the two cells that the released code has."""
+"""The first of the two cells in the released code."""
 DARTS_V2 = (
     "Genotype(recurrent=[('sigmoid', 0), ('relu', 1), ('relu', 1), ('identity', 1), ('tanh', 2), ('sigmoid', 5), "
     "('tanh', 3), ('relu', 5)], concat=range(1, 9))"
 )
-"""The second, which has a test perplexity of 55.68 on the Penn Treebank at 850 features in the paper."""
+"""The second cell, whose test perplexity on the Penn Treebank at 850 features is 55.68 in the paper."""
 
 
 def input_name(node: int) -> str:
-    """The choice of a node's input; nodes count from 1, 0 is what the cell begins with."""
+    """Return the name of the choice that decides a node's input; nodes count from 1, and 0 is the first state."""
     return f"input of {node}"
 
 
 def edge_name(source: int, node: int) -> str:
-    """The choice of the activation between two nodes; active where the node has this input."""
+    """Return the name of the choice that decides the activation on an edge; it is active if the node has this input."""
     return f"{source}->{node}"
 
 
 class RecurrentNotation:
-    """The released code's genotypes: `Genotype(recurrent=[('tanh', 0), ...], concat=range(1, 9))`.
+    """The notation of the released code: `Genotype(recurrent=[('tanh', 0), ...], concat=range(1, 9))`.
 
     Args:
-        num_nodes: of the cell.
+        num_nodes: number of nodes in the cell.
     """
 
     def __init__(self, num_nodes: int) -> None:
         self.num_nodes = num_nodes
 
     def parse(self, text: str) -> Mapping[str, Option] | None:
-        """The options of a genotype; None for a text of another form.
+        """Return the options (choice name -> option) of a genotype, or None for a text of another form.
 
         Raises:
-            SpaceError: another number of nodes, an input that is not an earlier node, or an output that is not the
-                mean of all nodes.
+            SpaceError: the genotype has another number of nodes, an input that is not an earlier node, or an output
+                that is not the mean of all nodes.
         """
         form = (
             r"Genotype\(recurrent=\[((?:\(['\"]\w+['\"],\d+\),?)+)\],concat=(range\(\d+,\d+\)|\[[\d,]+\])\)"
@@ -88,7 +91,7 @@ class RecurrentNotation:
         return options
 
     def format(self, options: Mapping[str, Option]) -> str:
-        """The genotype of these options."""
+        """Return the genotype of these options (choice name -> option)."""
         pairs = []
         for node in range(1, self.num_nodes + 1):
             source = int(options[input_name(node)])
@@ -97,12 +100,12 @@ class RecurrentNotation:
 
 
 class Highway(nn.Module):
-    """`s + c * (f(h) - s)`, of the state s, the gate c and the candidate h side by side.
+    """A highway connection: `s + c * (f(h) - s)` for a state s, a gate c and a candidate h.
 
     Args:
-        activation: f, one of `ACTIVATIONS`.
+        activation: name of f, one of `ACTIVATIONS`.
 
-    Shapes: (B, 3 H) to (B, H).
+    Shapes: (B, 3 H), which is s, c and h concatenated, to (B, H).
     """
 
     def __init__(self, activation: str) -> None:
@@ -110,7 +113,7 @@ class Highway(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """The next state."""
+        """Return the next state (B, H)."""
         state, gate, candidate = x.chunk(3, dim=-1)
         if self.activation != "identity":
             candidate = getattr(torch, self.activation)(candidate)
@@ -118,15 +121,15 @@ class Highway(nn.Module):
 
 
 class NoState(nn.Module):
-    """What an edge without operation gives: zeros of the state's shape."""
+    """The edge without operation: it returns zeros of the state's shape."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zeros (B, H) for (B, 3 H)."""
+        """Return zeros (B, H) for an input (B, 3 H)."""
         return torch.zeros_like(x[..., : x.shape[-1] // 3])
 
 
 class _Gates(Sequence[Tensor]):
-    """For each earlier state what an edge takes, computed where it is asked for: the state, its gate, its candidate."""
+    """The input of an edge from each earlier state: (B, 3 H) of state, gate and candidate, computed on access."""
 
     def __init__(self, linear: nn.Module, states: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
         self._linear, self._states, self._kept = linear, states, kept
@@ -140,11 +143,11 @@ class _Gates(Sequence[Tensor]):
 
 
 class Node(nn.Module):
-    """One node: a weight, and the edges from all earlier nodes that share it.
+    """One node: the edges from all earlier states, and a weight that they share.
 
     Args:
-        number: of the node, from 1.
-        hidden: features H.
+        number: number of the node, from 1.
+        hidden: features H of a state.
 
     Shapes: `number` states (B, H) to (B, H).
     """
@@ -163,18 +166,23 @@ class Node(nn.Module):
         self.edges = EdgeSum(edges, Choice(input_name(number), edge_options(number, 1)))
 
     def forward(self, states: Sequence[Tensor], kept: Sequence[Tensor]) -> Tensor:
-        """The node's state; `kept` is what dropout leaves of the states before the weight."""
+        """Return the node's state (B, H).
+
+        Args:
+            states: the earlier states, each (B, H).
+            kept: the same states after dropout, from which the weight computes gates and candidates.
+        """
         state: Tensor = self.edges(_Gates(self.linear, states, kept))
         return state
 
 
 class SearchNorm(nn.Module):
-    """Normalisation without scale and shift in the supernet; the stand-alone cell has none.
+    """A normalisation without scale and shift in the supernet; a stand-alone cell has no normalisation.
 
     Args:
-        hidden: features H.
+        hidden: features H of a state.
 
-    Shapes: (B, H) to the same.
+    Shapes: (B, H) to the same shape.
     """
 
     def __init__(self, hidden: int) -> None:
@@ -184,16 +192,16 @@ class SearchNorm(nn.Module):
         self.selection = Selection()
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """None."""
+        """Return no choices."""
         return ()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise over the batch."""
+        """Return the state (B, H), normalised over the batch."""
         normalised: Tensor = self.norm(x)
         return normalised
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """The normalisation with inherited weights, nothing for a network that is trained from scratch."""
+        """Return the normalisation if weights are inherited, else an identity."""
         return self.norm if inherit else nn.Identity()
 
 
@@ -202,11 +210,11 @@ class DartsCell(nn.Module):
 
     Args:
         hidden: features H of inputs, states and outputs.
-        num_nodes: of the cell.
-        dropout_inputs: probability that a feature of the inputs is dropped, with one mask for a chunk.
-        dropout_states: the same of the states.
+        num_nodes: number of nodes.
+        dropout_inputs: probability that a feature of the inputs is dropped; one mask serves a whole chunk.
+        dropout_states: probability that a feature of the states is dropped; one mask serves a whole chunk.
 
-    Shapes: inputs (B, T, H) and a state (B, H) to outputs (B, T, H) and the last of them.
+    Shapes: inputs (B, T, H) and a state (B, H) to outputs (B, T, H) and the last output (B, H).
     """
 
     def __init__(
@@ -223,12 +231,12 @@ class DartsCell(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Weights from U(-0.04, 0.04)."""
+        """Draw all weights from U(-0.04, 0.04)."""
         for weight in self.parameters():
             nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Run over the words of a chunk."""
+        """Run over the words of a chunk; return the outputs (B, T, H) and the last output (B, H)."""
         mask = None
         if self.training and self.dropout_states > 0:
             mask = locked_mask(state, self.dropout_states)
@@ -241,12 +249,14 @@ class DartsCell(nn.Module):
         return torch.stack(outputs, dim=1), state
 
     def _step(self, word: Tensor, before: Tensor, mask: Tensor | None) -> Tensor:
-        """The cell for one word: the first state from the input and the state before, then the nodes; their mean.
+        """Run the cell for one word and return the mean of its nodes, (B, H).
+
+        The first state comes from the input and the output before, then the nodes follow.
 
         Args:
-            word: (B, 2 H), what the weight makes of the input.
-            before: (B, H), the output for the word before.
-            mask: (B, H), what dropout keeps before each weight; None: all.
+            word: (B, 2 H), product of the input and its weight.
+            before: (B, H), output for the word before.
+            mask: (B, H), dropout mask of the states, applied before each weight; None: nothing is dropped.
         """
         gate, candidate = (word + self.from_state(_masked(before, mask))).chunk(2, dim=-1)
         states = [self.norm(before + gate.sigmoid() * (candidate.tanh() - before))]
@@ -273,22 +283,24 @@ def darts_rnn(
     dropout_states: float = 0.25,
     dropout_outputs: float = 0.75,
 ) -> nn.Module:
-    """The supernet module: a language model around the cell.
+    """Build the supernet module of DARTS's recurrent space: a language model around the cell.
 
-    The weight of a node is shared by all its inputs and activations, the normalisation by all states; it is in the
-    supernet only. An architecture reads and writes the published genotypes.
+    All inputs and activations of a node share its weight. All states share one normalisation, which exists in the
+    supernet only. The space reads and writes the published genotypes.
+
+    The defaults of all dropouts are those of the paper's evaluation. Each is the probability that a feature, or a word,
+    is dropped in training.
 
     Args:
         num_classes: size of the vocabulary.
         hidden: features of words and states: 850 in the paper, 300 in its search.
         width: factor on `hidden`.
-        num_nodes: of the cell.
-        dropout_words: see `LanguageModel`, as for the next and the last; the defaults are those of the paper's
-            evaluation.
-        dropout_inputs: of embedded words.
-        dropout_cell_inputs: of the same, once more, before the cell's first weight.
-        dropout_states: before every other weight.
-        dropout_outputs: of the cell's outputs.
+        num_nodes: number of nodes in the cell.
+        dropout_words: dropout of whole words, see `LanguageModel`.
+        dropout_inputs: dropout of the embedded words, see `LanguageModel`.
+        dropout_cell_inputs: second dropout of the embedded words, before the cell's first weight.
+        dropout_states: dropout of the states, before every other weight of the cell.
+        dropout_outputs: dropout of the cell's outputs, see `LanguageModel`.
 
     Raises:
         ConfigurationError: a size below 1, or a probability that is not in [0, 1).

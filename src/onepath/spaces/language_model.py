@@ -15,22 +15,30 @@ INITIAL_RANGE = 0.04
 
 
 class RecurrentCell(Protocol):
-    """A cell that runs over a chunk; a module."""
+    """A module that runs over the words of a chunk.
+
+    Attributes:
+        state_features: number of features of the carried state.
+    """
 
     state_features: int
 
     def __call__(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (B, T, H) and the last state (B, state_features) from inputs (B, T, H) and the first state."""
+        """Return outputs (B, T, H) and the last state for inputs (B, T, H) and the first state.
+
+        Both states have shape (B, state_features).
+        """
         ...
 
 
 class LockedDropout(nn.Module):
-    """Dropout whose mask is drawn once for a chunk: of each stream, the same features are dropped at every word.
+    """Dropout with one mask for a chunk: in each stream, the same features are dropped at every word.
 
     Args:
-        probability: of a feature's being dropped, below 1; the others are divided by its complement.
+        probability: probability that a feature is dropped, below 1; the other features are divided by `1 -
+            probability`.
 
-    Shapes: (B, T, H) to the same.
+    Shapes: (B, T, H) to the same shape.
 
     Source: Gal and Ghahramani, A Theoretically Grounded Application of Dropout in Recurrent Neural Networks, arXiv
     1512.05287.
@@ -41,41 +49,44 @@ class LockedDropout(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop features while training."""
+        """Return `x` (B, T, H) with features dropped in training mode, and unchanged otherwise."""
         if not self.training or self.probability == 0:
             return x
         return x * locked_mask(x[:, :1], self.probability)
 
 
 def locked_mask(like: Tensor, probability: float) -> Tensor:
-    """A mask of the shape, type and device of `like`: 0 at `probability`, else 1 / (1 - probability)."""
+    """Draw a dropout mask of the shape, type and device of `like`.
+
+    Each entry is 0 with `probability`, else 1 / (1 - probability).
+    """
     return torch.empty_like(like).bernoulli_(1 - probability).div_(1 - probability)
 
 
 class LanguageModel(nn.Module):
-    """Scores of the next word.
+    """A language model: at each word it returns the scores (logits) of the next word.
 
-    The weight of the embedding is that of the decoder. While training, whole words are dropped from the vocabulary,
-    features of the inputs and of the outputs with masks that stay the same over a chunk.
+    The embedding and the decoder share one weight. In training, whole words of the vocabulary are dropped, and features
+    of the inputs and outputs are dropped with masks that stay the same over a chunk.
 
     Args:
-        cell: a module as `RecurrentCell` says.
+        cell: a module as described by `RecurrentCell`.
         num_words: size of the vocabulary.
         hidden: features of a word, and of the cell's inputs and outputs.
-        dropout_words: probability that a word is dropped wherever it stands in the batch.
-        dropout_inputs: of a feature of the embedded words.
-        dropout_outputs: of a feature of the cell's outputs.
+        dropout_words: probability that a word is dropped at all its places in the batch.
+        dropout_inputs: probability that a feature of the embedded words is dropped.
+        dropout_outputs: probability that a feature of the cell's outputs is dropped.
 
     Attributes:
-        state: what is carried from batch to batch; see `CarriedState` for who moves it on.
+        state: the state that is carried from batch to batch; see `CarriedState` for when it advances.
 
     Shapes: int64 words (B, T) to scores (B, T, num_words).
 
     Raises:
         ShapeError: at run time, the input is not (B, T) whole numbers.
 
-    Source: Merity et al., arXiv 1708.02182, section 4, as DARTS's released code has it. Differs from it: no slowness
-    penalty on the outputs.
+    Source: Merity et al., arXiv 1708.02182, section 4, as implemented in DARTS's released code. Differs from it: no
+    slowness penalty on the outputs.
     """
 
     input_dtype = torch.int64
@@ -100,12 +111,15 @@ class LanguageModel(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Weights from U(-0.04, 0.04), the decoder's bias 0."""
+        """Draw the shared weight from U(-0.04, 0.04), and set the decoder's bias to 0."""
         nn.init.uniform_(self.decoder.weight, -INITIAL_RANGE, INITIAL_RANGE)
         nn.init.zeros_(self.decoder.bias)
 
     def forward(self, words: Tensor) -> Tensor:
-        """Scores for the word after each one; begins with the carried state, and notes the last one."""
+        """Return the scores (B, T, num_words) of the word after each word of `words` (B, T).
+
+        The pass begins with the carried state and notes its last state in `state`.
+        """
         if words.dim() != 2 or words.is_floating_point():
             raise ShapeError(
                 f"a language model takes whole numbers (B, T), the indices of words, but got {words.dtype} "
@@ -118,7 +132,7 @@ class LanguageModel(nn.Module):
         return scores
 
     def _embedded(self, words: Tensor) -> Tensor:
-        """(B, T, hidden)."""
+        """Return the embedded words (B, T, hidden), in training with words dropped."""
         x = functional.embedding(words, self.decoder.weight)
         if not self.training or self.dropout_words == 0:
             return x

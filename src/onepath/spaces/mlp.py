@@ -1,6 +1,6 @@
-"""Multi-layer perceptrons for tables: how wide, how deep, and which activation.
+"""A space of multi-layer perceptrons for tables; the width, the depth and the activations are choices.
 
-No paper's space: fully connected layers with residual blocks between them, for inputs of one dimension.
+The space is not from a paper: a first and a last linear layer with residual blocks between them, for rows of numbers.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ NUM_BLOCKS = 4
 
 
 class Mlp(nn.Module):
-    """A linear layer, up to four residual blocks, and a linear layer.
+    """The supernet module: a linear layer, up to four residual blocks, and a linear layer.
 
     Args:
-        num_classes: numbers that are returned for an example.
-        in_channels: numbers of an example.
-        width: factor on 256 hidden numbers.
+        num_classes: number of outputs per example.
+        in_channels: number of inputs per example.
+        width: factor on the 256 hidden features of the widest architecture.
+
+    Shapes: (B, in_channels) to (B, num_classes).
     """
 
     reads_tables = True
@@ -34,13 +36,13 @@ class Mlp(nn.Module):
         self.head = ElasticLinear(hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels) to (B, num_classes)."""
+        """Return the outputs (B, num_classes) of examples (B, in_channels)."""
         outputs: Tensor = self.head(self.blocks(self.stem(x)))
         return outputs
 
 
 class _Block(nn.Module):
-    """x plus a linear layer of an activation of a linear layer of x."""
+    """A residual block: x plus linear(activation(linear(x)))."""
 
     def __init__(self, hidden: Choice) -> None:
         super().__init__()

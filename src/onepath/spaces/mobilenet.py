@@ -1,9 +1,9 @@
-"""FairNAS's search space: inverted bottlenecks of three kernels and two expansions in 19 blocks.
+"""FairNAS's search space: 19 blocks of inverted bottlenecks with three kernel sizes and two expansions.
 
 Source: Chu et al., "FairNAS: Rethinking Evaluation Fairness of Weight Sharing Neural Architecture Search", ICCV 2021
 (arXiv 1907.01845), and the released networks. Differs from it: smaller inputs keep fewer strides, so that the last
 stage sees at least 4x4 pixels; `width` scales every number of channels, but the stem and the stages keep at least
-16, 16, 24, 32, 32, 48 and 64. Initial weights, which the paper leaves open, are those of MobileNetV2.
+16, 16, 24, 32, 32, 48 and 64 channels. Initial weights, which the paper does not state, are those of MobileNetV2.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class MobileNet(nn.Module):
     """The supernet module: a stem, a separable convolution, 19 choice blocks in six stages, a head.
 
     Args:
-        num_classes: of the classifier.
+        num_classes: classes that the classifier tells apart.
         input_size: height and width of the input in pixels; decides the strides, see `stage_strides`.
-        in_channels: of the input.
+        in_channels: channels of the input.
         width: factor on every number of channels, rounded to multiples of 4; 1 is the paper's network.
-        squeeze_ratio: with squeeze-and-excitation in every candidate, its inner channels over the input channels of
-            the block; the released networks have 1 and 0.5. None for none.
-        dropout: before the classifier, as in the released networks.
+        squeeze_ratio: inner channels of the squeeze-and-excitation in every candidate, as a multiple of the block's
+            input channels; the released networks have 1 and 0.5. None: the candidates have no squeeze-and-excitation.
+        dropout: probability of the dropout before the classifier; the default is that of the released networks.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
@@ -85,7 +85,7 @@ class MobileNet(nn.Module):
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        """Return the logits (B, num_classes) of images (B, in_channels, H, W)."""
         x = self.stem(x)
         for blocks in self.stages:
             for block in blocks:  # type: ignore[attr-defined]
@@ -94,14 +94,14 @@ class MobileNet(nn.Module):
         return logits
 
     def reset_parameters(self) -> None:
-        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`."""
+        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`; in place."""
         reset_as_mobilenet(self)
 
 
 def _choice_block(
     in_channels: int, out_channels: int, stride: int, squeeze_ratio: float | None
 ) -> ChoiceBlock:
-    """The six candidates of the paper in its order."""
+    """Return a block with the paper's six candidates in its order."""
     squeeze_channels = 0 if squeeze_ratio is None else max(1, int(in_channels * squeeze_ratio))
     return ChoiceBlock(
         {
@@ -125,5 +125,5 @@ def mobilenet(
     width: float = 1.0,
     squeeze_ratio: float | None = None,
 ) -> MobileNet:
-    """FairNAS's space: 19 choice blocks of 6 inverted bottlenecks, 6^19 architectures."""
+    """Build FairNAS's space: 19 choice blocks of 6 inverted bottlenecks, 6^19 architectures; see `MobileNet`."""
     return MobileNet(num_classes, input_size, in_channels, width, squeeze_ratio)

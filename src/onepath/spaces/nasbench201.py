@@ -2,8 +2,8 @@
 
 Source: Dong and Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search", ICLR 2020
 (arXiv 2001.00326), section 2. Differs from it: smaller inputs keep fewer strides, so that the last map is at least 4x4
-pixels; `width` scales every number of channels; in the supernet, the normalisation of the operations has no scale and
-no shift, in a stand-alone network it has, as in the released code. Initial weights are PyTorch's, as there.
+pixels; `width` scales every number of channels. As in the released code, the normalisation of the operations has no
+scale and no shift in the supernet but has them in a stand-alone network, and initial weights are PyTorch's.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from onepath.space import Architecture, Choice, Option
 from onepath.spaces.small_inputs import check_width, kept_strides, scaled
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-"""In the order of the released code."""
+"""The operations of an edge, in the order of the released code."""
 NUM_NODES = 4
 EDGES = tuple((source, target) for target in range(1, NUM_NODES) for source in range(target))
-"""From node 0, the input, to node 3, the output, in the order of the published strings."""
+"""The edges as (source, target), in the order of the published strings; node 0 is the input, node 3 the output."""
 STEM_CHANNELS = 16
 NUM_STAGES = 3
 # How many strides an input allows -> which of the two reductions keep theirs.
@@ -32,10 +32,13 @@ KEPT_STRIDES: Mapping[int, Sequence[int]] = {2: (0, 1), 1: (1,), 0: ()}
 
 
 class NasBench201Notation:
-    """The benchmark's strings: `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, where `~0` is the node that an edge leaves."""
+    """The benchmark's notation: `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, where `~0` is the node that an edge leaves."""
 
     def parse(self, text: str) -> Mapping[str, Option] | None:
-        """The options of a string; None for a text of another form. Operations may be any word."""
+        """Return the options (choice name -> option) of a string, or None for a text of another form.
+
+        The operations are not checked: they may be any word.
+        """
         pattern = "\\+".join(
             r"\|" + "".join(rf"(\w+)~{source}\|" for source in range(target))
             for target in range(1, NUM_NODES)
@@ -44,28 +47,28 @@ class NasBench201Notation:
         return dict(zip(map(edge_name, EDGES), found.groups(), strict=True)) if found else None
 
     def format(self, options: Mapping[str, Option]) -> str:
-        """The string of these options."""
+        """Return the string of these options (choice name -> option)."""
         return "+".join(
             "|" + "".join(f"{options[edge_name((source, target))]}~{source}|" for source in range(target))
             for target in range(1, NUM_NODES)
         )
 
     def canonical(self, options: Mapping[str, Option]) -> str:
-        """See `canonical_cell`."""
+        """Return a text that equal cells share, see `canonical_cell`."""
         return canonical_cell(options)
 
     def is_connected(self, options: Mapping[str, Option]) -> bool:
-        """See the function of that name."""
+        """Tell whether the cell's output depends on its input, see the function `is_connected`."""
         return is_connected(options)
 
 
 def edge_name(edge: tuple[int, int]) -> str:
-    """The name of the choice of an edge: "0->1" is the operation from node 0 to node 1."""
+    """Return the name of an edge's choice: "0->1" decides the operation from node 0 to node 1."""
     return f"{edge[0]}->{edge[1]}"
 
 
 def is_connected(architecture: Architecture | Mapping[str, Option]) -> bool:
-    """Whether the cell's output depends on its input; of 15,625 cells 341 are not connected."""
+    """Tell whether the cell's output depends on its input; of 15,625 cells, 341 are not connected."""
     reached = {0}
     for source, target in EDGES:
         if source in reached and architecture[edge_name((source, target))] != "none":
@@ -74,11 +77,11 @@ def is_connected(architecture: Architecture | Mapping[str, Option]) -> bool:
 
 
 def canonical_cell(architecture: Architecture | Mapping[str, Option]) -> str:
-    """A text that only cells share that compute the same but for the order of sums and for unused weights.
+    """Return a text that two cells share only if they compute the same, up to the order of sums and unused weights.
 
-    A skipped edge is its source, an edge without operation is `#`, and what a node adds is sorted. A node that adds
-    nothing but dead edges is not simplified further, as in the benchmark's own count. There are 6,466 texts; the
-    benchmark trained each cell, so that equal ones have different results.
+    In the text, a skip connection is its source, an edge without operation is `#`, and the terms of a node are sorted.
+    A node whose edges are all dead is not simplified further, as in the benchmark's own count. There are 6,466 texts.
+    The benchmark trained every cell by itself, so cells with equal texts have different results.
     """
     nodes = ["0"]
     for target in range(1, NUM_NODES):
@@ -93,21 +96,21 @@ def canonical_cell(architecture: Architecture | Mapping[str, Option]) -> str:
 
 
 class Zero(nn.Module):
-    """No operation: zeros of the input's shape."""
+    """The operation `none`: it returns zeros of the input's shape."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zeros."""
+        """Return zeros of the input's shape."""
         return torch.zeros_like(x)
 
 
 class Cell(nn.Module):
-    """Four nodes; each is the sum of the chosen operations on all nodes before it.
+    """A cell of four nodes; each node is the sum of the chosen operations on all nodes before it.
 
     Args:
-        channels: of every node.
-        choices: the decision of each edge, in the order of `EDGES`; shared by all cells of a network.
+        channels: channels of every node.
+        choices: choice of each edge's operation, in the order of `EDGES`; shared by all cells of a network.
 
-    Shapes: (B, channels, H, W) to the same.
+    Shapes: (B, channels, H, W) to the same shape.
     """
 
     def __init__(self, channels: int, choices: Sequence[Choice]) -> None:
@@ -115,7 +118,7 @@ class Cell(nn.Module):
         self.edges = nn.ModuleList(ChoiceBlock(_operations(channels), choice) for choice in choices)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The last node."""
+        """Return the last node, (B, channels, H, W)."""
         nodes = [x]
         edges = iter(self.edges)
         for _, incoming in itertools.groupby(EDGES, key=lambda edge: edge[1]):
@@ -128,11 +131,11 @@ class Cell(nn.Module):
 
 
 class ResidualReduction(nn.Module):
-    """Between two stages: two 3x3 convolutions beside an average pooling and a 1x1 convolution.
+    """A block between two stages: two 3x3 convolutions, plus a shortcut of average pooling and a 1x1 convolution.
 
     Args:
-        in_channels, out_channels: of the block.
-        stride: of the first convolution and of the pooling.
+        in_channels, out_channels: channels of the input and of the output.
+        stride: stride of the first convolution and of the pooling.
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride)).
     """
@@ -147,29 +150,29 @@ class ResidualReduction(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum of both branches."""
+        """Return the sum of both branches."""
         total: Tensor = self.main(x) + self.shortcut(x)
         return total
 
 
 class NasBench201(nn.Module):
-    """The supernet module: a stem, three stages of equal cells with reductions between them, a head.
+    """The supernet module: a stem, three stages of equal cells with reductions between them, and a head.
 
     Args:
-        num_classes: of the classifier.
-        input_size: height and width of the input in pixels; each reduction halves it, if it is 16 pixels or more.
-        in_channels: of the input.
+        num_classes: classes that the classifier tells apart.
+        input_size: height and width of the input in pixels; from 13 pixels on, both reductions halve the map.
+        in_channels: channels of the input.
         width: factor on the 16, 32 and 64 channels of the stages, rounded to multiples of 4; 1 is the paper's network.
-        num_cells: in each stage; 5 is the paper's network.
+        num_cells: cells in each stage; 5 is the paper's network.
 
     Attributes:
-        notation: the benchmark's own, `|nor_conv_3x3~0|+...`.
-        start: the path that a training which starts from one path takes, all edges 3x3 convolutions.
+        notation: the benchmark's own notation, `|nor_conv_3x3~0|+...`.
+        start: the path for a training that begins with one path: all edges are 3x3 convolutions.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
     Raises:
-        ConfigurationError: an input below 4 pixels, a width out of range, or no cell.
+        ConfigurationError: an input below 4 pixels, a width out of range, or fewer than 1 cell per stage.
     """
 
     def __init__(
@@ -208,7 +211,7 @@ class NasBench201(nn.Module):
         self.classifier = nn.Linear(channels[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        """Return the logits (B, num_classes) of images (B, in_channels, H, W)."""
         x = self.stages[0](self.stem(x))
         for reduction, stage in zip(self.reductions, self.stages[1:], strict=True):
             x = stage(reduction(x))
@@ -217,7 +220,7 @@ class NasBench201(nn.Module):
 
 
 def _operations(channels: int) -> dict[str, nn.Module]:
-    """The five candidates of an edge. Inputs are shared by several edges, so that no activation is in place."""
+    """Return the five candidates of an edge; no activation is in place, because several edges share an input."""
     modules = (
         Zero(),
         nn.Identity(),
@@ -231,7 +234,7 @@ def _operations(channels: int) -> dict[str, nn.Module]:
 def _convolution(
     in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, affine: bool = True
 ) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """A ReLU, a convolution and its normalisation, which in a stand-alone network always has scale and shift."""
+    """Return ReLU, convolution and normalisation; in a stand-alone network the latter always has scale and shift."""
     return (
         nn.ReLU(),
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False),

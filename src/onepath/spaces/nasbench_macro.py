@@ -1,4 +1,4 @@
-"""NAS-Bench-Macro: eight blocks of three candidates, whose 6,561 networks were all trained on CIFAR-10.
+"""NAS-Bench-Macro: eight blocks of three candidates; all 6,561 networks were trained on CIFAR-10.
 
 Source: Su et al., "Prioritized Architecture Sampling with Monto-Carlo Tree Search", CVPR 2021 (arXiv 2103.11922),
 section 4.1. Differs from it: smaller inputs keep fewer strides, so that the last map is at least 4x4 pixels; `width`
@@ -31,13 +31,13 @@ BLOCKS = tuple((stage, block) for stage, depth in enumerate(STAGE_DEPTHS) for bl
 
 
 class NasBenchMacroNotation:
-    """One digit a block: 0 for identity, 1 for kernel 3 and expansion 3, 2 for kernel 5 and expansion 6."""
+    """The notation with one digit per block: 0 for identity, 1 for k3_e3, 2 for k5_e6 (kernel size and expansion)."""
 
     def parse(self, text: str) -> Mapping[str, Option] | None:
-        """The options of a text like "22212220"; None for a text of another form.
+        """Return the options (choice name -> option) of a text like "22212220", or None for another form.
 
         Raises:
-            SpaceError: other digits, or another number of them.
+            SpaceError: the text has digits above 2, or another number of digits than blocks.
         """
         if not re.fullmatch(r"[0-9]+", text):
             return None
@@ -51,14 +51,14 @@ class NasBenchMacroNotation:
         return {_name(*block): CANDIDATES[int(digit)] for block, digit in zip(BLOCKS, text, strict=True)}
 
     def format(self, options: Mapping[str, Option]) -> str:
-        """The eight digits."""
+        """Return the eight digits of these options (choice name -> option)."""
         return "".join(str(CANDIDATES.index(str(options[_name(*block)]))) for block in BLOCKS)
 
     def standalone_form(self, options: Mapping[str, Option]) -> Mapping[str, Option]:
-        """Identities after the first block of a stage, moved to the stage's end.
+        """Return the options with all identities after a stage's first block moved to the end of the stage.
 
-        All blocks after the first keep the shape, so that an identity among them changes nothing wherever it is. The
-        benchmark trained one of these networks and has the same result for all.
+        All blocks after the first keep the shape, so the place of an identity among them does not change the network.
+        The benchmark trained one of these equal networks and gives all of them its result.
         """
         form: dict[str, Option] = {}
         for stage, blocks in itertools.groupby(BLOCKS, key=lambda block: block[0]):
@@ -70,18 +70,18 @@ class NasBenchMacroNotation:
 
 
 class NasBenchMacro(nn.Module):
-    """The supernet module: a stem, 8 choice blocks in three stages, a head.
+    """The supernet module: a stem, 8 choice blocks in three stages, and a head.
 
     Args:
-        num_classes: of the classifier.
-        input_size: height and width of the input in pixels; each stage halves it, if it is 32 pixels or near.
-        in_channels: of the input.
+        num_classes: classes that the classifier tells apart.
+        input_size: height and width of the input in pixels; from 25 pixels on, each of the three stages halves the map.
+        in_channels: channels of the input.
         width: factor on every number of channels, rounded to multiples of 4, at least 8; 1 is the paper's network.
 
     Attributes:
-        notation: the benchmark's own, `22212220`.
-        start: the path that a training which starts from one path takes: every other candidate with weights can
-            start from it.
+        notation: the benchmark's own notation, such as `22212220`.
+        start: the path for a training that begins with one path, "11111111"; all other candidates with weights can take
+            over weights from its candidates.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
@@ -116,7 +116,7 @@ class NasBenchMacro(nn.Module):
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        """Return the logits (B, num_classes) of images (B, in_channels, H, W)."""
         x = self.stem(x)
         for blocks in self.stages:
             for block in blocks:  # type: ignore[attr-defined]
@@ -125,7 +125,7 @@ class NasBenchMacro(nn.Module):
         return logits
 
     def reset_parameters(self) -> None:
-        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`."""
+        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`; in place."""
         reset_as_mobilenet(self)
 
 
@@ -134,7 +134,7 @@ def _name(stage: int, block: int) -> str:
 
 
 def _choice_block(in_channels: int, out_channels: int, stride: int) -> ChoiceBlock:
-    """The three candidates; an identity that changes the shape is a 1x1 convolution and its normalisation."""
+    """Return a block of three candidates; if the shape changes, its identity is a normalised 1x1 convolution."""
     keeps_shape = stride == 1 and in_channels == out_channels
     identity = (
         nn.Identity()

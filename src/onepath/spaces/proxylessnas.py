@@ -1,10 +1,10 @@
-"""ProxylessNAS's search space: inverted bottlenecks of three kernels and two expansions in 21 blocks, or nothing.
+"""ProxylessNAS's search space: 21 blocks of inverted bottlenecks, some of which may be left out.
 
 Source: Cai, Zhu and Han, "ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware", ICLR 2019
 (arXiv 1812.00332), section 4.2: stages of 4, 4, 4, 4, 4 and 1 blocks with 24, 40, 80, 96, 192 and 320 channels, after a
-stem of 32 channels and a separable convolution to 16. A block that keeps the shape can also be left out: its input goes
-on. Differs from it: smaller inputs keep fewer strides, so that the last map is at least 4x4 pixels; `width` scales
-every number of channels.
+stem of 32 channels and a separable convolution to 16. The bottlenecks have three kernel sizes and two expansions. A
+block that keeps the shape can also be left out: it then passes its input on. Differs from it: smaller inputs keep fewer
+strides, so that the last map is at least 4x4 pixels; `width` scales every number of channels.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ FIRST_CHANNELS = 16
 HEAD_CHANNELS = 1280
 LEAST_CHANNELS = 8
 CANDIDATES = {f"k{kernel}_e{expansion}": (kernel, expansion) for expansion in (3, 6) for kernel in (3, 5, 7)}
-"""Name -> kernel size and expansion."""
+"""Name of a candidate -> its kernel size and expansion."""
 ZERO = "zero"
 
 
 class ProxylessNas(nn.Module):
-    """The supernet module: a stem, a separable convolution, 21 choice blocks in six stages, a head.
+    """The supernet module: a stem, a separable convolution, 21 choice blocks in six stages, and a head.
 
     Args:
-        num_classes: of the classifier.
+        num_classes: classes that the classifier tells apart.
         input_size: height and width of the input in pixels; decides the strides, see `stage_strides`.
-        in_channels: of the input.
-        width: factor on every number of channels, rounded to multiples of 4; 1 is the paper's network.
-        dropout: before the classifier.
+        in_channels: channels of the input.
+        width: factor on every number of channels, rounded to multiples of 4, at least 8; 1 is the paper's network.
+        dropout: probability of the dropout before the classifier.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
@@ -73,7 +73,7 @@ class ProxylessNas(nn.Module):
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        """Return the logits (B, num_classes) of images (B, in_channels, H, W)."""
         x = self.stem(x)
         for blocks in self.stages:
             x = blocks(x)
@@ -81,12 +81,12 @@ class ProxylessNas(nn.Module):
         return logits
 
     def reset_parameters(self) -> None:
-        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`."""
+        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`; in place."""
         reset_as_mobilenet(self)
 
 
 def _choice_block(in_channels: int, out_channels: int, stride: int, *, can_be_left_out: bool) -> ChoiceBlock:
-    """The six bottlenecks, and after the first block of a stage the zero operation beside the identity."""
+    """Return a block of the six bottlenecks and, if it can be left out, the zero operation (an identity here)."""
     candidates: dict[str, nn.Module] = {
         name: InvertedBottleneck(
             in_channels, out_channels, kernel_size=kernel_size, expansion=expansion, stride=stride
@@ -101,5 +101,8 @@ def _choice_block(in_channels: int, out_channels: int, stride: int, *, can_be_le
 def proxylessnas(
     num_classes: int, input_size: int = 224, in_channels: int = 3, width: float = 1.0
 ) -> ProxylessNas:
-    """ProxylessNAS's space: 6 blocks of 6 candidates and 15 of 7, 6^6 * 7^15 architectures."""
+    """Build ProxylessNAS's space: 6 blocks of 6 candidates and 15 blocks of 7, 6^6 * 7^15 architectures.
+
+    See `ProxylessNas` for the arguments.
+    """
     return ProxylessNas(num_classes, input_size, in_channels, width)

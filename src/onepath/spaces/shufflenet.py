@@ -1,9 +1,9 @@
-"""The search spaces of Single Path One-Shot: ShuffleNetV2-style blocks, with or without channel numbers.
+"""The search spaces of Single Path One-Shot: ShuffleNetV2-style blocks, with or without a choice of widths.
 
 Source: Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", ECCV 2020
 (arXiv 1904.00420), section 4 and the released code. Differs from it: smaller inputs keep fewer strides, so
 that the last stage sees at least 4x4 pixels; `width` scales every number of channels, but the stem
-and the stages keep at least 16, 32, 48, 64 and 96.
+and the stages keep at least 16, 32, 48, 64 and 96 channels.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ LEAST_STAGE_CHANNELS = (32, 48, 64, 96)
 
 
 class ShuffleUnit(nn.Module):
-    """One candidate: a main branch beside a passed-through half (stride 1) or a projection (first of a
-    stage).
+    """One candidate: a main branch, joined with half of the input or with a projection of the input.
 
-    With `keeps_shape`, the channels of the input are dealt alternately into two halves; one half is passed
-    through, the other goes through the main branch. Otherwise both branches read the whole input, and the
-    projection keeps its number of channels.
+    With `keeps_shape`, the channels of the input are dealt alternately into two halves: one half is passed through, the
+    other half goes through the main branch. Without it, in the first block of a stage, both the main branch and the
+    projection read the whole input, and the projection keeps the number of channels.
 
     Args:
-        in_channels, out_channels: of the unit; equal and even with `keeps_shape`.
-        middle_channels: of the main branch; may be elastic.
-        kernel_size: of the depthwise convolutions.
+        in_channels, out_channels: channels of the input and of the output; equal and even with `keeps_shape`.
+        middle_channels: channels inside the main branch; may be elastic.
+        kernel_size: height and width of the depthwise kernels; odd.
         stride: 1 or 2; 2 only without `keeps_shape`.
-        num_depthwise: 1 for the shuffle candidates, 3 for the Xception candidate.
-        keeps_shape: see above.
+        num_depthwise: depthwise convolutions in the main branch: 1 for the shuffle candidates, 3 for the Xception
+            candidate.
+        keeps_shape: whether half of the input is passed through.
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
     """
@@ -86,7 +86,7 @@ class ShuffleUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Join the passed or projected channels with the main branch's."""
+        """Return the passed or projected channels, followed by the channels of the main branch."""
         if self.projection is None:
             passed, taken = deal(x)
         else:
@@ -94,11 +94,15 @@ class ShuffleUnit(nn.Module):
         return torch.cat((passed, self.main(taken)), dim=1)
 
     def inherit_from(self, other: nn.Module) -> None:
-        """Compute nearly what another candidate of the block computes; in place.
+        """Take over weights so that this candidate computes nearly what `other` computes; in place.
 
-        Kernels of another size are taken by their centre. The Xception branch, with three depthwise and pointwise
-        pairs against the shuffle branch's one between two pointwise convolutions, takes that one in its middle and
-        passes its channels through elsewhere.
+        If the kernels differ in size, their centres are aligned. The Xception branch has three depthwise and three
+        pointwise convolutions, and the shuffle branch has one depthwise convolution between two pointwise ones. So an
+        Xception candidate takes over these three convolutions, and its other ones pass their channels through. A
+        shuffle candidate takes nothing for its main branch from an Xception candidate.
+
+        Args:
+            other: another candidate of the same block; not changed.
         """
         assert isinstance(other, ShuffleUnit)
         if self.projection is not None and other.projection is not None:
@@ -115,7 +119,7 @@ class ShuffleUnit(nn.Module):
 
 
 def deal(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The even and the odd channels of (B, C, H, W)."""
+    """Return the even and the odd channels of (B, C, H, W), each (B, C / 2, H, W)."""
     if torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling():
         even, odd = _Deal.apply(x)
         return even, odd
@@ -126,8 +130,8 @@ def deal(x: Tensor) -> tuple[Tensor, Tensor]:
 class _Deal(torch.autograd.Function):
     """`deal` with a gradient in the memory format of the input.
 
-    The gradient of plain indexing is laid out channel by channel, which makes the ReLU and the normalisation before it
-    ten times as slow on a CPU in channels_last.
+    The gradient of plain indexing is laid out channel by channel. On a CPU in channels_last, this makes the ReLU and
+    the normalisation before it ten times as slow.
     """
 
     @staticmethod
@@ -152,7 +156,7 @@ class _Deal(torch.autograd.Function):
 
 
 def depthwise(channels: Size, kernel_size: int, stride: int) -> tuple[nn.Module, nn.Module]:
-    """A depthwise convolution and its normalisation."""
+    """Return a depthwise convolution and its normalisation."""
     return (
         ElasticConv2d(
             channels, channels, kernel_size, stride, padding=kernel_size // 2, groups=channels, bias=False
@@ -162,7 +166,7 @@ def depthwise(channels: Size, kernel_size: int, stride: int) -> tuple[nn.Module,
 
 
 def pointwise(in_channels: Size, out_channels: Size) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """A 1x1 convolution, its normalisation and a ReLU."""
+    """Return a 1x1 convolution, its normalisation and a ReLU."""
     return (
         ElasticConv2d(in_channels, out_channels, 1, bias=False),
         ElasticBatchNorm2d(out_channels, affine=False, standalone_affine=True),
@@ -171,19 +175,22 @@ def pointwise(in_channels: Size, out_channels: Size) -> tuple[nn.Module, nn.Modu
 
 
 class ShuffleNet(nn.Module):
-    """The supernet module: a stem, 20 choice blocks in four stages, a head.
+    """The supernet module: a stem, 20 choice blocks in four stages, and a head.
 
     Args:
-        num_classes: of the classifier.
+        num_classes: classes that the classifier tells apart.
         input_size: height and width of the input in pixels; decides the strides, see `stage_strides`.
-        in_channels: of the input.
+        in_channels: channels of the input.
         width: factor on every number of channels, rounded to multiples of 4; 1 is the paper's network. The stem and
-            the stages keep at least 16, 32, 48, 64 and 96.
-        channel_scales: if given, every block also chooses the width of its main branch among these factors of
-            half its output channels, rounded down as in the released template.
-        dropout: before the classifier, as in the released code.
+            the stages keep at least 16, 32, 48, 64 and 96 channels.
+        channel_scales: factors among which every block chooses the width of its main branch: a factor times half of the
+            block's output channels, rounded down as in the released template. None: there is no choice of widths.
+        dropout: probability of the dropout before the classifier; the default is that of the released code.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
+
+    Raises:
+        ConfigurationError: an input below 4 pixels, or a width out of range.
     """
 
     def __init__(
@@ -227,7 +234,7 @@ class ShuffleNet(nn.Module):
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of images (B, in_channels, H, W)."""
+        """Return the logits (B, num_classes) of images (B, in_channels, H, W)."""
         x = self.stem(x)
         for blocks in self.stages:
             for block in blocks:  # type: ignore[attr-defined]
@@ -236,10 +243,10 @@ class ShuffleNet(nn.Module):
         return logits
 
     def reset_parameters(self) -> None:
-        """Draw the released code's initial weights.
+        """Draw the released code's initial weights, in place.
 
-        Normal with deviation 0.01 for the first convolution and the classifier, 1 / (input channels of a
-        group) for other convolutions; normalisation starts at scale 1 and shift 1e-4.
+        Weights are normal with standard deviation 0.01 for the first convolution and the classifier, and 1 / (input
+        channels of a group) for other convolutions; normalisation starts at scale 1 and shift 1e-4.
         """
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
@@ -255,7 +262,7 @@ class ShuffleNet(nn.Module):
 def _choice_block(
     in_channels: int, out_channels: int, middle: Size, stride: int, keeps_shape: bool
 ) -> ChoiceBlock:
-    """The four candidates of the paper in its order."""
+    """Return a block with the paper's four candidates in its order."""
     candidates = {
         "shuffle_3x3": (3, 1),
         "shuffle_5x5": (5, 1),
@@ -281,7 +288,7 @@ def _choice_block(
 def shufflenet(
     num_classes: int, input_size: int = 224, in_channels: int = 3, width: float = 1.0
 ) -> ShuffleNet:
-    """SPOS's block search: 20 choice blocks of 4 candidates, 4^20 architectures."""
+    """Build SPOS's space of blocks: 20 choice blocks of 4 candidates, 4^20 architectures; see `ShuffleNet`."""
     return ShuffleNet(num_classes, input_size, in_channels, width)
 
 
@@ -292,5 +299,8 @@ def shufflenet_channels(
     width: float = 1.0,
     scales: Sequence[float] = CHANNEL_SCALES,
 ) -> ShuffleNet:
-    """SPOS's block and channel search: 4 candidates and 8 widths of the main branch in each of 20 blocks."""
+    """Build SPOS's space of blocks and channels: 4 candidates and 8 widths of the main branch in each of 20 blocks.
+
+    See `ShuffleNet` for the arguments; `scales` is its `channel_scales`.
+    """
     return ShuffleNet(num_classes, input_size, in_channels, width, channel_scales=scales)

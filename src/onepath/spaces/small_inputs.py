@@ -1,4 +1,4 @@
-"""Fitting a paper's network to smaller images and widths than its own."""
+"""Fit a paper's network to smaller images and other widths than the paper's."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ KEPT_OF_FIVE: Mapping[int, Sequence[int]] = {
 
 
 def kept_strides(input_size: int, kept: Mapping[int, Sequence[int]]) -> tuple[int, ...]:
-    """Strides, 1 or 2, of the positions of a network that halves its input at each of them.
+    """Return the stride, 1 or 2, of each position where the paper's network halves its input.
 
-    As many are kept as leave the last map at least 4x4 pixels.
+    As many strides of 2 are kept as leave the last map at least 4x4 pixels.
 
     Args:
         input_size: height and width of the images in pixels.
-        kept: number of strides, from 0 to all -> the positions that keep theirs.
+        kept: number of strides that an input allows, from 0 to all -> the positions that keep their stride of 2.
 
     Raises:
-        ConfigurationError: less than 4 pixels.
+        ConfigurationError: the images have fewer than 4 pixels per side.
     """
     if input_size < SMALLEST_MAP:
         raise ConfigurationError(
@@ -42,29 +42,29 @@ def kept_strides(input_size: int, kept: Mapping[int, Sequence[int]]) -> tuple[in
 
 
 def stage_strides(input_size: int) -> tuple[int, tuple[int, ...]]:
-    """Strides of the stem and of each of four stages' first blocks, in an ImageNet network that halves five times.
+    """Return the strides of an ImageNet network that halves five times: of the stem, and of four stages' first blocks.
 
-    224 pixels become 7. Smaller inputs keep as many of the five strides as leave the last map at least 4x4 pixels: 64
-    pixels keep all but the stem's; 28 and 32 keep three, with the third stage at 8x8 pixels; 8 keeps one, before the
-    third stage.
+    Inputs of 224 pixels become 7. Smaller inputs keep as many of the five strides as leave the last map at least 4x4
+    pixels: inputs of 64 pixels keep all but the stem's; inputs of 28 and 32 keep three, with the third stage at 8x8
+    pixels; inputs of 8 keep one, before the third stage.
 
     Raises:
-        ConfigurationError: less than 4 pixels.
+        ConfigurationError: the images have fewer than 4 pixels per side.
     """
     stem, *stages = kept_strides(input_size, KEPT_OF_FIVE)
     return stem, tuple(stages)
 
 
 def scaled(channels: int, width: float, least: int = 4) -> int:
-    """A number of channels times the width, a multiple of 4, and at least `least`."""
+    """Return `channels * width`, rounded to a multiple of 4, or `least` if that is more."""
     return max(least, round(channels * width / 4) * 4)
 
 
 def check_width(width: float) -> None:
-    """Reject a width that is no sensible factor on a network's channels.
+    """Raise unless `width` is a sensible factor on a network's channels.
 
     Raises:
-        ConfigurationError: not above 0, or above 8.
+        ConfigurationError: `width` is not above 0, or is above 8.
     """
     if not 0 < width <= 8:
         raise ConfigurationError(f"0 < width <= 8 must hold, but got width={width}; 1 is the paper's network")

@@ -1,11 +1,11 @@
-"""Four stages of plain or residual convolution blocks, as Zen-NAS evolves them.
+"""The space of Zen-NAS: four stages of plain or residual convolution blocks.
 
 Source: Lin et al., "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition", ICCV 2021 (arXiv 2102.01063), and
-its released code. Differs from it: four stages, each of blocks of one kind, in place of a list of blocks that changes
+its released code. Differs from it: four stages, each with blocks of one kind, in place of a list of blocks that changes
 its length; widths take eleven steps from 16 to 512; smaller inputs keep fewer strides. The initial weights of the
-network found are those of MobileNetV2.
+network that a search finds are those of MobileNetV2.
 
-There is no supernet: a network is scored with weights of its own, so that nothing is shared and nothing is inherited.
+The networks share no weights: each network is scored with weights of its own, and nothing is inherited.
 """
 
 from __future__ import annotations
@@ -46,27 +46,28 @@ KERNELS = (3, 5, 7)
 RATIOS = (0.25, 0.5, 1.0)
 DEPTHS = (1, 2, 3, 4, 5, 6)
 NUM_STAGES = 4
-# How many strides an input allows -> which positions of (stem, four stages) keep theirs: the last ones, so that of 32
-# pixels the first stage sees all and the last one 4x4.
+# How many strides an input allows -> which positions of (stem, four stages) keep theirs: the last ones, so that with
+# inputs of 32 pixels the first stage works on 32x32 pixels and the last stage on 4x4.
 KEPT_STRIDES: Mapping[int, Sequence[int]] = {num: tuple(range(5 - num, 5)) for num in range(6)}
 
 
 class ZenNas(nn.Module):
-    """The space: a stem, four stages that each repeat one block, a 1x1 convolution and a classifier.
+    """The module of the space: a stem, four stages that each repeat one block, a 1x1 convolution and a classifier.
 
-    Its choices are `stem.width`; of each stage `type` (plain, basic, bottleneck), `kernel`, `width`, `depth` and, of
-    residual types, `ratio`; and `head.width`. Extract an architecture to have a network.
+    Its choices are `stem.width` and `head.width`, and for each stage `type` (plain, basic, bottleneck), `kernel`,
+    `width`, `depth` and, for the residual types basic and bottleneck, `ratio`. The module itself does not run: extract
+    an architecture to get a network.
 
     Args:
-        num_classes: of the classifier.
+        num_classes: classes that the classifier tells apart.
         input_size: height and width of the input in pixels; decides the strides.
-        in_channels: of the input.
-        width: factor on every number of channels, rounded to multiples of 8; options that become equal are one.
+        in_channels: channels of the input.
+        width: factor on every number of channels, rounded to multiples of 8; options that become equal are merged.
 
     Attributes:
-        shares_weights: False, which tells the supernet that it has none.
+        shares_weights: False, which tells the supernet that the networks share no weights.
 
-    Shapes: of extracted networks (B, in_channels, input_size, input_size) to (B, num_classes).
+    Shapes: extracted networks take (B, in_channels, input_size, input_size) to (B, num_classes).
 
     Raises:
         ConfigurationError: an input below 4 pixels, or a width out of range.
@@ -106,7 +107,7 @@ class ZenNas(nn.Module):
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of images (B, in_channels, H, W); of an extracted network alone."""
+        """Return the logits (B, num_classes) of images (B, in_channels, H, W); works in extracted networks only."""
         x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
@@ -114,15 +115,17 @@ class ZenNas(nn.Module):
         return logits
 
     def reset_parameters(self) -> None:
-        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`."""
+        """Draw the initial weights of MobileNetV2, see `reset_as_mobilenet`; in place."""
         reset_as_mobilenet(self)
 
     def cost_table(self, input_shape: tuple[int, ...], kind: str) -> CostTable:
-        """The additive cost of every architecture, in closed form: measuring each joint option would take minutes.
+        """Return the exact additive cost of every architecture, in closed form.
+
+        Measuring each joint option instead would take minutes.
 
         Args:
-            input_shape: of one example, (in_channels, H, W).
-            kind: "macs", "params" or "layers".
+            input_shape: shape of one example, (in_channels, H, W).
+            kind: "macs", "params" or "layers"; also the unit of the table.
         """
         _, height, width = input_shape
         pixels = strided((height, width), self.stem_stride)
@@ -151,12 +154,12 @@ class ZenNas(nn.Module):
 
 
 class BlockChain(nn.Module):
-    """The blocks of one type in a stage, which exist in extracted networks alone.
+    """The blocks of one type in a stage; they are built only when a network is extracted.
 
     Args:
-        kind: see `block_layers`.
-        sizes: "in_channels", "width", "kernel", "depth", and of residual kinds "ratio".
-        stride: of the first block.
+        kind: type of the blocks, see `block_layers`.
+        sizes: name -> choice, for "in_channels", "width", "kernel", "depth" and, for residual kinds, "ratio".
+        stride: stride of the first block.
     """
 
     device_of: Tensor
@@ -171,11 +174,11 @@ class BlockChain(nn.Module):
         self.register_buffer("device_of", torch.empty(0), persistent=False)
 
     def own_choices(self) -> tuple[Choice, ...]:
-        """The choices that its blocks read."""
+        """Return the choices that the blocks read."""
         return tuple(self.sizes.values())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Refused: there are no weights.
+        """Raise, because the blocks have no weights before they are extracted.
 
         Raises:
             BindingError: always.
@@ -186,18 +189,18 @@ class BlockChain(nn.Module):
         )
 
     def extracted(self, *, inherit: bool) -> nn.Sequential:
-        """The active blocks, whose weights are still to be drawn."""
+        """Return the blocks of the active options; their weights are allocated but not drawn yet."""
         del inherit
         options = {name: self.selection.options[choice] for name, choice in self.sizes.items()}
         device = self.device_of.device
         return nn.Sequential(*(unfilled_copy(_block(layers), device) for layers in self._blocks(options)))
 
     def cost_terms(self, choice: Choice, pixels: tuple[int, int], kind: str) -> list[CostTerm]:
-        """What the first block adds to a cost, and the others.
+        """Return two cost terms for the stage if it has this type of block: of the first block, and of all others.
 
         Args:
-            choice: between the types of block.
-            pixels: height and width of the input.
+            choice: the stage's choice between the types of block.
+            pixels: height and width of the stage's input.
             kind: "macs", "params" or "layers".
         """
         own = [self.sizes[name] for name in ("width", "kernel", "ratio") if name in self.sizes]
@@ -235,7 +238,7 @@ class BlockChain(nn.Module):
 
 @functools.lru_cache(maxsize=4096)
 def _block(layers: BlockLayers) -> ConvolutionBlock:
-    """A block without data to copy."""
+    """Return a block on the meta device; it has no data and serves as a template for copies."""
     with torch.device("meta"):
         return ConvolutionBlock(layers)
 
@@ -245,7 +248,7 @@ def _chains(stage: ChoiceBlock) -> list[BlockChain]:
 
 
 def _stage(name: str, in_channels: Choice, widths: Sequence[int], stride: int) -> ChoiceBlock:
-    """A choice between the types of block, whose other choices are shared."""
+    """Return a stage: a choice between the types of block, which share the stage's other choices."""
     shared = {
         "in_channels": in_channels,
         "width": Choice(f"{name}.width", widths),
@@ -260,5 +263,5 @@ def _stage(name: str, in_channels: Choice, widths: Sequence[int], stride: int) -
 
 
 def _scaled(widths: Sequence[int], width: float) -> list[int]:
-    """Numbers of channels times a factor: distinct multiples of 8."""
+    """Return numbers of channels times a factor, as distinct multiples of 8, rising."""
     return sorted({max(DIVISOR, round(channels * width / DIVISOR) * DIVISOR) for channels in widths})

@@ -1,4 +1,4 @@
-"""Convolution blocks of Zen-NAS: what layers they have, what they cost, and the modules.
+"""Convolution blocks of Zen-NAS: their layers, their costs and their modules.
 
 Source: Lin et al., "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition", ICCV 2021 (arXiv 2102.01063):
 plain convolutions, and the residual blocks of He et al., "Deep Residual Learning for Image Recognition", CVPR 2016
@@ -20,7 +20,7 @@ DIVISOR = 8
 
 
 class Layer(NamedTuple):
-    """A convolution without bias, and its normalisation."""
+    """The sizes of a convolution without bias that is followed by a normalisation."""
 
     in_channels: int
     out_channels: int
@@ -32,8 +32,8 @@ class BlockLayers(NamedTuple):
     """The layers of a block.
 
     Attributes:
-        chain: one after the other.
-        projection: on the shortcut, where a residual block changes the shape.
+        chain: layers of the main branch, one after the other.
+        projection: layer on the shortcut of a residual block that changes the shape; else None.
         is_residual: whether there is a shortcut.
     """
 
@@ -45,16 +45,16 @@ class BlockLayers(NamedTuple):
 def block_layers(
     kind: Kind, in_channels: int, width: int, kernel: int, ratio: float, stride: int
 ) -> BlockLayers:
-    """The layers of one block.
+    """Return the layers of one block.
 
     Args:
-        kind: "plain" is one convolution; "basic" two of the kernel, and "bottleneck" a 1x1, one of the kernel and a
-            1x1, with a shortcut around them.
-        in_channels: of the block's input.
-        width: channels that it returns.
-        kernel: of its convolutions that are not 1x1.
-        ratio: of a residual block, channels inside over `width`; rounded to multiples of 8.
-        stride: of the first convolution of the kernel.
+        kind: "plain" is one convolution of size `kernel`. "basic" is two such convolutions, and "bottleneck" is a 1x1
+            convolution, one of size `kernel` and a 1x1 convolution, each with a shortcut around them.
+        in_channels: channels of the block's input.
+        width: channels of the block's output.
+        kernel: height and width of the kernels that are not 1x1; odd.
+        ratio: inner channels of a residual block, as a fraction of `width`; rounded to multiples of 8.
+        stride: stride of the first convolution of size `kernel`.
     """
     if kind == "plain":
         return BlockLayers((Layer(in_channels, width, kernel, stride),), None, False)
@@ -73,12 +73,12 @@ def block_layers(
 
 
 def block_cost(layers: BlockLayers, pixels: tuple[int, int], what: str) -> int:
-    """Cost of a block for one example.
+    """Return the cost of a block for one example.
 
     Args:
-        layers: of the block.
-        pixels: height and width of its input.
-        what: "macs", "params" or "layers" (convolutions, that of the shortcut too).
+        layers: layers of the block.
+        pixels: height and width of the block's input.
+        what: "macs", "params" or "layers" (number of convolutions, including that of the shortcut).
     """
     total, at = 0, pixels
     for layer in layers.chain:
@@ -90,7 +90,13 @@ def block_cost(layers: BlockLayers, pixels: tuple[int, int], what: str) -> int:
 
 
 def layer_cost(layer: Layer, pixels: tuple[int, int], what: str) -> int:
-    """Cost of a convolution and its normalisation that return maps of this many pixels."""
+    """Return the cost of a convolution and its normalisation for one example.
+
+    Args:
+        layer: sizes of the convolution.
+        pixels: height and width of its output.
+        what: "macs", "params" or "layers"; the normalisation adds to "params" only.
+    """
     if what == "layers":
         return 1
     num_weights = layer.in_channels * layer.out_channels * layer.kernel_size**2
@@ -100,17 +106,17 @@ def layer_cost(layer: Layer, pixels: tuple[int, int], what: str) -> int:
 
 
 def strided(pixels: tuple[int, int], stride: int) -> tuple[int, int]:
-    """Height and width after a convolution that pads by half its odd kernel."""
+    """Return height and width after a convolution with this stride that pads by half its odd kernel."""
     return -(-pixels[0] // stride), -(-pixels[1] // stride)
 
 
 class ConvolutionBlock(nn.Module):
-    """A chain of normalised convolutions, and the shortcut around it where the block is residual.
+    """A chain of normalised convolutions, with a shortcut around it if the block is residual.
 
-    A ReLU follows every convolution of the chain; the last one comes after the shortcut has been added.
+    A ReLU follows every convolution of the chain; the last ReLU comes after the shortcut has been added.
 
     Args:
-        layers: see `block_layers`.
+        layers: layers of the block, see `block_layers`.
     """
 
     def __init__(self, layers: BlockLayers) -> None:
@@ -127,7 +133,7 @@ class ConvolutionBlock(nn.Module):
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, width, H / stride, W / stride)."""
+        """Map (B, in_channels, H, W) to (B, width, ceil(H / stride), ceil(W / stride))."""
         y: Tensor = self.chain(x)
         if self.is_residual:
             y = y + (x if self.projection is None else self.projection(x))

@@ -87,6 +87,17 @@ def test_noisy_networks_are_kept_but_not_used(tmp_path: Path) -> None:
     assert not set(pairs.labels) & set(flagged)
 
 
+def test_too_few_steady_networks_are_measured_again_by_a_later_call(tmp_path: Path) -> None:
+    supernet, path = small_supernet(), tmp_path / "p.json"
+    first = measure_pairs(supernet, Counting(noisy=True), SHAPE, 12, path=path)
+    quiet = Counting()
+    second = measure_pairs(supernet, quiet, SHAPE, 12, path=path)
+    assert first.num_noisy > 0 == second.num_noisy
+    assert first.num_noisy < quiet.num_prepared < 12, "only the noisy ones, and the reference with them"
+    labels = [row["architecture"] for row in json.loads(path.read_text())["pairs"]]
+    assert labels == [str(one) for one in random_architectures(supernet.space, 12, 0)]
+
+
 def test_refuses_to_continue_another_measurement(tmp_path: Path) -> None:
     path, supernet = tmp_path / "p.json", small_supernet()
     measure_pairs(supernet, Counting(threads=1), SHAPE, 4, path=path, space_name="small")

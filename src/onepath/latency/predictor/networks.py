@@ -113,7 +113,8 @@ def measure_pairs(
     median state.
 
     A call with the same file, after an interruption or with a larger `num`, continues the measurement: the seed alone
-    determines the order of the architectures, and the networks in the file are not measured again.
+    determines the order of the architectures, and the networks in the file are not measured again. Only if fewer than
+    `MIN_PAIRS` of them were steady, the noisy ones are.
 
     Args:
         supernet: supernet from which each network is extracted.
@@ -154,13 +155,18 @@ def measure_pairs(
             f"{path} must hold the architectures that seed {seed} draws, but it holds others; give another file"
         )
     reference = supernet.extract(architectures[0], inherit=supernet.shares_weights)
-    for start in range(len(rows), num, num_together):
+    # Too few steady pairs are of no use: the noisy ones are then measured again, here and by a later call.
+    steady = sum(not row["is_noisy"] for row in rows)
+    left = [place for place, row in enumerate(rows[:num]) if row["is_noisy"] and steady < MIN_PAIRS]
+    left += range(len(rows), num)
+    for start in range(0, len(left), num_together):
         if progress is not None:
-            progress(start, num)
-        group = architectures[start : start + num_together]
+            progress(num - len(left) + start, num)
+        places = left[start : start + num_together]
+        group = [architectures[place] for place in places]
         models = [supernet.extract(found, inherit=supernet.shares_weights) for found in group]
         *latencies, beside = measure(device, [*models, reference], shape)
-        rows += [
+        measured = [
             {
                 "architecture": str(found),
                 "latency_ms": latency.median_ms,
@@ -172,6 +178,8 @@ def measure_pairs(
             }
             for found, latency in zip(group, latencies, strict=True)
         ]
+        for place, row in zip(places, measured, strict=True):
+            rows[place : place + 1] = [row]
         atomic_write_json(path, {**header, "pairs": rows})
     if progress is not None:
         progress(num, num)

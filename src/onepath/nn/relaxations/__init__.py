@@ -1,4 +1,4 @@
-"""Continuous relaxations of a supernet's choices: the architecture parameters, and the gates that they set."""
+"""Continuous relaxations of a supernet's choices for differentiable search: logits, and the gates that they set."""
 
 from onepath.nn.relaxations.binary import BinaryRelaxation, TwoPathRelaxation
 from onepath.nn.relaxations.derivation import Rule, derive, num_skips, option_scores

@@ -1,9 +1,9 @@
-"""The binary gates of ProxylessNAS: one candidate runs, and the logits learn from all, or from two.
+"""The binary gates of ProxylessNAS: one candidate's output is used, and the logits of all candidates or of two learn.
 
 Source: Cai, Zhu and Han, "ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware", ICLR 2019
-(arXiv 1812.00332), section 3.2, equations 2 to 4. With p = softmax(a) and the output y = sum of g_j o_j(x) of one-hot
-gates g, the gradient of the gates is dL/dg_j = sum(dL/dy * o_j(x)), and that of the logits
-dL/da_i = sum over j of dL/dg_j * p_j * (1 if i == j else 0 - p_i).
+(arXiv 1812.00332), section 3.2, equations 2 to 4. The logits are a, p = softmax(a), and with one-hot gates g the output
+is y = sum of g_j o_j(x). The gradient of the gates is dL/dg_j = sum(dL/dy * o_j(x)), and that of the logits is
+dL/da_i = sum over j of dL/dg_j * p_j * ((1 if i == j else 0) - p_i).
 """
 
 from __future__ import annotations
@@ -23,23 +23,29 @@ from onepath.nn.relaxations.relaxation import Relaxation, draw, one_path
 
 
 class BinaryRelaxation(Relaxation):
-    """One candidate per choice, drawn by its probability; every candidate's gate has a gradient.
+    """One candidate per choice runs, drawn by its probability; the gates of all candidates have gradients.
 
-    The candidates that were not drawn are computed one after the other in the backward pass, and nothing of them is
-    kept: memory of one path, whatever the number of candidates, for the time of all. What follows a block may change
-    the block's output in place; the drawn candidate is then computed again, too.
+    The other candidates are computed one after the other in the backward pass, and their outputs are not kept. So an
+    update needs the memory of one path for any number of candidates, and the time of all candidates. If a later module
+    changes the block's output in place, the drawn candidate is computed again too.
+
+    Args:
+        supernet, seed, deviation: see `Relaxation`.
     """
 
     def weight_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
-        """One candidate each, drawn by its probability; see `Relaxation.weight_path`."""
+        """Draw one candidate per choice by its probability; see `Relaxation.weight_path`."""
         return self.gated(one_path(self, rng))
 
     def warmup_path(self, rng: np.random.Generator) -> GatedPath:
-        """One candidate each, drawn uniformly."""
+        """Draw one candidate per choice uniformly; see `Relaxation.warmup_path`."""
         return self.gated(one_path(self, rng, uniform=True))
 
     def architecture_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
-        """The drawn candidate, with a backward that asks the others; see `Relaxation.architecture_path`."""
+        """Draw one candidate per choice, with a backward pass that also computes the others.
+
+        See `Relaxation.architecture_path`.
+        """
         gates = {}
         for name, logits in zip(self.names, self.logits, strict=True):
             index = draw(logits.detach().softmax(0), rng)
@@ -48,24 +54,27 @@ class BinaryRelaxation(Relaxation):
 
 
 class TwoPathRelaxation(Relaxation):
-    """Two candidates per choice, drawn without replacement, of which one has gate 1 and one has gate 0.
+    """Two candidates per choice run, drawn without replacement; one of them has gate 1 and the other has gate 0.
 
-    Only the logits of the two learn. After a step both are shifted by the same amount, so that the probabilities of all
-    other candidates stay what they were. Memory of two paths.
+    Only the logits of these two learn. After a step both logits are shifted by the same amount, so that the
+    probabilities of all other candidates stay the same. An update needs the memory of two paths.
+
+    Args:
+        supernet, seed, deviation: see `Relaxation`.
 
     Source: as above, section 3.2.1, last paragraph.
     """
 
     def weight_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
-        """One candidate each, drawn by its probability; see `Relaxation.weight_path`."""
+        """Draw one candidate per choice by its probability; see `Relaxation.weight_path`."""
         return self.gated(one_path(self, rng))
 
     def warmup_path(self, rng: np.random.Generator) -> GatedPath:
-        """One candidate each, drawn uniformly."""
+        """Draw one candidate per choice uniformly; see `Relaxation.warmup_path`."""
         return self.gated(one_path(self, rng, uniform=True))
 
     def architecture_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
-        """The two candidates, with one-hot weights; see `Relaxation.architecture_path`."""
+        """Draw two candidates per choice, with one-hot weights; see `Relaxation.architecture_path`."""
         gates = {}
         self._pairs: list[list[int]] = []
         for name, logits in zip(self.names, self.logits, strict=True):
@@ -77,7 +86,11 @@ class TwoPathRelaxation(Relaxation):
 
     @torch.no_grad()
     def after_step(self, before: Sequence[Tensor]) -> None:
-        """Give every other logit its old value back, and the two the sum of probabilities that they had."""
+        """Restore the logits that were not drawn, and shift the two drawn ones to keep the sum of their probabilities.
+
+        Args:
+            before: logits of each differentiable choice before the step.
+        """
         for logits, old, pair in zip(self.logits, before, self._pairs, strict=True):
             stepped = logits[pair] + (old[pair].logsumexp(0) - logits[pair].logsumexp(0))
             logits.copy_(old)
@@ -85,7 +98,7 @@ class TwoPathRelaxation(Relaxation):
 
 
 def two_of(probabilities: Tensor, rng: np.random.Generator) -> list[int]:
-    """Two different indices, or the one there is, drawn one after the other by their probabilities."""
+    """Draw two different indices, one after the other, by their probabilities; one index if there is only one."""
     first = draw(probabilities, rng)
     if len(probabilities) == 1:
         return [first]
@@ -98,7 +111,7 @@ def two_of(probabilities: Tensor, rng: np.random.Generator) -> list[int]:
 
 
 def one_hot(logits: Tensor, index: int) -> Tensor:
-    """Gates, 1 at `index` and 0 elsewhere, with the gradient of softmax(logits); shape of logits."""
+    """Return gates that are 1 at `index` and 0 elsewhere, with the gradient of softmax(logits); shape of `logits`."""
     gates: Tensor = _OneHot.apply(logits, index)
     return gates
 
@@ -119,7 +132,7 @@ class _OneHot(torch.autograd.Function):
 
 
 class _AllGates:
-    """An estimator: the output unchanged, and a gradient for every gate."""
+    """An estimator that returns the output unchanged and gives every gate a gradient."""
 
     def __init__(self, index: int, gates: Tensor) -> None:
         self.index, self.gates = index, gates
@@ -136,9 +149,9 @@ class _Recomputed(torch.autograd.Function):
         ctx.block, ctx.index, ctx.device = block, index, x.device.type
         ctx.is_cast, ctx.dtype = torch.is_autocast_enabled(ctx.device), torch.get_autocast_dtype(ctx.device)
         if output.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
-            output = output.clone()  # of an identity: what changes it in place must not change x
+            output = output.clone()  # an identity returned x; changing it in place must not change x
         ctx.output, ctx.version = output.detach(), output._version
-        # Same memory and version counter, but no view: what follows may change it in place, and is told by the version.
+        # Same memory and version counter, but no view: later modules may change it in place, and the version shows it.
         return output.detach()
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""From logits to one architecture."""
+"""Derive one architecture from the logits of a differentiable search."""
 
 from __future__ import annotations
 
@@ -19,32 +19,35 @@ def derive(
     table: CostTable | None = None,
     maximum: float | None = None,
 ) -> Architecture:
-    """The most probable architecture, of those within a limit; exact, see `most_probable`.
+    """Return the most probable architecture among those within a limit; the answer is exact, see `most_probable`.
 
-    Of a node's edges those are kept whose best operations weigh most. A block's `none` is never taken. Architectures
-    whose output does not depend on their input are passed over (`SearchSpace.is_connected`).
+    A node keeps those of its edges whose best operations weigh most. A block's `none` is never taken. Architectures
+    whose output does not depend on their input are skipped (`SearchSpace.is_connected`).
 
     Args:
-        relaxation: not changed.
-        rule: what is compared between edges. "weights" are softmax weights, so that a large weight of `none` demotes
-            its edge, as in the released code of DARTS; "logits" are raw logits, which know nothing of `none`, as in
-            other implementations. Between the operations of one edge both agree. Ties go to the lowest index.
-        table: an additive cost.
-        maximum: largest cost allowed, inclusive, in the table's unit.
+        relaxation: the logits; not changed.
+        rule: how edges are compared. "weights" compares softmax weights, so that a large weight of `none` makes its
+            edge less likely to be kept, as in the released code of DARTS. "logits" compares raw logits, which do not
+            depend on `none`, as in other implementations. Both rank the operations of one edge in the same way. Ties go
+            to the lowest index.
+        table: additive cost of an architecture; None: there is no cost.
+        maximum: largest cost allowed, inclusive, in the table's unit; None: there is no limit.
 
     Raises:
-        ConfigurationError: another rule.
-        InfeasibleError: no such architecture is within the limit.
+        ConfigurationError: `rule` is neither "weights" nor "logits".
+        InfeasibleError: no connected architecture is within the limit.
     """
     space, scores = relaxation.space, option_scores(relaxation, rule)
     return most_probable(space, scores, table, maximum, accepts=space.is_connected)
 
 
 def option_scores(relaxation: Relaxation, rule: Rule) -> dict[str, list[float]]:
-    """Differentiable choice -> a score per option, higher is better; `derive` takes the highest sum over active ones.
+    """Return differentiable choice -> one score per option, higher is better.
+
+    `derive` takes the architecture with the highest sum of scores over its active choices. `rule` is as for `derive`.
 
     Raises:
-        ConfigurationError: another rule.
+        ConfigurationError: `rule` is neither "weights" nor "logits".
     """
     if rule not in ("weights", "logits"):
         raise ConfigurationError(f"rule must be 'weights' or 'logits', but got {rule!r}; use one of them")
@@ -57,7 +60,7 @@ def option_scores(relaxation: Relaxation, rule: Rule) -> dict[str, list[float]]:
 
 
 def num_skips(relaxation: Relaxation, architecture: Architecture) -> int:
-    """How many of the active differentiable choices hand their input on."""
+    """Return the number of active differentiable choices whose option is a skip connection or an identity."""
     options = architecture.options
     return sum(
         options.get(name) in skips for name, skips in zip(relaxation.names, relaxation.skips, strict=True)

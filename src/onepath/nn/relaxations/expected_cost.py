@@ -19,21 +19,21 @@ _MOST_JOINT = 2**16
 
 
 class ExpectedCost:
-    """E = constant + sum over the terms of a cost table of sum over joint options of p(options) * cost.
+    """The expected cost E = constant + sum over the terms of a cost table of sum over joint options of p * cost.
 
-    Choices are independent. One with logits takes an option with its softmax probability (a block's `none` costs
-    nothing); one without, such as a set of edges, takes each with equal probability. A term counts where its choices
-    are active.
+    Here p is the probability of the joint option. Choices are independent. A choice with logits takes an option with
+    its softmax probability (a block's `none` costs nothing). A choice without logits, such as a set of edges, takes
+    every option with equal probability. A term counts only if all its choices are active.
 
     Args:
-        relaxation: whose probabilities are taken.
-        table: of the relaxation's space.
+        relaxation: the logits that give the probabilities.
+        table: additive cost of the architectures in the relaxation's space.
 
     Raises:
-        ConfigurationError: the table has no term, or a term and what decides whether it counts tie more than 65,536
-            joint options together.
+        ConfigurationError: the table has no term; or a term, together with the choices that decide whether it counts,
+            has more than 65,536 joint options.
 
-    Source: Cai, Zhu and Han, ProxylessNAS (arXiv 1812.00332), equation 5, of which the gradient is
+    Source: Cai, Zhu and Han, ProxylessNAS (arXiv 1812.00332), equation 5, whose gradient is
     dE/da_j = p_j * (cost_j - E) for a single choice. Differs from it: terms over several choices, and conditions.
     """
 
@@ -52,18 +52,19 @@ class ExpectedCost:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of all costs."""
+        """Hex digest of the constant and of the costs of all terms."""
         digest = hashlib.sha256(repr(self.constant).encode())
         for columns, costs in self._terms:
             digest.update(repr((columns, costs.shape)).encode() + np.ascontiguousarray(costs).tobytes())
         return digest.hexdigest()
 
     def __call__(self, probabilities: Mapping[str, Tensor] | None = None) -> Tensor:
-        """The expected cost in the table's unit, a float32 scalar.
+        """Return the expected cost in the table's unit, a differentiable float32 scalar.
 
         Args:
-            probabilities: differentiable choice -> (candidates,), instead of the relaxation's own; 1 for one
-                candidate is what that architecture costs, or what its edges cost on average.
+            probabilities: differentiable choice -> probabilities (candidates,), in place of the relaxation's own. With
+                probability 1 for one candidate per choice, the result is the cost of that architecture, averaged over
+                its choices without logits.
         """
         space = self.relaxation.space
         given = self.relaxation.probabilities() if probabilities is None else probabilities
@@ -86,7 +87,7 @@ class ExpectedCost:
 def _expanded(
     space: SearchSpace, columns: tuple[int, ...], costs: np.ndarray
 ) -> tuple[tuple[int, ...], np.ndarray]:
-    """A term with the choices that decide whether it counts, costs 0 where it does not."""
+    """Return a term that also covers the choices that decide whether it counts; its cost is 0 if it does not."""
     closure = list(columns)
     for column in closure:  # grows while it is walked
         closure += [parent for parent in sorted(space.conditions.parents(column)) if parent not in closure]

@@ -1,7 +1,7 @@
-"""Sampling a candidate so that its probability can be learned: Gumbel softmax.
+"""Gumbel softmax: sample candidates in a way that gives their logits a gradient.
 
 Source: Dong and Yang, "Searching for a Robust Neural Architecture in Four GPU Hours", CVPR 2019 (arXiv 1910.04465,
-GDAS), equations 3 to 7: one candidate is sampled and computed, its weight is 1 and its gradient that of the softened
+GDAS), equations 3 to 7: one candidate is sampled and computed; its weight is 1, with the gradient of the softened
 weight. Xie et al., "SNAS: Stochastic Neural Architecture Search", ICLR 2019 (arXiv 1812.09926): all candidates run
 with softened weights. Differs from them: the temperature is a function of the progress alone.
 """
@@ -22,18 +22,20 @@ from onepath.nn.supernet import Supernet
 
 
 class GumbelRelaxation(Relaxation):
-    """One candidate per choice, drawn by its softmax probability, with the gradient of a softened draw.
+    """Candidates are drawn by their softmax probabilities, with the gradient of a softened draw.
 
-    With Gumbel noise G, `h = softmax((log p + G) / temperature)`; the largest entry of h is distributed as p.
+    With Gumbel noise G, the softened draw is `h = softmax((log p + G) / temperature)`; the index of the largest entry
+    of h is distributed as p.
 
     Args:
         supernet, seed, deviation: see `Relaxation`.
-        temperatures: at the beginning and at the end of the search, linear between; above 0.
-        hard: compute the drawn candidate alone, with the straight-through weight `1 - h + h` (value 1, gradient of
-            h); otherwise all candidates with the weights h.
+        temperatures: temperature at the beginning and at the end of the search, both above 0; linear in between.
+        hard: True: compute only the drawn candidate, with the straight-through weight `1 - h + h` (value 1, gradient of
+            h). False: compute all candidates, with the weights h.
 
     Raises:
-        ConfigurationError: a temperature of 0 or less, or a choice that is no choice block.
+        ConfigurationError: a temperature is 0 or less, or a choice, such as a size, is neither between the candidates
+            of a block nor between sets of edges.
     """
 
     def __init__(
@@ -54,21 +56,21 @@ class GumbelRelaxation(Relaxation):
         self.hard = hard
 
     def settings(self) -> dict[str, Any]:
-        """See `Relaxation.settings`."""
+        """Return the settings that a checkpoint must agree on, see `Relaxation.settings`."""
         return {**super().settings(), "temperatures": list(self.temperatures), "hard": self.hard}
 
     def temperature(self, progress: float) -> float:
-        """The temperature when a share of the search is done."""
+        """Return the temperature when the share `progress`, in [0, 1], of the search is done."""
         first, last = self.temperatures
         return first + (last - first) * progress
 
     def weight_path(self, rng: np.random.Generator, progress: float) -> GatedPath:
-        """A draw, with constant weights; see `Relaxation.weight_path`."""
+        """Draw a path whose weights are constant; see `Relaxation.weight_path`."""
         with torch.no_grad():
             return self._path(rng, progress, learn=False)
 
     def architecture_path(self, rng: np.random.Generator, progress: float) -> GatedPath:
-        """A draw, with weights that depend on the logits; see `Relaxation.architecture_path`."""
+        """Draw a path whose weights depend on the logits; see `Relaxation.architecture_path`."""
         return self._path(rng, progress, learn=True)
 
     def _path(self, rng: np.random.Generator, progress: float, *, learn: bool) -> GatedPath:
@@ -85,6 +87,9 @@ class GumbelRelaxation(Relaxation):
 
 
 def gumbel_softmax(logits: Tensor, temperature: float, rng: np.random.Generator) -> Tensor:
-    """`softmax((log softmax(logits) + G) / temperature)` with standard Gumbel noise G from `rng`; shape of logits."""
+    """Return `softmax((log softmax(logits) + G) / temperature)`, of the shape of `logits`.
+
+    G is standard Gumbel noise from `rng`. The result is differentiable with respect to the logits.
+    """
     noise = torch.from_numpy(rng.gumbel(size=len(logits))).to(logits)
     return ((logits.log_softmax(0) + noise) / temperature).softmax(0)

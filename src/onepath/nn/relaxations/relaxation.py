@@ -1,4 +1,4 @@
-"""Architecture parameters: one vector of logits per choice, apart from the space and from the weights."""
+"""The architecture parameters of a differentiable search: one vector of logits per choice."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from onepath.nn.paths import GatedPath
 from onepath.nn.supernet import Supernet
 from onepath.randomness import generator
 
-_SKIPS = frozenset({"skip", "skip_connect"})  # by name, since one that halves the map has weights
+_SKIPS = frozenset({"skip", "skip_connect"})  # by name, since some have weights (to halve the map)
 
 
 @runtime_checkable
 class _Structural(Protocol):
-    """A module whose choice has no logits: while others are differentiable, it holds one gate."""
+    """A module whose choice has no logits; in a differentiable search it has one fixed gate."""
 
     def relaxed_gate(self) -> Gate:
-        """The gate that it holds."""
+        """Return the fixed gate."""
 
 
 class Relaxation(nn.Module, ABC):
     """The logits of a supernet's choice blocks, and the gates that they set.
 
-    A choice that several blocks share has one vector. A block's `none`, where it has one, is the last entry of its
-    vector. Choices between sets of edges have no logits of their own: all edges run while the operations are weighted.
+    A choice that several blocks share has one vector of logits. If a block has a `none`, it is the last entry of the
+    vector. Choices between sets of edges have no logits: all their edges run, and only the operations are weighted.
 
     Args:
-        supernet: any whose choices are choice blocks or edge sums; not changed.
-        seed: of the initial logits.
-        deviation: initial logits are drawn from a normal distribution of this standard deviation, mean 0.
+        supernet: supernet whose choices all belong to choice blocks or edge sums; not changed.
+        seed: seed of the initial logits.
+        deviation: standard deviation of the normal distribution, with mean 0, of the initial logits.
 
     Attributes:
-        space: the supernet's.
-        names: the differentiable choices, in the order of the space.
-        candidates: per differentiable choice, what its logits mean.
-        num_options: per differentiable choice, the number of its options: without the block's `none`.
-        skips: per differentiable choice, the options that hand their input on: identities, and skip connections
-            by name; what collapse is counted by, and what skip dropout drops.
-        logits: one parameter per differentiable choice, shape (candidates,), float32.
+        space: search space of the supernet.
+        names: names of the differentiable choices, in the order of the space.
+        candidates: per differentiable choice, the names of the candidates that its logits belong to.
+        num_options: per differentiable choice, the number of its options, without the block's `none`.
+        skips: per differentiable choice, the options that pass their input on: identities, and skip connections by
+            name. They measure a collapse, and skip dropout drops them.
+        logits: one float32 parameter (candidates,) per differentiable choice.
 
     Raises:
-        ConfigurationError: a choice, such as a size, is neither.
+        ConfigurationError: a choice, such as a size, belongs to neither a choice block nor an edge sum.
     """
 
     def __init__(self, supernet: Supernet, *, seed: int = 0, deviation: float = 1e-3) -> None:
@@ -92,43 +92,69 @@ class Relaxation(nn.Module, ABC):
 
     @abstractmethod
     def weight_path(self, rng: np.random.Generator, progress: float) -> GatedPath:
-        """What an update of the weights runs; no gradient reaches the logits.
+        """Return the path that one update of the weights runs; no gradient reaches the logits.
 
         Args:
-            rng: of this update; everything drawn comes from it.
-            progress: share of the search done, in [0, 1], for schedules.
+            rng: generator of all random draws of this update.
+            progress: share of the search that is done, in [0, 1], for schedules.
         """
 
     @abstractmethod
     def architecture_path(self, rng: np.random.Generator, progress: float) -> GatedPath:
-        """What an update of the logits runs; gradients reach them. Arguments as in `weight_path`."""
+        """Return the path that one update of the logits runs, through which gradients reach the logits.
+
+        Args:
+            rng: generator of all random draws of this update.
+            progress: share of the search that is done, in [0, 1], for schedules.
+        """
 
     def warmup_path(self, rng: np.random.Generator) -> GatedPath:
-        """What an update of the weights runs before the logits are trained."""
+        """Return the path that one update of the weights runs before the training of the logits begins.
+
+        Args:
+            rng: generator of all random draws of this update.
+        """
         return self.weight_path(rng, 0.0)
 
     def after_step(self, before: Sequence[Tensor]) -> None:
-        """Called after every step of the logits' optimizer, with their values before it."""
+        """Correct the logits after a step of their optimizer; called after every step, and does nothing by default.
+
+        Args:
+            before: logits of each differentiable choice before the step.
+        """
 
     def settings(self) -> dict[str, Any]:
-        """What a checkpoint of the logits must agree on: plain values."""
+        """Return the settings, as plain values, that must be equal when a checkpoint of the logits is loaded."""
         return {"kind": type(self).__name__, "seed": self.seed, "deviation": self.deviation}
 
     def probabilities(self) -> dict[str, Tensor]:
-        """Differentiable choice -> softmax of its logits, shape (candidates,), differentiable."""
+        """Return differentiable choice -> softmax of its logits, shape (candidates,), differentiable."""
         return {name: logits.softmax(0) for name, logits in zip(self.names, self.logits, strict=True)}
 
     def weights_of(self) -> dict[str, list[float]]:
-        """Differentiable choice -> its probabilities as numbers, for records."""
+        """Return differentiable choice -> its probabilities as Python numbers, for records."""
         return {name: values.detach().tolist() for name, values in self.probabilities().items()}
 
     def gated(self, gates: Mapping[str, Gate]) -> GatedPath:
-        """A path of these gates, with all edges of nodes whose edges are a choice."""
+        """Return a path with these gates, on which nodes that choose between edges run all their edges.
+
+        Args:
+            gates: differentiable choice -> gate.
+        """
         return GatedPath(self._base, {**self._structure, **gates})
 
 
 def one_path(relaxation: Relaxation, rng: np.random.Generator, *, uniform: bool = False) -> dict[str, Gate]:
-    """One candidate for every differentiable choice, drawn by its probability or uniformly."""
+    """Draw one candidate for every differentiable choice, by its probability or uniformly.
+
+    Args:
+        relaxation: the logits that give the probabilities.
+        rng: generator of all random draws.
+        uniform: whether all candidates are equally likely.
+
+    Returns:
+        Differentiable choice -> gate of one candidate.
+    """
     gates = {}
     for name, logits in zip(relaxation.names, relaxation.logits, strict=True):
         index = int(rng.integers(len(logits))) if uniform else draw(logits.detach().softmax(0), rng)
@@ -137,7 +163,12 @@ def one_path(relaxation: Relaxation, rng: np.random.Generator, *, uniform: bool 
 
 
 def draw(probabilities: Tensor, rng: np.random.Generator) -> int:
-    """An index drawn by its probability, from one uniform number."""
+    """Draw an index by its probability, from one uniform random number.
+
+    Args:
+        probabilities: (N,) probabilities, which need not sum to 1.
+        rng: generator of the draw.
+    """
     cumulated = np.cumsum(probabilities.detach().double().cpu().numpy())
     return int(
         min(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"), len(cumulated) - 1)

@@ -1,9 +1,9 @@
 """The relaxation of DARTS: every candidate runs, weighted by a softmax.
 
 Source: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019 (arXiv 1806.09055), equation 2. Differs from
-it: a block's `none` takes part in the softmax and is not computed, since it adds zeros. The dropout of skip connections
-is that of Chen et al., "Progressive Differentiable Architecture Search" (arXiv 1904.12760), with a whole choice's skip
-connection dropped at once rather than its values one by one.
+it: a block's `none` takes part in the softmax but is not computed, since it adds zeros. The dropout of skip connections
+is that of Chen et al., "Progressive Differentiable Architecture Search" (arXiv 1904.12760), but it drops the whole skip
+connection of a choice at once rather than its values one by one.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from onepath.nn.supernet import Supernet
 
 
 class SoftmaxRelaxation(Relaxation):
-    """All candidates of every block, weighted by the softmax of its logits.
+    """All candidates of every block run, weighted by the softmax of the block's logits.
 
     Args:
         supernet, seed, deviation: see `Relaxation`.
-        skip_dropout: probability, falling linearly to 0 over the search, with which an update of the weights leaves
-            out the skip connection of a choice; when it stays, its weight is divided by the complement. A choice of
-            nothing but skip connections keeps them all.
+        skip_dropout: probability at the beginning of the search that an update of the weights leaves out the skip
+            connection of a choice; it falls linearly to 0 over the search. A skip connection that stays has its weight
+            divided by 1 minus the probability. A choice that has only skip connections keeps them all.
 
     Raises:
-        ConfigurationError: a rate outside [0, 1), or a choice that is no choice block.
+        ConfigurationError: `skip_dropout` is outside [0, 1), or a choice, such as a size, is neither between the
+            candidates of a block nor between sets of edges.
     """
 
     def __init__(
@@ -45,11 +46,14 @@ class SoftmaxRelaxation(Relaxation):
         self.skip_dropout = skip_dropout
 
     def settings(self) -> dict[str, Any]:
-        """See `Relaxation.settings`."""
+        """Return the settings that a checkpoint must agree on, see `Relaxation.settings`."""
         return {**super().settings(), "skip_dropout": self.skip_dropout}
 
     def weight_path(self, rng: np.random.Generator, progress: float) -> GatedPath:
-        """All candidates, with constant weights; see `Relaxation.weight_path`."""
+        """Return a path of all candidates with constant weights, without dropped skip connections.
+
+        See `Relaxation.weight_path`.
+        """
         rate = self.skip_dropout * (1 - progress)
         gates = {}
         for (name, candidates, num, weights), skips in zip(self._weights(), self.skips, strict=True):
@@ -63,11 +67,11 @@ class SoftmaxRelaxation(Relaxation):
         return self.gated(gates)
 
     def architecture_path(self, rng: np.random.Generator, progress: float) -> GatedPath:  # noqa: ARG002
-        """All candidates, with weights that depend on the logits; see `Relaxation.architecture_path`."""
+        """Return a path of all candidates whose weights depend on the logits; see `Relaxation.architecture_path`."""
         return self.gated({name: Gate.weighted(weights[:num]) for name, _, num, weights in self._weights()})
 
     def _weights(self) -> Iterator[tuple[str, tuple[str, ...], int, Tensor]]:
-        """Name, candidates, how many of them are computed, and weights of every differentiable choice."""
+        """Iterate over the differentiable choices: name, candidates, number of computed candidates, weights."""
         for (name, weights), candidates, num in zip(
             self.probabilities().items(), self.candidates, self.num_options, strict=True
         ):
