@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import default_collate
 
-from onepath.data.task import Batch
 from onepath.errors import DataError, shown
 from onepath.randomness import generator
 from onepath.tree import Tree, map_tensors, tensors
 
 Indices = NDArray[np.int64]
+Pair = tuple[Tree, Tree]
+"""Inputs and targets of a batch."""
 _MOST_KEPT_BYTES = 1 << 31  # size of the largest split that is read once and kept in memory
 _NUM_TRIED = 16  # items that are read twice; a random flip shows in one of them
 
@@ -38,17 +39,17 @@ class Examples:
     def __init__(self, dataset: Any, indices: Indices) -> None:
         self._dataset, self._indices = dataset, indices
         first, again = (self._read(indices[:_NUM_TRIED], (0, visit)) for visit in range(2))
-        pairs = zip(tensors(tuple(first)), tensors(tuple(again)), strict=True)
+        pairs = zip(tensors(first), tensors(again), strict=True)
         self.draws = any(not torch.equal(one, other) for one, other in pairs)
-        size = sum(tensor[:1].numel() * tensor.element_size() for tensor in tensors(tuple(first)))
+        size = sum(tensor[:1].numel() * tensor.element_size() for tensor in tensors(first))
         fits = size * len(indices) <= _MOST_KEPT_BYTES
         self._kept = self._read(indices, (0, 0)) if fits and not self.draws else None
 
     def __len__(self) -> int:
         return len(self._indices)
 
-    def batch(self, places: Sequence[int] | Indices, drawn_from: tuple[int, int] = (0, 0)) -> Batch:
-        """Return the examples at these places of the split, as new tensors.
+    def batch(self, places: Sequence[int] | Indices, drawn_from: tuple[int, int] = (0, 0)) -> Pair:
+        """Return inputs and targets of the examples at these places of the split, as new tensors.
 
         Args:
             places: positions within the split.
@@ -57,11 +58,12 @@ class Examples:
         chosen = torch.as_tensor(np.asarray(places, dtype=np.int64))
         if self._kept is None:
             return self._read(self._indices[chosen.numpy()], drawn_from)
-        return Batch(*(map_tensors(lambda tensor: tensor[chosen], part) for part in self._kept))
+        inputs, targets = (map_tensors(lambda tensor: tensor[chosen], part) for part in self._kept)
+        return inputs, targets
 
-    def _read(self, indices: Indices, drawn_from: tuple[int, int]) -> Batch:
+    def _read(self, indices: Indices, drawn_from: tuple[int, int]) -> Pair:
         inputs, targets = collated(self._dataset, indices, drawn_from)
-        return Batch(_plain(inputs), _plain(targets))
+        return _plain(inputs), _plain(targets)
 
 
 def collated(dataset: Any, indices: Indices, drawn_from: tuple[int, int] = (0, 0)) -> tuple[Tree, Tree]:

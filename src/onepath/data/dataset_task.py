@@ -124,7 +124,7 @@ class DatasetTask(Task):
                 epoch = update // per_epoch
                 order = generator(seed, "order", epoch).permutation(len(examples))
             start = update % per_epoch * batch_size
-            yield examples.batch(order[start : start + batch_size], (seed, update))
+            yield Batch(*examples.batch(order[start : start + batch_size], (seed, update)))
 
     def batches(
         self, split: Split, batch_size: int, *, num_examples: int | None = None, seed: int = 0
@@ -136,7 +136,7 @@ class DatasetTask(Task):
             rng = generator(seed, f"{split} subset")
             places = np.sort(rng.choice(places, max(1, num_examples), replace=False))
         for start in range(0, len(places), batch_size):
-            yield examples.batch(places[start : start + batch_size])
+            yield Batch(*examples.batch(places[start : start + batch_size]))
 
     @property
     def preprocessing(self) -> Preprocessing | None:
@@ -177,7 +177,7 @@ class DatasetTask(Task):
             places = np.linspace(0, len(examples) - 1, min(_FINGERPRINT_SAMPLE, len(examples))).astype(
                 np.int64
             )
-            for tensor in tensors(tuple(examples.batch(places))):
+            for tensor in tensors(examples.batch(places)):
                 digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
