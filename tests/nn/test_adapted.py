@@ -100,6 +100,155 @@ def test_buffers_that_are_changed_in_training_are_changed_in_their_places(ranks:
     assert torch.equal(scale._buffers["seen"], expected)  # type: ignore[arg-type]
 
 
+class Centre(nn.Module):
+    """Assigns its buffer in training, and uses it before and after."""
+
+    center: Tensor
+
+    def __init__(self, num: int = 4) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(num))
+        self.register_buffer("center", torch.randn(num))
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, x = self.center, x * self.scale * self.center
+        if self.training:
+            self.center = self.center * 0.9 + 0.1 * self.update(x).mean(0)
+        return x - self.center + 2 * before
+
+    def update(self, x: Tensor) -> Tensor:
+        return x.detach()
+
+
+class Memory(Centre):
+    """Gradients go through what it assigns."""
+
+    def update(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Counting(nn.Module):
+    """Changes its buffer in place, in two ways, and reads it again afterwards."""
+
+    center: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(4))
+        self.register_buffer("center", torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and bool((self.center != 100).any()):
+            self.center.add_(1)
+            self.center += x.detach().mean(0)
+        return x * self.scale * self.center
+
+
+RANKS = pytest.mark.parametrize("ranks", [[0, 1, 2, 3], [2, 0, 3, 1]])
+
+
+@RANKS
+@pytest.mark.parametrize("kind", [Centre, Memory, Counting])
+def test_a_buffer_that_the_module_assigns_is_that_of_the_extracted_network(
+    kind: type[nn.Module], ranks: list[int]
+) -> None:
+    torch.manual_seed(0)
+    choice, module = Choice("width", [2, 4]), kind()
+    part = Part((choice,), (1,), np.zeros(4, dtype=np.int64), np.array(ranks))
+    adapt(module, Adaptation({"scale": {0: part}, "center": {0: part}}))
+    supernet = op.Supernet(nn.Sequential(module))
+    for option, places in (
+        (2, [rank < 2 for rank in ranks]),
+        (4, [True] * 4),
+        (2, [rank < 2 for rank in ranks]),
+    ):
+        chosen, x = supernet.space.parse({"width": option}), torch.randn(3, option)
+        whole = module._buffers["center"].detach().clone()  # type: ignore[union-attr]
+        module._buffers["center"] = whole.clone()
+        plain: Any = supernet.train().extract(chosen)
+        plain(x).square().sum().backward()
+        supernet.zero_grad()
+        supernet(x, chosen).square().sum().backward()
+        kept = torch.tensor(places)
+        now = module._buffers["center"]
+        assert now is not None
+        assert now.shape == (4,)
+        torch.testing.assert_close(now[kept], plain[0].center)
+        assert torch.equal(now[~kept], whole[~kept])
+        torch.testing.assert_close(module._parameters["scale"].grad[kept], plain[0].scale.grad)  # type: ignore[union-attr, index]
+        torch.testing.assert_close(supernet(x, chosen), plain(x))
+
+
+def test_a_whole_tensor_that_is_assigned_replaces_the_buffer() -> None:
+    supernet, _, scale = scaled([2, 0, 3, 1])
+    supernet.activate(supernet.space.parse({"width": 2}))
+    given = torch.arange(4.0)
+    scale.seen = given
+    assert scale._buffers["seen"] is given
+    assert torch.equal(scale.seen, torch.tensor([1.0, 3.0]))
+    scale.seen = torch.tensor([7, 8])
+    assert torch.equal(scale._buffers["seen"], torch.tensor([0.0, 7, 2, 8]))
+    assert torch.equal(given, torch.arange(4.0))
+
+
+@RANKS
+def test_a_buffer_that_is_adapted_along_two_dimensions(ranks: list[int]) -> None:
+    class Table(nn.Module):
+        table: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.randn(4, 5, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                self.table.add_(x)
+                self.table = 2 * self.table
+            return self.table + x
+
+    choice, module = Choice("width", [2, 4]), Table()
+    part = Part((choice,), (1,), np.zeros(4, dtype=np.int64), np.array(ranks))
+    adapt(module, Adaptation({"table": {0: part, 2: leading_part(choice, 4)}}))
+    supernet, expected = op.Supernet(nn.Sequential(module)), module._buffers["table"].clone()  # type: ignore[union-attr]
+    supernet.train()(torch.ones(1), supernet.space.parse({"width": 2}))
+    places = [place for place in range(4) if ranks[place] < 2]
+    expected[places, :, :2] = 2 * (expected[places, :, :2] + 1)
+    torch.testing.assert_close(module._buffers["table"], expected)
+
+
+def test_the_class_above_a_module_is_not_announced_to_its_own_classes() -> None:
+    known: dict[str, type] = {}
+
+    class Keyed(nn.Module):
+        def __init_subclass__(cls, key: str, **named: Any) -> None:
+            super().__init_subclass__(**named)
+            known[key] = cls
+
+    class Layer(Keyed, key="layer"):
+        pass
+
+    layer = Layer()
+    adapt(layer, Adaptation(presence=(Choice("depth", [0, 1], role="depth"), frozenset({1}))))
+    assert isinstance(layer, Adapted)
+    assert isinstance(copy.deepcopy(layer), Layer)
+    assert known == {"layer": Layer}
+
+
+def test_of_a_cache_the_tensors_are_dropped_and_settings_stay() -> None:
+    supernet, _, scale = scaled([0, 1, 2, 3])
+    settings: dict[Any, Any] = {"power": 2, "names": ["a"]}
+    scale.cache.update(settings)
+    wide, narrow = (supernet.space.parse({"width": width}) for width in (4, 2))
+    for architecture, width in ((wide, 4), (narrow, 2)):
+        expected = torch.arange(1.0, width + 1).square() / width
+        assert torch.equal(supernet.eval()(torch.ones(width), architecture), expected)
+    supernet(torch.ones(4), wide)
+    plain: Any = supernet.extract(narrow)[0]  # type: ignore[index]
+    assert plain.cache == settings
+    assert plain.cache is not scale.cache
+    assert torch.equal(plain(torch.ones(2)), torch.tensor([1.0, 4.0]) / 2)
+
+
 def test_state_and_parameters_stay_those_of_the_largest() -> None:
     supernet, _, scale = scaled([2, 0, 3, 1])
     supernet.activate(supernet.space.parse({"width": 2}))

@@ -12,11 +12,14 @@ from torch import nn
 
 from onepath.conversion.families import Layout
 from onepath.conversion.trace import Trace
-from onepath.nn.adapted import Adaptation, Part, Presence, Size
+from onepath.nn.adapted import Adaptation, Part, Presence, Size, drop_tensors
 from onepath.space import Choice
 
 _COUNTS_CHANNELS = re.compile(
-    "dim|chan|feat|width|plane|hidden|inner|attn|embed|size|inp|oup|split|chs", re.IGNORECASE
+    r"^(?!.*(?:img|image|patch|pool|window|kernel|grid|vocab|seq|stride|padding|dilation|resolution|position"
+    r"|(?:output|block)_?size))"  # these count places, or do not change with the channels
+    r".*(?:dim|chan|feat|width|plane|hidden|inner|attn|emb|size|inp|oup|split|chs|d_model|d_ff)",
+    re.IGNORECASE,
 )
 _OF_ATTENTION = re.compile("attn|inner|val|head", re.IGNORECASE)
 _WEIGHT_SIZES = {
@@ -101,6 +104,11 @@ class Adaptations:
             return None
         return Adaptation(*own, learns, path in self.take_more, _caches(self.modules[path]))
 
+    def leave(self, choice: Choice) -> None:
+        """Let the blocks or the kernel that a choice decides stay as they are."""
+        self.presences = {path: found for path, found in self.presences.items() if found[0] is not choice}
+        self.kernels = {path: found for path, found in self.kernels.items() if found is not choice}
+
     def paths(self) -> list[str]:
         """Return the paths of the modules that depend on a choice, in the order of the network."""
         return [path for path in self.modules if self.of(path) is not None]
@@ -154,30 +162,33 @@ class Adaptations:
         families = self.layout.families
         of_choice = {choice: families[number] for number, (choice, _) in self.choices.items()}
         heads = [part for part in near if all(of_choice[choice].is_heads for choice in part.choices)]
-        if "head" in attribute.lower() and "dim" not in attribute.lower():
-            return next(
-                (p for p in heads if len(p.choices) == 1 and len(of_choice[p.choices[0]].roots) == value),
-                None,
-            )
+        of_heads = "head" in attribute.lower()
+        if of_heads and not re.search("dim|size|width|chan", attribute, re.IGNORECASE):
+            num = {part: len(of_choice[part.choices[0]].roots) for part in heads if len(part.choices) == 1}
+            counted = next((part for part in num if num[part] == value), None)
+            if counted is not None:
+                return counted
         if not _COUNTS_CHANNELS.search(attribute):
             return None
         per_head = [part for part in heads if part.full == max(part.ranks) + 1]  # one entry for each head
         whole = [
             part for part in near if part.full == value and (part.owners >= 0).all() and part not in per_head
         ]
-        if _OF_ATTENTION.search(attribute):
-            preferred = [part for part in whole if part in heads]
-            if preferred:
-                return preferred[0]
+        preferred = [part for part in whole if part in heads]
+        if of_heads and (heads or "dim" not in attribute.lower()):  # the size of a single head stays
+            return preferred[0] if preferred else None
+        is_attention = len({part.choices for part in near}) == 2  # heads, and what comes in and goes out
+        if preferred and (is_attention or _OF_ATTENTION.search(attribute)):
+            return preferred[0]
         kinds = {part.choices for part in whole}
         return whole[0] if len(kinds) == 1 else None
 
 
 def clear_caches(model: nn.Module) -> None:
-    """Empty the dictionaries in which modules keep tensors that they computed from their parameters."""
+    """Remove the tensors from the dictionaries in which modules keep what they computed from their parameters."""
     for module in model.modules():
         for name in _caches(module):
-            module.__dict__[name].clear()
+            drop_tensors(module.__dict__[name])
 
 
 def _caches(module: nn.Module) -> tuple[str, ...]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 from onepath.conversion.adaptations import Adaptations, clear_caches
 from onepath.conversion.blocks import depths_of, removable_runs
+from onepath.conversion.checking import Whole
 from onepath.conversion.families import Layout
 from onepath.conversion.importance import (
     default_loss,
@@ -24,11 +23,13 @@ from onepath.conversion.importance import (
 from onepath.conversion.kernels import kernels_of
 from onepath.conversion.report import Conversion, make_conversion
 from onepath.conversion.resolutions import INSIDE, NAME, behind_resolution, check_resolutions
+from onepath.conversion.running import copied
 from onepath.conversion.settling import Settling
-from onepath.conversion.tracing import Traced, trace_passes
-from onepath.errors import ConfigurationError, ShapeError, shown
+from onepath.conversion.tracing import Traced, each_candidate, trace_passes
+from onepath.errors import ConfigurationError, shown
 from onepath.nn.adapted import adapt
 from onepath.nn.attention import HeadAttention
+from onepath.nn.copying import whole_copy
 from onepath.nn.selection import has_choices
 from onepath.nn.supernet import Supernet
 from onepath.space import Choice
@@ -88,7 +89,7 @@ def convert(
         >>> supernet = op.convert(torchvision.models.resnet18(weights="DEFAULT"), torch.zeros(1, 3, 224, 224))
         >>> print(supernet.conversion)
     """
-    _check(model, widths, divisor)
+    _check(model, widths, divisor, resolutions, pin)
     for name, value in (("depth", depth), ("heads", heads)):
         if not isinstance(value, bool):
             raise ConfigurationError(f"{name} must be True or False, but got {shown(value)}; change it")
@@ -96,37 +97,48 @@ def convert(
         raise ConfigurationError(
             f"kernels must be True, False or 'learned', but got {shown(kernels)}; change it"
         )
-    inputs = tuple(example_inputs) if isinstance(example_inputs, tuple) else (example_inputs,)
-    model = copy.deepcopy(model).eval()
+    inputs = copied(example_inputs if isinstance(example_inputs, tuple) else (example_inputs,))
+    model = whole_copy(model, lambda tensor: tensor.detach().clone(), apart=True)
+    model.eval()
     clear_caches(model)
     for module in model.modules():
         if heads and isinstance(module, nn.MultiheadAttention):
             HeadAttention.take_over(module)
     pinned = _pinned(model, pin)
     own = {path for path, module in model.named_modules() if has_choices(module)}
-    whole = dict.fromkeys(pinned, "it is pinned") | dict.fromkeys(own, "it has choices of its own")
+    scripted = [path for path, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)]
+    whole = dict.fromkeys(scripted, "it is a script module") | dict.fromkeys(pinned, "it is pinned")
+    whole |= dict.fromkeys(own, "it has choices of its own")
     if resolutions:
         check_resolutions(model, inputs, resolutions)
         clear_caches(model)
+    for _ in each_candidate(model):
+        pass  # the first candidate of every block stays active
+    computed = Whole(model, inputs)
+    clear_caches(model)
     traced = trace_passes(model, inputs)
-    settling = Settling(model, inputs, traced.trace, whole, tuple(map(float, widths)), divisor, heads)
+    settling = Settling(
+        model, inputs, traced.trace, whole, tuple(map(float, widths)), divisor, heads, computed.outputs
+    )
     layout, adaptations = settling.settled()
     if depth:
         _add_depth(model, traced, adaptations, whole)
     if kernels:
-        _add_kernels(adaptations, whole)
+        _add_kernels(adaptations, traced, whole)
         adaptations.learns_kernels = kernels == "learned"
+    computed.drop_failing(model, adaptations)
     report = make_conversion(model, traced, adaptations, divisor, [NAME] if resolutions else [])
     if not any(row.choices for row in report.rows):
         raise _nothing_elastic(model, report)
-    before = _outputs(model, inputs)
     _sort(model, layout, adaptations, data)
-    _check_sorted(before, _outputs(model, inputs))
+    computed.check(model, "sorting channels")
     clear_caches(model)
     for path in adaptations.paths():
         adaptation = adaptations.of(path)
         assert adaptation is not None
         adapt(adaptations.modules[path], adaptation)
+    computed.check(model, "making layers elastic")
+    clear_caches(model)
     if resolutions:
         model = behind_resolution(model, resolutions)
         report.sorting.prefix = f"{INSIDE}."
@@ -135,11 +147,22 @@ def convert(
     return supernet
 
 
-def _check(model: object, widths: Sequence[float], divisor: int) -> None:
+def _check(
+    model: object, widths: Iterable[float], divisor: int, resolutions: Iterable[int], pin: Iterable[str]
+) -> None:
     if not isinstance(model, nn.Module):
         raise ConfigurationError(
             f"model must be an nn.Module, but got {shown(model)}; build it, and give the module itself"
         )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ConfigurationError(
+            f"a model must have a part that can be elastic, but {type(model).__name__} has none (it is a script "
+            "module); convert the module that it was made of"
+        )
+    for name, value in (("widths", widths), ("resolutions", resolutions), ("pin", pin)):
+        if not isinstance(value, Iterable):
+            raise ConfigurationError(f"{name} must be a list, but got {shown(value)}; give a list")
+    widths = list(widths)
     wrong = [
         width
         for width in widths
@@ -169,7 +192,7 @@ def _pinned(model: nn.Module, patterns: Iterable[str]) -> set[str]:
     paths = [path for path, _ in model.named_modules()]
     found: set[str] = set()
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
-        matching = {path for path in paths if fnmatch.fnmatchcase(path, pattern)}
+        matching = {path for path in paths if isinstance(pattern, str) and fnmatch.fnmatchcase(path, pattern)}
         if not matching:
             raise ConfigurationError(
                 f"pin must name modules of the model, but none is called {shown(pattern)}; see model.named_modules()"
@@ -194,10 +217,11 @@ def _add_depth(model: nn.Module, traced: Traced, adaptations: Adaptations, whole
     adaptations.take_more = {call.path for call in traced.calls if call.takes_more}
 
 
-def _add_kernels(adaptations: Adaptations, whole: Collection[str]) -> None:
+def _add_kernels(adaptations: Adaptations, traced: Traced, whole: Collection[str]) -> None:
     """Add a choice of the kernel's side for each depthwise convolution that allows several sides."""
+    called = {call.path for call in traced.trace.calls}  # elsewhere the weight may be read in another way
     for path, module in adaptations.modules.items():
-        sides = kernels_of(module)
+        sides = kernels_of(module) if path in called else ()
         if len(sides) > 1 and path not in whole:
             adaptations.kernels[path] = Choice(f"{path}.kernel", sides, role="size")
 
@@ -213,26 +237,3 @@ def _sort(model: nn.Module, layout: Layout, adaptations: Adaptations, data: Any)
     else:
         scores = taylor_importance(layout, model, data, default_loss)
     permute_units(layout, orders_by(layout, scores, adaptations.choices))
-
-
-def _outputs(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
-    clear_caches(model)
-    with torch.no_grad():
-        return [leaf for leaf in tree_leaves(model(*inputs)) if isinstance(leaf, Tensor)]
-
-
-def _check_sorted(before: list[Tensor], after: list[Tensor]) -> None:
-    """Raise unless sorting left the outputs as they were.
-
-    Networks with outputs of whole numbers are not checked: they select results by their values, as detectors do boxes.
-    """
-    if not all(tensor.is_floating_point() for tensor in before):
-        return
-    for one, other in zip(before, after, strict=True):
-        # Rounding errors grow with the values inside the network; channels that are mixed up change all of an output.
-        bound = _SORTED_ERROR * one.abs().nan_to_num().max() if one.numel() else 0.0
-        if one.shape != other.shape or bool(((one - other).abs() > bound).any()):
-            raise ShapeError(
-                "sorting channels must not change what a model computes, but it did; pin the part that mixes channels "
-                "in a way of its own"
-            )

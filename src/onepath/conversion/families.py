@@ -123,18 +123,21 @@ def _dimensions(units: Units, source: Source) -> dict[int, Tensor]:
         return dict(source.vectors)
     labels = source.elements
     varying = [dim for dim in range(labels.dim()) if units.varies(labels, dim)]
+    if len(varying) > 1 and not source.vectors:
+        # A table may be longer than the example; the code never read the elements that are still alone.
+        read = _united(units, labels)
+        varying = [dim for dim in varying if units.varies(read, dim)]
+        if len(varying) != 1 and bool((read != FIXED).any()):
+            units.freeze(labels, f"{source.name} has units along several of its dimensions")
     if len(varying) == 1:
         return {varying[0]: units.along(labels, varying[0])}
-    if len(varying) > 1 and not source.vectors:
-        united = _used(units, labels)
-        if united:
-            units.freeze(labels, f"{source.name} has units along several of its dimensions")
     return dict(source.vectors)
 
 
-def _used(units: Units, labels: Tensor) -> bool:
-    """Whether any of these labels was ever united with an older one."""
-    return bool((units.roots(labels) != labels).any())
+def _united(units: Units, labels: Tensor) -> Tensor:
+    """Return the labels that share their unit with another label, and `FIXED` for those that are alone in it."""
+    sizes = torch.bincount(units.roots(torch.arange(units.num)))
+    return torch.where(sizes[units.roots(labels)] > 1, labels, FIXED)
 
 
 def _alike(

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onepath.conversion.families import Layout
+from onepath.conversion.trace import output_tensors
+from onepath.errors import ConfigurationError, shown
 from onepath.tree import call
 
 Scores = dict[int, float]
@@ -43,14 +45,29 @@ def taylor_importance(
         batches: pairs of inputs and targets.
         loss: function of outputs and targets that returns a scalar.
 
+    Raises:
+        ConfigurationError: the batches are not pairs, or the model or the loss does not take them.
+
     Source: "Importance Estimation for Neural Network Pruning", equation 8 (arXiv 1906.10771). Differs from it: absolute
     values in place of squares, and the parts of a unit do not cancel each other.
     """
     model.zero_grad()
+    frozen = [p for p in model.parameters() if p.is_floating_point() and not p.requires_grad]
     num = 0
-    for inputs, targets in batches:
-        loss(call(model, inputs), targets).backward()  # type: ignore[no-untyped-call]
-        num += 1
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        for inputs, targets in batches:
+            loss(call(model, inputs), targets).backward()  # type: ignore[no-untyped-call]
+            num += 1
+    except Exception as error:
+        raise ConfigurationError(
+            "data must be a task, or batches of inputs and targets that the model and a loss take, but measuring "
+            f"importance raised {type(error).__name__}: {shown(str(error), 120)}; give such batches, or none"
+        ) from error
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
     scores = _scores(
         layout, lambda tensor: tensor * (torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
     )
@@ -62,10 +79,10 @@ def default_loss(outputs: Any, targets: Any) -> Tensor:
     """Return the cross-entropy for targets of whole numbers, the mean squared error for others; a scalar.
 
     Args:
-        outputs: a tensor, or an iterable of which the first item counts.
+        outputs: a tensor, or any structure of tensors, of which the first counts.
         targets: class indices, or values in the shape of the outputs.
     """
-    outputs = outputs if isinstance(outputs, Tensor) else next(iter(outputs))
+    outputs = output_tensors(outputs)[0]
     if targets.is_floating_point():
         return functional.mse_loss(outputs, targets)
     return functional.cross_entropy(outputs, targets)

@@ -24,7 +24,12 @@ def kernels_of(module: nn.Module) -> tuple[int, ...]:
     if not isinstance(module, nn.Conv1d | nn.Conv2d) or has_choices(module) or module.padding_mode != "zeros":
         return ()
     sides = set(module.kernel_size)
-    if module.groups == 1 or module.groups != module.in_channels or len(sides) != 1:
+    if (
+        "weight" not in module._parameters
+        or module.groups == 1
+        or module.groups != module.in_channels
+        or len(sides) != 1
+    ):
         return ()
     (side,) = sides
     found = list(range(side, SMALLEST - 1, -2))[:MOST]

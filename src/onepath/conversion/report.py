@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from onepath.conversion.adaptations import Adaptations
 from onepath.conversion.families import Layout
 from onepath.conversion.sorting import Sorting
 from onepath.conversion.tracing import Traced
+from onepath.conversion.units import Units
 from onepath.nn.selection import has_choices
 
 
@@ -94,7 +96,7 @@ def make_conversion(
         counted |= {id(parameter) for parameter in own}
         params = sum(parameter.numel() for parameter in own)
         names = (*(() if path else whole), *_choices(path, module, adaptations))
-        reason = "" if names else _reason(path, module, adaptations.layout, ran, divisor)
+        reason = "" if names else _reason(path, module, adaptations.layout, traced.trace.units, ran, divisor)
         rows.append(Row(path, names, reason, macs.get(path, 0), params))
     shares = (_share([(row.macs, row) for row in rows]), _share([(row.params, row) for row in rows]))
     return Conversion(tuple(rows), *shares, Sorting(adaptations.layout, adaptations.choices))
@@ -109,10 +111,14 @@ def _choices(path: str, module: nn.Module, adaptations: Adaptations) -> tuple[st
     return tuple(dict.fromkeys(choice.name for choice in choices))
 
 
-def _reason(path: str, module: nn.Module, layout: Layout, ran: Collection[str], divisor: int) -> str:
+def _reason(
+    path: str, module: nn.Module, layout: Layout, units: Units, ran: Collection[str], divisor: int
+) -> str:
     """Return the reason why nothing in a module is elastic."""
     if not module._parameters:
         return "it has no parameters of its own"
+    if isinstance(module, torch.jit.ScriptModule):
+        return "it is a script module"
     if path not in ran:
         return "it does not run with the example inputs"
     held = [
@@ -122,6 +128,9 @@ def _reason(path: str, module: nn.Module, layout: Layout, ran: Collection[str], 
     ]
     # The dimension of a weight's outputs explains more than that of its inputs, so it comes first.
     roots = [int(root) for _, vector in sorted(held, key=itemgetter(0)) for root in vector if root]
+    for source in layout.sources:
+        if path in dict(source.holders) and source.elements is not None:
+            roots += torch.unique(units.roots(source.elements)).tolist()
     frozen = next((layout.reasons[root] for root in roots if root in layout.reasons), None)
     if frozen is not None:
         return frozen
@@ -130,6 +139,8 @@ def _reason(path: str, module: nn.Module, layout: Layout, ran: Collection[str], 
     )
     if family is None:
         return "its sizes are those of what comes in and goes out"
+    if len(family.roots) == 1:
+        return f"its {family.num_channels} channels can only stay together"
     if family.is_heads:
         return f"its {len(family.roots)} attention heads cannot be fewer"
     return f"its {family.num_channels} channels cannot be fewer in steps of {divisor}"

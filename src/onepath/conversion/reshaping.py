@@ -19,6 +19,11 @@ def labelled(trace: Trace, *values: Any) -> list[Tensor]:
     return [labels for labels in found if labels is not None]
 
 
+def has_units(result: Tensor) -> bool:
+    """Whether the elements of a result belong to the units of its inputs; places, such as those of maxima, do not."""
+    return result.dtype == torch.bool or result.is_floating_point() or result.is_complex()
+
+
 def reshape_labels(trace: Trace, func: Any, args: Any, output: Any, kwargs: Any) -> None:
     """Apply to the labels what an operation did to the values.
 
@@ -41,10 +46,11 @@ def reshape_labels(trace: Trace, func: Any, args: Any, output: Any, kwargs: Any)
         if not isinstance(leaf, Tensor):
             return leaf
         labels = trace.label(leaf)
-        if labels is None:
-            is_index = not leaf.is_floating_point()
-            return leaf.cpu() if is_index else torch.zeros(1, dtype=torch.int64).expand(leaf.shape)
-        return labels
+        return torch.zeros(1, dtype=torch.int64).expand(leaf.shape) if labels is None else labels
+
+    def option(leaf: Any) -> Any:
+        is_index = isinstance(leaf, Tensor) and not leaf.is_floating_point()
+        return leaf.cpu() if is_index else twin(leaf)
 
     if name in ("view", "_unsafe_view", "reshape"):
         labels = twin(args[0])
@@ -54,14 +60,39 @@ def reshape_labels(trace: Trace, func: Any, args: Any, output: Any, kwargs: Any)
     if name == "_to_copy":
         trace.set(output, twin(args[0]))
         return
-    made = func(
-        *tree_map(twin, args), **{k: v for k, v in tree_map(twin, dict(kwargs)).items() if k not in _LAYOUT}
-    )
-    parts = tree_leaves(made)
+    if name == "view_as_complex":
+        real, imaginary = twin(args[0]).unbind(-1)
+        trace.units.unite(real, imaginary)
+        trace.set(output, real)
+        return
+    if name == "view_as_real":
+        trace.set(output, twin(args[0])[..., None].expand(output.shape))
+        return
+    data = tree_map(twin, args[0])
+    data = data.double() if name == "im2col" else data  # it takes no whole numbers
+    rest = args[1:2] if name == "constant_pad_nd" else args[1:]  # its value is no label
+    options = {k: v for k, v in tree_map(option, dict(kwargs)).items() if k not in _LAYOUT}
+    try:
+        parts = tree_leaves(func(data, *tree_map(option, rest), **options))
+    except Exception:  # noqa: BLE001 - an operation may reject whole numbers in ways of its own
+        for labels in labelled(trace, args, kwargs):
+            trace.units.freeze(labels, f"{name} has no rule")
+        return
     for result, labels in zip(tree_leaves(output), parts, strict=True):
-        trace.set(result, labels)
+        trace.set(result, labels.long())
     if name == "split" and len({part.shape for part in parts}) == 1:
         _note_parts(trace, twin(args[0]), len(parts))
+
+
+def gate_labels(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None:
+    """Label the output of `glu`, where one half of the channels gates the other half."""
+    del func
+    labels = trace.label(args[0])
+    if labels is not None:
+        dim = args[1] if len(args) > 1 else kwargs.get("dim", -1)
+        first, second = labels.chunk(2, dim)
+        trace.units.unite(first, second)
+        trace.set(output, first)
 
 
 def _note_parts(trace: Trace, labels: Tensor, num: int) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
+from onepath.conversion.trace import output_tensors
 from onepath.errors import ConfigurationError, shown
 from onepath.nn.resolution import ElasticResolution
 from onepath.space import Choice
@@ -30,7 +31,8 @@ def check_resolutions(model: nn.Module, inputs: Sequence[object], resolutions: S
         ConfigurationError: a side is no whole number above 0, the inputs are not as described, the largest side is
             not H, or the network fails or returns other shapes at one of the sides.
     """
-    if any(isinstance(side, bool) or not isinstance(side, Integral) or side < 1 for side in resolutions):
+    sides: Sequence[Any] = resolutions
+    if any(isinstance(side, bool) or not isinstance(side, Integral) or int(side) < 1 for side in sides):
         raise ConfigurationError(
             f"resolutions must be whole numbers of 1 or more, but got {shown(list(resolutions))}; give sides in pixels"
         )
@@ -42,10 +44,10 @@ def check_resolutions(model: nn.Module, inputs: Sequence[object], resolutions: S
     if max(resolutions) != images.shape[2]:
         raise ConfigurationError(
             f"the largest of the resolutions must be the side of the images, {images.shape[2]}, but it is "
-            f"{max(resolutions)}; add it, so that the largest network is the model"
+            f"{max(resolutions)}; give {images.shape[2]} and smaller ones, so that the largest network is the model"
         )
-    shapes = _shapes(model, images)
-    for side in sorted(resolutions):
+    shapes: list[tuple[int, ...]] = []
+    for side in sorted(resolutions, reverse=True):
         try:
             found = _shapes(model, nn.functional.interpolate(images, (side, side), mode="bilinear"))
         except Exception as error:
@@ -54,6 +56,7 @@ def check_resolutions(model: nn.Module, inputs: Sequence[object], resolutions: S
                 f"{shown(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, 120)}; "
                 "leave that resolution out"
             ) from error
+        shapes = shapes or found
         if found != shapes:
             raise ConfigurationError(
                 "a model must return the same shapes at every resolution, but at "
@@ -74,4 +77,4 @@ def behind_resolution(model: nn.Module, resolutions: Sequence[int]) -> nn.Module
 
 @torch.no_grad()
 def _shapes(model: nn.Module, images: Tensor) -> list[tuple[int, ...]]:
-    return [tuple(leaf.shape) for leaf in tree_leaves(model(images)) if isinstance(leaf, Tensor)]
+    return [tuple(tensor.shape) for tensor in output_tensors(model(images))]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from onepath.conversion.products import attention, convolution, embedding, linear, product
-from onepath.conversion.reshaping import labelled, reshape_labels
+from onepath.conversion.reshaping import gate_labels, has_units, labelled, reshape_labels
 from onepath.conversion.trace import Trace
 from onepath.conversion.units import spread, unite_joined
 
@@ -61,7 +61,7 @@ def apply_rule(trace: Trace, func: Any, args: Sequence[Any], kwargs: Mapping[str
         attention(trace, args, kwargs, output)
     elif "batch_norm" in name:
         _batch_norm(trace, func, args, kwargs, output)
-    elif "pool" in name or name.startswith("upsample"):
+    elif "pool" in name or "upsample" in name:
         _resampling(trace, func, args, kwargs, output)
     else:
         _unknown(trace, func, args, kwargs, output)
@@ -94,15 +94,19 @@ def _pointwise(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
         if trace.label(tensor) is None:
             _freeze_beside(trace, joined[0], tensor)
     for result in results:
-        trace.set(result, joined[0] if result.shape == shape and result.is_floating_point() else None)
+        trace.set(result, joined[0] if result.shape == shape and has_units(result) else None)
 
 
 def _freeze_beside(trace: Trace, labels: Tensor, tensor: Tensor) -> None:
-    """Freeze units along each dimension in which they are combined with a tensor of fixed size."""
-    for back in range(1, tensor.dim() + 1):
-        is_spread = tensor.shape[-back] == 1 or tensor.stride(-back) == 0  # one value fits any size
-        if not is_spread and back <= labels.dim() and trace.units.varies(labels, -back):
-            trace.units.freeze(labels, "it is joined with a tensor of fixed size")
+    """Freeze units that a tensor of fixed size is joined with; unite them where it repeats, as for each head."""
+    beside = tensor.expand(labels.shape)  # a stride of 0: one value fits any size
+    varying = [dim for dim in range(labels.dim()) if trace.units.varies(labels, dim)]
+    fixed = [dim for dim in varying if beside.stride(dim) != 0]
+    if fixed == varying and fixed:
+        trace.units.freeze(labels, "it is joined with a tensor of fixed size")
+        return
+    for dim in fixed:
+        trace.units.unite(labels, labels.amax(dim, keepdim=True).expand_as(labels))
 
 
 def _same(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None:
@@ -117,6 +121,8 @@ def _reduction(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
     if found is None:
         return
     labels: Tensor = found
+    if "normalized_shape" in vars(trace.model.get_submodule(trace.path)) and not _repeats(trace, labels):
+        trace.notes[trace.path, "normalized_shape"] = trace.units.along(labels, -1)
     names = [argument.name for argument in func._schema.arguments]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     dims = given.get("dim", given.get("dims"))
@@ -131,7 +137,7 @@ def _reduction(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
             trace.units.unite(labels, labels.amax(dim, keepdim=True).expand_as(labels))
         labels = labels.amax(dim, keepdim=True)
     for result in tree_leaves(output):
-        if isinstance(result, Tensor) and result.is_floating_point() and result.numel() == labels.numel():
+        if isinstance(result, Tensor) and has_units(result) and result.numel() == labels.numel():
             trace.set(result, labels.reshape(result.shape))
 
 
@@ -208,17 +214,6 @@ def _resampling(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) ->
             trace.set(result, spread(vector, result.shape, result.dim() - 1 - num_places))
 
 
-def _gated(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None:
-    """Label the output of `glu`, where one half of the channels gates the other half."""
-    del func
-    labels = trace.label(args[0])
-    if labels is not None:
-        dim = args[1] if len(args) > 1 else kwargs.get("dim", -1)
-        first, second = labels.chunk(2, dim)
-        trace.units.unite(first, second)
-        trace.set(output, first)
-
-
 def _copy(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> None:
     """Label a tensor that another one is written into."""
     labels = trace.label(args[1])
@@ -293,10 +288,10 @@ _REDUCTIONS = frozenset((
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm", "linear", "mv", "addmv", "dot", "matmul"), _product),
     **dict.fromkeys(("convolution", "_convolution", "convolution_overrideable"), _convolution),
-    "native_layer_norm": _layer_norm,
+    **dict.fromkeys(("native_layer_norm", "_fused_rms_norm"), _layer_norm),
     "native_group_norm": _group_norm,
     "embedding": _embedding,
-    "glu": _gated,
+    "glu": gate_labels,
     "copy_": _copy,
     "copy": _copy,
     "_local_scalar_dense": _ignored,

@@ -31,6 +31,7 @@ class Settling:
         kept_whole: path of a module whose sizes must not change -> the reason.
         widths, divisor: see `widths_of`.
         heads: whether attention heads may be left out.
+        returned: tensors that the network returns.
     """
 
     model: nn.Module
@@ -40,6 +41,7 @@ class Settling:
     widths: Sequence[float]
     divisor: int
     heads: bool
+    returned: Sequence[torch.Tensor]
     _steps: dict[int, int] = field(default_factory=dict)  # number of a split -> steps of coarsening so far
 
     def settled(self) -> tuple[Layout, Adaptations]:
@@ -98,7 +100,9 @@ class Settling:
     def _tried(
         self, layout: Layout, adaptations: Adaptations, options: Mapping[Choice, Option]
     ) -> tuple[set[int], str] | None:
-        return failing_families(self.model, self.inputs, self.trace.units, layout, adaptations, options)
+        return failing_families(
+            self.model, self.inputs, self.trace.units, layout, adaptations, options, self.returned
+        )
 
     def _coarsen(self, failing: Mapping[Family, str]) -> None:
         """Make the units of failing families larger.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import types
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -14,6 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 from onepath.conversion.units import FIXED, Units
 from onepath.cost.operations import counter_of
+from onepath.errors import ConfigurationError
+from onepath.nn.copying import held
 
 MOST_ELEMENTS = 4_000_000
 """Most elements of a parameter that get a label each; a larger one counts as fixed."""
@@ -157,11 +163,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         Args:
             inputs: positional arguments of the network.
+
+        Raises:
+            ConfigurationError: the output hides a tensor, see `output_tensors`.
         """
         with torch.no_grad(), self._hooked(), _unfused(), self:
             output = self.model(*inputs)
-        for tensor in tree_leaves(output):
-            if isinstance(tensor, Tensor) and (labels := self.label(tensor)) is not None:
+        for tensor in output_tensors(output):
+            if (labels := self.label(tensor)) is not None:
                 self.units.freeze(labels, "it makes what the model returns")
         return output
 
@@ -270,6 +279,56 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for handle in handles:
                 handle.remove()
             del self._stack[1:]
+
+
+def output_tensors(output: Any) -> list[Tensor]:
+    """Return the tensors in what a network returns, in the order in which they lie there.
+
+    They are found in lists, tuples and dicts, in attributes and slots of objects such as dataclasses, and in what is
+    registered with torch's pytrees. An array of numbers counts as a tensor and is copied into one. A module is no part
+    of an output.
+
+    Raises:
+        ConfigurationError: a tensor lies where it has no order, or is used by code that has not run: in a set, a
+            function or a generator.
+    """
+    return _tensors(output, {})
+
+
+_NO_PART = (type(None), bool, int, float, complex, str, bytes, type, types.ModuleType, nn.Module)
+_ORDERED = (list, tuple, dict, deque, types.MappingProxyType, np.ndarray, types.CellType, types.MethodType)
+_HIDING = (set, frozenset, types.FunctionType, partial)
+
+
+def _tensors(value: Any, known: dict[int, tuple[Any, list[Tensor]]]) -> list[Tensor]:
+    """Return the tensors that a value leads to.
+
+    Args:
+        value: any object.
+        known: id of an object that was met -> itself, so that no other gets its id, and its tensors; none while these
+            are being found.
+    """
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, _NO_PART):
+        return []
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return [torch.from_numpy(value.copy())]
+    if id(value) in known:
+        return known[id(value)][1]
+    found: list[Tensor] = []
+    known[id(value)] = value, []
+    leaves = tree_leaves(value)
+    for item in held(value) if any(leaf is value for leaf in leaves) else leaves:
+        found += _tensors(item, known)
+    has_attributes = hasattr(value, "__dict__") or hasattr(type(value), "__slots__")
+    if found and (isinstance(value, _HIDING) or not (has_attributes or isinstance(value, _ORDERED))):
+        raise ConfigurationError(
+            "a model must return its tensors in lists, tuples, dicts or attributes of objects, but one of them lies in "
+            f"a {type(value).__name__}; return it in a list, for example"
+        )
+    known[id(value)] = value, found
+    return found
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,17 +49,24 @@ def trace_passes(model: nn.Module, inputs: Sequence[Any]) -> Traced:
     """
     trace = Trace(model, Units(), apply_rule)
     try:
-        for _ in _each_candidate(model):
+        for _ in each_candidate(model):
             trace.run(inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
-        raise ConfigurationError(
-            f"the model must run with the example inputs, but {type(model).__name__} raised {type(error).__name__}: "
-            f"{shown(str(error), 160)}; give what model(*example_inputs) takes"
-        ) from error
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise does_not_run(model, error) from error
     traced = Traced(trace, tuple(trace.calls), tuple(trace.operations))
     _add_training(model, inputs, trace)
     _add_branches(model, inputs, trace)
     return traced
+
+
+def does_not_run(model: nn.Module, error: Exception) -> ConfigurationError:
+    """Return the error for a network that does not take the example inputs."""
+    return ConfigurationError(
+        f"the model must run with the example inputs, but {type(model).__name__} raised {type(error).__name__}: "
+        f"{shown(str(error), 160)}; give what model(*example_inputs) takes"
+    )
 
 
 def _add_branches(model: nn.Module, inputs: Sequence[Any], trace: Trace) -> None:
@@ -79,7 +86,7 @@ def _is_float(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def _each_candidate(model: nn.Module) -> Iterator[None]:
+def each_candidate(model: nn.Module) -> Iterator[None]:
     """Activate each candidate of the network's choice blocks in turn, with all sizes at their largest, and yield.
 
     A network without choice blocks is yielded once, unchanged.
@@ -107,10 +114,16 @@ def _each_candidate(model: nn.Module) -> Iterator[None]:
 def _add_training(model: nn.Module, inputs: Sequence[Any], trace: Trace) -> None:
     """Record a pass in training mode, for parts that run only then, such as auxiliary heads.
 
-    Each input is concatenated with itself along its first dimension, and dropout stays off. Buffers and training flags
-    are restored; errors are ignored.
+    Each input is concatenated with itself along its first dimension, and dropout stays off. Parameters, buffers and
+    training flags are restored; errors are ignored.
     """
-    buffers = {name: tensor.clone() for name, tensor in model.named_buffers()}
+    held: list[tuple[dict[str, Any], str, Tensor, Tensor]] = [
+        (tensors, name, tensor, tensor.detach().clone())
+        for module in model.modules()
+        for tensors in cast(tuple[dict[str, Any], ...], (module._parameters, module._buffers))
+        for name, tensor in tensors.items()
+        if tensor is not None
+    ]
     modes = {module: module.training for module in model.modules()}
     twice = tree_map(
         lambda x: torch.cat([x, x]) if isinstance(x, Tensor) and x.dim() > 0 else x, tuple(inputs)
@@ -128,6 +141,5 @@ def _add_training(model: nn.Module, inputs: Sequence[Any], trace: Trace) -> None
         for module, mode in modes.items():
             module.training = mode
         with torch.no_grad():
-            for name, tensor in model.named_buffers():
-                if name in buffers:
-                    tensor.copy_(buffers[name])
+            for tensors, name, tensor, value in held:
+                tensors[name] = tensor.copy_(value)

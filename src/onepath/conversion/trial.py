@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from onepath.conversion.adaptations import Adaptations
 from onepath.conversion.families import Layout
 from onepath.conversion.rules import apply_rule
-from onepath.conversion.trace import Source, Trace
+from onepath.conversion.running import same_shapes
+from onepath.conversion.trace import Source, Trace, output_tensors
 from onepath.conversion.units import Units
 from onepath.nn.adapted import adapt, restore
 from onepath.nn.extraction import extract_module
@@ -47,6 +48,7 @@ def failing_families(
     layout: Layout,
     adaptations: Adaptations,
     options: Mapping[Choice, Option],
+    returned: Sequence[Tensor],
 ) -> tuple[set[int], str] | None:
     """Cut a network down to an architecture, trace it, and return the families that cannot be cut.
 
@@ -59,6 +61,7 @@ def failing_families(
         layout: the layout of the whole network.
         adaptations: the adaptations of its modules.
         options: choice -> its option in the architecture.
+        returned: tensors that the whole network returns.
 
     Returns:
         None if the smaller network runs as it should. Otherwise the numbers of the families that fail, and the reason.
@@ -78,9 +81,11 @@ def failing_families(
     trial.merged.clear()
     trace = Trace(plain, trial, apply_rule, found)
     try:
-        trace.run(inputs)
+        output = trace.run(inputs)
     except _FAILURES as error:
         return set(), f"the network's own code does not take another size ({_first_line(error)})"
+    if not same_shapes(returned, output_tensors(output)):
+        return set(), "what the model returns would have another shape"
     roots = {root for pair in trial.merged if max(pair) < before for root in pair}
     roots |= {root for root in list(trial.frozen)[frozen:] if root < before}
     families = {layout.family_of[root] for root in roots if root in layout.family_of}

@@ -1,8 +1,9 @@
-"""A module of any class that uses a part of its tensors, in the place of its plain self.
+"""Make a module of any class elastic in place, so that it uses only the active part of its tensors.
 
-Where a network was not written with choices in it, its modules keep their own code: one becomes elastic by taking a
-class of its own above its old one, through which its code sees the active part of each parameter and the active value
-of each size that it has noted. Nothing in the network has to be replaced, so that whatever holds the module still does.
+Such a module comes from a network that was written without choices, and it keeps its own code. Its class is replaced by
+a new subclass of its old class. Through the subclass, the module's code sees the active part of each parameter and the
+active value of each size among its attributes. The module object itself stays, so everything that refers to it still
+does.
 """
 
 from __future__ import annotations
@@ -16,24 +17,28 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from onepath.nn.kernel_transform import make_transforms, transformed
 from onepath.nn.selection import Selection
 from onepath.space import Choice, Option
 
 Presence = tuple[Choice, frozenset[Option]]
-"""A choice, and its options under which a module is part of the network."""
+"""A choice, and those of its options under which a module is part of the network."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The entries along one dimension that the active options keep, in their order.
+    """The rule by which the active options keep entries of a tensor along one dimension.
+
+    The entries are of several kinds, one per choice, and form units, such as the heads of an attention. Of each kind,
+    the first `option // per_unit` units are kept, in their order.
 
     Attributes:
-        choices: how many units are kept of each kind.
-        per_unit: for each of them, by how much its options count one unit.
-        owners: for each entry its kind, by its place in `choices`; -1 for one that always stays.
-        ranks: for each entry the place of its unit among those of its kind; the first ones are kept.
+        choices: choice of each kind; its option decides how many units of the kind are kept.
+        per_unit: for each choice, the part of an option that stands for one unit.
+        owners: (full,) kind of each entry, as index in `choices`; -1 for an entry that is always kept.
+        ranks: (full,) position of each entry's unit among the units of its kind.
     """
 
     choices: tuple[Choice, ...]
@@ -44,11 +49,11 @@ class Part:
 
     @property
     def full(self) -> int:
-        """Entries of the largest architecture."""
+        """Number of entries in the largest architecture."""
         return len(self.owners)
 
     def kept(self, options: Mapping[Choice, Option]) -> slice | Tensor:
-        """The active entries: a slice where they are the leading ones, else their places (N,)."""
+        """Return the active entries: a slice if they are the leading ones, else their indices, an int64 tensor (N,)."""
         key = tuple(options.get(choice) for choice in self.choices)
         found = self._known.get(key)
         if found is None:
@@ -59,12 +64,12 @@ class Part:
         return found
 
     def num(self, options: Mapping[Choice, Option]) -> int:
-        """How many entries are active."""
+        """Return the number of active entries."""
         kept = self.kept(options)
         return int(kept.stop) if isinstance(kept, slice) else len(kept)
 
     def of(self, tensor: Tensor, dim: int, options: Mapping[Choice, Option]) -> Tensor:
-        """The active entries of a tensor: a view where they are the leading ones."""
+        """Return the active entries of a tensor along `dim`: a view if they are the leading ones, else a copy."""
         kept = self.kept(options)
         if isinstance(kept, slice):
             return tensor if kept.stop == tensor.shape[dim] else tensor.narrow(dim, 0, kept.stop)
@@ -80,29 +85,31 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Size:
-    """A whole number that a module has noted: `full` in the largest architecture, and in proportion to a part."""
+    """A whole-number attribute of a module: `full` in the largest architecture, else in proportion to a part."""
 
     part: Part
     full: int
 
     def value(self, options: Mapping[Choice, Option]) -> int:
-        """Under the active options."""
+        """Return the value under the active options."""
         return self.full * self.part.num(options) // self.part.full
 
 
 @dataclass(frozen=True, eq=False)
 class Adaptation:
-    """What of a module depends on choices.
+    """How the tensors and attributes of a module depend on choices.
 
     Attributes:
-        parts: name of a parameter or buffer -> dimension -> the part of it that is active.
-        sizes: attribute -> its value.
-        kernel: side of a convolution's kernel, of which the centre is used.
+        parts: name of a parameter or buffer -> dimension -> the part that is active along it.
+        sizes: name of an attribute -> its value, which depends on choices.
+        kernel: choice of the side of a convolution's kernel, whose centre is used; None: the kernel is fixed.
         transforms_kernel: whether the module has matrices `transforms` that the centre is multiplied by, see
             `onepath.nn.kernel_transform.transformed`.
-        presence: when the module is part of the network; elsewhere it hands on its first input. None: always.
-        takes_more: whether the module is called with more than its first input.
-        caches: attributes in which the module keeps what it computed from its parameters; emptied before each use.
+        presence: when the module is part of the network; when it is not, it returns its first input. None: it always
+            is.
+        takes_more: whether the module is called with more than one input.
+        caches: names of dictionaries in which the module keeps results computed from its parameters; `drop_tensors`
+            empties them before each use.
     """
 
     parts: dict[str, dict[int, Part]] = field(default_factory=dict)
@@ -115,14 +122,20 @@ class Adaptation:
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """All choices, that of the presence first."""
+        """All distinct choices; the choice of the presence comes first, that of the kernel last."""
         found = [] if self.presence is None else [self.presence[0]]
         found += [choice for dims in self.parts.values() for part in dims.values() for choice in part.choices]
         found += [choice for size in self.sizes.values() for choice in size.part.choices]
         return tuple(dict.fromkeys([*found, *([] if self.kernel is None else [self.kernel])]))
 
     def tensor(self, name: str, tensor: Tensor, options: Mapping[Choice, Option]) -> Tensor:
-        """The active part of a parameter or buffer."""
+        """Return the active part of a parameter or buffer; kernels by their centre, without the transforms.
+
+        Args:
+            name: name of the parameter or buffer.
+            tensor: its value in the largest architecture.
+            options: the active options.
+        """
         for dim, part in self.parts.get(name, {}).items():
             tensor = part.of(tensor, dim, options)
         margin = self.margin(options) if name == "weight" else 0
@@ -131,32 +144,39 @@ class Adaptation:
         return tensor
 
     def margin(self, options: Mapping[Choice, Option]) -> int:
-        """What is cut off each side of the largest kernel."""
+        """Return the number of entries that are cut off each end of the largest kernel's sides."""
         if self.kernel is None or self.kernel not in options:
             return 0
         return (max(map(int, self.kernel.options)) - int(options[self.kernel])) // 2
 
     def padding(self, padding: Any, dilation: Sequence[int], options: Mapping[Choice, Option]) -> Any:
-        """That of a convolution under the active kernel, which keeps the size of the output."""
+        """Return a convolution's padding for the active kernel, so that the output keeps its size.
+
+        Args:
+            padding: padding of the largest kernel, per side, or a word such as "same", which is returned.
+            dilation: dilation per side.
+            options: the active options.
+        """
         if isinstance(padding, str):
             return padding
         return tuple(size - self.margin(options) * step for size, step in zip(padding, dilation, strict=True))
 
 
 class FirstInput(nn.Identity):
-    """Hands on the first of several inputs."""
+    """A module that returns the first of its inputs."""
 
     def forward(self, input: Tensor, *others: Any, **named: Any) -> Tensor:  # noqa: ARG002
-        """The first input."""
+        """Return the first input."""
         return input
 
 
 class Adapted(nn.Module):
-    """The class above a module's own; made by `adapt`.
+    """Base of the classes that `adapt` makes; such a class inherits from it and from the module's own class.
 
     Attributes:
-        path, selection: as of every module with choices.
-        adaptation: what depends on choices; of the class, since each adapted module has its own.
+        path: path of the module in its supernet; "" before it is bound.
+        selection: the active options of the supernet.
+        adaptation: how the module depends on choices; held by the class, because each adapted module has its own class.
         plain: the module's own class.
     """
 
@@ -166,25 +186,28 @@ class Adapted(nn.Module):
     selection: Selection
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy reads the copies of the choices, of which its class therefore knows."""
+        """Return a deep copy, with a class of its own because it reads the copies of the choices."""
         made = _adapted_class(self.plain, copy.deepcopy(self.adaptation, memo))
         clone: Self = made.__new__(made)
         memo[id(self)] = clone
         clone.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return clone
 
+    def __init_subclass__(cls, **named: Any) -> None:
+        """Does nothing: what the plain class does with each class below it is not meant for this one."""
+
     def own_choices(self) -> tuple[Choice, ...]:
-        """All choices that the module itself reads."""
+        """Return all choices that the module itself reads."""
         return self.adaptation.choices
 
     @property
     def presence(self) -> Presence | None:
-        """When the module, with all that is in it, is part of the network."""
+        """When the module, with all its submodules, is part of the network; None: always."""
         return self.adaptation.presence
 
     @property
     def is_present(self) -> bool:
-        """Whether it is under the active options."""
+        """Whether the module is part of the network under the active options."""
         if self.adaptation.presence is None:
             return True
         choice, options = self.adaptation.presence
@@ -194,13 +217,43 @@ class Adapted(nn.Module):
         value = super().__getattr__(name)
         if not isinstance(value, Tensor):
             return value
+        copies = self.__dict__["_written"]
+        if copies is not None and name in copies:
+            return copies[name]
         active = self.active(name, value)
-        if self.training and active is not value and name in self._buffers and not active._is_view():
-            self.__dict__["_written"].append((name, active))
+        if copies is not None and name in self._buffers and self._is_copied(name):
+            copies[name] = active
         return active
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A tensor with the shape of a buffer's active part takes that part's place; the other entries stay."""
+        if (
+            isinstance(value, Tensor)
+            and name in self.adaptation.parts
+            and self._buffers.get(name) is not None
+        ):
+            active, stored = getattr(self, name), self._buffers[name]
+            assert stored is not None
+            is_view = value._is_view() and value._base is stored
+            if value is active or (
+                is_view and value.shape == active.shape and value.stride() == active.stride()
+            ):
+                return  # it was changed in place
+            if value.shape == active.shape != stored.shape:
+                # What the module has read of the stored buffer must keep the old values, also for gradients.
+                dims = list(self.adaptation.parts[name].items())
+                value = self._fill(stored.detach().clone(), value, dims)
+        super().__setattr__(name, value)
+        if self.__dict__.get("_written"):
+            self.__dict__["_written"].pop(name, None)
+
     def active(self, name: str, tensor: Tensor) -> Tensor:
-        """The active part of a parameter or buffer of the module."""
+        """Return the active part of a parameter or buffer of the module.
+
+        Args:
+            name: name of the parameter or buffer.
+            tensor: its value in the largest architecture.
+        """
         adaptation, options = self.adaptation, self.selection.options
         margin = adaptation.margin(options)
         if name != "weight" or not adaptation.transforms_kernel or not margin:
@@ -213,36 +266,51 @@ class Adapted(nn.Module):
         return transformed(tensor, max(sides) - 2 * margin, sides, transforms)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """What the module does with the active parts; its input where it is not part of the network."""
+        """Run the module's own `forward` on the active parts; return the first input if it is not in the network."""
         if not self.is_present:
             return inputs[0]
         for name in self.adaptation.caches:
-            self.__dict__[name].clear()
-        self.__dict__["_written"] = []
-        output = super().forward(*inputs, **named)
-        for name, active in self.__dict__["_written"]:
-            self._write(name, active)
+            drop_tensors(self.__dict__[name])
+        copies: dict[str, Tensor] | None = {} if self.training else None
+        self.__dict__["_written"] = copies
+        try:
+            output = super().forward(*inputs, **named)
+        finally:
+            self.__dict__["_written"] = None
+        with torch.no_grad():
+            for name, active in (copies or {}).items():
+                buffer = self._buffers[name]
+                assert buffer is not None
+                self._fill(buffer, active, list(self.adaptation.parts[name].items()))
         return output
 
-    @torch.no_grad()
-    def _write(self, name: str, active: Tensor) -> None:
-        """Bring running statistics, which were updated in a copy, back to their places."""
-        buffer = self._buffers[name]
-        assert buffer is not None
-        ((dim, part),) = self.adaptation.parts[name].items()
+    def _is_copied(self, name: str) -> bool:
+        """Whether the active part of a tensor is no view of it."""
+        parts = self.adaptation.parts.get(name, {}).values()
+        return any(isinstance(part.kept(self.selection.options), Tensor) for part in parts)
+
+    def _fill(self, tensor: Tensor, active: Tensor, dims: Sequence[tuple[int, Part]]) -> Tensor:
+        """Write into the active part of a tensor along some of its dimensions, in place, and return the tensor."""
+        if not dims:
+            return tensor.copy_(active)
+        (dim, part), *others = dims
         kept = part.kept(self.selection.options)
-        assert isinstance(kept, Tensor)
-        buffer.index_copy_(dim, kept.to(buffer.device), active)
+        inside = self._fill(part.of(tensor, dim, self.selection.options), active, others)
+        return tensor if isinstance(kept, slice) else tensor.index_copy_(dim, kept.to(tensor.device), inside)
 
     def extracted(self, *, inherit: bool) -> nn.Module:
-        """`nn.Identity` where the module is not part of the network; else itself, which extraction then cuts down."""
+        """Return the module itself, which extraction then cuts down, or an identity if it is not in the network."""
         del inherit
         if self.is_present:
             return self
         return FirstInput() if self.adaptation.takes_more else nn.Identity()
 
     def make_plain(self, clone: nn.Module) -> None:
-        """Give a copy, whose tensors are the active parts, its own class and the active sizes."""
+        """Give a copy, whose tensors already are the active parts, its plain class and the active sizes; in place.
+
+        Args:
+            clone: the copy.
+        """
         options = self.selection.options
         clone.__class__ = self.plain
         if self.adaptation.transforms_kernel:
@@ -253,7 +321,7 @@ class Adapted(nn.Module):
             value = size.value(options)
             clone.__dict__[name] = (value,) if isinstance(self.__dict__[name], tuple) else value
         for name in self.adaptation.caches:
-            clone.__dict__[name] = type(self.__dict__[name])()
+            drop_tensors(self.__dict__[name])  # the clone gets a copy of it in the end
         if self.adaptation.kernel is not None:
             _set_kernel(self, clone)
 
@@ -269,18 +337,23 @@ def _set_kernel(module: Any, clone: nn.Module) -> None:
 
 
 def adapt(module: nn.Module, adaptation: Adaptation) -> None:
-    """Make a module elastic, in place."""
+    """Make a module elastic, in place; `restore` undoes it.
+
+    Args:
+        module: module whose class is replaced; it gets a submodule `transforms` if the kernel is transformed.
+        adaptation: how the module depends on choices.
+    """
     if adaptation.transforms_kernel and adaptation.kernel is not None:
         weight = module._parameters["weight"]
         assert weight is not None
         transforms = make_transforms(list(map(int, adaptation.kernel.options)), weight.dim() - 2)
         module.add_module("transforms", transforms.to(weight))
     module.__class__ = _adapted_class(type(module), adaptation)
-    module.__dict__.update(path="", selection=Selection(), _written=[])
+    module.__dict__.update(path="", selection=Selection(), _written=None)
 
 
 def _adapted_class(own: type[nn.Module], adaptation: Adaptation) -> Any:
-    """The class of one adapted module."""
+    """Return the class of one adapted module."""
     members: dict[str, Any] = {
         "__module__": own.__module__,
         "__qualname__": own.__qualname__,
@@ -299,8 +372,15 @@ def _adapted_class(own: type[nn.Module], adaptation: Adaptation) -> Any:
     return type(own.__name__, (Adapted, own), members)
 
 
+def drop_tensors(cache: dict[Any, Any]) -> None:
+    """Remove the entries of a dictionary that hold tensors, also in lists, tuples and dictionaries; others stay."""
+    for key, value in list(cache.items()):
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(value)):
+            del cache[key]
+
+
 def restore(module: nn.Module) -> None:
-    """Undo `adapt`."""
+    """Undo `adapt`, in place: the module gets its own class back; other modules are left alone."""
     if isinstance(module, Adapted):
         own: Any = module.plain
         if module.adaptation.transforms_kernel:
