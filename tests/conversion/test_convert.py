@@ -415,6 +415,10 @@ def test_both_branches_belong_to_what_follows_them_and_what_never_runs_stays() -
     x = torch.ones(1, 8, dtype=torch.double)
     supernet = op.convert(model, x).eval()
     assert options(supernet) == {"one.width": (8, 16)}
+    assert supernet.conversion.value_reads == ("",)
+    assert str(supernet.conversion).endswith(supernet.conversion.remark)
+    assert "The code of the model itself branches on values" in supernet.conversion.remark
+    assert op.convert(networks.Residual(), torch.zeros(1, 3, 8, 8)).conversion.remark == ""
     rows = {row.path: row for row in supernet.conversion.rows}
     assert rows["two"].choices == rows["head"].choices == ("one.width",)
     assert rows["never"].reason == "it does not run with the example inputs"

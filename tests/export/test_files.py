@@ -233,3 +233,21 @@ def test_twenty_blocks_export_in_reasonable_time(networks: ModuleType, tmp_path:
     export_onnx(program, (3, 32, 32), tmp_path / "model.onnx")
     export_program(program, (3, 32, 32), tmp_path / "model.pt2")
     assert time.perf_counter() - start < 30
+
+
+def test_a_network_that_branches_on_values_is_told_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    """And torch prints no graph."""
+
+    class Branching(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.layer(x)
+            return y.relu() if y.mean() > 0 else y
+
+    with pytest.raises(UserError, match="do not branch on values") as raised:
+        trace(Branching(), (8,))
+    assert len(str(raised.value).splitlines()) == 1
+    assert capfd.readouterr() == ("", "")

@@ -46,13 +46,26 @@ class Conversion:
         rows: a row for each module, in the order of the network.
         elastic_macs_share: share of the multiply-accumulates, 0 to 1, in modules that depend on a choice.
         elastic_params_share: share of the parameters, 0 to 1, in modules that depend on a choice.
+        value_reads: paths of modules whose code reads values of tensors, as `if x.mean() > 0` does.
         sorting: sorts the channels of the network again, after a training for example.
     """
 
     rows: tuple[Row, ...]
     elastic_macs_share: float
     elastic_params_share: float
+    value_reads: tuple[str, ...]
     sorting: Sorting = field(repr=False, compare=False)
+
+    @property
+    def remark(self) -> str:
+        """What to know about a network whose code reads values of tensors, in one sentence; else empty."""
+        if not self.value_reads:
+            return ""
+        where = ", ".join(path or "the model itself" for path in self.value_reads[:3])
+        return (
+            f"The code of {where} branches on values: only what the example inputs run is elastic, and a graph of the "
+            "network (model.pt2, model.onnx) may not be possible."
+        )
 
     def __str__(self) -> str:
         shown = [row for row in self.rows if row.params or row.choices]
@@ -66,7 +79,7 @@ class Conversion:
             f"elastic: {100 * self.elastic_macs_share:.1f} % of multiply-accumulates, "
             f"{100 * self.elastic_params_share:.1f} % of parameters"
         )
-        return "\n".join([heading, *lines, share])
+        return "\n".join([heading, *lines, share, *([self.remark] if self.remark else [])])
 
 
 def _words(row: Row) -> str:
@@ -99,7 +112,9 @@ def make_conversion(
         reason = "" if names else _reason(path, module, adaptations.layout, traced.trace.units, ran, divisor)
         rows.append(Row(path, names, reason, macs.get(path, 0), params))
     shares = (_share([(row.macs, row) for row in rows]), _share([(row.params, row) for row in rows]))
-    return Conversion(tuple(rows), *shares, Sorting(adaptations.layout, adaptations.choices))
+    return Conversion(
+        tuple(rows), *shares, traced.value_reads, Sorting(adaptations.layout, adaptations.choices)
+    )
 
 
 def _choices(path: str, module: nn.Module, adaptations: Adaptations) -> tuple[str, ...]:

@@ -138,6 +138,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
         self.notes: dict[tuple[str, str], Tensor] = {}
         self.splits: list[Split] = []
+        self.value_reads: list[str] = []
         self._stack: list[str] = [""]
         self._kept: list[Any] = []
         for path, module in model.named_modules():
@@ -229,6 +230,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = [leaf for leaf in tree_leaves([args, kwargs]) if isinstance(leaf, Tensor)]
         results = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         self._kept += [*tensors, *results]
+        if func._schema.name == "aten::_local_scalar_dense" and not self.is_source(tensors[0]):
+            self.value_reads.append(self.path)
         kind = self._rule(self, func, args, kwargs, output)
         counter = counter_of(func)
         macs = 0 if counter is None else counter(args, output)

@@ -27,11 +27,13 @@ class Traced:
         trace: the record of all passes, those in training mode and on changed inputs included.
         calls: calls of modules in evaluation mode on the given inputs.
         operations: operations in evaluation mode on the given inputs.
+        value_reads: paths of modules that read a value of a tensor as a number there, as `if x.mean() > 0` does.
     """
 
     trace: Trace
     calls: tuple[Call, ...]
     operations: tuple[Operation, ...]
+    value_reads: tuple[str, ...]
 
 
 def trace_passes(model: nn.Module, inputs: Sequence[Any]) -> Traced:
@@ -55,7 +57,8 @@ def trace_passes(model: nn.Module, inputs: Sequence[Any]) -> Traced:
         raise
     except Exception as error:
         raise does_not_run(model, error) from error
-    traced = Traced(trace, tuple(trace.calls), tuple(trace.operations))
+    reads = tuple(dict.fromkeys(trace.value_reads))
+    traced = Traced(trace, tuple(trace.calls), tuple(trace.operations), reads)
     _add_training(model, inputs, trace)
     _add_branches(model, inputs, trace)
     return traced

@@ -11,10 +11,12 @@ the zero padding of that convolution.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,9 +239,10 @@ def trace(
             network.register_forward_pre_hook(_Normalising(preprocessing, example.dtype))
             example = example.float()
     try:
-        program = torch.export.export(
-            network, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH_NAME, min=1)},)
-        )
+        with _quiet():
+            program = torch.export.export(
+                network, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH_NAME, min=1)},)
+            )
     except RuntimeError as error:
         raise UserError(
             f"the network must be traceable for any batch size, but {_first_line(error)}; "
@@ -249,6 +252,19 @@ def trace(
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, torch does not print the graph that it could not finish; its error says what is wrong."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def standalone_copy(model: nn.Module) -> nn.Module:

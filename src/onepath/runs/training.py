@@ -15,6 +15,9 @@ def train_stage(run: Run) -> None:
     trains no supernet, the stage has nothing to do.
     """
     method = run.config.options
+    conversion = run.blank.conversion
+    if conversion is not None and conversion.remark:
+        run.progress.note(conversion.remark)
     run.latencies.prepare()
     with run.stage("train") as clock:
         if not method.trains_supernet:
