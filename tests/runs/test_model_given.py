@@ -17,6 +17,7 @@ import onepath as op
 from onepath import runs
 from onepath.conversion.models import load_model
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
+from onepath.runs.limit_folders import ask_again
 from onepath.runs.making import make_config
 
 SOURCE = """
@@ -250,3 +251,14 @@ def test_its_own_limit_among_others_is_not_searched_again(finished: Any, folder:
 def test_code_that_is_not_named_again_is_asked_for_as_a_model(finished: Any, folder: Path) -> None:
     with pytest.raises(UserError, match=r"names the model; .* add --model "):
         runs.search(folder / "run", limits={"max_macs": "50%"})
+
+
+def test_a_report_leaves_out_a_limit_whose_search_was_interrupted(finished: Any, folder: Path) -> None:
+    out = folder / "interrupted"
+    shutil.copytree(folder / "run", out)
+    own = finished.result["winners"][0]["limits"]["max_macs"]
+    with runs.Run(None, out, space=f"{folder}/net.py:build") as run:
+        ask_again(run, {"max_macs": own - 1})
+    runs.report(out)
+    found = json.loads((out / "result.json").read_text())["winners"]
+    assert [winner["limits"] for winner in found] == [w["limits"] for w in finished.result["winners"]]

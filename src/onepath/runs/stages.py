@@ -67,7 +67,9 @@ def _do(run: Run, stage: str) -> None:
     """Do what is left of a stage, for this run and for the runs under further limits, which share its supernet."""
     others = [] if stage == "train" else open_others(run)
     if stage == "report":
-        # The others first, because this run's report shows their results.
+        # A search under further limits may have been interrupted. The others come first: this run's report shows
+        # their results.
+        others = [other for other in others if all(map(other.is_done, STAGES[:-1]))]
         for other in others:
             _do_alone(other, stage)
     if stage == "report" or not _is_complete_alone(run, stage):
