@@ -90,7 +90,7 @@ def _pointwise(trace: Trace, func: Any, args: Any, kwargs: Any, output: Any) -> 
             joined = own if joined is None else unite_joined(trace.units, joined, own)
     if joined is None:
         return
-    for tensor in tensors:
+    for tensor in tensors if joined[0].numel() else ():  # a network may find nothing, such as no boxes
         if trace.label(tensor) is None:
             _freeze_beside(trace, joined[0], tensor)
     for result in results:

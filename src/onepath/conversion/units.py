@@ -87,7 +87,7 @@ class Units:
 
     def varies(self, labels: Tensor, dim: int) -> bool:
         """Whether elements along a dimension belong to different units; fixed elements are ignored."""
-        if labels.shape[dim] == 1 or labels.stride(dim) == 0:
+        if labels.numel() == 0 or labels.shape[dim] == 1 or labels.stride(dim) == 0:
             return False
         roots = self._roots[_without_repeats(labels, kept=dim % labels.dim())]
         highest = roots.amax(dim, keepdim=True)
