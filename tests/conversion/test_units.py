@@ -147,3 +147,10 @@ def test_what_is_fixed_takes_the_label_beside_it() -> None:
     joined, shape = unite_joined(units, (half, half.shape), (labels, labels.shape))
     assert torch.equal(joined, labels)
     assert shape == (4,)
+
+
+def test_nothing_varies_in_an_empty_result() -> None:
+    """A network may find nothing in the example, such as no boxes."""
+    units = Units()
+    units.new(4)
+    assert not any(units.varies(torch.empty(0, 4, dtype=torch.int64), dim) for dim in (0, 1))
