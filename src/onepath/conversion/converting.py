@@ -83,7 +83,7 @@ def convert(
     Raises:
         ConfigurationError: an option is out of its range, `pin` names no module, the network does not run on the
             example inputs or at one of the resolutions, or nothing in it can be elastic.
-        ShapeError: sorting the channels changed what the network computes.
+        ShapeError: sorting the channels, or making layers elastic, changed what the network computes.
 
     Example:
         >>> supernet = op.convert(torchvision.models.resnet18(weights="DEFAULT"), torch.zeros(1, 3, 224, 224))
