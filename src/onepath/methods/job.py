@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, StrictBool
@@ -24,11 +24,13 @@ from onepath.estimate import (
     spread,
 )
 from onepath.nn import Supernet
+from onepath.nn.alignment import widest_path
 from onepath.option_types import option
 from onepath.randomness import generator
-from onepath.train import Recipe, train_model
+from onepath.train import Distillation, Recipe, train_model
 from onepath.train.checks import check_fresh, check_supernet
 from onepath.train.recipe import Precision
+from onepath.tree import call
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,6 +71,12 @@ class Settings(BaseModel):
     )
     validation_images: types.Images | None = option(
         None, "Validation examples on which a candidate is scored; default: all.", group="Search"
+    )
+    finish_teacher: Literal["labels", "model"] = option(
+        "labels",
+        "What networks learn from while they are finished: the labels alone (labels), or also the outputs of the given "
+        "model with its original weights (model).",
+        group="Finishing",
     )
     seed: types.Seed = option(0, "Seed of every random draw.")
 
@@ -262,7 +270,15 @@ class Job(ABC):
         model = initial_network(self.supernet, architecture, start, seed)
         recipe = finishing_recipe(self.recipe(self.settings.retrain_epochs, retrain=True), start)
         num = self.settings.calibration_images
-        finish_network(model, self.task, recipe, seed=seed, device=self.device, calibration_images=num)
+        finish_network(
+            model,
+            self.task,
+            recipe,
+            seed=seed,
+            device=self.device,
+            calibration_images=num,
+            objective=finishing_objective(self.settings, self.supernet, recipe),
+        )
         return model.eval()
 
     def prepare(self, method: Method) -> None:
@@ -284,6 +300,8 @@ class Job(ABC):
             )
         method.check(self.space)
         check_supernet(self.supernet, self.task, adds=method.adds_candidates)
+        if self.settings.finish_teacher == "model":
+            check_teacher(self.supernet, self.task)
         self.loosest.sample(1, generator(self.seed, "feasible"))
 
 
@@ -371,6 +389,39 @@ def finishing_recipe(recipe: Recipe, start: str) -> Recipe | None:
     )
 
 
+def check_teacher(supernet: Supernet, task: Task) -> None:
+    """Raise unless a given model can teach networks that are finished.
+
+    Raises:
+        ConfigurationError: the supernet was not converted from a model, or the model does not return one tensor.
+    """
+    if supernet.conversion is None:
+        raise ConfigurationError(
+            "finish_teacher='model' means the model that was given, but none was; give a model, or leave "
+            "finish_teacher out"
+        )
+    with torch.no_grad():
+        outputs = call(supernet.extract(widest_path(supernet)).eval(), task.example_inputs("train", 2))
+    if not isinstance(outputs, torch.Tensor):
+        raise ConfigurationError(
+            f"finish_teacher='model' needs a model that returns one tensor, but it returns {type(outputs).__name__}; "
+            "leave finish_teacher out"
+        )
+
+
+def finishing_objective(settings: Settings, supernet: Supernet, recipe: Recipe | None) -> Distillation | None:
+    """Return the loss of a network that is finished; None for the loss of the task alone.
+
+    Args:
+        settings: `finish_teacher` says whether the network also learns from the given model.
+        supernet: the converted model, with its original weights.
+        recipe: gives the label smoothing; None for a network that is not trained.
+    """
+    if recipe is None or settings.finish_teacher == "labels":
+        return None
+    return Distillation(recipe.label_smoothing, teacher=supernet.extract(widest_path(supernet)))
+
+
 def finish_network(
     model: nn.Module,
     task: Task,
@@ -390,7 +441,7 @@ def finish_network(
         seed: seed of the training and of the examples for recalibration.
         device: where to train.
         calibration_images: number of training examples on which normalisation is recalibrated.
-        training: further arguments of `train_model`: the checkpoint and hooks.
+        training: further arguments of `train_model`: the objective, the checkpoint and hooks.
 
     Returns:
         The curve of the training; empty without a recipe.

@@ -70,6 +70,11 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
         raise ConfigurationError(
             f"finish: method {kind.name} has no supernet to inherit from, but got {config.finish}; leave it out"
         )
+    if config.finish_teacher == "model" and (config.finish or kind.finish) == "as-is":
+        raise ConfigurationError(
+            "finish_teacher is for networks that are trained after the search, but finish is as-is, which trains none; "
+            "give finish, such as fine-tuned, or leave finish_teacher out"
+        )
     aims = {f"{name.rpartition('_')[2]}": max(values) for name, values in config.limits.items()}
     if (config.latency_table or "").endswith(".safetensors"):
         aims.pop("ms", None)  # a predictor of whole networks, whose costs do not add up

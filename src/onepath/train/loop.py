@@ -12,7 +12,7 @@ from onepath.train.architecture import ArchitectureTraining, differentiable_phas
 from onepath.train.checks import check_model
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
-from onepath.train.phase import Phase
+from onepath.train.phase import Objective, Phase
 from onepath.train.phases import OnePath, path_phases, train_phases
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import Reduction
@@ -104,6 +104,7 @@ def train_model(
     task: Task,
     *,
     recipe: Recipe | None = None,
+    objective: Objective | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     checkpoint: Checkpoint | None = None,
@@ -118,6 +119,7 @@ def train_model(
         model: a network that is called with the inputs alone; trained in place and moved to `device`.
         task: gives training batches, loss and metric.
         recipe: optimizer, schedule and length; the default is `Recipe.for_task` with `retrain=True`.
+        objective: loss of the network, for example `Distillation` with a teacher; None for the loss of the task.
         seed: seed of every random draw.
         device: where to train.
         checkpoint: see `train_supernet`.
@@ -138,7 +140,7 @@ def train_model(
         model,
         lambda inputs, _: call(model, inputs),
         task,
-        [Phase("network", recipe, OnePath(None))],
+        [Phase("network", recipe, OnePath(None), objective=objective)],
         seed=seed,
         device=torch.device(device),
     ).run(checkpoint, on_point, on_update)
