@@ -217,9 +217,9 @@ def check_space_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"must be at most {most.ARGUMENTS}")
     for name, value in arguments.items():
         if name in RESERVED:
-            raise ValueError(f"must not hold {name}, which every space is given otherwise")
+            raise ValueError(f"must not hold {name}, which has an option of its own")
         if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__"):
-            raise ValueError(f"must be names of arguments, which {shown(name)} is not")
+            raise ValueError(f"must have names that Python allows for arguments, but {shown(name)} is none")
         _check_plain(name, value)
     return dict(arguments)
 

@@ -57,7 +57,7 @@ def test_a_width_that_also_decides_between_modules_stays_a_width(is_block_first:
     "make", [lambda c: ElasticLinear(4, c), lambda c: ElasticDepth([nn.Identity()] * 4, c)]
 )
 def test_a_choice_that_says_it_is_an_operation_is_no_size_and_no_depth(make) -> None:
-    with pytest.raises(BindingError, match="role 'operation' must not be used as a"):
+    with pytest.raises(BindingError, match="has role 'operation' and must not be used as a"):
         make(Choice("c", [2, 4], role="operation"))
     said = Choice("c", [2, 4], role="resolution")
     make(said)

@@ -38,7 +38,7 @@ LATENCY = {"max_latency_ms": "0.5", "device": "torch-cpu"}
         ({"method": "darts", "max_skips": 2}, "max_skips is what the guard lets pass, but guard is off"),
         (
             {"method": "gdas", "guard": "watch"},
-            "guard 'watch' notes an eigenvalue that only method darts has",
+            "guard 'watch' records the eigenvalue that only method darts computes",
         ),
         ({"method": "proxyless", "cost_loss": "add-linear"}, "needs a cost to aim at, but no limit came"),
         (
@@ -47,7 +47,7 @@ LATENCY = {"max_latency_ms": "0.5", "device": "torch-cpu"}
         ),
         (
             {"method": "proxyless", "cost_loss": "reward", "max_macs": "1M"},
-            "'reward' is for gates 'reinforce', and no other is, but got reward with gates full",
+            "'reward' and gates 'reinforce' must be used together, but got cost_loss reward with gates full",
         ),
     ],
 )

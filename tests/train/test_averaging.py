@@ -47,7 +47,7 @@ def test_decay_forgets() -> None:
 
 
 def test_nothing_to_apply_before_a_sample() -> None:
-    with pytest.raises(ConfigurationError, match="needs a sample"):
+    with pytest.raises(ConfigurationError, match="needs at least one sample"):
         WeightAverage(nn.Linear(1, 1)).apply()
     with pytest.raises(ConfigurationError, match="begin=1"):
         WeightAverage(nn.Linear(1, 1), begin=1)

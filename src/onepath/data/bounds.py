@@ -131,7 +131,7 @@ def check_unfolding(packed: int, unpacked: int, what: str, free: int | None = No
     if unfolds_too_far(packed, unpacked, free):
         raise DataError(
             f"packed data must unfold at most {MAX_UNFOLDING}-fold, but {what} unfolds {packed:,} bytes to "
-            f"{unpacked:,} and more; store the data without compression if they are meant so"
+            f"{unpacked:,} and more; store the data without compression if this is intended"
         )
 
 

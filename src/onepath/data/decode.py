@@ -111,7 +111,7 @@ def _check_size(image: Image.Image, num_encoded: int) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{size}, more than {MAX_PIXELS:,} in all")
     if unfolds_too_far(num_encoded, _num_decoded(image), _FREE_BYTES):
-        raise ValueError(f"{size} in {num_encoded:,} bytes, as only a file made to fill a memory has")
+        raise ValueError(f"{size} in {num_encoded:,} bytes, far more than an ordinary image unfolds to")
 
 
 def _num_decoded(image: Image.Image) -> int:

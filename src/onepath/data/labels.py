@@ -73,7 +73,7 @@ def _check_range(array: NDArray[Any], where: str, class_names: tuple[str, ...] |
     if high > _MAX_LABEL or low < -_MAX_LABEL:
         row = int(array.argmax() if high > _MAX_LABEL else array.argmin())
         raise DataError(
-            f"labels must number the classes, but {where} has label {array[row]} in row {row}; number them anew"
+            f"labels must number the classes, but {where} has label {array[row]} in row {row}; count from 0"
         )
 
 
@@ -150,7 +150,7 @@ def _of_one_type(array: NDArray[Any], where: str) -> NDArray[Any]:
         return array.astype(np.int64 if whole else np.float64)
     except (OverflowError, ValueError, TypeError) as error:
         raise DataError(
-            f"labels must number the classes, but {where} has label {shown(max(values, key=abs))}; number them anew"
+            f"labels must number the classes, but {where} has label {shown(max(values, key=abs))}; count from 0"
         ) from error
 
 

@@ -77,7 +77,7 @@ def read_text(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> str:
         raise _unreadable(path, what, error) from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} must be {what} in UTF-8, but byte {error.start} is none; write the file again"
+            f"{path} must be {what} in UTF-8, but byte {error.start} is not; write the file again"
         ) from error
 
 
@@ -87,7 +87,7 @@ def check_file(path: Path | str, what: str, most_bytes: int = MOST_BYTES) -> Non
         status = Path(path).stat()
     except FileNotFoundError as error:
         raise RunDirectoryError(
-            f"{path} must be {what}, but there is no such file; it cannot be read: check the path, or make it with "
+            f"{path} must be {what}, but there is no such file; check the path, or make it with "
             "`onepath profile`"
         ) from error
     except (OSError, ValueError) as error:

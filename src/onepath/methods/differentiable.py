@@ -152,13 +152,13 @@ class Differentiable(Method):
             )
         if self.guard == "watch" and not self.judges_eigenvalue:
             raise ValueError(
-                f"guard 'watch' notes an eigenvalue that only method darts has, but method is {self.name}; its other "
-                "signals are in the report without it"
+                f"guard 'watch' records the eigenvalue that only method darts computes, but the method is {self.name}; "
+                "leave guard out (the other signals are reported without it)"
             )
         by_reward = self.by_reward
         if self.cost_loss not in (None, "none") and by_reward != (self.cost_loss == "reward"):
             raise ValueError(
-                "cost_loss 'reward' is for gates 'reinforce', and no other is, but got "
+                "cost_loss 'reward' and gates 'reinforce' must be used together, but got cost_loss "
                 f"{self.cost_loss} with gates {getattr(self, 'gates', 'full')}; change one of them"
             )
         return self

@@ -144,8 +144,8 @@ class SampledMethod(SearchingMethod):
             )
         if self.predictor and self.prefilter is not None:
             raise ValueError(
-                f"prefilter leaves out what would be evaluated, but with predictor={self.predictor} nothing is while "
-                "the search goes on; give one of them"
+                f"prefilter selects the architectures to evaluate, but with predictor={self.predictor} the search "
+                "evaluates none; give one of the two"
             )
         return self
 

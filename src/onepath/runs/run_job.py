@@ -122,10 +122,9 @@ class RunJob(Job):
         with EstimateStore(self._run.root.path / ESTIMATES) as store:
             known = {text: row["accuracy"] for text, row in store.read(setting).items()}
             new = [each for each in architectures if str(each) not in known]
-            progress.begin(
-                "evaluating for the accuracy predictor", len(architectures), len(architectures) - len(new)
-            )
-            for done, architecture in enumerate(new, start=len(architectures) - len(new) + 1):
+            done_before = len(architectures) - len(new)
+            progress.begin("evaluating architectures before the search", len(architectures), done_before)
+            for done, architecture in enumerate(new, start=done_before + 1):
                 found = estimator.estimate(architecture)
                 store.put(setting, str(architecture), {"accuracy": found.accuracy}, found.seconds)
                 known[str(architecture)] = found.accuracy

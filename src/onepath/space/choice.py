@@ -188,8 +188,8 @@ class Choice(_Arithmetic):
             object.__setattr__(self, "_is_said", role != "operation")
         elif self.role == "operation" != role:
             raise BindingError(
-                f"a choice of role 'operation' must not be used as a {role}; choice {self.name!r} is; say its role, "
-                "or use separate choices"
+                f"choice {self.name!r} has role 'operation' and must not be used as a {role}; give its role, or use "
+                "separate choices"
             )
 
     @property

@@ -76,7 +76,8 @@ class WeightAverage:
         """
         if not self.num_samples:
             raise ConfigurationError(
-                "an average needs a sample, but the training has not come so far; let it finish, or begin earlier"
+                "an average of weights needs at least one sample, but none has been taken yet; finish the training, or "
+                "begin the average earlier"
             )
         for name, parameter in self._module.named_parameters():
             parameter.copy_(self._mean[name])

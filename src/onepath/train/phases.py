@@ -142,8 +142,8 @@ def _check(phases: Sequence[Phase], task: Task) -> None:
         shares = [0.0, *(phase.until for phase in stretch)]
         if shares[-1] != 1 or any(not a < b for a, b in itertools.pairwise(shares)):
             raise ConfigurationError(
-                f"the phases of a recipe must end at rising shares of it, the last one at 1, but got {shares[1:]}; "
-                "change `until`"
+                f"`until` must increase over the phases of a recipe and be 1 in the last one, but got {shares[1:]}; "
+                "change it"
             )
         num = num_updates(task, stretch[0].recipe)
         for phase, (begin, end) in zip(stretch, itertools.pairwise([0, *ends(stretch, num)]), strict=True):
