@@ -25,10 +25,14 @@ class Pair(nn.Module):
 
 def test_a_model_of_several_outputs_cannot_teach() -> None:
     supernet = op.convert(Pair(), torch.zeros(1, 1, 8, 8), widths=(0.5, 1.0))
-    with pytest.raises(ConfigurationError, match="needs a model that returns one tensor, but it returns tuple"):
+    with pytest.raises(
+        ConfigurationError, match="needs a model that returns one tensor, but it returns tuple"
+    ):
         check_teacher(supernet, op.load_data("digits"))
 
 
 def test_a_supernet_that_was_not_converted_has_no_model() -> None:
     with pytest.raises(ConfigurationError, match="means the model that was given, but none was"):
-        check_teacher(op.spaces.build("nasbench-macro", num_classes=10, in_channels=1), op.load_data("digits"))
+        check_teacher(
+            op.spaces.build("nasbench-macro", num_classes=10, in_channels=1), op.load_data("digits")
+        )

@@ -297,7 +297,10 @@ def test_a_finished_network_learns_from_the_model_as_well(folder: Path) -> None:
     ("options", "message"),
     [
         ({}, "finish is as-is, which trains none"),
-        ({"finish": "fine-tuned", "model": None, "weights": None, "method": "spos"}, "means the model that was given"),
+        (
+            {"finish": "fine-tuned", "model": None, "weights": None, "method": "spos"},
+            "means the model that was given",
+        ),
     ],
 )
 def test_a_teacher_that_cannot_teach_is_refused(folder: Path, options: dict[str, Any], message: str) -> None:

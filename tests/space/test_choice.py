@@ -71,7 +71,9 @@ def test_a_role_that_is_said_stays(role) -> None:
     choice.take_role("operation")  # a block may decide by a choice of any role
     assert choice.role == role
     if role == "operation":
-        with pytest.raises(BindingError, match="choice 'c' has role 'operation' and must not be used as a size"):
+        with pytest.raises(
+            BindingError, match="choice 'c' has role 'operation' and must not be used as a size"
+        ):
             choice.take_role("size")
     else:
         choice.take_role("size")
