@@ -7,6 +7,7 @@ from onepath.search.algorithm import Algorithm, Proposal, Score
 from onepath.search.driver import Budget, Draw, Evaluated, SearchAlgorithm, run_search
 from onepath.search.evolution import Evolution
 from onepath.search.feasible import Constraint, FeasibleSet, Limit
+from onepath.search.mixed_integer import MixedInteger
 from onepath.search.mutation_evolution import MutationEvolution
 from onepath.search.nsga2 import NSGA2
 from onepath.search.predicted import Predicted
@@ -35,6 +36,7 @@ __all__ = [
     "Evolution",
     "FeasibleSet",
     "Limit",
+    "MixedInteger",
     "MutationEvolution",
     "Predicted",
     "Prefilter",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,11 +10,9 @@ import torch
 from torch import Tensor
 
 from onepath.counting import CostTable
+from onepath.counting.joint_terms import joint_terms
 from onepath.errors import ConfigurationError
 from onepath.nn.relaxations.relaxation import Relaxation
-from onepath.space import SearchSpace
-
-_MOST_JOINT = 2**16
 
 
 class ExpectedCost:
@@ -44,10 +41,8 @@ class ExpectedCost:
             raise ConfigurationError(
                 "an expected cost needs a table with a term, but got a constant alone; count what the choices change"
             )
-        space = relaxation.space
         self._terms = [
-            _expanded(space, columns, np.asarray(term.costs, dtype=np.float64))
-            for columns, term in zip(table.columns(space), table.terms, strict=True)
+            (columns, costs.astype(np.float64)) for columns, costs in joint_terms(relaxation.space, table)
         ]
 
     @property
@@ -82,24 +77,3 @@ class ExpectedCost:
             total = total + values
         assert isinstance(total, Tensor)
         return total
-
-
-def _expanded(
-    space: SearchSpace, columns: tuple[int, ...], costs: np.ndarray
-) -> tuple[tuple[int, ...], np.ndarray]:
-    """Return a term that also covers the choices that decide whether it counts; its cost is 0 if it does not."""
-    closure = list(columns)
-    for column in closure:  # grows while it is walked
-        closure += [parent for parent in sorted(space.conditions.parents(column)) if parent not in closure]
-    shape = tuple(space.choices[column].num_options for column in closure)
-    if math.prod(shape) > _MOST_JOINT:
-        raise ConfigurationError(
-            f"a term of an expected cost may depend on {_MOST_JOINT} joint options, but one has {math.prod(shape)}; "
-            "use a table with terms over fewer choices"
-        )
-    joint = np.indices(shape).reshape(len(shape), -1).T
-    rows = np.zeros((len(joint), space.num_choices), dtype=space.dtype)
-    rows[:, closure] = joint
-    counts = space.active(rows)[:, list(columns)].all(axis=1)
-    values = costs[tuple(joint[:, : len(columns)].T)]
-    return tuple(closure), np.where(counts, values, 0).reshape(shape)
