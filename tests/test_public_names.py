@@ -61,6 +61,7 @@ PUBLIC = [
     "ofa",
     "one_shot",
     "proxyless",
+    "puzzle",
     "round_to",
     "run",
     "sandwich",

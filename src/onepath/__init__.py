@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onepath.methods.ofa import ofa
     from onepath.methods.one_shot import one_shot
     from onepath.methods.proxyless import proxyless
+    from onepath.methods.puzzle import puzzle
     from onepath.methods.sandwich import sandwich
     from onepath.methods.spos import spos
     from onepath.methods.supernet_search import search_supernet
@@ -99,6 +100,7 @@ _HOMES = {
         "ofa",
         "one_shot",
         "proxyless",
+        "puzzle",
         "sandwich",
         "search_supernet",
         "spos",
@@ -165,6 +167,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "ofa",
     "one_shot",
     "proxyless",
+    "puzzle",
     "round_to",
     "run",
     "sandwich",

@@ -57,9 +57,7 @@ def test_what_is_not_used_is_cut_first(data: op.Task, model: nn.Module) -> None:
 
 def test_a_space_that_nobody_trained_is_one_line(data: op.Task) -> None:
     supernet = op.spaces.build("ofa-mobilenetv3", 10, 8, in_channels=1, width=0.1)
-    with pytest.raises(
-        ConfigurationError, match="method fastnas trains no supernet and so needs a trained model"
-    ):
+    with pytest.raises(ConfigurationError, match="method fastnas needs a trained model"):
         op.fastnas(supernet, data)
     with pytest.raises(ConfigurationError, match="method fastnas needs choices of sizes or depths"):
         op.fastnas(op.spaces.build("nasbench201", 10, 8, in_channels=1, num_cells=1), data)

@@ -68,6 +68,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sandwich": {"epochs": 1, "teacher": "model", "divergence": "alpha", "attention": "best-up", **PREDICTED},
     "ofa": {"epochs": 12, "predictor": 0, **SEARCH},
     "fastnas": {},
+    "puzzle": {"epochs": 1, "num": 2},
     "darts": {"epochs": 1, "order": "second", "population": 3},
     "gdas": {"epochs": 2, "warmup_epochs": 1, "population": 3},
     "proxyless": {"epochs": 1, "warmup_epochs": 1, "population": 3},
@@ -87,7 +88,7 @@ def test_in_memory_and_in_a_run_are_the_same_to_the_bit(name: str, data: ImageTa
         options["proxy"] = "grad_norm"
     is_elastic = name in ("sandwich", "ofa")
     build, limit = (elastic_space, 800_000) if is_elastic else (cell_space, LIMIT)
-    if name == "fastnas":
+    if name in ("fastnas", "puzzle"):
         build, limit = trained_model, 250_000
     result = op.run(
         data,
@@ -98,11 +99,10 @@ def test_in_memory_and_in_a_run_are_the_same_to_the_bit(name: str, data: ImageTa
         out=tmp_path / "run",
         **options,
     )
-    own = build() if name == "fastnas" else op.Supernet(build())
-    job = methods.MemoryJob(
-        own, data, constraints=[op.MaxMacs(limit)], **{key: options[key] for key in COMMON}
-    )
+    own = build() if name in ("fastnas", "puzzle") else op.Supernet(build())
     kind = METHODS[name]
+    settings = {"finish_teacher": kind.finish_teacher, **{key: options[key] for key in COMMON}}
+    job = methods.MemoryJob(own, data, constraints=[op.MaxMacs(limit)], **settings)
     method = methods.make_method(kind, {key: value for key, value in options.items() if key not in COMMON})
     found = method.run(job)
     trials = found if isinstance(found, methods.Found) else found.found

@@ -17,6 +17,7 @@ from onepath.methods.method import Finish, Method, make_method
 from onepath.methods.ofa import Ofa, ofa
 from onepath.methods.one_shot import OneShot, one_shot
 from onepath.methods.proxyless import Proxyless, proxyless, proxyless_recipe
+from onepath.methods.puzzle import Puzzle, puzzle
 from onepath.methods.random_networks import RandomNetworks
 from onepath.methods.sampled import SampledMethod, SearchingMethod
 from onepath.methods.sandwich import Sandwich, sandwich
@@ -41,6 +42,7 @@ __all__ = [
     "Ofa",
     "OneShot",
     "Proxyless",
+    "Puzzle",
     "RandomNetworks",
     "SampledMethod",
     "Sandwich",
@@ -68,6 +70,7 @@ __all__ = [
     "one_shot",
     "proxyless",
     "proxyless_recipe",
+    "puzzle",
     "sandwich",
     "score",
     "search_supernet",

@@ -13,6 +13,7 @@ from onepath.methods.method import Method
 from onepath.methods.ofa import Ofa
 from onepath.methods.one_shot import OneShot
 from onepath.methods.proxyless import Proxyless
+from onepath.methods.puzzle import Puzzle
 from onepath.methods.random_networks import RandomNetworks
 from onepath.methods.sandwich import Sandwich
 from onepath.methods.spos import Spos
@@ -23,7 +24,20 @@ GIVEN_IN_PYTHON = "python:"
 
 METHODS: Mapping[str, type[Method]] = {
     kind.name: kind
-    for kind in (Spos, Fairnas, OneShot, Sandwich, Ofa, FastNas, Darts, Gdas, Proxyless, Zen, RandomNetworks)
+    for kind in (
+        Spos,
+        Fairnas,
+        OneShot,
+        Sandwich,
+        Ofa,
+        FastNas,
+        Puzzle,
+        Darts,
+        Gdas,
+        Proxyless,
+        Zen,
+        RandomNetworks,
+    )
 }
 
 

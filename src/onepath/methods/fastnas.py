@@ -9,17 +9,18 @@ depths, kernels and heads are choices as well as widths; the score is the metric
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from onepath.errors import ConfigurationError
 from onepath.methods.functions import function_of
 from onepath.methods.method import Finish, Method
 from onepath.methods.supernet_search import Search
+from onepath.nn.alignment import widest_path
 from onepath.search import Sensitivity
-from onepath.space.ends import end_of
 
 if TYPE_CHECKING:
+    from onepath.estimate import Estimate
     from onepath.methods.job import Job, Trained
     from onepath.space import Option, SearchSpace
     from onepath.train import Phase
@@ -49,11 +50,7 @@ class FastNas(Method):
         Raises:
             ConfigurationError: the supernet was not converted from a model.
         """
-        if job.supernet.conversion is None:
-            raise ConfigurationError(
-                f"method {self.name} trains no supernet and so needs a trained model that is made elastic, but got the "
-                f"space {job.space_name}; give --model, in Python a supernet of onepath.convert, or use sandwich"
-            )
+        check_converted(self, job)
         return super().resolved(job)
 
     def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
@@ -62,19 +59,46 @@ class FastNas(Method):
 
     def search(self, job: Job, trained: Trained) -> Search:
         """Evaluate the drop of every option, and return a search by `Sensitivity`; see `Method.search`."""
-        space, largest = job.space, end_of(job.space, max)
-        tried = {
-            (choice.name, option): space.architecture({**largest.options, choice.name: option})
-            for choice in space.choices
-            if choice.is_ordered
-            for option in choice.options
-        }
-        architectures = list(dict.fromkeys(tried.values()))
-        scores = dict(zip(architectures, job.accuracies(trained, architectures), strict=True))
-        drops: dict[str, dict[Option, float]] = {}
-        for (name, option), architecture in tried.items():
-            drops.setdefault(name, {})[option] = scores[largest] - scores[architecture]
-        return Search(Sensitivity(space, drops), job.inherited(trained), 1)
+        drops = swapped(job, trained, lambda option, model: model.accuracy - option.accuracy)
+        ordered = {choice.name: drops[choice.name] for choice in job.space.choices if choice.is_ordered}
+        return Search(Sensitivity(job.space, ordered), job.inherited(trained), 1)
+
+
+def check_converted(method: Method, job: Job) -> None:
+    """Raise unless the job's supernet comes from a trained model.
+
+    Raises:
+        ConfigurationError: the supernet was not converted from a model.
+    """
+    if job.supernet.conversion is None:
+        raise ConfigurationError(
+            f"method {method.name} needs a trained model that is made elastic, but got the space {job.space_name}; "
+            "give --model, in Python a supernet of onepath.convert, or use sandwich"
+        )
+
+
+def swapped(
+    job: Job, trained: Trained, drop: Callable[[Estimate, Estimate], float]
+) -> dict[str, dict[Option, float]]:
+    """Return name of each choice -> what each of its options costs, with all other choices as in the given model.
+
+    Args:
+        job: evaluates the architectures.
+        trained: the result of the training.
+        drop: function from the estimates of the option and of the given model to what the option costs.
+    """
+    space, largest = job.space, widest_path(job.supernet)
+    tried = {
+        (choice.name, option): space.architecture({**largest.options, choice.name: option})
+        for choice in space.choices
+        for option in choice.options
+    }
+    architectures = list(dict.fromkeys([largest, *tried.values()]))
+    found = dict(zip(architectures, job.evaluated(trained, architectures), strict=True))
+    drops: dict[str, dict[Option, float]] = {}
+    for (name, option), architecture in tried.items():
+        drops.setdefault(name, {})[option] = drop(found[architecture], found[largest])
+    return drops
 
 
 fastnas = function_of(FastNas, "The evaluated architecture; see `Found`.")

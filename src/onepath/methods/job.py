@@ -72,10 +72,10 @@ class Settings(BaseModel):
     validation_images: types.Images | None = option(
         None, "Validation examples on which a candidate is scored; default: all.", group="Search"
     )
-    finish_teacher: Literal["labels", "model"] = option(
-        "labels",
+    finish_teacher: Literal["labels", "model"] | None = option(
+        None,
         "What networks learn from while they are finished: the labels alone (labels), or also the outputs of the given "
-        "model with its original weights (model).",
+        "model with its original weights (model); default: the method's, mostly labels.",
         group="Finishing",
     )
     seed: types.Seed = option(0, "Seed of every random draw.")
@@ -135,6 +135,11 @@ class Job(ABC):
     def seed(self) -> int:
         """Seed of every random draw."""
         return self.settings.seed
+
+    @property
+    @abstractmethod
+    def given_model(self) -> nn.Module | None:
+        """The model with its original weights if networks learn from it while they are finished, else None."""
 
     @property
     @abstractmethod
@@ -243,8 +248,8 @@ class Job(ABC):
         )
 
     @abstractmethod
-    def accuracies(self, trained: Trained, architectures: Sequence[Architecture]) -> list[float]:
-        """Return the inherited accuracy of each architecture, whether it meets the limits or not."""
+    def evaluated(self, trained: Trained, architectures: Sequence[Architecture]) -> list[Estimate]:
+        """Return the estimate of inherited accuracy of each architecture, whether it meets the limits or not."""
 
     def accuracy_predictor(self, trained: Trained, num: int) -> AccuracyPredictor:
         """Return a predictor that has learned inherited accuracy from architectures of the whole space.
@@ -256,7 +261,8 @@ class Job(ABC):
             num: number of architectures from which the predictor learns.
         """
         architectures = self.space.architectures(spread(self.space, num, generator(self.seed, "pairs")))
-        return AccuracyPredictor.fit(architectures, self.accuracies(trained, architectures), seed=self.seed)
+        accuracies = [estimate.accuracy for estimate in self.evaluated(trained, architectures)]
+        return AccuracyPredictor.fit(architectures, accuracies, seed=self.seed)
 
     def finished(self, architecture: Architecture, start: str = "scratch") -> nn.Module:
         """Return the finished stand-alone network of an architecture, in eval mode.
@@ -277,7 +283,7 @@ class Job(ABC):
             seed=seed,
             device=self.device,
             calibration_images=num,
-            objective=finishing_objective(self.settings, self.supernet, recipe),
+            objective=finishing_objective(self.given_model, recipe),
         )
         return model.eval()
 
@@ -397,29 +403,38 @@ def check_teacher(supernet: Supernet, task: Task) -> None:
     """
     if supernet.conversion is None:
         raise ConfigurationError(
-            "finish_teacher='model' means the model that was given, but none was; give a model, or leave "
-            "finish_teacher out"
+            "finish_teacher='model' means the model that was given, but none was; give a model, or "
+            "finish_teacher='labels'"
         )
     with torch.no_grad():
         outputs = call(supernet.extract(widest_path(supernet)).eval(), task.example_inputs("train", 2))
     if not isinstance(outputs, torch.Tensor):
         raise ConfigurationError(
             f"finish_teacher='model' needs a model that returns one tensor, but it returns {type(outputs).__name__}; "
-            "leave finish_teacher out"
+            "give finish_teacher='labels'"
         )
 
 
-def finishing_objective(settings: Settings, supernet: Supernet, recipe: Recipe | None) -> Distillation | None:
+def finishing_objective(teacher: nn.Module | None, recipe: Recipe | None) -> Distillation | None:
     """Return the loss of a network that is finished; None for the loss of the task alone.
 
     Args:
-        settings: `finish_teacher` says whether the network also learns from the given model.
-        supernet: the converted model, with its original weights.
+        teacher: the network from whose outputs it learns too; None for the labels alone.
         recipe: gives the label smoothing; None for a network that is not trained.
     """
-    if recipe is None or settings.finish_teacher == "labels":
+    if recipe is None or teacher is None:
         return None
-    return Distillation(recipe.label_smoothing, teacher=supernet.extract(widest_path(supernet)))
+    return Distillation(recipe.label_smoothing, teacher=teacher)
+
+
+def given_model(settings: Settings, supernet: Supernet) -> nn.Module | None:
+    """Return the model that teaches networks while they are finished; None without a teacher.
+
+    Args:
+        settings: `finish_teacher` says whether there is one.
+        supernet: the converted model, with its original weights.
+    """
+    return supernet.extract(widest_path(supernet)) if settings.finish_teacher == "model" else None
 
 
 def finish_network(

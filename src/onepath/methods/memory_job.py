@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from onepath.cost import Constraint, counter
 from onepath.data import Task
 from onepath.errors import ConfigurationError
-from onepath.methods.job import Job, Settings, Trained, judged, standard_scorer
+from onepath.methods.job import Job, Settings, Trained, given_model, judged, standard_scorer
 from onepath.methods.supernet_search import Found, Trial, feasible_set, searched
 from onepath.nn import Supernet
 from onepath.option_types import one_line
@@ -20,7 +20,9 @@ from onepath.train import train_phases
 from onepath.train.checks import warn_unless_fresh
 
 if TYPE_CHECKING:
-    from onepath.estimate import ScoreEstimator
+    from torch import nn
+
+    from onepath.estimate import Estimate, ScoreEstimator
     from onepath.methods.method import Method
     from onepath.methods.supernet_search import Search
     from onepath.search import FeasibleSet
@@ -73,8 +75,14 @@ class MemoryJob(Job):
         except ValidationError as error:
             raise ConfigurationError(one_line(error, Settings.model_fields)) from error
         self.supernet, self.task, self.device = supernet, task, device
+        self._given_model = given_model(self.settings, supernet)  # the training changes the weights
         self._constraints, self._checkpoint, self._on_trial = tuple(constraints), checkpoint, on_trial
         self._on_point, self._on_update = on_point, on_update
+
+    @property
+    def given_model(self) -> nn.Module | None:
+        """See `Job.given_model`."""
+        return self._given_model
 
     @property
     def search_seed(self) -> int:
@@ -103,10 +111,10 @@ class MemoryJob(Job):
         """See `Job.ranked`; scores are computed in this process."""
         return standard_scorer(self, name, None).value
 
-    def accuracies(self, trained: Trained, architectures: Sequence[Architecture]) -> list[float]:
-        """See `Job.accuracies`; they are computed in this process."""
+    def evaluated(self, trained: Trained, architectures: Sequence[Architecture]) -> list[Estimate]:
+        """See `Job.evaluated`; the architectures are evaluated in this process."""
         estimator = self.inherited(trained)
-        return [estimator.estimate(architecture).accuracy for architecture in architectures]
+        return [estimator.estimate(architecture) for architecture in architectures]
 
     def train(self, method: Method) -> Trained:
         """See `Job.train`; trains in this process, from the present weights of the supernet."""

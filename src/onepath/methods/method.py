@@ -34,6 +34,9 @@ Finish = Literal["scratch", "inherited", "fine-tuned", "as-is", "both"]
 - "both": "scratch" and "inherited"; the network that is better on the validation split is taken.
 """
 
+Teacher = Literal["labels", "model"]
+"""What networks learn from while they are finished: the labels alone, or also the outputs of the given model."""
+
 _SMALL_DATA, _SMALL_BUDGET, _BUDGET = 10_000, (16, 5), (50, 20)
 
 
@@ -49,6 +52,7 @@ class Method(BaseModel, ABC):
         trains_supernet: whether the method trains shared weights, from which its winner could start.
         adds_candidates: whether the method adds the outputs of candidates, so that they must have one shape.
         finish: how the winner is finished unless the user says otherwise.
+        finish_teacher: what it learns from then unless the user says otherwise.
         ties: which of equally good architectures wins; see `Search`.
         num_trainings: number of supernets trained, of which the best is searched.
         other_names: name of an argument of the Python function -> the field, or the job's setting, that it sets.
@@ -61,6 +65,7 @@ class Method(BaseModel, ABC):
     trains_supernet: ClassVar[bool] = True
     adds_candidates: ClassVar[bool] = False
     finish: ClassVar[Finish] = "scratch"
+    finish_teacher: ClassVar[Teacher] = "labels"
     ties: ClassVar[Ties] = "loss"
     other_names: ClassVar[Mapping[str, str]] = {}
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from onepath.space import SearchSpace
 
 CLIP_VALUE = 1.0
-_TRAINED_RATE = 0.1  # factor on a recipe's learning rate, to keep what a trained model has learned
+TRAINED_RATE = 0.1  # factor on a recipe's learning rate, to keep what a trained model has learned
 
 
 class Distilled(SampledMethod):
@@ -82,7 +82,7 @@ class Distilled(SampledMethod):
         recipe = dataclasses.replace(job.recipe(self.epochs), one_path=0.0, clip_value=CLIP_VALUE)
         if job.supernet.conversion is None or job.settings.learning_rate is not None:
             return recipe
-        return dataclasses.replace(recipe, learning_rate=recipe.learning_rate * _TRAINED_RATE)
+        return dataclasses.replace(recipe, learning_rate=recipe.learning_rate * TRAINED_RATE)
 
 
 class Sandwich(Distilled):

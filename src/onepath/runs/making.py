@@ -87,6 +87,8 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
     config = config.model_copy(
         update={
             "finish": config.finish or kind.finish,
+            "finish_teacher": config.finish_teacher
+            or ("labels" if config.finish == "as-is" else kind.finish_teacher),
             **{name: absolute(getattr(config, name)) for name in names},
         }
     )

@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from onepath.estimate import Estimate
 from onepath.methods import Job, Method, Search, Trained
-from onepath.methods.job import judged, standard_scorer
+from onepath.methods.job import given_model, judged, standard_scorer
 from onepath.methods.supernet_search import Found, searched
 from onepath.randomness import generator
 from onepath.record import EstimateStore
@@ -19,8 +20,10 @@ from onepath.runs.training_watch import watch
 from onepath.train import CandidateCounts, train_phases
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from onepath.data import Task
-    from onepath.estimate import AccuracyPredictor, Estimate, Estimator
+    from onepath.estimate import AccuracyPredictor, Estimator
     from onepath.nn import Supernet
     from onepath.runs.opened import Run
     from onepath.runs.workspace import StageClock
@@ -54,6 +57,11 @@ class RunJob(Job):
     def supernet(self) -> Supernet:  # type: ignore[override]
         """The supernet that is being trained; outside of a training, one with the initial weights."""
         return self._run.blank if self._supernet is None else self._supernet
+
+    @property
+    def given_model(self) -> nn.Module | None:
+        """See `Job.given_model`."""
+        return given_model(self.settings, self._run.blank)
 
     @property
     def space_name(self) -> str:
@@ -114,23 +122,29 @@ class RunJob(Job):
 
     # Training.
 
-    def accuracies(self, trained: Trained, architectures: Sequence[Architecture]) -> list[float]:
-        """Return inherited accuracies; each is stored as soon as it is made, and found by runs under further limits."""
+    def evaluated(self, trained: Trained, architectures: Sequence[Architecture]) -> list[Estimate]:
+        """Return estimates; each is stored as soon as it is made, and found by runs under further limits."""
         estimator, config = self.inherited(trained), self._run.config
         images = f"{config.calibration_images} and {config.validation_images} images, {config.precision}"
         setting, progress = f"inherited accuracy, seed {self.seed}, {images}", self._run.progress
         with EstimateStore(self._run.root.path / ESTIMATES) as store:
-            known = {text: row["accuracy"] for text, row in store.read(setting).items()}
+            known = {
+                text: (row["accuracy"] or 0.0, math.inf if row["loss"] is None else row["loss"])
+                for text, row in store.read(setting).items()
+                if "loss" in row  # rows of an older onepath have none
+            }
             new = [each for each in architectures if str(each) not in known]
             done_before = len(architectures) - len(new)
             progress.begin("evaluating architectures before the search", len(architectures), done_before)
             for done, architecture in enumerate(new, start=done_before + 1):
                 found = estimator.estimate(architecture)
-                store.put(setting, str(architecture), {"accuracy": found.accuracy}, found.seconds)
-                known[str(architecture)] = found.accuracy
+                numbers = {"accuracy": found.accuracy, "loss": found.loss}
+                store.put(setting, str(architecture), numbers, found.seconds)
+                known[str(architecture)] = found.accuracy, found.loss
                 self._at_work.tick()
                 progress.advance(done)
-        return [known[str(architecture)] or 0.0 for architecture in architectures]
+        num = self.task.num_examples("validation")
+        return [Estimate(*known[str(architecture)], 0.0, num) for architecture in architectures]
 
     def accuracy_predictor(self, trained: Trained, num: int) -> AccuracyPredictor:
         """Return the accuracy predictor, which all searches of this process on the run's supernet share."""
