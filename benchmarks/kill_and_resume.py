@@ -165,11 +165,7 @@ def at_work(out: Path) -> str:
 def findings(out: Path) -> dict[str, Any]:
     """Return everything that a run has found, without times and latencies."""
     record = RunRecord.load(out)
-    result = json.loads((out / "result.json").read_text())
-    for owner in (result, result["search"]):
-        owner.pop("seconds")
-    for name in ("latency_ms", "latency_iqr_ms"):
-        result["cost"].pop(name)
+    result = untimed(json.loads((out / "result.json").read_text()))
     weights = load_tensors(out / "model.safetensors")
     return {
         "result": result,
@@ -178,6 +174,16 @@ def findings(out: Path) -> dict[str, Any]:
         "curves": {name: [replace(p, seconds=0.0) for p in points] for name, points in record.curves.items()},
         "weights": {name: tensor.tolist() for name, tensor in weights.items()},
     }
+
+
+def untimed(value: Any) -> Any:
+    """Return a value of JSON without times: entries of seconds and latencies, and sentences that state some."""
+    if isinstance(value, dict):
+        timed = ("seconds", "latency", "noisy")
+        return {name: untimed(part) for name, part in value.items() if not any(t in name for t in timed)}
+    if isinstance(value, list):
+        return [untimed(part) for part in value if not (isinstance(part, str) and " ms" in part)]
+    return value
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ class Bottleneck(nn.Module):
     def __init__(self, stride: int = 1) -> None:
         super().__init__()
         self.expand, self.depthwise = nn.Conv2d(16, 32, 1), nn.Conv2d(32, 32, 5, stride, 2, groups=32)
-        self.reduce, self.open = nn.Conv2d(32, 32, 1), nn.Conv2d(32, 32, 1)
-        self.gate = nn.Sequential(self.reduce, nn.ReLU(), self.open, nn.Sigmoid())
+        self.gate = nn.Sequential(nn.Conv2d(32, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.Sigmoid())
         self.project = nn.Conv2d(32, 16, 1)
 
     def forward(self, x: Tensor) -> Tensor:
