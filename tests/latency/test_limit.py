@@ -190,6 +190,27 @@ def test_a_slow_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert confirm(Recovering(), network, SHAPE, limit_ms=0.2).median_ms == pytest.approx(2 * law_ms(network))
 
 
+@pytest.mark.parametrize("slowness", [0.5, 1.0, 3.0])
+def test_a_reference_that_scales_takes_the_speed_of_the_machine_out(
+    slowness: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("nothing is waited for"))
+
+    class Machine(Fake):
+        def prepare(self, model: Any, input_shape: Sequence[int]) -> Any:
+            prepared = super().prepare(model, input_shape)
+            run = prepared.run
+            prepared.run = lambda: slowness * run()  # type: ignore[method-assign]
+            return prepared
+
+    network, known = nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 1)
+    reference = Reference(known, law_ms(known), scales=True)
+    found = confirm(Machine(), network, SHAPE, limit_ms=1.1 * law_ms(network), reference=reference)
+    assert found.median_ms == pytest.approx(law_ms(network))
+    assert found.is_within(1.01 * law_ms(network))
+    assert not found.is_within(0.99 * law_ms(network))
+
+
 def test_a_machine_that_stays_slow_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)

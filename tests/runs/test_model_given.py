@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rewinding import without_digests
@@ -20,6 +21,7 @@ from onepath.errors import ConfigurationError, RunDirectoryError, UserError
 from onepath.methods.job import finishing_recipe, network_seed
 from onepath.runs.limit_folders import ask_again
 from onepath.runs.making import make_config
+from onepath.space.ends import end_of
 from onepath.train import Distillation
 
 SOURCE = """
@@ -308,3 +310,25 @@ def test_a_teacher_that_cannot_teach_is_refused(folder: Path, options: dict[str,
     with pytest.raises(ConfigurationError, match=message):
         op.run(**given, finish_teacher="model", out=folder / "refused")
     assert not list((folder / "refused").glob("checkpoints/*.safetensors"))
+
+
+def test_predictions_are_scaled_to_the_latency_that_the_percentages_are_of(folder: Path) -> None:
+    """So a table that was made in a slow or fast minute, or whose parts do not add up, keeps the shares."""
+    run = op.run(
+        model=f"{folder}/net.py:build",
+        weights=folder / "w.safetensors",
+        max_latency_ms="85%",
+        device="onnxruntime-cpu",
+        out=folder / "share",
+        **{**QUICK, "num_baselines": 0},
+    )
+    with runs.Run(None, folder / "share", space=f"{folder}/net.py:build") as opened:
+        model_ms = opened.facts["model_ms"]
+        assert opened.config.limit_ms == pytest.approx(0.85 * model_ms)
+        supernet = opened.blank
+        largest = end_of(supernet.space, max)
+        assert opened.latencies.predicted([largest]) == [pytest.approx(model_ms)]
+        legal = opened.legal(opened.limits)
+        rows = legal.sample(20, np.random.default_rng(0))
+        assert max(opened.latencies.predicted(supernet.space.architectures(rows))) <= opened.config.limit_ms
+    assert run.result["cost"]["latency_ms"] <= opened.config.limit_ms

@@ -32,11 +32,14 @@ class Reference:
 
     Attributes:
         model: the network; its weights do not matter.
-        ms: its latency in ms, from a measurement over minutes.
+        ms: its latency in ms, from an earlier measurement.
+        scales: whether latencies are those of a machine on which the reference takes `ms`: each is divided by how many
+            times as long the reference takes in the same rounds. False waits while the machine is slower.
     """
 
     model: nn.Module
     ms: float
+    scales: bool = False
 
 
 def confirm(
@@ -53,8 +56,8 @@ def confirm(
 
     Each session prepares the network again, because its place in memory affects its speed. A runtime that takes ONNX
     files is given the file that `export_onnx` writes, which is the form that a run hands over. A noisy session is
-    repeated. A session is also repeated if the reference, which is measured in the same rounds, took more than 1.1
-    times its known latency; there is a wait before.
+    repeated. A reference is measured in the same rounds. A session is also repeated if the reference took more than 1.1
+    times its known latency, after a wait; a reference that scales (`Reference.scales`) divides the latency instead.
 
     Args:
         device: device to measure on.
@@ -93,7 +96,12 @@ def confirm(
                 latency, now = measure(device, [network, known], input_shape)
                 if now.is_noisy:
                     return replace(latency, is_noisy=True)
-                if now.median_ms <= MAX_SLOWNESS * reference.ms:
+                slowness = now.median_ms / reference.ms
+                if reference.scales:
+                    return replace(
+                        latency, median_ms=latency.median_ms / slowness, iqr_ms=latency.iqr_ms / slowness
+                    )
+                if slowness <= MAX_SLOWNESS:
                     return latency
                 seconds = next(pauses, None)
                 if seconds is None:
@@ -103,7 +111,7 @@ def confirm(
                         "command again when the machine is quieter, or profile it anew"
                     )
                 if on_wait is not None:
-                    on_wait(now.median_ms / reference.ms, seconds)
+                    on_wait(slowness, seconds)
                 time.sleep(seconds)
             (latency,) = measure(device, [network], input_shape)
             return latency

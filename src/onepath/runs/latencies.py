@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError, InfeasibleError
+from onepath.nn.alignment import widest_path
 from onepath.randomness import generator
 from onepath.record import StageRow
 from onepath.record.atomic import damaged_error
@@ -64,8 +65,28 @@ class Latencies:
         self.prepare()
         return self._given
 
+    @property
+    def _model_ms(self) -> float | None:
+        """Latency of the given model in ms, of which limits in percent are shares; None if no limit was in percent.
+
+        The machine may be slower or faster when a network is measured. So each is measured beside the model then, and
+        predictions are scaled to predict this latency for the model.
+        """
+        found: float | None = self._run.facts.get("model_ms")
+        return found
+
+    def _scale(self, predictor: LatencyPredictor) -> float:
+        """Return the predicted latency of the given model divided by its measured one; 1 without a limit in percent."""
+        from onepath.latency import MaxLatency
+
+        if self._model_ms is None:
+            return 1.0
+        run = self._run
+        bound = MaxLatency(self.device, 1.0, predictor).bind(run.blank, run.input_shape)
+        return float(bound.costs(run.blank.space.matrix([widest_path(run.blank)]))[0]) / self._model_ms
+
     def limit(self, ms: float, predictor: LatencyPredictor | None = None) -> MaxLatency:
-        """Return the constraint that the predicted latency is at most `ms`.
+        """Return the constraint that the predicted latency is at most `ms`, or as much of the model's prediction.
 
         Args:
             ms: largest latency in milliseconds.
@@ -73,7 +94,8 @@ class Latencies:
         """
         from onepath.latency import MaxLatency
 
-        return MaxLatency(self.device, ms, self.predictor if predictor is None else predictor)
+        predictor = self.predictor if predictor is None else predictor
+        return MaxLatency(self.device, ms * self._scale(predictor), predictor)
 
     def prepare(self) -> None:
         """Put the table into the run directory, and check that every limit on latency can be met.
@@ -160,8 +182,9 @@ class Latencies:
         """Return the predicted latency of each architecture in ms, as the search compares it with the limit."""
         run = self._run
         matrix = run.blank.space.matrix(list(architectures))
-        bound = self.limit(1.0).bind(run.blank, run.input_shape)
-        return [float(ms) for ms in bound.costs(matrix)]
+        limit = self.limit(1.0)
+        bound = limit.bind(run.blank, run.input_shape)
+        return [float(ms) / limit.maximum for ms in bound.costs(matrix)]
 
     def measure(self, architecture: Architecture) -> Latency:
         """Return the stored latency of an architecture's stand-alone network; measure and store it if there is none."""
@@ -237,11 +260,13 @@ class Latencies:
         from onepath.latency import Reference
         from onepath.latency.limit import known_network
 
+        supernet = self._run.blank
+        if self._model_ms is not None:
+            return Reference(supernet.extract(widest_path(supernet)), self._model_ms, scales=True)
         known = known_network(self._given)
         if known is None:
             return None
-        space = self._run.blank.space
-        return Reference(self._run.blank.extract(space.parse(known[0]), inherit=False), known[1])
+        return Reference(supernet.extract(supernet.space.parse(known[0]), inherit=False), known[1])
 
     def _obtained(self) -> LatencyPredictor:
         """Return a table for this space, device and machine: kept from an earlier run, or profiled now and kept.

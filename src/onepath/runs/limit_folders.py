@@ -169,9 +169,8 @@ def make_limits(run: Run, limits: Mapping[str, Any], device: str | None = None) 
     kept = {"model": run.config.model} if run.config.model is not None else {}
     if limits.get("max_latency_ms") is not None:
         kept |= on_device(run, device)
-    return resolve_percentages(
-        run, make_config({"space": run.config.space, **others, **kept, **limits})
-    ).at_limits()
+    asked = make_config({"space": run.config.space, **others, **kept, **limits})
+    return resolve_percentages(run, asked)[0].at_limits()
 
 
 def open_folder(run: Run, limits: Mapping[str, float]) -> Run:

@@ -152,8 +152,7 @@ class Run(Workspace):
         from onepath.train.checks import check_fresh
 
         self.config = resolve_shape(self)
-        percentages = {name: list(values) for name, values in self.config.percentages.items()}
-        self.config = resolve_percentages(self, self.config)
+        self.config, shares = resolve_percentages(self, self.config)
         job = RunJob(self)
         # Find out now what would otherwise end the run after hours of training.
         job.prepare(self.config.options)
@@ -166,7 +165,7 @@ class Run(Workspace):
             "space_fingerprint": self.blank.space.fingerprint,
             "sources": sources(self.config),
             "format": FORMAT,
-            **({"percentages": percentages} if percentages else {}),
+            **shares,
         }
         if fresh:
             # Not earlier: a mistake in the new options must not cost the old run.

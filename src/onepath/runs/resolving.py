@@ -70,8 +70,10 @@ def resolve_shape(definition: RunDefinition) -> RunConfig:
     return config.model_copy(update=update)
 
 
-def resolve_percentages(definition: RunDefinition, config: RunConfig) -> RunConfig:
-    """Return the configuration with numbers instead of limits in percent of the converted model's costs.
+def resolve_percentages(definition: RunDefinition, config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
+    """Return the configuration with numbers instead of limits in percent of the converted model's costs, and facts.
+
+    The facts are the percentages, and the latency of the model in ms (`model_ms`) if a limit is a share of it.
 
     Args:
         definition: definition of the run, from which the model is built.
@@ -81,21 +83,25 @@ def resolve_percentages(definition: RunDefinition, config: RunConfig) -> RunConf
         ConfigurationError: a limit on latency is in percent, and no device was given.
     """
     if not config.percentages:
-        return config
+        return config, {}
     from onepath.cost import COSTS
     from onepath.nn.alignment import widest_path
 
     supernet, shape = definition.blank, definition.input_shape
     model = supernet.extract(widest_path(supernet)).eval()
     found: dict[str, tuple[float, ...]] = {}
+    facts: dict[str, Any] = {
+        "percentages": {name: list(shares) for name, shares in config.percentages.items()}
+    }
     for option, shares in config.percentages.items():
         if option == "max_latency_ms":
-            whole = _latency_ms(config, model, shape)
+            whole = definition.facts.get("model_ms") or _latency_ms(config, model, shape)
+            facts["model_ms"] = whole
             found[option] = tuple(share / 100 * whole for share in shares)
         else:
             total = COSTS[option.removeprefix("max_")].count(model, shape).total
             found[option] = tuple(max(1, int(share / 100 * total)) for share in shares)
-    return config.with_limits(found)
+    return config.with_limits(found), facts
 
 
 def _latency_ms(config: RunConfig, model: nn.Module, shape: Sequence[Any]) -> float:
