@@ -312,8 +312,11 @@ def test_a_teacher_that_cannot_teach_is_refused(folder: Path, options: dict[str,
     assert not list((folder / "refused").glob("checkpoints/*.safetensors"))
 
 
-def test_predictions_are_scaled_to_the_latency_that_the_percentages_are_of(folder: Path) -> None:
+def test_predictions_are_scaled_to_the_latency_that_the_percentages_are_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So a table that was made in a slow or fast minute, or whose parts do not add up, keeps the shares."""
+    monkeypatch.setattr("onepath.runs.latencies._PROFILE_SECONDS", 5.0)
     run = op.run(
         model=f"{folder}/net.py:build",
         weights=folder / "w.safetensors",
