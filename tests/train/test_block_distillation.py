@@ -112,3 +112,41 @@ def test_training_brings_the_blocks_closer_and_leaves_the_rest(data: op.Task) ->
     for name, value in supernet.module.named_parameters():
         if not name.startswith("stage."):
             assert torch.equal(value, before[name]), name
+
+
+class Growing(nn.Module):
+    """Two blocks that take a list, to which the network appends, and what follows changes their outputs in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 3, padding=1)
+        self.blocks = nn.ModuleList(Joined(8 * (place + 1)) for place in range(2))
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = [self.stem(x)]
+        for block in self.blocks:
+            parts.append(block(parts).relu_())
+        return self.head(torch.cat(parts, 1).mean((2, 3)))
+
+
+class Joined(nn.Module):
+    def __init__(self, num: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(num, 32, 1), nn.Conv2d(32, 8, 3, padding=1)
+
+    def forward(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        return self.last(self.first(torch.cat(parts, 1)).relu())
+
+
+def test_what_the_network_changes_in_place_does_not_change_what_is_taught(data: op.Task) -> None:
+    torch.manual_seed(0)
+    supernet, inputs = op.convert(Growing().eval(), torch.zeros(2, 1, 8, 8)), torch.randn(4, 1, 8, 8)
+    blocks = blocks_of(supernet)
+    assert list(blocks) == ["blocks.0", "blocks.1"]
+    largest = end_of(supernet.space, max)
+    objective = BlockDistillation(supernet, blocks)
+    assert one_pass(supernet, objective, largest, inputs, data).item() == 0
+    loss = one_pass(supernet, objective, smallest_blocks(supernet), inputs, data)
+    loss.backward()
+    assert loss.item() > 0.01

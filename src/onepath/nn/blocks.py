@@ -29,7 +29,8 @@ def blocks_of(supernet: Supernet) -> dict[str, tuple[Choice, ...]]:
         paths = [path for path, choices in choices_of.items() if choice in choices]
         if paths:
             homes.setdefault(_common(paths), []).append(choice)
-    sizes = {path: sum(p.numel() for p in m.parameters()) for path, m in supernet.module.named_modules()}
+    modules = supernet.module.named_modules(remove_duplicate=False)
+    sizes = {path: sum(p.numel() for p in module.parameters()) for path, module in modules}
     found: dict[str, tuple[Choice, ...]] = {}
     for home in sorted(homes, key=lambda path: path.count("."), reverse=True):
         inner = [path for path in found if _is_inside(path, home)]

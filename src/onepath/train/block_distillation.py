@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
 from onepath.nn.alignment import widest_path
@@ -17,6 +18,8 @@ from onepath.tree import Tree, call, tensors
 if TYPE_CHECKING:
     from onepath.data import Task
     from onepath.nn import Supernet
+
+_ONE_CALL = 2  # records: what it was called with, and what it returned
 
 
 class BlockDistillation:
@@ -49,13 +52,14 @@ class BlockDistillation:
         """Run the teacher on the update's batch, and prepare the blocks for the pass after it; see `SeesBatch`."""
         del forward, targets, rng
         device = next((tensor.device for tensor in tensors(inputs)), torch.device("cpu"))
-        seen: dict[str, list[tuple[Any, Any, Any]]] = {name: [] for name in self._blocks}
-        handles = [
-            self._teacher.module.get_submodule(name).register_forward_hook(
-                _recording(seen[name]), with_kwargs=True
-            )
-            for name in self._blocks
-        ]
+        seen: dict[str, list[Any]] = {name: [] for name in self._blocks}
+        handles = []
+        for name, record in seen.items():
+            block = self._teacher.module.get_submodule(name)
+            handles += [
+                block.register_forward_pre_hook(_recording(record), with_kwargs=True),
+                block.register_forward_hook(_recording(record)),
+            ]
         try:
             with torch.no_grad():
                 call(self._teacher.to(device), inputs)
@@ -63,9 +67,10 @@ class BlockDistillation:
             for handle in handles:
                 handle.remove()
         self.release()
-        for name, calls in seen.items():
-            if len(calls) == 1 and isinstance(calls[0][2], Tensor):
-                self._lead(self._module.get_submodule(name), *calls[0])
+        for name, record in seen.items():
+            if len(record) == _ONE_CALL and isinstance(record[1][-1], Tensor):
+                (arguments, named), (_, taught) = record
+                self._lead(self._module.get_submodule(name), arguments, named, taught)
 
     def __call__(self, outputs: Sequence[Any], targets: Any, task: Task) -> Tensor:
         """Return the sum of the losses of the blocks that ran in the pass, a scalar; see `Objective`."""
@@ -94,15 +99,17 @@ class BlockDistillation:
         def after(module: nn.Module, args: Any, outputs: Any) -> Tensor:
             del module, args
             losses.append((outputs.float() - taught.float()).square().mean() / scale)
-            return taught
+            return taught.clone()
 
         self._handles.append(block.register_forward_pre_hook(before, with_kwargs=True))
         self._handles.append(block.register_forward_hook(after))
 
 
-def _recording(seen: list[tuple[Any, Any, Any]]) -> Callable[[nn.Module, Any, Any, Any], None]:
-    def record(module: nn.Module, arguments: Any, named: Any, outputs: Any) -> None:
-        del module
-        seen.append((arguments, named, outputs))
+def _recording(record: list[Any]) -> Callable[..., None]:
+    """Return a hook that keeps what a module is called with or returns, as it is now: code may change it in place."""
 
-    return record
+    def keep(module: nn.Module, *values: Any) -> None:
+        del module
+        record.append(tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, values))
+
+    return keep
