@@ -72,7 +72,7 @@ def test_what_is_no_table_is_an_error(tmp_path: Path, text: str) -> None:
 
 
 def test_an_absent_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="cannot be read"):
+    with pytest.raises(RunDirectoryError, match="there is no such file"):
         PublishedTable.load(tmp_path / "none.yaml")
 
 

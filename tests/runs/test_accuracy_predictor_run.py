@@ -121,7 +121,7 @@ def test_a_kill_among_the_pairs_loses_none(
     ("options", "line"),
     [
         ({"predictor": 9}, "predictor must be 0 or at least 10, but got 9"),
-        ({"predictor": 12, "prefilter": "nwot:0.5"}, "with predictor=12 nothing is while the search goes on"),
+        ({"predictor": 12, "prefilter": "nwot:0.5"}, "with predictor=12 the search evaluates none"),
     ],
 )
 def test_what_cannot_be_is_one_line(data: str, tmp_path: Path, options: dict[str, Any], line: str) -> None:
