@@ -26,7 +26,7 @@ import onepath as op
 from onepath.data import Task
 from onepath.evidence import wilson
 from onepath.latency import device, measure
-from onepath.methods.job import finishing_recipe
+from onepath.methods.finishing import finishing_recipe
 from onepath.train import Distillation, evaluate
 
 WIDTHS = tuple(step / 20 for step in range(6, 21))

@@ -18,7 +18,7 @@ import onepath as op
 from onepath import runs
 from onepath.conversion.models import load_model
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
-from onepath.methods.job import finishing_recipe, network_seed
+from onepath.methods.finishing import finishing_recipe, network_seed
 from onepath.runs.limit_folders import ask_again
 from onepath.runs.making import make_config
 from onepath.space.ends import end_of

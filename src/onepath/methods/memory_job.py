@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from onepath.cost import Constraint, counter
 from onepath.data import Task
 from onepath.errors import ConfigurationError
-from onepath.methods.job import Job, Settings, Trained, given_model, judged, standard_scorer
+from onepath.methods.finishing import given_model
+from onepath.methods.job import Job, Settings, Trained, judged, standard_scorer
 from onepath.methods.supernet_search import Found, Trial, feasible_set, searched
 from onepath.nn import Supernet
 from onepath.option_types import one_line
@@ -75,7 +76,9 @@ class MemoryJob(Job):
         except ValidationError as error:
             raise ConfigurationError(one_line(error, Settings.model_fields)) from error
         self.supernet, self.task, self.device = supernet, task, device
-        self._given_model = given_model(self.settings, supernet)  # the training changes the weights
+        self._given_model = given_model(
+            self.settings.finish_teacher, supernet
+        )  # the training changes the weights
         self._constraints, self._checkpoint, self._on_trial = tuple(constraints), checkpoint, on_trial
         self._on_point, self._on_update = on_point, on_update
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from onepath import option_types as types
 from onepath.errors import ConfigurationError
+from onepath.methods.finishing import Teacher
 from onepath.most import EVALUATED
 from onepath.option_types import one_line, option
 from onepath.verdict import Ties
@@ -33,9 +34,6 @@ Finish = Literal["scratch", "inherited", "fine-tuned", "as-is", "both"]
 - "as-is": the supernet's weights with recalibrated normalisation, without training.
 - "both": "scratch" and "inherited"; the network that is better on the validation split is taken.
 """
-
-Teacher = Literal["labels", "model"]
-"""What networks learn from while they are finished: the labels alone, or also the outputs of the given model."""
 
 _SMALL_DATA, _SMALL_BUDGET, _BUDGET = 10_000, (16, 5), (50, 20)
 

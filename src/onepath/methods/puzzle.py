@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from onepath import option_types as types
 from onepath.methods.fastnas import check_converted, swapped
+from onepath.methods.finishing import Teacher
 from onepath.methods.functions import function_of
-from onepath.methods.method import Finish, Method, Teacher
+from onepath.methods.method import Finish, Method
 from onepath.methods.sandwich import TRAINED_RATE
 from onepath.methods.supernet_search import Search
 from onepath.nn.blocks import blocks_of

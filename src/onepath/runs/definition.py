@@ -207,7 +207,8 @@ class RunDefinition:
         Args:
             start: start of the training: "scratch", "inherited", "fine-tuned" or "as-is".
         """
-        from onepath.methods.job import finishing_recipe, scaled_recipe
+        from onepath.methods.finishing import finishing_recipe
+        from onepath.methods.job import scaled_recipe
 
         recipe = scaled_recipe(self.config, self.task, self.config.retrain_epochs, retrain=True)
         return finishing_recipe(recipe, start)

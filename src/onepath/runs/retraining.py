@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onepath.methods.job import network_seed
+from onepath.methods.finishing import network_seed
 from onepath.randomness import generator
 from onepath.record import NetworkRow
 from onepath.record.directory import TRIALS

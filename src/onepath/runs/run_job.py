@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.estimate import Estimate
 from onepath.methods import Job, Method, Search, Trained
-from onepath.methods.job import given_model, judged, standard_scorer
+from onepath.methods.finishing import given_model
+from onepath.methods.job import judged, standard_scorer
 from onepath.methods.supernet_search import Found, searched
 from onepath.randomness import generator
 from onepath.record import EstimateStore
@@ -61,7 +62,7 @@ class RunJob(Job):
     @property
     def given_model(self) -> nn.Module | None:
         """See `Job.given_model`."""
-        return given_model(self.settings, self._run.blank)
+        return given_model(self.settings.finish_teacher, self._run.blank)
 
     @property
     def space_name(self) -> str:

@@ -71,7 +71,7 @@ def train_network(
         on_point: called with each point of the training curve.
         on_update: called after each update with its number, from 1, and the number of updates in all.
     """
-    from onepath.methods.job import finish_network, finishing_objective, given_model, initial_network
+    from onepath.methods.finishing import finish_network, finishing_objective, given_model, initial_network
     from onepath.nn.layout import lay_channels_last
 
     config = definition.config
@@ -88,7 +88,7 @@ def train_network(
         seed=network.seed,
         device=config.train_on,
         calibration_images=config.calibration_images,
-        objective=finishing_objective(given_model(config, definition.blank), recipe),
+        objective=finishing_objective(given_model(config.finish_teacher, definition.blank), recipe),
         checkpoint=training_checkpoint(definition.path, network.name, checkpoint_seconds),
         on_point=on_point,
         on_update=on_update,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import onepath as op
 from onepath.errors import ConfigurationError
-from onepath.methods.job import check_teacher
+from onepath.methods.finishing import check_teacher
 
 
 class Pair(nn.Module):
