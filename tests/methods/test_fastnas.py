@@ -12,42 +12,15 @@ from onepath.errors import ConfigurationError
 from onepath.space.ends import end_of
 
 
-@pytest.fixture(scope="module")
-def data() -> op.Task:
-    return op.load_data("digits")
-
-
-@pytest.fixture(scope="module")
-def model(data: op.Task) -> nn.Module:
-    """Two convolutions side by side; the second one's outputs are not used."""
-    torch.manual_seed(0)
-    model = Two()
-    op.train_model(model, data, recipe=op.Recipe(3, 32, 0.1))
-    return model.eval()
-
-
-class Two(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.used, self.idle = nn.Conv2d(1, 32, 3, 2), nn.Conv2d(1, 32, 3, 2)
-        self.head, self.nothing = nn.Linear(32 * 9, 10), nn.Linear(32 * 9, 10)
-        nn.init.zeros_(self.nothing.weight)
-        self.nothing.weight.requires_grad_(False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.head(self.used(x).relu().flatten(1))
-        return y + self.nothing(self.idle(x).relu().flatten(1))
-
-
-def test_what_is_not_used_is_cut_first(data: op.Task, model: nn.Module) -> None:
-    supernet = op.convert(model, torch.zeros(1, *data.input_shape), widths=(0.25, 0.5, 0.75, 1.0))
-    whole = op.cost.macs(supernet, end_of(supernet.space, max), data.input_shape)
+def test_what_is_not_used_is_cut_first(digits: op.Task, branches: nn.Module) -> None:
+    supernet = op.convert(branches, torch.zeros(1, *digits.input_shape), widths=(0.25, 0.5, 0.75, 1.0))
+    whole = op.cost.macs(supernet, end_of(supernet.space, max), digits.input_shape)
     weights = {name: value.clone() for name, value in supernet.state_dict().items()}
-    found = op.fastnas(supernet, data, constraints=[op.MaxMacs(int(0.7 * whole))])
-    assert found.best.options == {"used.width": 32, "idle.width": 8}
+    found = op.fastnas(supernet, digits, constraints=[op.MaxMacs(int(0.7 * whole))])
+    assert found.best.options == {"used.0.width": 32, "idle.0.width": 8}
     assert found.best_trial.origin == "derived"
     full = (
-        methods.MemoryJob(supernet, data)
+        methods.MemoryJob(supernet, digits)
         .inherited(methods.Trained(supernet))
         .estimate(end_of(supernet.space, max))
     )
@@ -55,9 +28,9 @@ def test_what_is_not_used_is_cut_first(data: op.Task, model: nn.Module) -> None:
     assert all(torch.equal(value, weights[name]) for name, value in supernet.state_dict().items())
 
 
-def test_a_space_that_nobody_trained_is_one_line(data: op.Task) -> None:
+def test_a_space_that_nobody_trained_is_one_line(digits: op.Task) -> None:
     supernet = op.spaces.build("ofa-mobilenetv3", 10, 8, in_channels=1, width=0.1)
     with pytest.raises(ConfigurationError, match="method fastnas needs a trained model"):
-        op.fastnas(supernet, data)
+        op.fastnas(supernet, digits)
     with pytest.raises(ConfigurationError, match="method fastnas needs choices of sizes or depths"):
-        op.fastnas(op.spaces.build("nasbench201", 10, 8, in_channels=1, num_cells=1), data)
+        op.fastnas(op.spaces.build("nasbench201", 10, 8, in_channels=1, num_cells=1), digits)

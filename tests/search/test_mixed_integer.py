@@ -96,7 +96,40 @@ def test_a_limit_without_a_table_is_kept_too() -> None:
     assert algorithm.ask(feasible) == []
 
 
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6])
+def test_a_tight_limit_on_a_peak_is_met_with_what_it_leaves(share: float) -> None:
+    """Thousands of better architectures break it, so that leaving out one after the other would not end."""
+    rng = np.random.default_rng(0)
+    space = SearchSpace([Choice(f"c{place}", [1, 2, 3, 4], role="size") for place in range(10)])
+    sizes = np.cumsum(rng.random((10, 4)) + 0.05, axis=1)
+    losses = {c.name: {o: -float(o) for o in c.options} for c in space.choices}
+
+    def peak(rows: np.ndarray) -> np.ndarray:
+        own = sizes[np.arange(10), rows]
+        return np.maximum(own[:, 1:], own[:, :-1]).max(axis=1)
+
+    every = np.sort(np.unique(sizes))
+    low = peak(np.zeros((1, 10), dtype=np.int64))[0]
+    maximum = float(low + share * (every.max() - low))
+    feasible = FeasibleSet(space, [Limit("max_peak", "bytes", maximum, peak)])
+    found = [proposal.architecture for proposal in MixedInteger(space, losses, 2).ask(feasible)]
+    best = [max(o for o in range(4) if sizes[place, o] <= maximum) for place in range(10)]
+    assert tuple(found[0].indices) == tuple(best)
+    assert [p.architecture for p in MixedInteger(space, losses, 1).ask(feasible)] == found[:1]
+    assert feasible.is_legal(space.matrix(found)).all()
+
+
+def test_a_tight_limit_on_a_sum_without_a_table_is_met() -> None:
+    space, macs, _, losses = random_problem(3)
+    rows = space.enumerate_matrix()
+    maximum = float(np.quantile(macs.costs(space, rows), 0.02))
+    feasible = FeasibleSet(space, [Limit("max_cost", "", maximum, lambda rows: macs.costs(space, rows))])
+    found = [proposal.architecture for proposal in MixedInteger(space, losses, 2).ask(feasible)]
+    assert found
+    assert feasible.is_legal(space.matrix(found)).all()
+
+
 def test_limits_that_nothing_meets_are_one_line() -> None:
     space, table = known_space()
-    with pytest.raises(InfeasibleError, match="got max_cost=5, which none does"):
+    with pytest.raises(InfeasibleError, match="none of those tried meets max_cost=5"):
         MixedInteger(space, {}).ask(FeasibleSet(space, [limit(space, table, 5)]))

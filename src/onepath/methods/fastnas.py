@@ -18,11 +18,12 @@ from onepath.methods.method import Finish, Method
 from onepath.methods.supernet_search import Search
 from onepath.nn.alignment import widest_path
 from onepath.search import Sensitivity
+from onepath.space.ends import swaps_of
 
 if TYPE_CHECKING:
     from onepath.estimate import Estimate
     from onepath.methods.job import Job, Trained
-    from onepath.space import Option, SearchSpace
+    from onepath.space import Choice, Option, SearchSpace
     from onepath.train import Phase
 
 
@@ -59,9 +60,9 @@ class FastNas(Method):
 
     def search(self, job: Job, trained: Trained) -> Search:
         """Evaluate the drop of every option, and return a search by `Sensitivity`; see `Method.search`."""
-        drops = swapped(job, trained, lambda option, model: model.accuracy - option.accuracy)
-        ordered = {choice.name: drops[choice.name] for choice in job.space.choices if choice.is_ordered}
-        return Search(Sensitivity(job.space, ordered), job.inherited(trained), 1)
+        ordered = [choice for choice in job.space.choices if choice.is_ordered]
+        drops = swapped(job, trained, ordered, lambda option, model: model.accuracy - option.accuracy)
+        return Search(Sensitivity(job.space, drops), job.inherited(trained), 1)
 
 
 def check_converted(method: Method, job: Job) -> None:
@@ -78,21 +79,18 @@ def check_converted(method: Method, job: Job) -> None:
 
 
 def swapped(
-    job: Job, trained: Trained, drop: Callable[[Estimate, Estimate], float]
+    job: Job, trained: Trained, choices: Sequence[Choice], drop: Callable[[Estimate, Estimate], float]
 ) -> dict[str, dict[Option, float]]:
-    """Return name of each choice -> what each of its options costs, with all other choices as in the given model.
+    """Return name of each choice -> what each of its options loses, with all other choices as in the given model.
 
     Args:
         job: evaluates the architectures.
         trained: the result of the training.
-        drop: function from the estimates of the option and of the given model to what the option costs.
+        choices: choices of the space whose options are evaluated.
+        drop: function from the estimates of the option and of the given model to what the option loses.
     """
-    space, largest = job.space, widest_path(job.supernet)
-    tried = {
-        (choice.name, option): space.architecture({**largest.options, choice.name: option})
-        for choice in space.choices
-        for option in choice.options
-    }
+    largest = widest_path(job.supernet)
+    tried = swaps_of(largest, choices)
     architectures = list(dict.fromkeys([largest, *tried.values()]))
     found = dict(zip(architectures, job.evaluated(trained, architectures), strict=True))
     drops: dict[str, dict[Option, float]] = {}

@@ -80,7 +80,7 @@ class Puzzle(Method):
 
     def search(self, job: Job, trained: Trained) -> Search:
         """Evaluate every option alone, and return a search by `MixedInteger`; see `Method.search`."""
-        losses = swapped(job, trained, lambda option, model: option.loss - model.loss)
+        losses = swapped(job, trained, job.space.choices, lambda option, model: option.loss - model.loss)
         finite = {
             name: {option: min(loss, 1e6) for option, loss in found.items()} for name, found in losses.items()
         }

@@ -122,8 +122,8 @@ class Latencies:
     def _check_fastest(self) -> None:
         """Measure the network with the smallest predicted latency, if predictions are additive.
 
-        One quick measurement is enough if it is within every limit or noisy. If not, the network is measured again in
-        the way that winners are measured.
+        One quick measurement is enough if it is within every limit or noisy, and no limit is a share of the model's
+        latency. If not, the network is measured again in the way that winners are measured.
 
         Raises:
             InfeasibleError: a steady measurement with its spread is over a limit, so that no network can be expected
@@ -139,9 +139,10 @@ class Latencies:
         predicted_ms = table.extremes(space)[0]
         rows = space.sample_within(table, None, predicted_ms, 1, generator(run.config.seed, "fastest"))
         (fastest,) = space.architectures(rows)
-        (latency,) = measure(self.device, [run.blank.extract(fastest, inherit=False)], run.input_shape)
-        if latency.is_noisy or latency.is_within(limit_ms):
-            return
+        if self._model_ms is None:
+            (latency,) = measure(self.device, [run.blank.extract(fastest, inherit=False)], run.input_shape)
+            if latency.is_noisy or latency.is_within(limit_ms):
+                return
         latency = self.measure(fastest)
         if latency.is_noisy:
             self.forget_noisy()

@@ -13,10 +13,12 @@ from onepath.counting.joint_terms import joint_terms
 from onepath.errors import InfeasibleError
 from onepath.search.algorithm import Proposal, Score
 from onepath.search.driver import check_told
-from onepath.search.feasible import FeasibleSet
+from onepath.search.feasible import Constraint, FeasibleSet
 from onepath.space import Architecture, Option, SearchSpace
+from onepath.space.ends import end_of, swaps_of
 
-_MOST_SOLVED = 200
+_MOST_ILLEGAL = 20  # answers that break a limit without a table before the search is guided
+_NUM_HALVINGS, _FAR = 12, 2.0
 _GAP = 1e-4
 
 
@@ -28,8 +30,9 @@ class MixedInteger:
     sums over the other choices equal the x of each choice. A choice that is not active costs nothing and loses nothing.
 
     The first `ask` proposes up to `num` architectures, the best first; any two of them differ in at least
-    `num_different` choices. An architecture that breaks a limit without a table is left out, and the next best one is
-    taken; 200 are tried at most. After that the search is finished.
+    `num_different` choices. An architecture that breaks a limit without a table, such as a peak of memory, is left
+    out, and the next best one is taken. If 20 are not enough, the sizes are bounded until answers are legal, as if
+    costs rose with every size; these answers need not be the best. After the first `ask` the search is finished.
 
     Args:
         space: the space to search.
@@ -67,25 +70,80 @@ class MixedInteger:
         """
         if self._asked is not None:
             return []
+        found = self._answers(self._program(feasible), feasible)
+        if not found:
+            found = self._guided(feasible)
+        if not found:
+            limits = ", ".join(f"{limit.name}={limit.maximum:g}" for limit in feasible.limits)
+            raise InfeasibleError(
+                f"an architecture must meet the limits, but none of those tried meets {limits}; raise them"
+            )
+        self._asked = found
+        return [Proposal(architecture, "derived") for architecture in found]
+
+    def _program(self, feasible: FeasibleSet) -> _Program:
         program = _Program(self.space, self._table())
         for limit in feasible.limits:
             if limit.table is not None:
                 program.limit(limit.table, limit.maximum)
+        return program
+
+    def _answers(self, program: _Program, feasible: FeasibleSet) -> list[Architecture]:
+        """Return up to `num` legal answers of a program, the best first; fewer after 20 illegal ones."""
         found: list[Architecture] = []
-        for _ in range(_MOST_SOLVED):
+        num_illegal = 0
+        while len(found) < self.num and num_illegal < _MOST_ILLEGAL:
             solved = program.solve()
-            if solved is None or len(found) == self.num:
+            if solved is None:
                 break
             is_legal = bool(feasible.is_legal(self.space.matrix([solved]))[0])
             found += [solved] if is_legal else []
+            num_illegal += not is_legal
             program.forbid(solved, self.num_different if is_legal else 1)
-        if not found:
-            limits = ", ".join(f"{limit.name}={limit.maximum:g}" for limit in feasible.limits)
-            raise InfeasibleError(
-                f"an architecture must meet the limits, but got {limits}, which none does; raise them"
-            )
-        self._asked = found
-        return [Proposal(architecture, "derived") for architecture in found]
+        return found
+
+    def _guided(self, feasible: FeasibleSet) -> list[Architecture]:
+        """Return answers under limits without a table, by the largest bound on the rise above the smallest sizes.
+
+        The rise of an option is the cost of the smallest architecture with that option over its own cost, as a share
+        of what the limit leaves. Options whose rise alone is too much are left out. The bound on the sum of the rises
+        is found by bisection.
+        """
+        rise = self._rise([limit for limit in feasible.limits if limit.table is None])
+        if rise is None:
+            return []
+
+        def bounded(bound: float) -> _Program:
+            program = self._program(feasible)
+            program.limit(rise, bound)
+            program.leave_out(rise, 1.0)
+            return program
+
+        low, high = 0.0, float(sum(max(term.costs[term.costs <= 1], default=0.0) for term in rise.terms))
+        bound = high
+        for _ in range(_NUM_HALVINGS):
+            first = bounded(bound).solve()
+            is_legal = first is not None and bool(feasible.is_legal(self.space.matrix([first]))[0])
+            low, high = (bound, high) if is_legal else (low, bound)
+            bound = (low + high) / 2
+        return self._answers(bounded(low), feasible)
+
+    def _rise(self, limits: Sequence[Constraint]) -> CostTable | None:
+        """Return the largest rise over these limits of each option; None if the smallest sizes break one of them."""
+        smallest = end_of(self.space, min)
+        swaps = swaps_of(smallest)
+        rows, rises = self.space.matrix([smallest, *swaps.values()]), np.zeros(len(swaps))
+        for limit in limits:
+            costs = np.asarray(limit.costs(rows), dtype=np.float64)
+            if costs[0] > limit.maximum:
+                return None
+            left = max(limit.maximum - costs[0], np.finfo(np.float64).tiny)
+            rises = np.maximum(rises, np.minimum((costs[1:] - costs[0]) / left, _FAR))
+        shares = np.split(rises, np.cumsum(self.space.num_options)[:-1])
+        return CostTable(
+            0.0,
+            [CostTerm(choice.name, part) for choice, part in zip(self.space.choices, shares, strict=True)],
+        )
 
     def tell(self, architectures: Sequence[Architecture], scores: Sequence[Score]) -> None:
         """Check the scores as `Algorithm.tell` does; they are not used.
@@ -130,6 +188,11 @@ class _Program:
         row, bound = self._row(table), float(maximum) - float(table.constant)
         scale = max([abs(bound), *map(abs, row.values())]) or 1.0
         self._below.append(({place: value / scale for place, value in row.items()}, bound / scale))
+
+    def leave_out(self, table: CostTable, most: float) -> None:
+        """Leave out the options whose own entry in a table of single choices is over `most`."""
+        row = {place: 1.0 for place, value in self._row(table).items() if value > most}
+        self._below.append((row, 0.0))
 
     def forbid(self, architecture: Architecture, num_different: int) -> None:
         """Demand of later solutions that `num_different` of the active options of an architecture change."""
