@@ -131,10 +131,20 @@ def _smallest_winner(metric: Metric, result: Mapping[str, Any]) -> list[str]:
     lowest = wilson(best, num)[0]
     of_best = min(cost for cost, score in found if score == best)
     cost, score = min(pair for pair in found if pair[1] >= lowest)
-    return [
+    begin = (
         f"Of the {len(winners)} winners the best has {metric.text(best)} on the test set, {metric.text(lowest)} or "
-        f"more within its uncertainty on {num:,} examples; the smallest that reaches that has {metric.text(score)} "
-        f"with {shown.named(cost)}, {100 * cost / of_best:.0f} % of the best one's."
+        f"more within its uncertainty on {num:,} examples"
+    )
+    if cost == of_best:
+        which = (
+            "no smaller one reaches that"
+            if cost > min(own for own, _ in found)
+            else "it is also the smallest"
+        )
+        return [f"{begin}; {which}, with {shown.named(cost)}."]
+    return [
+        f"{begin}; the smallest that reaches that has {metric.text(score)} with {shown.named(cost)}, "
+        f"{100 * cost / of_best:.0f} % of the best one's."
     ]
 
 
