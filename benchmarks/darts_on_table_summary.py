@@ -24,12 +24,12 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 def summarise(options: argparse.Namespace) -> None:
     """Compare the searches with the table: prints text, and writes JSON and a plot."""
     if options.truth is None:
-        raise ConfigurationError("summary needs --truth, the benchmark's table, but got none. Give it.")
+        raise ConfigurationError("summary needs --truth, the benchmark's table, but got none; give it")
     setting = json.loads((options.out / "setting.json").read_text())
     found = [options.out / f"{method}-{seed}.json" for method in METHODS for seed in range(1000)]
     records = [json.loads(path.read_text()) for path in found if path.is_file()]
     if not records:
-        raise ConfigurationError("a summary needs a search that is done, but there is none. Run `train`.")
+        raise ConfigurationError("a summary needs a search that is done, but there is none; run `train`")
     space = spaces.build("nasbench201", 10, input_size=32, in_channels=3, width=0.25, num_cells=1).space
     table = TableEstimator(space, options.truth)
     truth = Truth(space, table)

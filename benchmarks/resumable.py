@@ -41,7 +41,7 @@ def add_data_options(add: Callable[..., Any]) -> None:
 def load_cifar(options: argparse.Namespace, input_size: int | None = None) -> Task:
     """Return CIFAR-10, 45,000 images to train and 5,000 to validate; with --num-images fewer of each."""
     if options.data is None or options.test_data is None:
-        raise ConfigurationError(f"{options.command} needs --data and --test-data, but got none. Give both.")
+        raise ConfigurationError(f"{options.command} needs --data and --test-data, but got none; give both")
     if options.num_images is None:
         return load_data(str(options.data), test=str(options.test_data), input_size=input_size, seed=0)
     import pyarrow.parquet as pq
@@ -60,6 +60,6 @@ def check_setting(stored: Mapping[str, Any], given: Mapping[str, Any], out: Path
     ]
     if changed:
         raise ConfigurationError(
-            f"all trainings of a directory have one setting, but {out} has another ({'; '.join(changed)}). "
-            "Give another --out."
+            f"all trainings of a directory have one setting, but {out} has another ({'; '.join(changed)}); "
+            "give another --out"
         )

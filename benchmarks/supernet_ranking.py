@@ -149,7 +149,7 @@ def plan(options: argparse.Namespace, updates_per_epoch: int, supernet: Supernet
         one_path = (num_paths * epochs - passes) / ((num_paths - 1) * epochs)
         if not 0 <= one_path < 1 or (options.one_path == 0 and one_path > 0):
             raise ConfigurationError(
-                f"--passes must be a multiple of {num_paths} without --one-path, but got {passes}. Change it."
+                f"--passes must be a multiple of {num_paths} without --one-path, but got {passes}; change it"
             )
     if options.sampler.startswith("dropout"):
         # Candidates are summed from the first update on: after a start from one path, weights have another scale.
@@ -196,7 +196,7 @@ def estimate(options: argparse.Namespace) -> None:
     """Estimate the rows with one trained supernet; each estimate is stored at once."""
     name = f"{options.sampler}-{options.seed}"
     if not (options.out / f"{name}.json").is_file():
-        raise ConfigurationError(f"estimate needs a trained supernet, but {name} is not. Run `train` first.")
+        raise ConfigurationError(f"estimate needs a trained supernet, but {name} is not; run `train` first")
     trained = json.loads((options.out / f"{name}.json").read_text())
     options.num_images = trained["num_images"]
     supernet = build(trained["width"], options.seed)

@@ -125,7 +125,7 @@ def estimated(options: argparse.Namespace, networks: Networks) -> dict[str, dict
             }
     if not found:
         raise ConfigurationError(
-            "a summary needs an estimated supernet, but there is none. Run `estimate` first."
+            "a summary needs an estimated supernet, but there is none; run `estimate` first"
         )
     return found
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
-from onepath.evidence import compare, sampling_error, smallest_as_good, wilson
+from onepath.evidence import compare, paired_difference, sampling_error, smallest_as_good, wilson
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,36 @@ def test_nothing_known_is_no_gain() -> None:
     assert smallest_as_good([], "macs") is None
     assert smallest_as_good([Row(0, 0.5, None), Row(1, None, 5)], "macs", 10) is None
     assert smallest_as_good([Row(0, 0.5, 5)], "energy", 10) is None
+
+
+def test_with_seeds_alone_it_is_the_paired_t_interval() -> None:
+    values = [0.01, 0.03, 0.02, 0.05]
+    found = paired_difference(values, [None] * 4)
+    error = np.std(values, ddof=1) / 2
+    low, high = t.interval(0.95, 3, loc=np.mean(values), scale=error)
+    assert (found.mean, found.low, found.high) == pytest.approx((np.mean(values), low, high))
+    assert found.probability == pytest.approx(t.cdf(np.mean(values) / error, 3))
+
+
+def test_with_one_seed_it_is_the_paired_interval_over_examples() -> None:
+    rng = np.random.default_rng(0)
+    each = rng.choice([-1.0, 0.0, 1.0], 500, p=[0.1, 0.7, 0.2])
+    found = paired_difference([float(each.mean())], [each.tolist()])
+    low, high = t.interval(0.95, 499, loc=each.mean(), scale=each.std(ddof=1) / math.sqrt(500))
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_both_sources_add_their_variances() -> None:
+    each = [0.0, 1.0] * 50
+    seeds = paired_difference([0.1, 0.2], [None, None])
+    both = paired_difference([0.1, 0.2], [each, each])
+    a, b = 0.005 / 2, np.var(each, ddof=1) / 100
+    freedom = (a + b) ** 2 / (a**2 / 1 + b**2 / 99)
+    assert both.high - both.mean == pytest.approx(t.ppf(0.975, freedom) * math.sqrt(a + b))
+    assert seeds.high - seeds.mean == pytest.approx(t.ppf(0.975, 1) * math.sqrt(a))
+
+
+def test_equal_ways_are_not_told_apart() -> None:
+    found = paired_difference([0.0, 0.0], [[0.0, 0.0], [0.0, 0.0]])
+    assert (found.low, found.high, found.probability) == (0.0, 0.0, 0.5)
+    assert paired_difference([0.1], [None]).probability == 1.0

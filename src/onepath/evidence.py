@@ -41,6 +41,55 @@ def sampling_error(share: float | None, num: int | None) -> float | None:
 
 
 @dataclass(frozen=True)
+class PairedDifference:
+    """The mean difference of two ways over seeds, with what seeds and test examples leave uncertain.
+
+    Attributes:
+        mean: mean difference, higher is better.
+        low: lower end of the 95 % interval.
+        high: upper end of it.
+        probability: probability that the difference is above 0.
+    """
+
+    mean: float
+    low: float
+    high: float
+    probability: float
+
+
+def paired_difference(
+    differences: Sequence[float], examples: Sequence[Sequence[float] | None]
+) -> PairedDifference:
+    """Return the mean difference of two ways that share seeds and test examples, with its 95 % interval.
+
+    The variance is the sum of that of the mean over seeds and that of the mean over test examples. The latter is not
+    divided by the number of seeds, because all of them may share the examples. The degrees of freedom are those of
+    Welch and Satterthwaite. With one seed only the examples count.
+
+    Args:
+        differences: for each seed, the value of the one minus that of the other; higher is better.
+        examples: for each seed, the difference on each test example; None where it is not known.
+
+    Source: Welch, "The generalization of 'Student's' problem", Biometrika 34 (1947).
+    """
+    from scipy.stats import t
+
+    num, mean = len(differences), statistics.fmean(differences)
+    by_seed = statistics.variance(differences) / num if num > 1 else 0.0
+    known = [each for each in examples if each is not None and len(each) > 1]
+    by_example = statistics.fmean(statistics.variance(each) / len(each) for each in known) if known else 0.0
+    error = math.sqrt(by_seed + by_example)
+    if error == 0:
+        return PairedDifference(mean, mean, mean, 0.5 if mean == 0 else float(mean > 0))
+    freedom = (by_seed + by_example) ** 2 / (
+        (by_seed**2 / (num - 1) if num > 1 else 0.0)
+        + (by_example**2 / (min(map(len, known)) - 1) if known else 0.0)
+    )
+    half = float(t.ppf(0.975, freedom)) * error
+    return PairedDifference(mean, mean - half, mean + half, float(t.cdf(mean / error, freedom)))
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A comparison of a winner with random networks that were trained with the same budget.
 

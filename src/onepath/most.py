@@ -18,6 +18,7 @@ POPULATION = 100_000  # all architectures of a generation are in memory
 GENERATIONS = 1_000_000
 EVALUATED = 10**8  # rows of the trial store
 TRAININGS = 10_000
+FINALISTS = 1_000  # the state of each is kept on the disk until it leaves
 NETWORKS = 1_000_000  # networks of a study, which are scored or measured one after another
 IMAGES = 10**9
 PROCESSES = 256  # each takes 0.4 GB

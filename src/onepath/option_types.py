@@ -113,6 +113,22 @@ def parse_bytes(value: object) -> object:
     return int(number)
 
 
+def parse_duration(value: object) -> object:
+    """Return the seconds that a text such as 90s, 45m, 1.5h or 600 stands for.
+
+    A value that is not a text is returned unchanged.
+
+    Raises:
+        ValueError: the text does not have this form.
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", value.strip()[:_MOST_DIGITS])
+    if match is None:
+        raise ValueError("must be a time such as 90s, 45m or 1.5h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def plain(value: object) -> float | None:
     """Return a finite number as a Python number; None for anything else, such as a truth value, NaN or a text."""
     if type(value).__name__ in ("bool", "bool_"):
@@ -260,6 +276,9 @@ Text = Annotated[str, AfterValidator(check_text)]
 Number = BeforeValidator(_no_truth_value)
 SpaceArguments = Annotated[dict[str, Any], AfterValidator(check_space_arguments)]
 Epochs = Annotated[int, Number, Field(ge=1, le=most.EPOCHS)]
+EpochsOrPart = Annotated[
+    int | Annotated[float, Field(allow_inf_nan=False)], Number, Field(ge=1, le=most.EPOCHS)
+]
 WarmupEpochs = Annotated[int, Number, Field(ge=0, le=most.EPOCHS)]
 BatchSize = Annotated[int, Number, Field(ge=1, le=most.BATCH)]
 Pixels = Annotated[int, Number, Field(ge=1, le=most.PIXELS)]
@@ -267,6 +286,7 @@ Parts = Annotated[int, Number, Field(ge=1, le=most.PARTS)]
 Population = Annotated[int, Number, Field(ge=2, le=most.POPULATION)]
 Generations = Annotated[int, Number, Field(ge=0, le=most.GENERATIONS)]
 Trainings = Annotated[int, Number, Field(ge=0, le=most.TRAININGS)]
+Finalists = Annotated[int, Number, Field(ge=1, le=most.FINALISTS)]
 Searches = Annotated[int, Number, Field(ge=1, le=most.TRAININGS)]
 Images = Annotated[int, Number, Field(ge=1, le=most.IMAGES)]
 Processes = Annotated[int, Number, Field(ge=1, le=most.PROCESSES)]
@@ -288,6 +308,9 @@ LayerCounts = Annotated[
 ]
 Latencies = Annotated[
     tuple[Milliseconds, ...], BeforeValidator(parse_milliseconds), Field(min_length=1, max_length=most.LIMITS)
+]
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), Number, Field(ge=60, le=most.SECONDS, allow_inf_nan=False)
 ]
 Evaluated = Annotated[int, Number, Field(ge=1, le=most.EVALUATED)]
 Pairs = Annotated[int, Number, Field(ge=0, le=most.NETWORKS)]

@@ -123,13 +123,15 @@ def test_a_directory_in_use_is_one_line(
 def test_finished_stages(
     finished: tuple[Path, str, str], capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
+    """Every stage takes the run directory as an argument and as --out."""
     out, *_ = finished
     again = [] if stage == "report" else ["--space", SPACE]
-    assert main([stage, "--out", str(out), *again, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said.keys() == {"stage", "path", "done", "seconds"}
-    assert (said["stage"], said["path"], said["done"]) == (stage, str(out), True)
-    assert main([stage, "--out", str(out), *again]) == 0
+    for directory in (["--out", str(out)], [str(out)]):
+        assert main([stage, *directory, *again, "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said.keys() == {"stage", "path", "done", "seconds"}
+        assert (said["stage"], said["path"], said["done"]) == (stage, str(out), True)
+    assert main([stage, str(out), *again]) == 0
     assert capsys.readouterr().out.startswith(f"{stage} is done in {out}")
 
 
@@ -162,13 +164,15 @@ def test_options_from_a_file_and_the_files_of_a_run(
 @pytest.mark.parametrize(
     ("options", "begins_anew"), [([], False), (["--fresh"], True), (["--seed", "1"], True)]
 )
+@pytest.mark.parametrize("by", [["--out"], []])
 def test_train_with_the_directory_alone_continues_and_otherwise_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], begins_anew: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], begins_anew: bool, by: list[str]
 ) -> None:
     calls: list[tuple[object, ...]] = []
     monkeypatch.setattr("onepath.cli.run._stage", lambda *values, **_: calls.append(values))
-    assert main(["train", "--out", str(tmp_path), *options]) == 0
-    ((_, _, _, *new),) = calls
+    assert main(["train", *by, str(tmp_path), *options]) == 0
+    ((_, out, _, *new),) = calls
+    assert out == str(tmp_path)
     assert bool(new) == begins_anew
     assert new[1:] == ([("--fresh" in options)] if begins_anew else [])
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,58 @@ def test_weights_that_do_not_fit_name_the_first_key(file: Path, make: Any, messa
     with pytest.raises(ConfigurationError, match=message) as caught:
         load_model(f"{file}:build", make(own, file.parent))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize(
+    ("value", "said"), [(math.nan, "NaN"), (math.inf, "infinity"), (-math.inf, "infinity")]
+)
+def test_weights_that_are_not_finite_name_the_first_tensor(
+    file: Path, suffix: str, value: float, said: str
+) -> None:
+    own = {name: tensor.clone() for name, tensor in load_model(f"{file}:build").state_dict().items()}
+    own["0.bias"][3] = own["3.weight"][0, 0] = value
+    path = file.with_suffix(suffix)
+    save_file(own, path) if suffix == ".safetensors" else torch.save(own, path)
+    with pytest.raises(
+        ConfigurationError, match=f"weights must be finite, but '0.bias' holds {said} in "
+    ) as caught:
+        load_model(f"{file}:build", path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+MASKED = """
+import torch
+from torch import nn
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+def build():
+    return Masked()
+"""
+
+
+def test_a_mask_of_the_model_may_be_infinite(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    path.write_text(MASKED)
+    own = dict(load_model(f"{path}:build").state_dict())
+    load_model(f"{path}:build", written(tmp_path / "a.pt", own))
+    half = {name: tensor.half() for name, tensor in own.items()}
+    load_model(f"{path}:build", written(tmp_path / "a.pt", half))
+    other = {**own, "mask": torch.tensor([-math.inf, 0.0])}
+    with pytest.raises(ConfigurationError, match="'mask' holds infinity"):
+        load_model(f"{path}:build", written(tmp_path / "a.pt", other))
+
+
+def test_a_model_whose_weights_are_not_finite_is_not_converted(file: Path) -> None:
+    model = load_model(f"{file}:build")
+    with torch.no_grad():
+        model.get_parameter("3.bias")[0] = math.nan
+    with pytest.raises(ConfigurationError, match=r"must be finite, but '3\.bias' holds NaN"):
+        op.convert(model, torch.zeros(1, 1, 8, 8))
 
 
 class Evil:

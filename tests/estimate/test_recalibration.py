@@ -116,3 +116,12 @@ def test_a_task_gives_a_fixed_subset() -> None:
         recalibrate_on_task(norm, task, 100, seed=seed)
         means.append(float(norm.running_mean))  # type: ignore[arg-type]
     assert means[0] == means[1] != means[2]
+
+
+def test_weights_have_the_layout_that_they_came_in() -> None:
+    for layout in (torch.contiguous_format, torch.channels_last):
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+        model = model.to(memory_format=layout)
+        before = [tensor.stride() for tensor in model.state_dict().values()]
+        recalibrate_on_task(model, load_data("digits"), 50)
+        assert [tensor.stride() for tensor in model.state_dict().values()] == before

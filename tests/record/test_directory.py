@@ -102,6 +102,46 @@ def test_clear_deletes_ours_alone(tmp_path: Path) -> None:
         assert directory.store.stages() == {}
 
 
+def test_what_starting_over_would_lose(tmp_path: Path) -> None:
+    def fill(name: str, directory: RunDirectory) -> None:
+        if name == "curve":
+            directory.store.add_point(CurvePoint("supernet", 0, 1, 0.1, 2.0, 0.1, 0.1, 1.0))
+        elif name == "trial":
+            directory.store.add_trial(TrialRow(0, "0", 0, "random", 0.5, 1.0, {"macs": 1}, 1.0))
+        elif name == "network":
+            directory.store.put_network(
+                NetworkRow("winner", "scratch", "0", 1, {"macs": 1}, 0.5, 0.5, 0.5, 1.0)
+            )
+        elif name.endswith("/"):
+            (directory.path / name).mkdir()
+        else:
+            (directory.path / name).write_bytes(b"")
+
+    rows, files = (
+        ("curve", "trial", "network"),
+        ("checkpoints/supernet.training.pt", "checkpoints/a.safetensors"),
+    )
+    files += (
+        "result.json",
+        "estimates.sqlite",
+        "latency-table.json",
+        "latency-table.json.part",
+        "limit-2ms/",
+    )
+    for name in (*rows, *files):
+        with RunDirectory(tmp_path / name.strip("/").replace("/", "-"), create=True) as directory:
+            directory.begin({"seed": 0}, {"name": "data"})
+            directory.store.put_stage(StageRow("train", 3.0))
+            for other in ("report.html", "events.out.tfevents.1.host", "notes.txt", ".workers.lock"):
+                (directory.path / other).write_bytes(b"")
+            assert not directory.has_results()
+            fill(name, directory)
+            assert directory.has_results(), name
+            assert directory.has_results(["a.safetensors", "latency-table.json"]) == (
+                name not in ("checkpoints/a.safetensors", "latency-table.json")
+            )
+
+
 def test_leftovers_of_a_killed_write_are_removed(tmp_path: Path) -> None:
     with RunDirectory(tmp_path, create=True) as directory:
         directory.write_config({})

@@ -127,3 +127,11 @@ def test_ranking_scatter_names_few_networks_and_numbers_many(finished_record: Ru
     assert figure["data"][0]["text"] == [str(number) for number in range(1, 10)]
     assert figure["is_numbered"]
     assert searched_against_alone(replace(finished_record, networks=[])) is None
+
+
+def test_finalists_share_an_entry_of_the_legend_as_random_networks_do(make_record: Make) -> None:
+    points = [CurvePoint("x", i, i, i, 2.0, 0.5, 0.1, i) for i in (1, 2)]
+    names = ["baseline-0-scratch", "finalist-0-scratch", "finalist-1-scratch", "winner-scratch"]
+    (loss, _) = training_curves(make_record(curves=dict.fromkeys(names, points)))
+    assert [trace["name"] for trace in loss["data"]] == ["Random", "Finalists", "Finalists", "Winner"]
+    assert [trace.get("showlegend", True) for trace in loss["data"]] == [True, True, False, True]

@@ -53,7 +53,10 @@ def test_sizes_that_are_none(text: str) -> None:
         ({"seed": -1}, "seed must be greater than or equal to 0"),
         ({"method": "spoz"}, "method must be one of spos, fairnas, .*, but got 'spoz'"),
         ({"sampler": "fair"}, "sampler must be 'uniform', 'constrained' or 'widening', but got 'fair'"),
-        ({"finish": "x"}, "finish must be 'scratch', 'inherited', 'fine-tuned', 'as-is' or 'both'"),
+        (
+            {"finish": "x"},
+            "finish must be 'scratch', 'inherited', 'fine-tuned', 'as-is', 'both' or 'halving'",
+        ),
         ({"finish": "both", "retrain_from": "scratch"}, "retrain_from is the former name of finish"),
         (
             {"prefilter": "nwot"},

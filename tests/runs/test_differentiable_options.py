@@ -12,6 +12,7 @@ from run_processes import OPTIONS
 from onepath import runs
 from onepath.errors import ConfigurationError, RunDirectoryError
 from onepath.nn.relaxations import BinaryRelaxation, SoftmaxRelaxation, TwoPathRelaxation
+from onepath.record import CurvePoint
 from onepath.runs.run_job import RunJob
 from onepath.train import ArchitectureTraining, Guard, Phase
 
@@ -160,8 +161,8 @@ def test_another_rule_is_another_run(tmp_path: Path) -> None:
         "retrain_from": "scratch",
         "out": str(tmp_path / "run"),
     }
-    with runs.Run(runs.make_config(given)):
-        pass
+    with runs.Run(runs.make_config(given)) as run:
+        run.directory.store.add_point(CurvePoint("supernet", 0, 1, 0.1, 2.0, 0.1, 0.1, 1.0))
     with (
         pytest.raises(RunDirectoryError, match="rule: weights -> logits"),
         runs.Run(runs.make_config({**given, "rule": "logits"})),

@@ -16,7 +16,7 @@ from run_processes import OPTIONS, TINY, Runner, without_times
 
 from onepath import runs
 from onepath.cli import main
-from onepath.errors import ConfigurationError, InfeasibleError, UserError
+from onepath.errors import ConfigurationError, InfeasibleError, RunDirectoryError, UserError
 from onepath.latency import device, profile
 from onepath.latency.catalogue import DEVICES
 from onepath.nn import Supernet
@@ -629,3 +629,55 @@ def test_a_run_that_began_without_a_device_is_asked_for_milliseconds(
         assert found["latency_device"] == "fake"
         assert found["latency_ms"] <= limit
         assert record.stages["train"]["seconds"] == 0, "the supernet is that of the run"
+
+
+def test_an_empty_run_takes_another_limit_and_keeps_the_table_that_it_profiled(
+    own: Path, tmp_path: Path
+) -> None:
+    """A limit that no architecture meets is found when the table is there; the table is not made again."""
+    given = {
+        name: value for name, value in options(own, 0.1, latency_table=None).items() if value is not None
+    }
+    with pytest.raises(InfeasibleError, match=r"smallest cost of the space, 0\.19"):
+        searched(tmp_path / "run", given)
+    table, num = (tmp_path / "run" / "latency-table.json").read_bytes(), num_prepared(own)
+    # What would lose the table is refused.
+    for other in (
+        {"max_latency_ms": 0.305, "device_threads": 2},
+        {"max_latency_ms": None, "max_macs": "25k"},
+    ):
+        with pytest.raises(RunDirectoryError, match=r"has another \(.*max_latency_ms: 0.1 -> .*--fresh"):
+            searched(tmp_path / "run", {**given, **other})
+        assert (tmp_path / "run" / "latency-table.json").read_bytes() == table
+    record = searched(tmp_path / "run", {**given, "max_latency_ms": 0.305})
+    assert record.config["max_latency_ms"] == 0.305
+    assert law_of(record.stages["search"]["record"]["winner"]) <= 0.305
+    assert (tmp_path / "run" / "latency-table.json").read_bytes() == table
+    assert num_prepared(own) - num < num / 4  # candidates are measured, and no part of the table
+    with pytest.raises(RunDirectoryError, match=r"max_latency_ms: 0.305 -> 0.4"):
+        searched(tmp_path / "run", {**given, "max_latency_ms": 0.4})
+
+
+def test_an_empty_run_takes_another_limit_beside_the_table_that_was_given(own: Path, tmp_path: Path) -> None:
+    """The fastest network has been measured, over the first limit; that is no result."""
+    too_hopeful(own, 10)
+    with pytest.raises(InfeasibleError, match="a network must be measured within max_latency_ms"):
+        searched(tmp_path / "run", options(own, 0.15, population=4))
+    shutil.copy(own / "table.json", own / "other.json")
+    given = {**options(own, 0.305, population=4), "latency_table": own / "other.json"}
+    record = searched(tmp_path / "run", given)
+    assert record.config["latency_table"] == str(own / "other.json")
+    assert law_of(record.stages["search"]["record"]["winner"]) <= 0.305
+
+
+def test_a_profile_that_was_interrupted_is_not_lost(own: Path, tmp_path: Path) -> None:
+    given = {
+        name: value for name, value in options(own, 0.305, latency_table=None).items() if value is not None
+    }
+    config = runs.make_config({**given, "out": str(tmp_path / "run")})
+    with runs.Run(config):
+        pass
+    (tmp_path / "run" / "latency-table.json.part").write_text("{}")
+    with pytest.raises(RunDirectoryError, match=r"max_latency_ms: 0.305 -> 0.4"):
+        searched(tmp_path / "run", {**given, "max_latency_ms": 0.4})
+    assert (tmp_path / "run" / "latency-table.json.part").read_text() == "{}"

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import onepath as op
 from onepath import runs
+from onepath.cli import main
 from onepath.conversion.models import load_model
 from onepath.errors import ConfigurationError, RunDirectoryError, UserError
 from onepath.methods.finishing import finishing_recipe, network_seed
@@ -168,6 +169,32 @@ def test_mistakes_end_in_one_line_before_anything_is_trained(
     with pytest.raises(UserError, match=message) as caught:
         op.run(out=tmp_path / "run", **{name: value for name, value in given.items() if value is not None})
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("value", "said"), [(float("nan"), "NaN"), (float("inf"), "infinity")])
+def test_weights_that_are_not_finite_end_in_one_line_before_anything_is_trained(
+    folder: Path, tmp_path: Path, value: float, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = load_file(folder / "w.safetensors")
+    given["last.bias"][0] = value
+    save_file(given, tmp_path / "w.safetensors")
+    words = ["--model", f"{folder}/net.py:build", "--weights", str(tmp_path / "w.safetensors")]
+    assert main(["run", *words, "--max-macs", "60%", "--out", str(tmp_path / "run")]) == 2
+    err = capsys.readouterr().err
+    assert err == (
+        f"error: weights must be finite, but 'last.bias' holds {said} in {tmp_path}/w.safetensors; give weights from "
+        "before they went wrong\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_space_given_in_python_has_finite_weights(tmp_path: Path) -> None:
+    supernet = op.spaces.build("nasbench-macro", 10, in_channels=1)
+    with torch.no_grad():
+        next(supernet.parameters()).fill_(torch.nan)
+    with pytest.raises(ConfigurationError, match=r"must be finite, but '.*' holds NaN"):
+        op.run(space=supernet, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

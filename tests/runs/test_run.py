@@ -82,6 +82,7 @@ KEYS = {
     "winners": None,
     "front": {"hypervolume", "reference", "architectures"},
     "score": None,
+    "finals": None,
 }
 
 

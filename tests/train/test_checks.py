@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import onepath as op
 from onepath.data import TextTask
-from onepath.errors import BindingError, ShapeError, UserError
+from onepath.errors import BindingError, ConfigurationError, ShapeError, UserError
 from onepath.nn import ChoiceBlock, ElasticBatchNorm2d, ElasticConv2d, ElasticDepth, ElasticLinear, Supernet
 from onepath.nn.edge_sum import EdgeSum, edge_options
 from onepath.space import Choice
@@ -315,6 +315,19 @@ def test_every_search_checks_first(name: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("onepath.train.training.Training._step", None)
     with pytest.raises(ShapeError, match="w4"):
         _searches(Supernet(_net(ChoiceBlock(WIDTHS))), _digits())[name]()
+
+
+def test_weights_that_are_not_finite_are_named_before_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onepath.train.training.Training._step", None)
+    net = _net(ChoiceBlock([_conv(1, 4, 1), _conv(1, 4, 3, padding=1)]))
+    with torch.no_grad():
+        net[-1].bias[0] = float("nan")
+    for called in (
+        _searches(Supernet(net), _digits())["spos"],
+        lambda: op.train_model(_net(_conv(1, 4, 1), net[-1], features=3), _digits()),
+    ):
+        with pytest.raises(ConfigurationError, match=r"must be finite, but '.*bias' holds NaN"):
+            called()
 
 
 @pytest.mark.parametrize("name", ["one_shot", "darts", "gdas", "proxyless"])

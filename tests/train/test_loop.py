@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import gc
@@ -387,7 +388,37 @@ def test_a_plain_network_learns(toys: Any) -> None:
     )
     curve = train_model(model, toys.NoiseTask(), recipe=Recipe(epochs=15, batch_size=16, learning_rate=0.1))
     assert curve[-1].metric > 0.6
-    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("end", ["whole", "interrupted", "refused"])
+def test_weights_have_the_layout_that_they_came_in(toys: Any, layout: torch.memory_format, end: str) -> None:
+    """Whether the training ends, is interrupted, or its checkpoint is refused; inside it is channels_last."""
+    seen: list[bool] = []
+    checkpoint = toys.MemoryCheckpoint()
+    checkpoint.state = {} if end == "refused" else None
+
+    def look(update: int, total: int) -> None:
+        seen.append(weight.is_contiguous(memory_format=torch.channels_last))
+        if end == "interrupted":
+            raise KeyboardInterrupt
+
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    model = model.to(memory_format=layout)
+    supernet = toys.supernet().to(memory_format=layout)
+    for network in (model, supernet):
+        weight = next(p for p in network.parameters() if p.ndim == 4 and min(p.shape) > 1)
+        before = [tensor.stride() for tensor in network.state_dict().values()]
+        with contextlib.suppress(KeyboardInterrupt, ConfigurationError):
+            if network is model:
+                train_model(model, toys.NoiseTask(), recipe=RECIPE, checkpoint=checkpoint, on_update=look)
+            else:
+                train(toys, supernet, recipe=RECIPE, checkpoint=checkpoint, on_update=look)
+        assert weight.is_contiguous(memory_format=layout)
+        assert [tensor.stride() for tensor in network.state_dict().values()] == before
+        checkpoint.state = {} if end == "refused" else None
+    assert all(seen)
+    assert bool(seen) == (end != "refused")
 
 
 def test_bfloat16_runs_and_keeps_float32_weights(toys: Any) -> None:
@@ -398,3 +429,30 @@ def test_bfloat16_runs_and_keeps_float32_weights(toys: Any) -> None:
     exact = train(toys, toys.supernet(), recipe=Recipe(epochs=3, batch_size=16, learning_rate=0.1))
     assert curve[-1].loss == pytest.approx(exact[-1].loss, rel=0.05)
     assert curve[-1].loss != exact[-1].loss
+
+
+def plain() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(288, 4))
+
+
+def test_a_paused_training_goes_on_as_if_it_had_not_paused(toys: Any) -> None:
+    task, whole, paused = toys.NoiseTask(), plain(), plain()
+    curve = train_model(whole, task, recipe=RECIPE)
+    checkpoint, done, points = toys.MemoryCheckpoint(), [], []
+    for share in (0.3, 0.5, 0.5, 1.0):
+        points = train_model(paused, task, recipe=RECIPE, checkpoint=checkpoint, until=share)
+        assert checkpoint.state is not None
+        done.append(checkpoint.state["update"])
+    assert done == [6, 9, 9, 18]
+    assert_identical(whole, paused)
+    assert [(p.update, p.loss, p.learning_rate) for p in curve] == [
+        (p.update, p.loss, p.learning_rate) for p in points
+    ]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5, 0.5])
+def test_a_pause_needs_a_share_and_a_place_to_continue_from(toys: Any, share: float) -> None:
+    with pytest.raises(ConfigurationError, match="until must be above 0 and at most 1"):
+        train_model(plain(), toys.NoiseTask(), until=share)

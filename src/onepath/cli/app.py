@@ -8,6 +8,7 @@ import typer
 
 from onepath import most
 from onepath.cli import options as o
+from onepath.cli.bench import bench
 from onepath.cli.convert import convert
 from onepath.cli.output import compact, print_comparison, print_json, print_table, write
 from onepath.cli.rank import rank
@@ -46,6 +47,7 @@ def _root(
 
 for command in (run, train):
     app.command(cls=RunCommand)(command)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
 for command in (search, retrain, export, report, rank, score, convert):
     app.command()(command)
 

@@ -138,7 +138,27 @@ OwnMethod = Annotated[
     str | None,
     typer.Option("--method", help="The run's method again, if it is your own path/to/file.py:Class."),
 ]
-RunDirectoryPath = Annotated[str, typer.Option("--out", help="The run directory.")]
+Directory = Annotated[str | None, typer.Argument(metavar="DIR", help="The run directory.")]
+RunOut = Annotated[str | None, typer.Option("--out", help="The run directory, if it is not given as DIR.")]
+
+
+def run_directory(stage: str, directory: str | None, out: str | None) -> str:
+    """Return the run directory of a stage, which is given as an argument or by --out.
+
+    Args:
+        stage: name of the command, for the message.
+        directory: the argument.
+        out: value of --out.
+
+    Raises:
+        ConfigurationError: not exactly one of them is given.
+    """
+    if (directory is None) == (out is None):
+        came = "neither" if out is None else "both"
+        raise ConfigurationError(
+            f"{stage} needs one run directory, DIR or --out DIR, but got {came}; give the one you want"
+        )
+    return str(directory if out is None else out)
 
 
 def check_cost(architecture: str | None, compare: int | None, device: str | None) -> None:

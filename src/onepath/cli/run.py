@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,6 @@ import typer
 from onepath.cli import options as o
 from onepath.cli.output import print_json, print_limits, print_result, write
 from onepath.cli.run_options import takes_run_options
-from onepath.errors import ConfigurationError
 from onepath.own_code import is_own
 from onepath.temporary import remove_abandoned
 
@@ -34,9 +34,9 @@ def run(given: dict[str, Any]) -> None:
         print_result(result.path, result.result)
 
 
-@takes_run_options
+@partial(takes_run_options, takes_directory=True)
 def train(given: dict[str, Any]) -> None:
-    """Begin a run and train its supernet; with --out alone, continue the run there."""
+    """Begin a run and train its supernet; with the run directory alone, continue the run there."""
     if continues(given):
         _stage("train", given["out"], given["json"], named=(given["space"], given["device"], given["method"]))
     else:
@@ -53,8 +53,6 @@ Limit = Annotated[
 ]
 
 
-Directory = Annotated[str | None, typer.Argument(metavar="DIR", help="The run directory.")]
-Out = Annotated[str | None, typer.Option(help="The run directory, as with the other stages.")]
 SearchDevice = Annotated[
     str | None,
     typer.Option(
@@ -66,8 +64,8 @@ SearchDevice = Annotated[
 
 
 def search(
-    directory: Directory = None,
-    out: Out = None,
+    directory: o.Directory = None,
+    out: o.RunOut = None,
     max_macs: o.MaxMacs = None,
     max_params: o.MaxParams = None,
     max_latency_ms: o.MaxLatencyMs = None,
@@ -81,12 +79,7 @@ def search(
     from onepath import runs
     from onepath.cli.progress import make_progress
 
-    if (directory is None) == (out is None):
-        count = "neither" if out is None else "both"
-        raise ConfigurationError(
-            f"search needs one run directory, DIR or --out DIR, but got {count}; give the one you want"
-        )
-    path = str(directory if out is None else out)
+    path = o.run_directory("search", directory, out)
     given = {"max_macs": max_macs, "max_params": max_params, "max_latency_ms": max_latency_ms}
     limits = {name: value for name, value in given.items() if value is not None}
     limits |= {name: str(value) for name, value in o.pairs(limit or (), "--limit").items()}
@@ -101,33 +94,36 @@ def search(
 
 
 def retrain(
-    out: o.RunDirectoryPath,
+    directory: o.Directory = None,
+    out: o.RunOut = None,
     space: o.OwnSpace = None,
     device: o.OwnDevice = None,
     method: o.OwnMethod = None,
     json: o.Json = False,
 ) -> None:
     """Retrain a run's winner and its random baseline, and test them."""
-    _stage("retrain", out, json, named=(space, device, method))
+    _stage("retrain", o.run_directory("retrain", directory, out), json, named=(space, device, method))
 
 
 def export(
-    out: o.RunDirectoryPath,
+    directory: o.Directory = None,
+    out: o.RunOut = None,
     space: o.OwnSpace = None,
     device: o.OwnDevice = None,
     method: o.OwnMethod = None,
     json: o.Json = False,
 ) -> None:
     """Write a run's ONNX, torch.export and safetensors files, and compare them."""
-    _stage("export", out, json, named=(space, device, method))
+    _stage("export", o.run_directory("export", directory, out), json, named=(space, device, method))
 
 
-def report(out: o.RunDirectoryPath, json: o.Json = False) -> None:
+def report(directory: o.Directory = None, out: o.RunOut = None, json: o.Json = False) -> None:
     """Write a run's result.json and report.html; if it has not finished, only a report of what there is so far."""
     from onepath import runs
     from onepath.cli.progress import make_progress
 
-    _tell("report", Path(out), runs.report(out, progress=make_progress()), json)
+    path = o.run_directory("report", directory, out)
+    _tell("report", Path(path), runs.report(path, progress=make_progress()), json)
 
 
 def continues(given: Mapping[str, Any]) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _COMMON_OF_METHODS = ("epochs", "population", "generations")
 _META = "onepath.run_options"
-_OF_COMMAND = ("config", "fresh", "json", "help")
+_OF_COMMAND = ("directory", "config", "fresh", "json", "help")
 _OF_METHODS = " of the method"
 _SINGULAR = {"space_arguments": "space_argument"}
 _NUMBERS: dict[Any, str] = {int: "INTEGER", float: "FLOAT", str: "TEXT"}
@@ -156,21 +156,38 @@ def _leaves(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def takes_run_options(command: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
-    """Return a command with the options of a run; `command` gets them as one dictionary, option name -> value."""
+def takes_run_options(
+    command: Callable[[dict[str, Any]], None], *, takes_directory: bool = False
+) -> Callable[..., None]:
+    """Return a command with the options of a run; `command` gets them as one dictionary, option name -> value.
+
+    Args:
+        command: what is called.
+        takes_directory: whether the run directory may also be given as an argument; it becomes the option `out`.
+    """
 
     @functools.wraps(command, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     def called(
-        ctx: typer.Context, config: o.Config = None, fresh: o.Fresh = False, json: o.Json = False
+        ctx: typer.Context,
+        directory: o.Directory = None,
+        config: o.Config = None,
+        fresh: o.Fresh = False,
+        json: o.Json = False,
     ) -> None:
-        given = {
+        given: dict[str, Any] = {
             name: value or None if isinstance(value, tuple | list) else value
             for name, value in ctx.meta[_META].items()
         }
+        if directory is not None:
+            given["out"] = o.run_directory(command.__name__, directory, given["out"])
         command({**given, "config": config, "fresh": fresh, "json": json})
 
     # What Typer reads to make the options.
-    called.__signature__ = inspect.signature(called, eval_str=True, follow_wrapped=False)  # type: ignore[attr-defined]
+    signature = inspect.signature(called, eval_str=True, follow_wrapped=False)
+    parameters = [
+        each for name, each in signature.parameters.items() if name != "directory" or takes_directory
+    ]
+    called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     called.__annotations__ = typing.get_type_hints(called, include_extras=True)
     del called.__wrapped__
     return called

@@ -30,6 +30,7 @@ from onepath.errors import ConfigurationError, shown
 from onepath.nn.adapted import adapt
 from onepath.nn.attention import HeadAttention
 from onepath.nn.copying import whole_copy
+from onepath.nn.finite import check_finite
 from onepath.nn.selection import has_choices
 from onepath.nn.supernet import Supernet
 from onepath.space import Choice
@@ -82,7 +83,7 @@ def convert(
 
     Raises:
         ConfigurationError: an option is out of its range, `pin` names no module, the network does not run on the
-            example inputs or at one of the resolutions, or nothing in it can be elastic.
+            example inputs or at one of the resolutions, its weights are not finite, or nothing in it can be elastic.
         ShapeError: sorting the channels, or making layers elastic, changed what the network computes.
 
     Example:
@@ -159,6 +160,7 @@ def _check(
             f"a model must have a part that can be elastic, but {type(model).__name__} has none (it is a script "
             "module); convert the module that it was made of"
         )
+    check_finite(model)
     for name, value in (("widths", widths), ("resolutions", resolutions), ("pin", pin)):
         if not isinstance(value, Iterable):
             raise ConfigurationError(f"{name} must be a list, but got {shown(value)}; give a list")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError, shown
+from onepath.nn.finite import not_finite
 from onepath.own_code import blaming_own_code, is_own, load_own
 
 LIBRARIES = ("timm", "torchvision")
@@ -35,7 +36,7 @@ def load_model(name: str, weights: str | Path | None = None, **sizes: int | None
         The model, in the mode in which it is built.
 
     Raises:
-        ConfigurationError: there is no such model, its code fails, or the weights do not fit.
+        ConfigurationError: there is no such model, its code fails, or the weights do not fit or are not finite.
     """
     given = {key: value for key, value in sizes.items() if value is not None}
     library, separator, own = name.partition(":")
@@ -121,6 +122,13 @@ def _take_weights(model: nn.Module, path: Path) -> None:
             raise ConfigurationError(
                 f"weights must fit the model, but {shown(key)} has shape {tuple(found[key].shape)} in {path} and "
                 f"{tuple(own[key].shape)} in the model; give its own"
+            )
+        # A model may be built with infinities, as in the mask of an attention; the file has the same ones then.
+        bad = not_finite(found[key])
+        if bad is not None and not (bad == "infinity" and torch.equal(found[key].to(own[key]), own[key])):
+            raise ConfigurationError(
+                f"weights must be finite, but {shown(key)} holds {bad} in {path}; give weights from before they went "
+                "wrong"
             )
     model.load_state_dict(found)
 

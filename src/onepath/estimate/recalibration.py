@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from onepath.nn.carried import carrying
-from onepath.nn.layout import lay_channels_last
+from onepath.nn.layout import lay_channels_last, restore_layout
 from onepath.train.evaluation import autocast, evaluation_mode
 from onepath.train.recipe import Precision
 from onepath.tree import Tree, call, is_image_shape, num_examples, num_values, to_device
@@ -123,7 +123,8 @@ def recalibrate_on_task(
     trained networks, whose running statistics come from the last updates only.
 
     Args:
-        model: network of plain torch layers; moved to `device`, and laid out as channels_last if the inputs are images.
+        model: network of plain torch layers; moved to `device`. Its memory layout, which is channels_last while images
+            are read, is restored.
         task: data whose "train" split is read.
         num_images: number of training images, a fixed random subset; all if there are fewer.
         device: device to compute on.
@@ -132,16 +133,18 @@ def recalibrate_on_task(
     """
     place = torch.device(device)
     model.to(place)
-    if is_image_shape(task.input_shape):
-        lay_channels_last(model)
+    laid = lay_channels_last(model) if is_image_shape(task.input_shape) else []
     num = min(num_images, task.num_examples("train"))
     size = min(num, max(2, _CALIBRATION_PIXELS // _pixels(task.input_shape)))
     batches = task.calibration_batches(size, num_examples=num, seed=seed)
-    with autocast(place, precision):
-        # torch refuses to normalise one value per channel, which is what one image has on a 1x1 map.
-        recalibrate_batchnorm(
-            model, (to_device(inputs, place) for inputs, _ in batches if num_examples(inputs) > 1)
-        )
+    try:
+        with autocast(place, precision):
+            # torch refuses to normalise one value per channel, which is what one image has on a 1x1 map.
+            recalibrate_batchnorm(
+                model, (to_device(inputs, place) for inputs, _ in batches if num_examples(inputs) > 1)
+            )
+    finally:
+        restore_layout(laid)
 
 
 def _pixels(shape: tuple[int, ...]) -> int:

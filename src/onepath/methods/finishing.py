@@ -11,6 +11,7 @@ from onepath.errors import ConfigurationError
 from onepath.estimate import recalibrate_on_task
 from onepath.nn.alignment import widest_path
 from onepath.randomness import generator
+from onepath.search.halving import HALVING
 from onepath.train import Distillation, train_model
 from onepath.tree import call
 
@@ -31,6 +32,14 @@ _FINE_TUNED_EPOCHS, _FINE_TUNED_RATE = 0.25, 0.1
 def network_seed(seed: int, number: int) -> int:
     """Return the seed of a stand-alone network's training; the winner has number 0."""
     return int(generator(seed, "retrain", number).integers(2**31))
+
+
+def starts_of(finish: str | None) -> tuple[str, ...]:
+    """Return the starts of the winner's trainings, such as "scratch", for a way to finish it, see `Finish`."""
+    assert finish is not None, "the configuration is resolved"
+    if finish == "both":
+        return "scratch", "inherited"
+    return ("scratch",) if finish == HALVING else (finish,)
 
 
 def initial_network(supernet: Supernet, architecture: Architecture, start: str, seed: int) -> nn.Module:

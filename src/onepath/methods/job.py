@@ -37,6 +37,7 @@ from onepath.randomness import generator
 from onepath.train import Recipe
 from onepath.train.checks import check_fresh, check_supernet
 from onepath.train.recipe import Precision
+from onepath.train.training import num_updates
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,8 +67,9 @@ class Settings(BaseModel):
     learning_rate: types.Rate | None = option(
         None, "Peak learning rate of the schedule; default: by the size of the data."
     )
-    retrain_epochs: types.Epochs | None = option(
-        None, "Epochs of each stand-alone training; default: by the size of the data."
+    retrain_epochs: types.EpochsOrPart | None = option(
+        None,
+        "Epochs of each stand-alone training, of which the last may be a part; default: by the size of the data.",
     )
     precision: Precision = option("float32", "Precision of forward passes: float32 or bfloat16.")
     compile: StrictBool = option(False, "Whether candidate blocks are compiled.")
@@ -202,7 +204,7 @@ class Job(ABC):
         """Run a search to its end, and return all evaluated architectures."""
 
     def recipe(
-        self, epochs: int | None = None, *, retrain: bool = False, given: Recipe | None = None
+        self, epochs: float | None = None, *, retrain: bool = False, given: Recipe | None = None
     ) -> Recipe:
         """Return the recipe of weights: scaled to the size of the data, or a given one, with the job's settings.
 
@@ -220,7 +222,7 @@ class Job(ABC):
 
     def num_updates(self, recipe: Recipe) -> int:
         """Return the number of updates of a whole training by a recipe."""
-        return recipe.epochs * self.task.updates_per_epoch(recipe.batch_size)
+        return num_updates(self.task, recipe)
 
     def aims(self) -> dict[str, float]:
         """Return unit -> limit, for the limits whose costs are additive over the choices.
@@ -340,7 +342,7 @@ def standard_scorer(job: Job, name: str, num_examples: int | None) -> ScoreEstim
     )
 
 
-def scaled_recipe(settings: Settings, task: Task, epochs: int | None, *, retrain: bool) -> Recipe:
+def scaled_recipe(settings: Settings, task: Task, epochs: float | None, *, retrain: bool) -> Recipe:
     """Return the recipe of `Recipe.for_task`, with batch size, learning rate and precision of the settings.
 
     If the settings give a batch size alone, the learning rate is scaled by the square root of the ratio of batch sizes.

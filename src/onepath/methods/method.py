@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onepath.space import SearchSpace
     from onepath.train import Phase
 
-Finish = Literal["scratch", "inherited", "fine-tuned", "as-is", "both"]
+Finish = Literal["scratch", "inherited", "fine-tuned", "as-is", "both", "halving"]
 """How the winner's weights are made.
 
 - "scratch": trained from fresh weights.
@@ -33,6 +33,8 @@ Finish = Literal["scratch", "inherited", "fine-tuned", "as-is", "both"]
 - "fine-tuned": trained on from the supernet's weights for a quarter of the epochs at a tenth of the rate.
 - "as-is": the supernet's weights with recalibrated normalisation, without training.
 - "both": "scratch" and "inherited"; the network that is better on the validation split is taken.
+- "halving": the best networks of the search are trained from fresh weights for a part of the epochs, the better half of
+  them on the validation split goes on, and so forth; the one that is left is trained to the end.
 """
 
 _SMALL_DATA, _SMALL_BUDGET, _BUDGET = 10_000, (16, 5), (50, 20)
@@ -91,6 +93,11 @@ class Method(BaseModel, ABC):
     def num_trainings(self) -> int:
         """Number of supernets trained, with consecutive seeds from the job's on; the best of them is searched."""
         return 1
+
+    @property
+    def num_finalists(self) -> int | None:
+        """Number of the search's best networks that are finished, of which the best wins; None for the usual number."""
+        return None
 
     @property
     def score(self) -> str | None:

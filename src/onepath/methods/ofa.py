@@ -94,7 +94,7 @@ class Ofa(Distilled):
         objective = self.objective(job, recipe)
         opened: dict[Choice, Sequence[Option]] = {choice: choice.options for choice in kinds["resolution"]}
         phases = []
-        for stretch, epochs in shared_out(stretches, recipe.epochs):
+        for stretch, epochs in shared_out(stretches, int(recipe.epochs)):
             before = {choice.name: opened[choice] for choice in kinds["width"] if choice in opened}
             if stretch.kind is not None:
                 opened |= {c: _largest(c, stretch.options) for c in kinds[stretch.kind]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,10 @@ REPORT = "report.html"
 RANKING = "ranking.json"
 RANKING_PAGE = "ranking.html"
 LATENCY_TABLE = "latency-table.json"
+LATENCY_PAGE = "latency-table.html"
 LATENCY_PREDICTOR = "latency-predictor.safetensors"
 LIMIT_FOLDERS = "limit-*"
+_EVENTS = "events.out.tfevents."
 DATA = "data"  # the stage row with the facts about the data
 LOCK = ".lock"
 WORKERS_LOCK = ".workers.lock"
@@ -51,9 +53,11 @@ WORKERS_LOCK = ".workers.lock"
 _FILES = (
     *(RESULT, REPORT, ONNX, PROGRAM, WEIGHTS, ARCHITECTURE, TRIALS, f"{TRIALS}-journal"),
     *(RANKING, RANKING_PAGE, ESTIMATES, f"{ESTIMATES}-journal"),
-    *(LATENCY_TABLE, f"{LATENCY_TABLE}.part", "latency-table.html", LATENCY_PREDICTOR),
+    *(LATENCY_TABLE, f"{LATENCY_TABLE}.part", LATENCY_PAGE, LATENCY_PREDICTOR),
     *(f"latency-predictor.{name}" for name in ("pairs.json", "report.json", "report.html")),
 )
+# Files that a stage writes without having computed anything that starting over would lose.
+_WITHOUT_RESULTS = {TRIALS, f"{TRIALS}-journal", REPORT}
 # Workers of a killed process end within milliseconds, unless their disk hangs.
 WAIT_SECONDS = 10.0
 _MOST_CONFIG_BYTES = 1 << 20
@@ -208,6 +212,23 @@ class RunDirectory:
                 f"--fresh must be able to delete the old run in {self.path}, but {reason(error)}; fix that"
             ) from error
 
+    def has_results(self, inputs: Collection[str] = ()) -> bool:
+        """Return whether the run has computed something that starting over would lose.
+
+        That is an update of a training, an evaluated architecture, or a file that a stage has written; not the time of
+        a stage, and not the latency of a network.
+
+        Args:
+            inputs: names of files that do not count, because they hold what the run was given.
+        """
+        if self.store.curves() or self.store.trials() or self.store.networks():
+            return True
+        written = (file.name for file in self._ours() if file.exists())
+        return any(
+            name not in _WITHOUT_RESULTS and name not in inputs and not name.startswith(_EVENTS)
+            for name in written
+        ) or any(self.path.glob(LIMIT_FOLDERS))
+
     def discard_if_unused(self) -> None:
         """Remove the directory if no run has begun in it and it holds no other files."""
         if (self.path / CONFIG).exists():
@@ -229,7 +250,7 @@ class RunDirectory:
 
     def _ours(self) -> Iterator[Path]:
         yield from (self.path / name for name in _FILES)
-        yield from self.path.glob("events.out.tfevents.*")
+        yield from self.path.glob(f"{_EVENTS}*")
         checkpoints = self.path / CHECKPOINTS
         yield from checkpoints.glob("*.training.pt")
         yield from checkpoints.glob("*.safetensors")

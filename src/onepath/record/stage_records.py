@@ -228,9 +228,12 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
         "format": _count,
         "recipe": _by_name(_maybe(_scalar)),
         "fitted_width": _maybe(_number),
+        "budget": _fields({"seconds": _number, "planned": _by_name(_number), "plans_finish": _flag}),
         "num_paths": _whole(1),
         "space_fingerprint": _text,
         "sources": _by_name(_text),
+        "percentages": _by_name(_each(_number, 1)),
+        "given": _each(_text),
     },
     "profile": {"file": _text, "error_ms_95": _maybe(_number), "mape_percent": _maybe(_number)},
     "train": {
@@ -243,6 +246,7 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
     "search": {
         "space_size": _whole(1),
         "winner": _text,
+        "finalists": _each(_text, 1),
         "space_choices": _each(_fields({"name": _text, "options": _each(_option, 1)})),
         "active": _by_name(_option),
         "limit": _by_name(_number),
@@ -259,7 +263,12 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
             _fields({key: _latency[key] for key in ("median_ms", "iqr_ms", "is_noisy")}, _latency)
         ),
     },
-    "retrain": {"networks": _each(_fields(_network)), "exported": _start},
+    "retrain": {
+        "networks": _each(_fields(_network, {"share": _number})),
+        "exported": _start,
+        "epochs": _maybe(_number),
+        "finals": _each(_fields({"share": _number, "scores": _by_name(_number)})),
+    },
     "export": {
         "start": _start,
         "preprocessing": _maybe(_preprocessing),

@@ -43,7 +43,13 @@ FRONT_LINE = {
 _MOST_POINTS = 400
 _ARCHITECTURE_LENGTH = 60
 _MOST_NAMED = 6
-_TITLES = {"supernet": "Supernet", "winner": "Winner", "baseline": "Random", "ranked": "Ranked"}
+_TITLES = {
+    "supernet": "Supernet",
+    "winner": "Winner",
+    "baseline": "Random",
+    "ranked": "Ranked",
+    "finalist": "Finalist",
+}
 
 
 def scatter(name: str, x: Iterable[Any], y: Iterable[float | None], hover: str, **style: Any) -> Figure:
@@ -169,14 +175,15 @@ def training_curves(record: RunRecord) -> list[Figure]:
         for quantity in ("loss", "metric"):
             hover = "%{y:.4~g}" if quantity == "loss" else metric.hover()
             lines = []
-            for name in names:
+            for place, name in enumerate(names):
                 known = [
                     (point.epoch, value if quantity == "loss" else metric.shown(value))
                     for point in curves[name]
                     if (value := getattr(point, quantity)) is not None
                 ]
+                is_first = all(_shared(name) != _shared(earlier) for earlier in names[:place])
                 if known:
-                    lines.append(_curve(name, known, f"epoch %{{x:.2~f}}: {hover}", name == names[0]))
+                    lines.append(_curve(name, known, f"epoch %{{x:.2~f}}: {hover}", is_first))
             if lines:
                 title = "training loss" if quantity == "loss" else metric.axis("training")
                 layout = layout_of("epoch", title) | {"showlegend": len(lines) > 1}
@@ -281,16 +288,22 @@ def _curve(name: str, known: Sequence[tuple[float, float]], hover: str, is_first
     step = -(-len(known) // _MOST_POINTS)
     kept = known[::-step][::-1]
     role, start = _role_and_start(name)
-    colour = {"winner": "winner", "baseline": "baseline", "ranked": "baseline"}.get(
-        role.partition("-")[0], "supernet"
+    shared = _shared(name)
+    colour = {"Random": "baseline", "Finalists": "front"}.get(
+        shared or "", "winner" if role == "winner" else "supernet"
     )
     dash = "solid" if start in ("", "scratch") or _is_supernet(name) else "dash"
     x, y = [round(epoch, 4) for epoch, _ in kept], [round(float(value), 5) for _, value in kept]
     line = _line(curve_title(name), x, y, colour, hover, dash)
-    if colour == "baseline":
-        # All random networks share one entry of the legend; the name of each is shown under the pointer.
-        line |= {"name": "Random", "showlegend": is_first, "opacity": 0.8}
+    if shared is not None:
+        line |= {"name": shared, "showlegend": is_first, "opacity": 0.8}
     return line
+
+
+def _shared(name: str) -> str | None:
+    """Return the entry of the legend that a curve shares with its kind; the pointer shows the name of each."""
+    kind = _role_and_start(name)[0].partition("-")[0]
+    return {"baseline": "Random", "ranked": "Random", "finalist": "Finalists"}.get(kind)
 
 
 def curve_title(name: str) -> str:

@@ -20,6 +20,7 @@ from onepath.report.command import reproduce
 from onepath.report.counts import counts_section
 from onepath.report.differentiable import differentiable_figures, differentiable_section
 from onepath.report.drawing import draw
+from onepath.report.finals import finals_of
 from onepath.report.findings import (
     baselines,
     compared,
@@ -154,6 +155,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "searched": by,
         "ranking": ranking_text(ranking(record.networks), by.name, metric.name),
         "retraining": retraining_text(record),
+        "finals": finals_of(record),
         "parity": parity(record),
         "num_evaluated": len(record.trials),
         "space_size": size,

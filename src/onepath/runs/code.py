@@ -45,8 +45,9 @@ def confirmed(
                 shown_as = "model" if name == "space" and config.model is not None else name
                 raise unnamed_code(path, shown_as, str(stored))
         elif stored is None or not same_code(name, stored, absolute(given) or given, facts or {}):
+            shown_as = "model" if name == "space" and config.model is not None else name
             raise ConfigurationError(
-                f"{name} must be the one that the run began with, but got {shown(given)} and {path} has "
+                f"{shown_as} must be the one that the run began with, but got {shown(given)} and {path} has "
                 f"{shown(stored)}; give that one"
             )
         elif is_own(given):

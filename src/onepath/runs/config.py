@@ -126,8 +126,15 @@ class RunConfig(_WithCosts):
     finish: Finish | None = option(
         None,
         "How the winner gets its weights: scratch, inherited (trained further), fine-tuned (trained further for a "
-        "quarter of the epochs at a tenth of the rate), as-is (no further training) or both (scratch and inherited, of "
-        "which the better is taken); default: the method's, mostly scratch.",
+        "quarter of the epochs at a tenth of the rate), as-is (no further training), both (scratch and inherited, of "
+        "which the better is taken) or halving (the best networks of the search from scratch, of which the better half "
+        "goes on again and again); default: the method's, mostly scratch.",
+        group="Finishing",
+    )
+    finalists: types.Finalists | None = option(
+        None,
+        "Best networks of the search that are finished; the validation split chooses the winner among them; default: "
+        "1, with finish halving 4, with method random every network.",
         group="Finishing",
     )
     num_baselines: types.Trainings = option(
@@ -145,6 +152,13 @@ class RunConfig(_WithCosts):
         "inside",
         "Where inputs are normalised: inside the exported graphs, which take raw values, or outside of them.",
         group="Finishing",
+    )
+    budget: types.Duration | None = option(
+        None,
+        "Time for the whole run, such as 45m or 2h: the epochs of the supernet and of the networks that are finished "
+        "are planned from a few timed updates; options that are given stay as they are.",
+        group="Run",
+        metavar="TIME",
     )
     train_on: Literal["cpu", "cuda"] = option("cpu", "Where networks are trained: cpu or cuda.")
     out: types.Text | None = option(
@@ -205,6 +219,11 @@ class RunConfig(_WithCosts):
         if self.device_threads is not None and self.device is None and self.latency_table is None:
             raise ValueError("device_threads are those of a device, but none came; give device")
         several = {name: values for name, values in self.limits.items() if len(values) > 1}
+        if several and self.budget is not None:
+            raise ValueError(
+                f"a budget is planned for one winner, but {next(iter(several))} has several limits; give one, or leave "
+                "budget out"
+            )
         if len({len(values) for values in several.values()}) > 1:
             shown = "; ".join(f"{name} {written(values)}" for name, values in several.items())
             raise ValueError(
@@ -292,13 +311,20 @@ class RunConfig(_WithCosts):
 
 
 def python_only(method: Method) -> set[str]:
-    """Return the names of a method's options that are only for Python, because a file cannot hold their values."""
-    fields = type(method).model_fields
+    """Return the names of a method's options that are only for Python and whose values a file cannot hold."""
     return {
         name
-        for name, field in fields.items()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("python_only")
+        for name, field in type(method).model_fields.items()
+        if isinstance(field.json_schema_extra, dict)
+        and field.json_schema_extra.get("python_only")
+        and not _is_plain(getattr(method, name))
     }
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _label(name: str) -> str:

@@ -15,6 +15,7 @@ from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.option_types import one_line, unknown_option
 from onepath.own_code import is_own, unnamed_code
 from onepath.runs.config import LIMIT_NAMES, RunConfig, written
+from onepath.search.halving import HALVING, NUM_FINALISTS
 
 _PATHS = ("data", "test_data", "data_root", "latency_table", "weights")
 _FORMER_NAMES = {"retrain_from": "finish"}
@@ -56,7 +57,7 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
         given.setdefault("method", "sandwich")  # its winners keep the weights of the model
     kind = find_method(given.get("method", "spos")) if kind is None else kind
     if isinstance(given.get("method"), type):
-        given["method"] = kind.name if METHODS.get(kind.name) is kind else GIVEN_IN_PYTHON + kind.name
+        given["method"] = method_name(kind)
     percentages = _percentages(given)
     own = {name: value for name, value in given.items() if name in kind.model_fields}
     common = {name: value for name, value in given.items() if name not in own}
@@ -66,7 +67,7 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
         config = RunConfig(**{**_defaults(options, kind), **common})
     except ValidationError as error:
         raise ConfigurationError(one_line(error, option_fields())) from error
-    if not kind.trains_supernet and config.finish not in (None, "scratch"):
+    if not kind.trains_supernet and config.finish not in (None, "scratch", HALVING):
         raise ConfigurationError(
             f"finish: method {kind.name} has no supernet to inherit from, but got {config.finish}; leave it out"
         )
@@ -74,6 +75,11 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
         raise ConfigurationError(
             "finish_teacher is for networks that are trained after the search, but finish is as-is, which trains none; "
             "give finish, such as fine-tuned, or leave finish_teacher out"
+        )
+    if config.finish == "both" and (config.finalists or 1) > 1:
+        raise ConfigurationError(
+            f"finish both compares two trainings of one network, but finalists are {config.finalists}; give one start, "
+            "such as scratch, or leave finalists out"
         )
     aims = {f"{name.rpartition('_')[2]}": max(values) for name, values in config.limits.items()}
     if (config.latency_table or "").endswith(".safetensors"):
@@ -87,16 +93,15 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
     config = config.model_copy(
         update={
             "finish": config.finish or kind.finish,
+            "finalists": config.finalists
+            or method.num_finalists
+            or (NUM_FINALISTS if config.finish == HALVING else 1),
             "finish_teacher": config.finish_teacher
             or ("labels" if config.finish == "as-is" else kind.finish_teacher),
             **{name: absolute(getattr(config, name)) for name in names},
         }
     )
-    # A limit that is None was left out on purpose and counts as given; in other options None stands for a default.
-    config._options, config._given = (
-        method,
-        frozenset({*given, *(set(options) & {*LIMIT_NAMES, "max_latency_ms"})} - set(percentages)),
-    )
+    config._options, config._given = method, given_names(options) - set(percentages)
     config._percentages = percentages
     several = {name: values for name, values in {**config.limits, **percentages}.items() if len(values) > 1}
     if len({len(values) for values in several.values()}) > 1:
@@ -105,6 +110,24 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
             f"several limits must be as many of each kind, but got {given_as}; give one of a kind, or as many of each"
         )
     return config
+
+
+def method_name(kind: type[Method]) -> str:
+    """Return the name under which a run stores a method that is given as a class."""
+    return kind.name if METHODS.get(kind.name) is kind else GIVEN_IN_PYTHON + kind.name
+
+
+def given_names(options: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the options that were given, former names as the present ones.
+
+    A limit that is None was left out on purpose and counts as given; in other options None stands for a default.
+    """
+    limits = {*LIMIT_NAMES, "max_latency_ms"}
+    return frozenset(
+        _FORMER_NAMES.get(name, name)
+        for name, value in options.items()
+        if value is not None or name in limits
+    )
 
 
 def _percentages(given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
@@ -133,8 +156,13 @@ def _defaults(options: Mapping[str, Any], kind: type[Method]) -> dict[str, Any]:
     if not is_digits or options.get("space") is not None:
         return {"space": kind.space}
     is_limited = bool(set(options) & {*LIMIT_NAMES, "max_latency_ms"})
-    limits = {} if is_limited or not issubclass(kind, SampledMethod) else {"max_macs": _DIGITS_LIMITS}
-    return {"space": _DIGITS_SPACE, **limits}
+    if is_limited or not issubclass(kind, SampledMethod):
+        return {"space": _DIGITS_SPACE}
+    # A budget is planned for one winner.
+    return {
+        "space": _DIGITS_SPACE,
+        "max_macs": _DIGITS_LIMITS if options.get("budget") is None else _DIGITS_LIMITS[:1],
+    }
 
 
 def _check_known(common: Mapping[str, Any], kind: type[Method]) -> None:
@@ -160,12 +188,17 @@ def read_stored(stored: Mapping[str, Any], path: Path, kind: type[Method] | None
             of the user's own is only taken from here.
 
     Raises:
-        ConfigurationError: the method is the user's own, and the caller has not named it.
+        ConfigurationError: the method is the user's own, and the caller has not named it, or has given another class.
         RunDirectoryError: the stored options are no configuration of this onepath.
     """
     method = str(stored.get("method", ""))
     if is_own(method) and kind is None:
         raise unnamed_code(path, "method", method)
+    if kind is not None and method.startswith(GIVEN_IN_PYTHON) and method != method_name(kind):
+        raise ConfigurationError(
+            f"method must be the one that the run began with, but got {kind.name} and {path} has {shown(method)}; give "
+            "that one"
+        )
     options = {name: value for name, value in stored.items() if value is not None}
     try:
         return make_config(options, kind if method not in METHODS else None)
@@ -182,10 +215,16 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         old: option name -> value.
         new: option name -> value.
     """
+    old, new = _with_one_origin(old), _with_one_origin(new)
     names = [
         name for name in {**old, **new} if name != "out" and not _is_same(name, old.get(name), new.get(name))
     ]
     return [f"{name}: {written(old.get(name))} -> {written(new.get(name))}" for name in names]
+
+
+def _with_one_origin(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without the space if there is a model, which is stored as the space, too."""
+    return {**options, "space": None} if options.get("model") is not None else dict(options)
 
 
 def _is_path(value: str | None) -> bool:

@@ -1,4 +1,7 @@
-"""Choose the winner under a limit on latency: the most accurate architecture that is measured within the limit."""
+"""Choose the winner under a limit on latency: the most accurate architecture that is measured within the limit.
+
+With several finalists, the most accurate ones that are measured within it are chosen.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,14 @@ Search = Callable[[int, float], Sequence[TrialRow]]
 
 @dataclass(frozen=True)
 class Chosen:
-    """The winner of a search under a limit on latency.
+    """The winner of a search under a limit on latency, or the finalists.
 
     Attributes:
-        trial: trial of the winner.
+        trials: trial of the winner, or of each finalist; most accurate first.
         screen_ms: largest predicted latency in ms that the last search allowed.
     """
 
-    trial: TrialRow
+    trials: list[TrialRow]
     screen_ms: float
 
 
@@ -66,7 +69,7 @@ def choose_within(run: Run, search: Search) -> Chosen:
                 raise
             break
         found = _first_within(run, trials, screen_ms, measured)
-        if found is not None:
+        if found:
             return Chosen(found, screen_ms)
         ratios = [
             latency.held_ms / ms for ms, latency in measured.values() if not latency.is_noisy and ms > 0
@@ -79,12 +82,13 @@ def choose_within(run: Run, search: Search) -> Chosen:
 
 def _first_within(
     run: Run, trials: Sequence[TrialRow], screen_ms: float, measured: dict[str, tuple[float, Latency]]
-) -> TrialRow | None:
-    """Return the first trial that is measured within the limit, or None.
+) -> list[TrialRow]:
+    """Return the first trials that are measured within the limit, as many as there are finalists or fewer.
 
     `measured` is filled: architecture -> its predicted latency in ms, and its measured latency.
     """
-    space, latencies = run.blank.space, run.latencies
+    space, latencies, num = run.blank.space, run.latencies, run.config.finalists or 1
+    within = []
     # If an architecture was derived, the random ones are only for comparison.
     trials = [trial for trial in trials if trial.origin == "derived"] or trials
     predicted_ms = latencies.predicted([space.parse(trial.architecture) for trial in trials])
@@ -92,7 +96,7 @@ def _first_within(
         (trial, ms)
         for trial, ms in zip(trials, predicted_ms, strict=True)
         if ms <= screen_ms and trial.architecture not in measured
-    ][:MOST_MEASURED]
+    ][: MOST_MEASURED + num - 1]
     run.progress.begin(f"measuring on {latencies.device.name}", max(1, len(left)))
     run.progress.advance(0)
     for done, (trial, ms) in enumerate(left, start=1):
@@ -100,8 +104,10 @@ def _first_within(
         measured[trial.architecture] = (ms, latency)
         run.progress.advance(done, f"{latency.median_ms:.3f} ms, predicted {ms:.3f} ms")
         if latencies.is_within(latency):
-            return trial
-    return None
+            within.append(trial)
+        if len(within) == num:
+            break
+    return within
 
 
 def _none_within(run: Run, measured: Mapping[str, tuple[float, Latency]]) -> UserError:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from onepath.errors import RunDirectoryError, UserError
+from onepath.errors import ConfigurationError, RunDirectoryError, UserError, shown
 from onepath.methods import find_method
+from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.own_code import blaming_own_code
 from onepath.randomness import generator
 from onepath.record import RunDirectory
-from onepath.record.directory import LATENCY_TABLE
-from onepath.runs.code import CODE, check_sources, confirmed, same_code, sources
-from onepath.runs.config import RunConfig, written
-from onepath.runs.definition import INITIAL, Given, describe
+from onepath.record.directory import LATENCY_PAGE, LATENCY_PREDICTOR, LATENCY_TABLE
+from onepath.runs.code import check_sources, confirmed, sources
+from onepath.runs.config import RunConfig
+from onepath.runs.continuing import (
+    changes,
+    empty_note,
+    first_given,
+    given_options,
+    other_options,
+    restarted_config,
+)
+from onepath.runs.definition import INITIAL, SUPERNET, Given, describe
 from onepath.runs.latencies import Latencies
-from onepath.runs.making import differences, read_stored
+from onepath.runs.making import method_name, read_stored
 from onepath.runs.progress import Progress, SilentProgress
 from onepath.runs.resolving import check_early, resolve_percentages, resolve_shape
 from onepath.runs.workspace import STAGES, Workspace
+from onepath.search.halving import HALVING
 
 if TYPE_CHECKING:
     from onepath.cost import Constraint
@@ -94,27 +104,36 @@ class Run(Workspace):
             self.progress.begin("preparing", 1)
             stored = None if fresh else self.directory.read_config()
             facts = self.directory.facts() if stored is not None else {}
+            clears, refused, note = fresh, None, ""
             if stored is not None:
                 kind = find_method(method) if method is not None else None
                 began = read_stored(stored, path, kind if config is None else type(config.options))
+                began._given = frozenset(facts.get("given", began.given))
                 if config is not None:
-                    config = _continued(config, began, path, facts)
+                    asked, (config, changed) = config, changes(config, began, facts)
+                    if changed:
+                        config, refused = self._restarted(asked, began, path, facts, changed)
+                        note = empty_note(path, given_options(asked), given_options(config), changed)
+                        clears, stored, facts = True, None, {}
+                    else:
+                        note = empty_note(path, given_options(asked), first_given(began, facts), ())
+                        note = note if note and self._is_empty(began) else ""
+                elif reads_only:
+                    config = began
                 else:
-                    config = (
-                        began
-                        if reads_only
-                        else confirmed(
-                            began, path, space, device, facts, method if isinstance(method, str) else None
-                        )
-                    )
+                    named = method_name(method) if isinstance(method, type) else method
+                    _check_object(given, began, path)
+                    config = confirmed(began, path, space, device, facts, named)
             assert config is not None, "RunDirectory has checked that there is a configuration"
             digests = self.directory.store.digests() if stored is not None else {}
             super().__init__(path, config, facts, given, digests, reads_only=reads_only)
             self.has_begun = stored is not None
             with blaming_own_code():
                 if not reads_only:
-                    self._settle(fresh)
+                    self._settle(clears, refused)
             self.progress.finish()
+            if note:
+                self.progress.note(note)
         except BaseException:
             self.progress.finish()
             self.directory.discard_if_unused()
@@ -135,8 +154,49 @@ class Run(Workspace):
             other.close()
         self.directory.close()
 
-    def _settle(self, fresh: bool) -> None:
-        """Fix the configuration and the facts of a new run; of a run that has begun, check that it can be continued."""
+    def _restarted(
+        self, asked: RunConfig, began: RunConfig, path: Path, facts: Mapping[str, Any], changed: Sequence[str]
+    ) -> tuple[RunConfig, RunDirectoryError | None]:
+        """Return the configuration with which the run in the directory starts over, because it is empty.
+
+        Args:
+            asked: the options asked for.
+            began: the options of the directory.
+            path: path of the directory, for the message.
+            facts: facts about the run in the directory.
+            changed: the differences, see `changes`.
+
+        Returns:
+            The configuration, and the error to raise if the latency table in the directory would be lost; None if it
+            was not profiled there.
+
+        Raises:
+            RunDirectoryError: something has been computed in the directory, so that its run can only be continued.
+        """
+        refused = other_options(path, changed)
+        again = restarted_config(asked, began, facts) if self._is_empty(began) else None
+        if again is None:
+            raise refused
+        table, given = path / LATENCY_TABLE, began.latency_table
+        is_own = table.is_file() and (given is None or Path(given).resolve() == table.resolve())
+        return again, refused if is_own else None
+
+    def _is_empty(self, began: RunConfig) -> bool:
+        """Whether the run in the directory has computed nothing, except perhaps a latency table."""
+        inputs = {f"{INITIAL}.safetensors", LATENCY_TABLE, LATENCY_PAGE}
+        if began.latency_table is not None:
+            inputs.add(LATENCY_PREDICTOR)  # a copy of the one that was given
+        if self.directory.store.stage("train").record.get("num_updates") == 0:
+            inputs.add(f"{SUPERNET}.safetensors")
+        return not self.directory.has_results(inputs)
+
+    def _settle(self, clears: bool, refused: RunDirectoryError | None) -> None:
+        """Fix the configuration and the facts of a new run; of a run that has begun, check that it can be continued.
+
+        Args:
+            clears: whether a new run takes the place of one in the directory.
+            refused: error to raise if the latency table of that run does not fit the new one; None deletes it then.
+        """
         check_early(self.config, is_new=not self.has_begun)
         if self.has_begun:
             check_sources(self.config, self.facts)
@@ -156,20 +216,29 @@ class Run(Workspace):
         job = RunJob(self)
         # Find out now what would otherwise end the run after hours of training.
         job.prepare(self.config.options)
-        if self.config.finish in ("scratch", "both"):
+        if self.config.finish in ("scratch", "both", HALVING):
             check_fresh(self.blank)
         self.check_limits(self.latencies.check_given())
         self.config = self.config.with_method(self.config.options.resolved(job))
+        if self.config.budget is not None:
+            from onepath.runs.budget import planned
+
+            options, shares["budget"] = planned(self, job)
+            self.config = self.config.changed(**options)
         facts = {
             **describe(self.task),
             "space_fingerprint": self.blank.space.fingerprint,
             "sources": sources(self.config),
             "format": FORMAT,
             **shares,
+            "given": sorted({*self.config.given, *shares.get("percentages", ())} - {"out"}),
         }
-        if fresh:
+        if clears:
             # Not earlier: a mistake in the new options must not cost the old run.
-            self.directory.clear(keep=self._kept_table())
+            kept = self._kept_table()
+            if refused is not None and not kept:
+                raise refused
+            self.directory.clear(keep=kept)
         if self.objects.space is not None or self.config.model is not None:
             self.save_weights(INITIAL, self.blank.state_dict())
         self.directory.begin(self.config.as_dict(), facts)
@@ -303,33 +372,12 @@ class Run(Workspace):
         return found
 
 
-def _continued(config: RunConfig, began: RunConfig, path: Path, facts: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration that a run began with, if the options asked for are the same.
-
-    Raises:
-        RunDirectoryError: the options asked for differ; the message names the differences.
-    """
-    asked = {name: value for name, value in config.as_dict().items() if name in config.given}
-    stored = began.as_dict()
-    moved = {
-        name: asked[name]
-        for name in (*CODE, "model")
-        if stored.get(name) and asked.get(name) and same_code(name, stored[name], asked[name], facts)
-    }
-    for name, split in (("calibration_images", "train"), ("validation_images", "validation")):
-        if asked.get(name) is not None and split in facts:  # the split has no more; None asks for all
-            asked[name] = min(asked[name], facts[split])
-            stored[name] = min(stored[name] or facts[split], facts[split])
-    changed = differences({name: {**stored, **moved}.get(name) for name in asked}, asked)
-    shares = facts.get("percentages", {})
-    changed += [
-        f"{name}: {written(shares.get(name))} % -> {written(values)} %"
-        for name, values in config.percentages.items()
-        if shares.get(name) != list(values)
-    ]
-    if changed:
-        raise RunDirectoryError(
-            f"a run continues with the configuration it began with, but {path} has another "
-            f"({'; '.join(changed)}); give another --out, or start over with --fresh"
+def _check_object(given: Given | None, began: RunConfig, path: Path) -> None:
+    """Raise ConfigurationError if a space is given in Python, and the run in the directory has one by name."""
+    space = None if given is None else given.space
+    if space is not None and not began.space.startswith(GIVEN_IN_PYTHON):
+        kind = "model" if began.model is not None else "space"
+        raise ConfigurationError(
+            f"{kind} must be the one that the run began with, but got a {type(space).__name__} and {path} has "
+            f"{shown(began.space)}; give that one"
         )
-    return began.model_copy(update={**moved, "out": config.out or began.out})

@@ -121,13 +121,15 @@ def _num_workers(config: RunConfig) -> int:
 
     if config.workers is not None:
         return config.workers
+    if config.budget is not None:
+        return 1  # how much several processes slow each other is not known before
     if config.train_on != "cpu" or config.space.startswith(GIVEN_IN_PYTHON):
         return 1
     if config.options.score is not None:
         return min(usable_cores(), _MOST_SCORING)  # thousands of networks are scored, without the data
     if config.data.startswith(GIVEN_IN_PYTHON):
         return 1
-    num_networks = (2 if config.finish == "both" else 1) + config.num_baselines
+    num_networks = (2 if config.finish == "both" else config.finalists or 1) + config.num_baselines
     return min(num_networks, usable_cores())
 
 

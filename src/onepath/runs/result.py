@@ -29,6 +29,7 @@ from onepath.runs.shown_result import (
     result_text,
     teacher_result,
 )
+from onepath.search.halving import num_passes
 from onepath.verdict import ranking
 from onepath.version import __version__
 
@@ -289,7 +290,14 @@ def _result(run: Run) -> dict[str, Any]:
         "teacher": teacher_result(exported.get("model"), metric),
         "verdict": words(RunRecord.load(run.directory.path)),
     }
-    return {**result, "winners": winners(run, result), "front": front, "score": score}
+    finals = stages["retrain"].record.get("finals")
+    return {
+        **result,
+        "winners": winners(run, result),
+        "front": front,
+        "score": score,
+        "finals": None if finals is None else finals_result(finals, metric, config.finish or ""),
+    }
 
 
 def _predictor(record: dict[str, Any]) -> dict[str, Any]:
@@ -298,6 +306,24 @@ def _predictor(record: dict[str, Any]) -> dict[str, Any]:
     return (
         {} if known is None else {"predictor": {name: known[name] for name in ("num_pairs", "error", "tau")}}
     )
+
+
+def finals_result(finals: list[dict[str, Any]], metric: Metric, finish: str) -> dict[str, Any]:
+    """Return the finals for `result.json`: what each round found on the validation split, and what they cost.
+
+    Args:
+        finals: the rounds, from the record of the stage `retrain`.
+        metric: metric of the task, whose values take the place of the scores.
+        finish: how the winner is finished.
+    """
+    rounds = [
+        {
+            "share": played["share"],
+            "validation": {name: metric.value(score) for name, score in played["scores"].items()},
+        }
+        for played in finals
+    ]
+    return {"rounds": rounds, "trainings": num_passes(len(finals[0]["scores"]), finish)}
 
 
 def preprocessing_result(facts: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any] | None:

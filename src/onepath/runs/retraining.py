@@ -7,17 +7,20 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onepath.methods.finishing import network_seed
+from onepath.methods.finishing import network_seed, starts_of
 from onepath.randomness import generator
 from onepath.record import NetworkRow
 from onepath.record.directory import TRIALS
 from onepath.record.stage_records import reading_records
+from onepath.runs.budget import planned_again
+from onepath.runs.finals import play_finals
 from onepath.runs.opened import Run
 from onepath.runs.run_job import RunJob
 from onepath.runs.searching import searched_winner
 from onepath.runs.standalone import PlannedNetwork, TrainedNetwork, network_score
 from onepath.runs.training_watch import store_point
 from onepath.runs.trainings import train_networks
+from onepath.runs.workspace import StageClock
 
 if TYPE_CHECKING:
     from onepath.space import Architecture
@@ -32,6 +35,9 @@ def retrain_stage(run: Run) -> None:
     A stage that was killed continues inside the trainings that were unfinished.
     """
     with run.stage("retrain") as clock:
+        if run.config.budget is not None:
+            _plan_epochs(run, clock)
+        play_finals(run, clock)
         if "networks" not in clock.record:
             clock.record["networks"] = [asdict(network) for network in plan_networks(run)]
             clock.save()
@@ -47,12 +53,23 @@ def retrain_stage(run: Run) -> None:
     _note_difference(run)
 
 
+def _plan_epochs(run: Run, clock: StageClock) -> None:
+    """Give the networks as many epochs as the budget has time for; once planned, a resumed run keeps them."""
+    if "epochs" not in clock.record:
+        searched = run.directory.store.stage("search").record
+        names = searched.get("finalists", [searched["winner"]])[:3]
+        clock.record["epochs"] = planned_again(run, [run.blank.space.parse(name) for name in names])
+        clock.save()
+    if clock.record["epochs"] is not None:
+        run.config = run.config.model_copy(update={"retrain_epochs": clock.record["epochs"]})
+
+
 def plan_networks(run: Run) -> list[PlannedNetwork]:
     """Return the networks to train: the winner from each start asked for, the baseline from the first of these."""
     config = run.config
     found = searched_winner(run)
     assert config.finish is not None, "the configuration is resolved"
-    starts = ("scratch", "inherited") if config.finish == "both" else (config.finish,)
+    starts = starts_of(config.finish)
     members = [("winner", start, found) for start in starts]
     baseline = draw_baseline(run, found)
     members += [(f"baseline-{index}", starts[0], member) for index, member in enumerate(baseline)]
@@ -136,7 +153,11 @@ def _store(run: Run, network: PlannedNetwork, trained: TrainedNetwork) -> None:
         for point in trained.curve:
             store_point(run, network.name, point)
     row = NetworkRow(
-        **asdict(network),
+        network.role,
+        network.start,
+        network.architecture,
+        network.seed,
+        inherited_validation=network.inherited_validation,
         costs=run.costs(run.blank.space.parse(network.architecture)),
         retrained_validation=trained.validation,
         retrained_test=None,

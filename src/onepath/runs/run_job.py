@@ -19,6 +19,8 @@ from onepath.runs.definition import SUPERNET
 from onepath.runs.replay import Replay
 from onepath.runs.training_watch import watch
 from onepath.train import CandidateCounts, train_phases
+from onepath.train.phase import ends, stretches_of
+from onepath.train.timing import seconds_per_update
 
 if TYPE_CHECKING:
     from torch import nn
@@ -223,6 +225,33 @@ class RunJob(Job):
         job = RunJob(self._run, self._clock)
         job.settings = self.settings.model_copy(update={"seed": seed})
         return job
+
+    def timed_training(self, method: Method) -> float:
+        """Return the seconds that the method's training takes, from a few updates of each phase.
+
+        Args:
+            method: the method, whose options are resolved. What it trains for the time is thrown away.
+        """
+        seconds = 0.0
+        supernet = self._run.build_supernet(self.seed)
+        phases = method.phases(self._on(supernet))
+        for stretch in stretches_of(phases):
+            total = self.num_updates(stretch[0].recipe)
+            begins = [0, *ends(stretch, total)]
+            for phase, begin, end in zip(stretch, begins, begins[1:], strict=False):
+                alone = dataclasses.replace(phase, until=1.0)
+                seconds += (end - begin) * seconds_per_update(
+                    lambda on_update, alone=alone: train_phases(  # type: ignore[misc]
+                        supernet,
+                        self.task,
+                        [alone],
+                        seed=self.seed,
+                        device=self.device,
+                        on_update=on_update,
+                        compile=self.settings.compile,
+                    )
+                )
+        return seconds * method.num_trainings
 
     def _on(self, supernet: Supernet) -> RunJob:
         """Return the same job over the supernet that is being trained."""

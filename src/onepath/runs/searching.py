@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +44,11 @@ def search_stage(run: Run) -> None:
 
         screen_ms = None
         if run.config.limit_ms is None:
-            winner = search(0, None)[0]
+            best = finalists_of(search(0, None), run.config.finalists or 1)
         else:
             chosen = choose_within(run, search)
-            winner, screen_ms = chosen.trial, chosen.screen_ms
+            best, screen_ms = chosen.trials, chosen.screen_ms
+        winner = best[0]
         if winner.accuracy is None and method.score is not None:
             raise ConfigurationError(
                 f"{searched_by(run)} must tell something about some network, but all {len(replay.told()):,} scored are "
@@ -54,11 +56,28 @@ def search_stage(run: Run) -> None:
             )
         replay.check_all_used()
         clock.record = search_record(run, run.blank.space.parse(winner.architecture), screen_ms)
+        if len(best) > 1:
+            clock.record["finalists"] = [trial.architecture for trial in best]
     _note_found(run, winner, screen_ms)
+
+
+def finalists_of(trials: Sequence[TrialRow], num: int) -> list[TrialRow]:
+    """Return the first trials that may win; if an architecture was derived, the random ones are only for comparison.
+
+    Args:
+        trials: the trials, best first.
+        num: largest number of trials.
+    """
+    return [trial for trial in trials if trial.origin == "derived" or trials[0].origin != "derived"][:num]
 
 
 def _note_found(run: Run, winner: TrialRow, screen_ms: float | None) -> None:
     num_trials = len(run.directory.store.trials())
+    if winner.accuracy is None or not math.isfinite(winner.accuracy):
+        run.progress.note(
+            f"{num_trials:,} architectures, of which none has been evaluated before its training"
+        )
+        return
     by_score = run.config.options.score is not None
     what = searched_by(run) if by_score else f"inherited {searched_by(run)}"
     run.progress.note(
@@ -88,6 +107,7 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
     """
     space, trials = winner.space, run.directory.store.trials()
     by_score = run.config.options.score is not None
+    has_scores = any(trial.accuracy is not None and math.isfinite(trial.accuracy) for trial in trials)
     record = {
         "space_size": space.size,
         "winner": str(winner),
@@ -95,7 +115,9 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
         "active": winner.options,
         "limit": run.limits,
         # A score has no scale on which a front's hypervolume could be measured.
-        "front": None if by_score else front_record(trials, run.limits, run.config.options.ties),
+        "front": None
+        if by_score or not has_scores
+        else front_record(trials, run.limits, run.config.options.ties),
         "score": score_record(run, trials) if by_score else None,
         "num_random_legal": sum(trial.origin == "random" for trial in trials),
         "predictor": predictor_record(run),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedNetwork:
-    """A stand-alone network that is to be trained; see `NetworkRow` for the fields."""
+    """A stand-alone network that is to be trained; see `NetworkRow` for the other fields.
+
+    Attributes:
+        share: share of its training after which it pauses.
+    """
 
     role: str
     start: str
     architecture: str
     seed: int
     inherited_validation: float | None
+    share: float = 1.0
 
     @property
     def name(self) -> str:
@@ -81,6 +87,10 @@ def train_network(
     if len(definition.input_shape) == 3:
         lay_channels_last(model)
     recipe = definition.finishing_recipe(network.start)
+
+    def told(update: int, num_updates: int) -> None:
+        on_update(update, math.ceil(network.share * num_updates))
+
     curve = finish_network(
         model,
         definition.task,
@@ -91,7 +101,8 @@ def train_network(
         objective=finishing_objective(given_model(config.finish_teacher, definition.blank), recipe),
         checkpoint=training_checkpoint(definition.path, network.name, checkpoint_seconds),
         on_point=on_point,
-        on_update=on_update,
+        on_update=told,
+        until=network.share,
     )
     weights = save_tensors(weights_path(definition.path, network.name), model.state_dict())
     definition.digests[network.name] = weights

@@ -19,6 +19,7 @@ from onepath.nn.binding import conditions_by_path
 from onepath.nn.carried import carried_states
 from onepath.nn.copying import whole_copy
 from onepath.nn.failures import described, explained
+from onepath.nn.finite import check_finite
 from onepath.nn.fresh import needs_a_look
 from onepath.nn.inputs import blank_inputs
 from onepath.nn.shapes import dry_passes
@@ -47,6 +48,7 @@ def check_supernet(supernet: Supernet, task: Task, *, adds: bool = False, batch:
 
     Raises:
         BindingError: the network takes other than one input.
+        ConfigurationError: its shared weights are not finite.
         ShapeError: a candidate or a module does not accept its input, candidates that are added differ in shape, or
             the network's outputs do not fit the task. The message names module, candidate and shapes.
     """
@@ -55,6 +57,7 @@ def check_supernet(supernet: Supernet, task: Task, *, adds: bool = False, batch:
     if key in done or not isinstance(supernet, Supernet):  # another module that takes a path
         return
     if supernet.shares_weights:
+        check_finite(supernet)
         _check_arguments(supernet.module, task)
         with _without_trace(supernet):
             inputs = _examples(supernet, task, batch)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from onepath.errors import ConfigurationError
+from onepath.nn.finite import check_finite
 from onepath.train.architecture import ArchitectureTraining, differentiable_phases
 from onepath.train.checks import check_model
 from onepath.train.counts import CandidateCounts
@@ -16,7 +19,7 @@ from onepath.train.phase import Objective, Phase
 from onepath.train.phases import OnePath, path_phases, train_phases
 from onepath.train.recipe import Recipe
 from onepath.train.reduction import Reduction
-from onepath.train.training import Checkpoint, OnPoint, OnUpdate, Training
+from onepath.train.training import Checkpoint, OnPoint, OnUpdate, Training, num_updates
 from onepath.tree import call
 
 if TYPE_CHECKING:
@@ -51,8 +54,8 @@ def train_supernet(
     given to the other candidates of their blocks. The paper has enough updates and does not need this start.
 
     Args:
-        supernet: trained in place and moved to `device`, in channels_last if the inputs are images; its train / eval
-            modes are restored.
+        supernet: trained in place and moved to `device`; its train / eval modes and its memory layout, which is
+            channels_last during a training on images, are restored.
         task: gives training batches, loss and metric.
         sampler: draws the paths of each update.
         epochs: replaces the epochs of the recipe; None keeps them.
@@ -110,13 +113,15 @@ def train_model(
     checkpoint: Checkpoint | None = None,
     on_point: OnPoint | None = None,
     on_update: OnUpdate | None = None,
+    until: float = 1.0,
 ) -> list[TrainingPoint]:
     """Train a plain network, in place.
 
     Seeds, checkpoints and hooks work as in `train_supernet`.
 
     Args:
-        model: a network that is called with the inputs alone; trained in place and moved to `device`.
+        model: a network that is called with the inputs alone; trained in place and moved to `device`. Its train / eval
+            modes and its memory layout, which is channels_last during a training on images, are restored.
         task: gives training batches, loss and metric.
         recipe: optimizer, schedule and length; the default is `Recipe.for_task` with `retrain=True`.
         objective: loss of the network, for example `Distillation` with a teacher; None for the loss of the task.
@@ -125,17 +130,27 @@ def train_model(
         checkpoint: see `train_supernet`.
         on_point: see `train_supernet`.
         on_update: see `train_supernet`.
+        until: share of the updates after which the training pauses; a later call with a larger share continues from the
+            checkpoint, and ends as if it had never paused. The learning rate is that of the whole training.
 
     Returns:
         The whole curve, including the part before a resumption.
 
     Raises:
         BindingError: the network takes other than one input.
-        ConfigurationError: see `train_supernet`.
+        ConfigurationError: see `train_supernet`; or the network comes with weights that are not finite; or `until` is
+            not above 0 and at most 1, or pauses without a checkpoint that could continue.
         ShapeError: shapes do not fit, see `check_model`; raised before anything is trained.
     """
+    if not 0 < until <= 1 or (until < 1 and checkpoint is None):
+        raise ConfigurationError(
+            f"until must be above 0 and at most 1, and below 1 with a checkpoint from which to continue, but got "
+            f"{until:g}{'' if checkpoint else ' without a checkpoint'}; change it"
+        )
+    check_finite(model)
     check_model(model, task)
     recipe = Recipe.for_task(task, retrain=True) if recipe is None else recipe
+    paused = None if until == 1 else math.ceil(until * num_updates(task, recipe))
     return Training(
         model,
         lambda inputs, _: call(model, inputs),
@@ -143,7 +158,7 @@ def train_model(
         [Phase("network", recipe, OnePath(None), objective=objective)],
         seed=seed,
         device=torch.device(device),
-    ).run(checkpoint, on_point, on_update)
+    ).run(checkpoint, on_point, on_update, paused)
 
 
 def train_differentiable(

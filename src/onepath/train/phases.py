@@ -92,8 +92,8 @@ def train_phases(
     state of all phases. A training that continues from it ends with the same weights as one that never stopped.
 
     Args:
-        supernet: trained in place and moved to `device`, in channels_last if the inputs are images; its train / eval
-            modes are restored.
+        supernet: trained in place and moved to `device`; its train / eval modes and its memory layout, which is
+            channels_last during a training on images, are restored.
         task: gives training batches, loss and metric.
         phases: the phases of the training, in order; at least one.
         seed: seed of every random draw.

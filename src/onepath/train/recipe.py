@@ -69,7 +69,7 @@ class Recipe:
     """Optimizer, schedule and length of a training.
 
     Args:
-        epochs: passes over the training split.
+        epochs: passes over the training split; the last one may be a part, such as 7.25.
         batch_size: examples per update.
         learning_rate: peak learning rate of the schedule.
         momentum: SGD's momentum; 0 uses none.
@@ -92,7 +92,7 @@ class Recipe:
         ConfigurationError: a value is out of its range.
     """
 
-    epochs: int
+    epochs: float
     batch_size: int
     learning_rate: float
     momentum: float = 0.9
@@ -136,7 +136,7 @@ class Recipe:
                 )
 
     @classmethod
-    def supernet(cls, num_train: int, epochs: int | None = None) -> Self:
+    def supernet(cls, num_train: int, epochs: float | None = None) -> Self:
         """Return the recipe of SPOS's supernet training, scaled to `num_train` examples.
 
         The paper's momentum, label smoothing and linear schedule are kept. Batch size, learning rate, weight
@@ -154,7 +154,7 @@ class Recipe:
         return cls._scaled(scale, scale.supernet_epochs if epochs is None else epochs)
 
     @classmethod
-    def retrain(cls, num_train: int, epochs: int | None = None) -> Self:
+    def retrain(cls, num_train: int, epochs: float | None = None) -> Self:
         """Return the recipe of SPOS's stand-alone training: the settings of `supernet` for more epochs.
 
         Args:
@@ -165,7 +165,7 @@ class Recipe:
         return cls._scaled(scale, scale.retrain_epochs if epochs is None else epochs)
 
     @classmethod
-    def for_task(cls, task: Task, *, retrain: bool = False, epochs: int | None = None) -> Self:
+    def for_task(cls, task: Task, *, retrain: bool = False, epochs: float | None = None) -> Self:
         """Return the recipe for a task: `supernet` or `retrain`, with the settings of the task's kind of data.
 
         Args:
@@ -177,7 +177,7 @@ class Recipe:
         return dataclasses.replace(make(task.num_examples("train"), epochs), **task.recipe_settings)
 
     @classmethod
-    def _scaled(cls, scale: _Scale, epochs: int) -> Self:
+    def _scaled(cls, scale: _Scale, epochs: float) -> Self:
         return cls(
             epochs=epochs,
             batch_size=scale.batch_size,

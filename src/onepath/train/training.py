@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError, UserError, shown
 from onepath.nn.carried import carried_states, carrying
-from onepath.nn.layout import lay_channels_last
+from onepath.nn.layout import lay_channels_last, restore_layout
 from onepath.randomness import generator
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import Tally, TrainingPoint
@@ -75,8 +75,8 @@ class Training:
     Neighbouring phases of one recipe form a stretch, which has one schedule and one optimizer; see `stretches_of`.
 
     Args:
-        module: the network or supernet to train, in place; moved to `device`, in channels_last if the inputs are
-            images.
+        module: the network or supernet to train, in place; moved to `device`. For images it is in channels_last until
+            `run` ends, which gives it back in the layout that it came in.
         forward: function from inputs and a path to the outputs.
         task: gives training batches, loss and metric.
         phases: the phases of the training, in order; at least one.
@@ -102,8 +102,7 @@ class Training:
         counts: CandidateCounts | None = None,
     ) -> None:
         self.module = module.to(device)
-        if is_image_shape(task.input_shape):
-            lay_channels_last(module)
+        self._laid = lay_channels_last(module) if is_image_shape(task.input_shape) else []
         self.forward = forward
         self.task = task
         self.stretches = stretches_of(phases)
@@ -137,7 +136,11 @@ class Training:
         self.optimizer = active_optimizer(self.module.named_parameters(), self.recipe)
 
     def run(
-        self, checkpoint: Checkpoint | None, on_point: OnPoint | None, on_update: OnUpdate | None
+        self,
+        checkpoint: Checkpoint | None,
+        on_point: OnPoint | None,
+        on_update: OnUpdate | None,
+        until: int | None = None,
     ) -> list[TrainingPoint]:
         """Do all updates that are left, and return the whole curve.
 
@@ -145,19 +148,20 @@ class Training:
             checkpoint: saves the state when it is due, at the end and on Ctrl-C; a state that it holds is loaded first.
             on_point: called with each new point of the curve.
             on_update: called after each update with the number of updates done and their total.
+            until: number of updates after which it stops, to be continued from the checkpoint; None goes to the end.
 
         Raises:
             ConfigurationError: the loss or the weights are not finite, or the checkpoint does not fit this training.
             KeyboardInterrupt: Ctrl-C or another signal asked the training to stop.
         """
-        state = None if checkpoint is None else self._resumed(checkpoint)
         if self.device.type == "cpu":
             keep_freed_memory()
         modes = [(m, m.training) for m in self.module.modules()]
-        self.module.train()
-        self.optimizer.clear()
         devices = [self.device] if self.device.type == "cuda" else []
         try:
+            state = None if checkpoint is None else self._resumed(checkpoint)
+            self.module.train()
+            self.optimizer.clear()
             with (
                 carrying(self.module),
                 torch.random.fork_rng(devices),
@@ -170,8 +174,8 @@ class Training:
                     for number in range(self.number, len(self.stretches)):
                         if number > self.number:
                             self._begin(number)
-                        self._run_stretch(checkpoint, on_point, on_update, interrupt)
-                        if interrupt.requested:
+                        self._run_stretch(checkpoint, on_point, on_update, interrupt, until)
+                        if interrupt.requested or (until is not None and self.done >= until):
                             break
                 except KeyboardInterrupt:
                     # After a first signal nothing is saved: the second came during that save, and ends it at once.
@@ -182,6 +186,7 @@ class Training:
             self.optimizer.clear()
             for module, training in modes:
                 module.training = training
+            restore_layout(self._laid)
         interrupt.act()
         return self.curve
 
@@ -222,12 +227,15 @@ class Training:
         on_point: OnPoint | None,
         on_update: OnUpdate | None,
         interrupt: DeferredInterrupt,
+        until: int | None,
     ) -> None:
         total = sum(self.lengths)
+        left = self.num_updates - self.update
+        num = left if until is None else min(left, max(0, until - self.done))
         point_every = math.ceil(total / _NUM_POINTS)
         started = time.perf_counter() - self.seconds
         with self._threads(), fast_depthwise(self.module, self.recipe.precision):
-            for inputs, targets in self._batches():
+            for inputs, targets in self._batches(num):
                 rate = self.recipe.rate(self.update, self.num_updates, self.updates_per_epoch)
                 self._step(inputs, targets, rate)
                 self.seconds = time.perf_counter() - started
@@ -235,7 +243,7 @@ class Training:
                     self._add_point(rate, on_point)
                 if on_update is not None:
                     on_update(self.done, total)
-                is_last = interrupt.requested or self.update == self.num_updates
+                is_last = interrupt.requested or self.update == self.num_updates or self.done == until
                 if checkpoint is not None and (is_last or checkpoint.due()):
                     self.save(checkpoint)
                 if is_last:
@@ -249,15 +257,19 @@ class Training:
         """Number of updates of the whole training that are done."""
         return self.first_update + self.update
 
-    def _batches(self) -> Iterable[tuple[Tree, Tree]]:
-        left = self.num_updates - self.update
-        if left == 0:
+    def _batches(self, num: int) -> Iterable[tuple[Tree, Tree]]:
+        """Return the batches of the next updates of the stretch.
+
+        Args:
+            num: number of updates.
+        """
+        if num == 0:
             return ()
         # Each later stretch sees the data in another order.
         number = self.number
         seed = int(generator(self.seed, "stretch", number).integers(2**31)) if number else self.seed
         return self.task.train_batches(
-            self.recipe.batch_size, seed=seed, first_update=self.update, num_updates=left
+            self.recipe.batch_size, seed=seed, first_update=self.update, num_updates=num
         )
 
     def _phase(self) -> Phase:
@@ -435,4 +447,4 @@ class Training:
 
 def num_updates(task: Task, recipe: Recipe) -> int:
     """Return the number of updates of a whole training by a recipe."""
-    return recipe.epochs * task.updates_per_epoch(recipe.batch_size)
+    return round(recipe.epochs * task.updates_per_epoch(recipe.batch_size))

@@ -1,0 +1,225 @@
+"""A budget of time: what a run does in it, planned from a few timed updates, and planned again before the finish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from onepath.errors import ConfigurationError
+from onepath.methods.finishing import starts_of
+from onepath.methods.job import Trained
+from onepath.methods.sampled import NUM_VERIFIED, SampledMethod, SearchingMethod
+from onepath.most import FINALISTS
+from onepath.randomness import generator
+from onepath.search.halving import HALVING, num_passes, rounds
+from onepath.train.timing import seconds_per_update
+
+if TYPE_CHECKING:
+    from onepath.methods import Method
+    from onepath.runs.opened import Run
+    from onepath.runs.run_job import RunJob
+    from onepath.space import Architecture
+
+SUPERNET_SHARE, MOST_SEARCH_SHARE = 0.45, 0.2
+"""Of the time that is left beside the export: what the supernet gets, and at most the evaluations of the search."""
+_EXPORT_SECONDS, _EXPORT_SHARE = 10.0, 0.01
+_NUM_TIMED = 2
+
+
+def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options that fit a run to its budget, and the facts about the plan.
+
+    Options that the user gave stay as they are. The number of epochs of the supernet follows from its share of the
+    time, the epochs of the networks that are finished from what is left.
+
+    Args:
+        run: a new run with a budget, whose options are resolved.
+        job: its job.
+
+    Raises:
+        ConfigurationError: the budget is too short for one epoch of what is trained.
+    """
+    began = time.perf_counter()
+    config, method = run.config, run.config.options
+    budget = config.budget
+    assert budget is not None, "there is a budget"
+    options: dict[str, Any] = {}
+    evaluation, num = _evaluations(run, job, method)
+    architectures = run.blank.space.architectures(
+        job.loosest.sample(_NUM_TIMED, generator(config.seed, "budget"))
+    )
+    finish = finishing_seconds(run, architectures)
+    epochs = getattr(method, "epochs", None)
+    epoch = job.timed_training(method) / epochs if method.trains_supernet and epochs is not None else 0.0
+    left = budget - _reserve(budget) - (time.perf_counter() - began)
+    if evaluation * num > MOST_SEARCH_SHARE * left and isinstance(method, SearchingMethod):
+        options |= _fewer(run, method, max(2, int(MOST_SEARCH_SHARE * left / evaluation)))
+        num = min(num, options.get("num", num), options.get("predictor", num))
+    left -= evaluation * num
+    if epoch and "epochs" not in config.given:
+        options["epochs"] = epochs = int((SUPERNET_SHARE if finish else 1.0) * left / epoch)
+    training = epoch * (epochs or 0)
+    left -= training
+    retrain_epochs = config.retrain_epochs
+    if finish and method.num_finalists is not None and "finalists" not in config.given:
+        whole = run.finishing_recipe("scratch")
+        assert whole is not None, "a training from scratch has a recipe"
+        one = finish / num_passes(config.finalists or 1, config.finish or "")
+        options |= _as_many(run, left / one, whole.epochs)
+        finish = one * num_passes(options.get("finalists", config.finalists or 1), config.finish or "")
+    if finish and retrain_epochs is None:
+        retrain_epochs = left / finish
+        options["retrain_epochs"] = max(1, round(retrain_epochs, 2))
+    if (epochs is not None and epochs < 1) or (retrain_epochs or 1) < 1:
+        raise ConfigurationError(
+            f"budget must have time for an epoch of every training, but {written_seconds(budget)} are too short here, "
+            f"where an epoch of the supernet takes {written_seconds(epoch)} and one of all networks that are finished "
+            f"{written_seconds(finish)}; raise it, or lower the width or the number of networks"
+        )
+    parts = {"training": training, "search": evaluation * num, "finishing": finish * (retrain_epochs or 0)}
+    said = []
+    if training:
+        said.append(f"{epochs} epochs of the supernet ({written_seconds(training)})")
+    if parts["search"]:
+        said.append(f"{num:,} evaluations ({written_seconds(parts['search'])})")
+    if finish:
+        said.append(
+            f"about {retrain_epochs:.1f} epochs of each of {_num_finished(run, options)} networks "
+            f"({written_seconds(parts['finishing'])})"
+        )
+    run.progress.note(f"budget of {written_seconds(budget)}: {', '.join(said)}")
+    return options, {
+        "seconds": time.perf_counter() - began,
+        "planned": parts,
+        "plans_finish": "retrain_epochs" in options,
+    }
+
+
+def _as_many(run: Run, epochs: float, usual: float) -> dict[str, Any]:
+    """Return the options of a method whose networks are all finalists: as many as the time trains.
+
+    With halving they are trained for longer than usual, if the first round is left an epoch for each; otherwise each is
+    trained for the usual number of epochs.
+
+    Args:
+        run: the run.
+        epochs: epochs of one network for which there is time.
+        usual: epochs of a network by the size of the data.
+    """
+    if {"num", "population", "generations"} & run.config.given:
+        return {}
+    finish, most = run.config.finish or "", min(FINALISTS, run.blank.space.size)
+
+    def has_time(num: int) -> bool:
+        own = epochs / num_passes(num, finish)
+        first = rounds(num, finish)[0].share
+        return own * first >= 1 if finish == HALVING else own >= usual
+
+    finalists = 1
+    while finalists < most and has_time(finalists + 1):
+        finalists += 1
+    return {"num": finalists, "finalists": finalists}
+
+
+def _num_finished(run: Run, options: dict[str, Any]) -> int:
+    finalists: int = options.get("finalists", run.config.finalists or 1)
+    return finalists + (run.config.finish == "both") + run.config.num_baselines
+
+
+def planned_again(run: Run, architectures: Sequence[Architecture]) -> float | None:
+    """Return the epochs of the networks that are finished, from the time that is left; None if nothing is planned.
+
+    Args:
+        run: a run with a budget whose search has finished.
+        architectures: some of the networks that will be finished.
+    """
+    facts = run.facts.get("budget")
+    if facts is None or not facts["plans_finish"] or run.config.budget is None:
+        return None
+    stages = run.directory.store.stages()
+    spent = facts["seconds"] + sum(row.seconds for row in stages.values())
+    finish = finishing_seconds(run, architectures)
+    if not finish:
+        return None
+    left = run.config.budget - _reserve(run.config.budget) - spent
+    epochs = max(1.0, round(float(left / finish), 2))
+    run.progress.note(
+        f"{written_seconds(max(left, 0))} of the budget are left for finishing: {epochs:g} epochs of each network"
+    )
+    return epochs
+
+
+def finishing_seconds(run: Run, architectures: Sequence[Architecture]) -> float:
+    """Return the seconds that an epoch of all stand-alone trainings of a run takes; 0 if nothing is trained.
+
+    Args:
+        run: the run.
+        architectures: networks that are timed, for the mean of all.
+    """
+    from onepath.train import train_model
+
+    config = run.config
+    start = starts_of(config.finish)[0]
+    recipe = run.finishing_recipe(start)
+    if recipe is None:
+        return 0.0
+    whole = run.finishing_recipe("scratch")
+    assert whole is not None, "a training from scratch has a recipe"
+    seconds = 0.0
+    for architecture in architectures:
+        model = run.blank.extract(architecture, inherit=False, seed=config.seed)
+        seconds += seconds_per_update(
+            lambda on_update, model=model: train_model(  # type: ignore[misc]
+                model, run.task, recipe=recipe, device=config.train_on, on_update=on_update
+            )
+        )
+    per_epoch = seconds / len(architectures) * run.task.updates_per_epoch(recipe.batch_size)
+    finals = num_passes(config.finalists or 1, config.finish or "")
+    num = finals + (config.finish == "both") + config.num_baselines
+    return per_epoch * num * recipe.epochs / whole.epochs
+
+
+def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
+    """Return the seconds of an evaluation of the search, and the number of evaluations."""
+    if not method.trains_supernet and method.score is None:
+        return 0.0, 0
+    architectures = run.blank.space.architectures(
+        job.loosest.sample(_NUM_TIMED, generator(run.config.seed, "budget"))
+    )
+    estimator: Any = (
+        job.inherited(Trained(run.blank))
+        if method.score is None
+        else method.search(job, Trained(run.blank)).estimator
+    )
+    times = []
+    for architecture in architectures:
+        began = time.perf_counter()
+        estimator.estimate(architecture)
+        times.append(time.perf_counter() - began)
+    num = getattr(method, "num_planned", method.population or 0)
+    if isinstance(method, SampledMethod) and method.predictor:
+        num = method.predictor + (method.num or NUM_VERIFIED)
+    return min(times), min(num, run.blank.space.size)
+
+
+def _fewer(run: Run, method: SearchingMethod, num: int) -> dict[str, Any]:
+    """Return the options that lower the number of evaluations to `num`, unless the user gave them."""
+    if isinstance(method, SampledMethod) and method.predictor:
+        return {} if "predictor" in run.config.given else {"predictor": max(10, num - NUM_VERIFIED)}
+    if {"num", "population", "generations"} & run.config.given:
+        return {}
+    population = min(method.population or num, num)
+    return {"num": num, "population": max(2, population)}
+
+
+def _reserve(budget: float) -> float:
+    """Return the seconds that the export, the tests and the report are given."""
+    return _EXPORT_SECONDS + _EXPORT_SHARE * budget
+
+
+def written_seconds(seconds: float) -> str:
+    """Return a time as text: "45 s", "12 min" or "2.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

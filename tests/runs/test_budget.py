@@ -1,0 +1,149 @@
+"""A budget of time: what is planned in it, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import onepath as op
+from onepath.errors import ConfigurationError
+from onepath.methods import METHODS, make_method
+from onepath.option_types import parse_duration
+from onepath.runs import budget as budgets
+from onepath.runs import make_config
+from onepath.search.halving import num_passes
+from onepath.train.timing import seconds_per_update
+
+RESERVED = 10 + 0.01 * 600
+
+
+class Plan:
+    """A run whose times are given: seconds of an epoch of the supernet, of an evaluation and of a network's epoch."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, epoch: float, evaluation: float, network: float) -> None:
+        self.notes: list[str] = []
+        self.network, self.epoch = network, epoch
+        patch.setattr(budgets, "finishing_seconds", self._finishing)
+        patch.setattr(
+            budgets,
+            "_evaluations",
+            lambda run, job, method: (evaluation, method.num_planned if evaluation else 0),
+        )
+        patch.setattr(budgets.time, "perf_counter", lambda: 0.0)
+
+    def _finishing(self, run: Any, architectures: Any) -> float:
+        config = run.config
+        return self.network * (num_passes(config.finalists, config.finish) + config.num_baselines)
+
+    def __call__(self, **options: Any) -> dict[str, Any]:
+        config = make_config({"budget": "10m", **options})
+        method = make_method(METHODS[config.method], config.options.model_dump())
+        method = method.filled(population=16, generations=5, epochs=12) if method.trains_supernet else method
+        config = config.with_method(method)
+        space = op.spaces.build("nasbench-macro", num_classes=10, in_channels=1).space
+        run = SimpleNamespace(
+            config=config,
+            blank=SimpleNamespace(space=space),
+            progress=SimpleNamespace(note=self.notes.append),
+            finishing_recipe=lambda _: op.Recipe(13, 32, 0.1),
+        )
+        job = SimpleNamespace(
+            loosest=SimpleNamespace(sample=space.sample),
+            timed_training=lambda method: self.epoch * method.epochs,
+        )
+        found, _ = budgets.planned(run, job)  # type: ignore[arg-type]
+        return found
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
+    return lambda *times: Plan(monkeypatch, *times)
+
+
+def test_the_supernet_gets_its_share_and_the_networks_the_rest(plan: Callable[..., Plan]) -> None:
+    made = plan(10.0, 0.5, 2.0)
+    found = made(num_baselines=3)
+    left = 600 - RESERVED - 96 * 0.5
+    assert found["epochs"] == int(0.45 * left / 10)
+    assert found["retrain_epochs"] == pytest.approx((left - 10 * found["epochs"]) / 8, abs=0.01)
+    (note,) = made.notes
+    assert note.startswith("budget of 10.0 min: 24 epochs of the supernet")
+    assert "96 evaluations (48 s)" in note
+
+
+def test_what_is_given_stays(plan: Callable[..., Plan]) -> None:
+    found = plan(10.0, 0.5, 2.0)(epochs=5, num_baselines=0)
+    assert "epochs" not in found
+    # 16 * 6 evaluations of half a second, five epochs of ten.
+    assert found["retrain_epochs"] == pytest.approx((600 - RESERVED - 48 - 50) / 2, abs=0.01)
+    found = plan(10.0, 0.5, 2.0)(retrain_epochs=20)
+    assert "retrain_epochs" not in found
+
+
+def test_a_search_that_takes_too_long_evaluates_fewer(plan: Callable[..., Plan]) -> None:
+    found = plan(10.0, 4.0, 2.0)()
+    assert found["num"] == int(0.2 * (600 - RESERVED) / 4.0)
+
+
+def test_random_networks_are_as_many_as_can_be_trained_as_usual(plan: Callable[..., Plan]) -> None:
+    found = plan(0.0, 0.0, 2.0)(method="random", num_baselines=0)
+    assert found["num"] == found["finalists"] == int((600 - RESERVED) / 2 / 13)
+    assert found["retrain_epochs"] == pytest.approx((600 - RESERVED) / 2 / found["num"], abs=0.01)
+
+
+def test_halving_leaves_an_epoch_to_the_first_round(plan: Callable[..., Plan]) -> None:
+    found = plan(0.0, 0.0, 2.0)(method="random", finish="halving", num_baselines=0)
+    num, epochs = found["finalists"], (600 - RESERVED) / 2
+    assert epochs / num_passes(num, "halving") / 2 ** (num - 1).bit_length() >= 1
+    assert epochs / num_passes(num + 1, "halving") / 2 ** num.bit_length() < 1
+
+
+def test_a_budget_without_time_for_an_epoch_is_refused(plan: Callable[..., Plan]) -> None:
+    with pytest.raises(ConfigurationError, match="must have time for an epoch of every training"):
+        plan(400.0, 0.5, 200.0)()
+
+
+def test_several_limits_have_no_budget() -> None:
+    with pytest.raises(ConfigurationError, match="a budget is planned for one winner"):
+        make_config({"budget": "10m", "max_macs": "1M,2M"})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("45m", 2700), ("1.5h", 5400), ("600", 600)])
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+    assert make_config({"budget": text}).budget == seconds
+
+
+@pytest.mark.parametrize("text", ["1x", "", "-5m", "10", "100d"])
+def test_other_times_are_one_line(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="budget must be"):
+        make_config({"budget": text})
+
+
+def test_an_update_is_timed_without_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("onepath.train.timing.time.perf_counter", lambda: now[0])
+    done = []
+
+    def train(on_update: Callable[[int, int], None]) -> None:
+        for update in range(1, 100):
+            now[0] += 5.0 if update == 1 else 0.3
+            done.append(update)
+            on_update(update, 100)
+
+    assert seconds_per_update(train) == pytest.approx(0.3)
+    assert len(done) == 5  # more than four updates, and over a second after the first
+
+
+def test_a_training_of_one_update_is_timed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("onepath.train.timing.time.perf_counter", lambda: now[0])
+
+    def train(on_update: Callable[[int, int], None]) -> None:
+        now[0] += 2.0
+        on_update(1, 1)
+
+    assert seconds_per_update(train) == 2.0
