@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from onepath.space import Architecture
 
 SUPERNET_SHARE, MOST_SEARCH_SHARE = 0.45, 0.2
-"""Of the time that is left beside the export: what the supernet gets, and at most the evaluations of the search."""
-_EXPORT_SECONDS, _EXPORT_SHARE = 10.0, 0.01
+"""Of the time for training and searching: what the supernet gets, and at most the evaluations of the search."""
+_OTHER_SECONDS, _OTHER_SHARE = 18.0, 0.01
 _NUM_TIMED = 2
 
 
@@ -214,8 +214,8 @@ def _fewer(run: Run, method: SearchingMethod, num: int) -> dict[str, Any]:
 
 
 def _reserve(budget: float) -> float:
-    """Return the seconds that the export, the tests and the report are given."""
-    return _EXPORT_SECONDS + _EXPORT_SHARE * budget
+    """Return the seconds that are left for the start, the tests of the networks, the export and the report."""
+    return _OTHER_SECONDS + _OTHER_SHARE * budget
 
 
 def written_seconds(seconds: float) -> str:
