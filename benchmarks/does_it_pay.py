@@ -23,7 +23,7 @@ def few_images(data: str, out: Path) -> Path:
     file = out / "cifar10_few.parquet"
     if not file.is_file():
         table = parquet.read_table(data)
-        parquet.write_table(table.take(range(0, len(table), len(table) // NUM_FEW)), file)
+        parquet.write_table(table.take(list(range(0, len(table), len(table) // NUM_FEW))), file)
     return file
 
 
