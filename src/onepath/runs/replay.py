@@ -133,7 +133,9 @@ class Replay:
         self._told[architecture] = row
         self._by_architecture[architecture] = row
         what = searched_by(self._run)
-        self._run.progress.advance(self._num - self._first, f"best {what} {self._best:.4f}")
+        # A search that only draws has no best.
+        best = f"best {what} {self._best:.4f}" if math.isfinite(self._best) else ""
+        self._run.progress.advance(self._num - self._first, best)
 
     def check_all_used(self) -> None:
         """Raise RunDirectoryError unless the searches have asked for every stored trial again."""
