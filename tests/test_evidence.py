@@ -42,11 +42,16 @@ def test_noise_is_the_larger_of_spread_and_sampling() -> None:
     tests = (0.60, 0.70, 0.80)
     comparison = compare(0.9, tests, 10_000)
     assert comparison.difference == pytest.approx(0.2)
-    assert comparison.noise == pytest.approx(2 * 0.1 * math.sqrt(4 / 3))
-    assert compare(0.9, tests, 10).noise == pytest.approx(2 * math.sqrt(0.7 * 0.3 / 10) * math.sqrt(4 / 3))
+    # Student's t of two degrees of freedom is 4.3027.
+    assert comparison.noise == pytest.approx(4.3027 * 0.1 * math.sqrt(4 / 3), rel=1e-4)
+    assert comparison.interval == pytest.approx((0.2 - 0.49683, 0.2 + 0.49683), abs=1e-4)
+    sampling = math.sqrt(0.7 * 0.3 / 10)
+    assert compare(0.9, (0.7, 0.7, 0.7), 10).noise == pytest.approx(
+        1.96 * sampling * math.sqrt(4 / 3), rel=1e-4
+    )
     assert (comparison.is_better, comparison.is_worse) == (False, False)
-    assert compare(0.95, tests, None).is_better
-    assert compare(0.45, tests, None).is_worse
+    assert compare(1.20, tests, None).is_better
+    assert compare(0.20, tests, None).is_worse
 
 
 @pytest.mark.parametrize("num", [10, 360, 10_000])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onepath.methods.fairnas import fairnas
     from onepath.methods.fastnas import fastnas
     from onepath.methods.gdas import gdas
+    from onepath.methods.naswot import naswot
     from onepath.methods.ofa import ofa
     from onepath.methods.one_shot import one_shot
     from onepath.methods.proxyless import proxyless
@@ -97,6 +98,8 @@ _HOMES = {
         "fairnas",
         "fastnas",
         "gdas",
+        "naswot",
+        "naswot",
         "ofa",
         "one_shot",
         "proxyless",
@@ -164,6 +167,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "latency",
     "load_data",
     "load_run",
+    "naswot",
     "ofa",
     "one_shot",
     "proxyless",

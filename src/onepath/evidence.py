@@ -96,8 +96,7 @@ class Comparison:
     Attributes:
         winner: the winner's value on the test set, higher is better.
         baseline: values of the random networks on the test set, at least one, higher is better.
-        noise: half width of the range of differences that chance alone explains, see `compare`; None if it cannot be
-            estimated.
+        noise: half width of the 95 % interval of the difference, see `compare`; None if it cannot be estimated.
     """
 
     winner: float
@@ -110,33 +109,42 @@ class Comparison:
         return self.winner - statistics.fmean(self.baseline)
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Ends of the 95 % interval of the difference; None if it cannot be estimated."""
+        return None if self.noise is None else (self.difference - self.noise, self.difference + self.noise)
+
+    @property
     def is_better(self) -> bool:
-        """Whether the winner is above the mean of the baseline by more than the noise, and above its best value."""
-        return self.noise is not None and self.difference > self.noise and self.winner > max(self.baseline)
+        """Whether the whole interval is above zero."""
+        return self.interval is not None and self.interval[0] > 0
 
     @property
     def is_worse(self) -> bool:
-        """Whether the winner is below the mean of the baseline by more than the noise, and below its worst value."""
-        return self.noise is not None and self.difference < -self.noise and self.winner < min(self.baseline)
+        """Whether the whole interval is below zero."""
+        return self.interval is not None and self.interval[1] < 0
 
 
 def compare(winner: float, baseline: Sequence[float], num_examples: int | None) -> Comparison:
     """Compare a winner with random networks.
 
-    The noise is twice the standard deviation of (one network - mean of n), s * sqrt(1 + 1/n). Here s is the larger one
-    of two numbers: the standard deviation of the baseline, and the sampling error of a share,
-    sqrt(p (1 - p) / examples). The sampling error is never under one example, so that a difference of one example does
-    not count as a difference.
+    The half width of the 95 % interval is the larger one of two: that of a further network like those of the baseline,
+    t * s * sqrt(1 + 1/n), with their standard deviation s and Student's t of n - 1 degrees of freedom; and that of a
+    share that was counted on the test examples, 1.96 * sqrt(p (1 - p) / examples) * sqrt(1 + 1/n). The latter's
+    sampling error is never under one example, so that a difference of one example does not count as a difference.
 
     Args:
         winner: the winner's value on the test set, higher is better.
         baseline: values of the random networks on the test set, at least one.
         num_examples: number of test examples if the values are shares of them; None for other metrics.
     """
-    spread = statistics.stdev(baseline) if len(baseline) > 1 else None
+    from scipy.stats import t
+
+    num = len(baseline)
     sampling = sampling_error(statistics.fmean(baseline), num_examples)
-    deviations = [deviation for deviation in (spread, sampling) if deviation is not None]
-    noise = 2 * max(deviations) * math.sqrt(1 + 1 / len(baseline)) if deviations else None
+    halves = [] if sampling is None else [_Z * sampling]
+    if num > 1:
+        halves.append(float(t.ppf(0.975, num - 1)) * statistics.stdev(baseline))
+    noise = max(halves) * math.sqrt(1 + 1 / num) if halves else None
     return Comparison(winner, tuple(baseline), noise)
 
 

@@ -73,6 +73,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gdas": {"epochs": 2, "warmup_epochs": 1, "population": 3},
     "proxyless": {"epochs": 1, "warmup_epochs": 1, "population": 3},
     "zen": {"population": 4, "generations": 1},
+    "naswot": {"population": 3, "generations": 1},
     "random": {"population": 2, "generations": 0},
 }
 

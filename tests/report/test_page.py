@@ -82,7 +82,7 @@ def test_finished_run_has_every_section_and_figure(without_plotly: None, finishe
         "searched-against-alone",
     ]
     assert set(names) <= page.ids
-    assert "The winner is 1.4 points above the mean of 3 random architectures with equal budget" in page.text
+    assert "The winner is 1.4 points above the mean of 3 random architectures trained alike" in page.text
     assert "1,000 of 1,099,511,627,776 architectures were evaluated: 9.1 × 10⁻⁸ % of the space." in page.text
     assert "not finished" not in page.text
     assert [classes for _, classes in page.tags if classes.get("class") == "missing"] == []

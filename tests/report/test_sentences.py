@@ -37,38 +37,39 @@ def networks(winner: float | None, *baseline: float | None, start: str = "scratc
         (
             0.982,
             (0.969, 0.970, 0.971),
-            "The winner is 1.2 points above the mean of 3 random architectures with equal budget (range 96.9–97.1 %): "
-            "more than the noise of ±0.4 points.",
+            "The winner is 1.2 points above the mean of 3 random architectures trained alike (range 96.9–97.1 %); "
+            "the 95 % interval of the difference, +0.7 to +1.7 points, is above zero: better than random.",
         ),
         (
             0.972,
             (0.961, 0.969, 0.972),
-            "The winner is 0.5 points above the mean of 3 random architectures with equal budget (range 96.1–97.2 %): "
-            "not told apart from random within the noise of ±1.3 points.",
+            "The winner is 0.5 points above the mean of 3 random architectures trained alike (range 96.1–97.2 %); "
+            "the 95 % interval of the difference, −2.4 to +3.3 points, includes zero: not told apart from random.",
         ),
         (
             0.966,
             (0.961, 0.969, 0.972),
-            "The winner is 0.1 points below the mean of 3 random architectures with equal budget (range 96.1–97.2 %): "
-            "not told apart from random within the noise of ±1.3 points.",
+            "The winner is 0.1 points below the mean of 3 random architectures trained alike (range 96.1–97.2 %); "
+            "the 95 % interval of the difference, −3.0 to +2.7 points, includes zero: not told apart from random.",
         ),
         (
             0.950,
             (0.969, 0.970, 0.971),
-            "The winner is 2.0 points below the mean of 3 random architectures with equal budget (range 96.9–97.1 %): "
-            "worse than random by more than the noise of ±0.4 points.",
+            "The winner is 2.0 points below the mean of 3 random architectures trained alike (range 96.9–97.1 %); "
+            "the 95 % interval of the difference, −2.5 to −1.5 points, is below zero: worse than random.",
         ),
         (
             0.970,
             (0.970, 0.970),
-            "The winner is no better and no worse than the mean of 2 random architectures with equal budget "
-            "(range 97.0 %): not told apart from random within the noise of ±0.4 points.",
+            "The winner is no better and no worse than the mean of 2 random architectures trained alike "
+            "(range 97.0 %); the 95 % interval of the difference, "
+            "−0.4 to +0.4 points, includes zero: not told apart from random.",
         ),
         (
             0.980,
             (0.970,),
-            "The winner is 1.0 point above one random architecture with equal budget (97.0 %): more than the noise of "
-            "±0.5 points.",
+            "The winner is 1.0 point above one random architecture trained alike (97.0 %); the 95 % interval of the "
+            "difference over test examples alone, +0.5 to +1.5 points, is above zero: better than random.",
         ),
     ],
 )
@@ -229,7 +230,7 @@ def test_the_words_end_with_a_warning_where_few_networks_prove_nothing(make_reco
 
 def test_one_test_example_is_no_difference(make_record: Make) -> None:
     record = make_record(networks=networks(351 / 360, *[350 / 360] * 3), stages={"data": {"test": 360}})
-    assert "not told apart from random within the noise" in verdict(record)
+    assert "includes zero: not told apart from random" in verdict(record)
 
 
 RMSE = {"name": "rmse", "higher_is_better": False, "is_share": False}
@@ -243,12 +244,12 @@ def test_a_metric_that_counts_down_is_named_and_never_called_accuracy_or_percent
     stages = {"data": {"metric": RMSE, "test": 360, "validation": 287}, "search": {"limit": {}}}
     record = make_record(networks=rows, trials=[replace(trial(0, -4.0)), trial(1, -5.0)], stages=stages)
     assert verdict(record) == (
-        "The winner's rmse is better by 1 than the mean of 3 random architectures with equal budget (range 2.9–3.1): "
-        "more than the noise of ±0.231."
+        "The winner's rmse is better by 1 than the mean of 3 random architectures trained alike (range 2.9–3.1); "
+        "the 95 % interval of the difference, +0.503 to +1.5, is above zero: better than random."
     )
     assert "improves its validation rmse by 1 on average" in retraining_text(record)
     said = [*words(record), retraining_text(record), *(caution.text for caution in cautions(record))]
-    assert not any("accuracy" in text or "%" in text for text in said)
+    assert not any("accuracy" in text or "%" in text.replace("95 %", "") for text in said)
     assert "tie in one" in ranking_text(ranking(rows), "inherited rmse", "rmse")
 
 

@@ -14,10 +14,12 @@ from onepath.methods import METHODS, make_method
 from onepath.option_types import parse_duration
 from onepath.runs import budget as budgets
 from onepath.runs import make_config
-from onepath.search.halving import num_passes
-from onepath.train.timing import seconds_per_update
+from onepath.runs.finishing_time import Finishing, played
+from onepath.search.halving import num_parts, num_passes
+from onepath.train.timing import UpdateSeconds, update_seconds
 
-RESERVED = 18 + 0.01 * 600
+RESERVED = 14 + 0.01 * 600
+PART, TEST = 0.5, 1.0
 
 
 class Plan:
@@ -26,7 +28,7 @@ class Plan:
     def __init__(self, patch: pytest.MonkeyPatch, epoch: float, evaluation: float, network: float) -> None:
         self.notes: list[str] = []
         self.network, self.epoch = network, epoch
-        patch.setattr(budgets, "finishing_seconds", self._finishing)
+        patch.setattr(budgets, "finishing", self._finishing)
         patch.setattr(
             budgets,
             "_evaluations",
@@ -34,9 +36,8 @@ class Plan:
         )
         patch.setattr(budgets.time, "perf_counter", lambda: 0.0)
 
-    def _finishing(self, run: Any, architectures: Any) -> float:
-        config = run.config
-        return self.network * (num_passes(config.finalists, config.finish) + config.num_baselines)
+    def _finishing(self, run: Any, architectures: Any, num_finalists: int) -> Finishing:
+        return played(run, Finishing(self.network, 1.0, PART, 1, TEST), num_finalists)
 
     def __call__(self, **options: Any) -> dict[str, Any]:
         config = make_config({"budget": "10m", **options})
@@ -46,13 +47,14 @@ class Plan:
         space = op.spaces.build("nasbench-macro", num_classes=10, in_channels=1).space
         run = SimpleNamespace(
             config=config,
+            opened_at=0.0,
             blank=SimpleNamespace(space=space),
             progress=SimpleNamespace(note=self.notes.append),
             finishing_recipe=lambda _: op.Recipe(13, 32, 0.1),
         )
         job = SimpleNamespace(
             loosest=SimpleNamespace(sample=space.sample),
-            timed_training=lambda method: self.epoch * method.epochs,
+            timed_training=lambda method, timed_seconds: self.epoch * method.epochs,
         )
         found, _ = budgets.planned(run, job)  # type: ignore[arg-type]
         return found
@@ -68,7 +70,9 @@ def test_the_supernet_gets_its_share_and_the_networks_the_rest(plan: Callable[..
     found = made(num_baselines=3)
     left = 600 - RESERVED - 96 * 0.5
     assert found["epochs"] == int(0.45 * left / 10)
-    assert found["retrain_epochs"] == pytest.approx((left - 10 * found["epochs"]) / 8, abs=0.01)
+    # The winner and three baselines.
+    fixed = 4 * PART + TEST
+    assert found["retrain_epochs"] == pytest.approx((left - 10 * found["epochs"] - fixed) / 8, abs=0.01)
     (note,) = made.notes
     assert note.startswith("budget of 10.0 min: 23 epochs of the supernet")
     assert "96 evaluations (48 s)" in note
@@ -78,7 +82,7 @@ def test_what_is_given_stays(plan: Callable[..., Plan]) -> None:
     found = plan(10.0, 0.5, 2.0)(epochs=5, num_baselines=0)
     assert "epochs" not in found
     # 16 * 6 evaluations of half a second, five epochs of ten.
-    assert found["retrain_epochs"] == pytest.approx((600 - RESERVED - 48 - 50) / 2, abs=0.01)
+    assert found["retrain_epochs"] == pytest.approx((600 - RESERVED - 48 - 50 - PART - TEST) / 2, abs=0.01)
     found = plan(10.0, 0.5, 2.0)(retrain_epochs=20)
     assert "retrain_epochs" not in found
 
@@ -90,15 +94,22 @@ def test_a_search_that_takes_too_long_evaluates_fewer(plan: Callable[..., Plan])
 
 def test_random_networks_are_as_many_as_can_be_trained_as_usual(plan: Callable[..., Plan]) -> None:
     found = plan(0.0, 0.0, 2.0)(method="random", num_baselines=0)
-    assert found["num"] == found["finalists"] == int((600 - RESERVED) / 2 / 13)
-    assert found["retrain_epochs"] == pytest.approx((600 - RESERVED) / 2 / found["num"], abs=0.01)
+    # Each is trained by 13 epochs of 2 seconds, and the winner begins once more, to its end.
+    num = int((600 - RESERVED - PART - TEST) / (2 * 13 + PART))
+    assert found["num"] == found["finalists"] == num
+    epochs = (600 - RESERVED - (num + 1) * PART - TEST) / 2 / num
+    assert found["retrain_epochs"] == pytest.approx(epochs, abs=0.01)
 
 
 def test_halving_leaves_an_epoch_to_the_first_round(plan: Callable[..., Plan]) -> None:
     found = plan(0.0, 0.0, 2.0)(method="random", finish="halving", num_baselines=0)
-    num, epochs = found["finalists"], (600 - RESERVED) / 2
-    assert epochs / num_passes(num, "halving") / 2 ** (num - 1).bit_length() >= 1
-    assert epochs / num_passes(num + 1, "halving") / 2 ** num.bit_length() < 1
+    num = found["finalists"]
+
+    def first_round(num: int) -> float:
+        epochs = (600 - RESERVED - num_parts(num, "halving") * PART - TEST) / 2 / num_passes(num, "halving")
+        return epochs / 2 ** (num - 1).bit_length()
+
+    assert first_round(num) >= 1 > first_round(num + 1)
 
 
 def test_a_budget_without_time_for_an_epoch_is_refused(plan: Callable[..., Plan]) -> None:
@@ -134,8 +145,10 @@ def test_an_update_is_timed_without_the_first_one(monkeypatch: pytest.MonkeyPatc
             done.append(update)
             on_update(update, 100)
 
-    assert seconds_per_update(train) == pytest.approx(0.3)
+    assert update_seconds(train) == (pytest.approx(4.7), pytest.approx(0.3))
     assert len(done) == 5  # more than four updates, and over a second after the first
+    assert update_seconds(train, 2.9).each == pytest.approx(0.3)
+    assert len(done) == 5 + 11
 
 
 def test_a_training_of_one_update_is_timed_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,4 +159,4 @@ def test_a_training_of_one_update_is_timed_too(monkeypatch: pytest.MonkeyPatch) 
         now[0] += 2.0
         on_update(1, 1)
 
-    assert seconds_per_update(train) == 2.0
+    assert update_seconds(train) == UpdateSeconds(0.0, 2.0)

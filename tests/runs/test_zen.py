@@ -95,7 +95,7 @@ def test_defaults(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"method": "zen", "proxy": "zenn"}, "did you mean zen?"),
-        ({"proxy": "zen"}, "proxy is an option of method zen, but method is spos"),
+        ({"proxy": "zen"}, "proxy is an option of method zen or naswot, but method is spos"),
         ({"method": "zen", "retrain_from": "both"}, "has no supernet to inherit from, but got both"),
         (
             {"method": "zen", "epochs": 3},

@@ -14,6 +14,7 @@ from onepath.methods.gdas import Gdas, gdas
 from onepath.methods.job import Job, Settings, Trained
 from onepath.methods.memory_job import MemoryJob
 from onepath.methods.method import Finish, Method, make_method
+from onepath.methods.naswot import Naswot, naswot
 from onepath.methods.ofa import Ofa, ofa
 from onepath.methods.one_shot import OneShot, one_shot
 from onepath.methods.proxyless import Proxyless, proxyless, proxyless_recipe
@@ -21,9 +22,10 @@ from onepath.methods.puzzle import Puzzle, puzzle
 from onepath.methods.random_networks import RandomNetworks
 from onepath.methods.sampled import SampledMethod, SearchingMethod
 from onepath.methods.sandwich import Sandwich, sandwich
+from onepath.methods.scored import Scored, ScoredMethod
 from onepath.methods.spos import Spos, spos
 from onepath.methods.supernet_search import Found, Search, Trial, feasible_set, score, search_supernet
-from onepath.methods.zen import Scored, Zen, zen
+from onepath.methods.zen import Zen, zen
 
 __all__ = [
     "METHODS",
@@ -39,6 +41,7 @@ __all__ = [
     "Job",
     "MemoryJob",
     "Method",
+    "Naswot",
     "Ofa",
     "OneShot",
     "Proxyless",
@@ -47,6 +50,7 @@ __all__ = [
     "SampledMethod",
     "Sandwich",
     "Scored",
+    "ScoredMethod",
     "Search",
     "SearchingMethod",
     "Settings",
@@ -66,6 +70,7 @@ __all__ = [
     "function_of",
     "gdas",
     "make_method",
+    "naswot",
     "ofa",
     "one_shot",
     "proxyless",

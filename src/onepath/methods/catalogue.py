@@ -10,6 +10,7 @@ from onepath.methods.fairnas import Fairnas
 from onepath.methods.fastnas import FastNas
 from onepath.methods.gdas import Gdas
 from onepath.methods.method import Method
+from onepath.methods.naswot import Naswot
 from onepath.methods.ofa import Ofa
 from onepath.methods.one_shot import OneShot
 from onepath.methods.proxyless import Proxyless
@@ -36,6 +37,7 @@ METHODS: Mapping[str, type[Method]] = {
         Gdas,
         Proxyless,
         Zen,
+        Naswot,
         RandomNetworks,
     )
 }

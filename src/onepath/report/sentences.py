@@ -99,9 +99,9 @@ def verdict(record: RunRecord) -> str:
     metric, num = metric_of(record), len(comparison.baseline)
     tested = [row.retrained_test for row in baselines(record) if row.retrained_test is not None]
     others = (
-        f"the mean of {num} random architectures with equal budget (range {metric.range_text(tested)})"
+        f"the mean of {num} random architectures trained alike (range {metric.range_text(tested)})"
         if num > 1
-        else f"one random architecture with equal budget ({metric.range_text(tested)})"
+        else f"one random architecture trained alike ({metric.range_text(tested)})"
     )
     # Name the compared training of the winner if it is not the one at the top of the page.
     is_handed_over = network is winner_network(record)
@@ -115,14 +115,17 @@ def verdict(record: RunRecord) -> str:
     else:
         better = "better" if comparison.difference > 0 else "worse"
         head = f"{winner}'s {metric.name} is {better} by {difference} than {others}"
-    if comparison.noise is None:
+    if comparison.interval is None:
         return f"{head}; too little was measured to tell that from noise."
-    noise = f"noise of ±{metric.difference(comparison.noise)}"
+    low, high = map(metric.signed, comparison.interval)
+    unit = " points" if metric.is_share else ""
+    over = " over test examples alone" if num == 1 else ""
+    interval = f"the 95 % interval of the difference{over}, {low} to {high}{unit},"
     if comparison.is_better:
-        return f"{head}: more than the {noise}."
+        return f"{head}; {interval} is above zero: better than random."
     if comparison.is_worse:
-        return f"{head}: worse than random by more than the {noise}."
-    return f"{head}: not told apart from random within the {noise}."
+        return f"{head}; {interval} is below zero: worse than random."
+    return f"{head}; {interval} includes zero: not told apart from random."
 
 
 def gain_text(record: RunRecord) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError
-from onepath.methods.finishing import starts_of
 from onepath.methods.job import Trained
 from onepath.methods.sampled import NUM_VERIFIED, SampledMethod, SearchingMethod
 from onepath.most import FINALISTS
 from onepath.randomness import generator
-from onepath.search.halving import HALVING, num_passes, rounds
-from onepath.train.timing import seconds_per_update
+from onepath.runs.finishing_time import Finishing, finishing, played, timed_seconds
+from onepath.search.halving import HALVING, rounds
 
 if TYPE_CHECKING:
     from onepath.methods import Method
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from onepath.runs.run_job import RunJob
     from onepath.space import Architecture
 
-SUPERNET_SHARE, MOST_SEARCH_SHARE = 0.45, 0.2
-"""Of the time for training and searching: what the supernet gets, and at most the evaluations of the search."""
-_OTHER_SECONDS, _OTHER_SHARE = 18.0, 0.01
-_NUM_TIMED = 2
+SUPERNET_SHARE, MOST_SEARCH_SHARE, MOST_SCORING_SHARE = 0.45, 0.2, 0.1
+"""Of the time for training and searching: what the supernet gets, and at most the evaluations of a search that has one,
+and of one by a score without training."""
+_OTHER_SECONDS, _OTHER_SHARE = 14.0, 0.01
+_NUM_TIMED, _NUM_EVALUATED = 3, 5
 
 
 def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -40,7 +41,6 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         ConfigurationError: the budget is too short for one epoch of what is trained.
     """
-    began = time.perf_counter()
     config, method = run.config, run.config.options
     budget = config.budget
     assert budget is not None, "there is a budget"
@@ -49,12 +49,18 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
     architectures = run.blank.space.architectures(
         job.loosest.sample(_NUM_TIMED, generator(config.seed, "budget"))
     )
-    finish = finishing_seconds(run, architectures)
+    finish = finishing(run, architectures, config.finalists or 1)
     epochs = getattr(method, "epochs", None)
-    epoch = job.timed_training(method) / epochs if method.trains_supernet and epochs is not None else 0.0
-    left = budget - _reserve(budget) - (time.perf_counter() - began)
-    if evaluation * num > MOST_SEARCH_SHARE * left and isinstance(method, SearchingMethod):
-        options |= _fewer(run, method, max(2, int(MOST_SEARCH_SHARE * left / evaluation)))
+    epoch = (
+        job.timed_training(method, timed_seconds(budget)) / epochs
+        if method.trains_supernet and epochs is not None
+        else 0.0
+    )
+    spent = time.perf_counter() - run.opened_at
+    left = budget - _reserve(budget) - spent
+    most = (MOST_SCORING_SHARE if method.score is not None else MOST_SEARCH_SHARE) * left
+    if evaluation * num > most and isinstance(method, SearchingMethod):
+        options |= _fewer(run, method, max(2, int(most / evaluation)))
         num = min(num, options.get("num", num), options.get("predictor", num))
     left -= evaluation * num
     if epoch and "epochs" not in config.given:
@@ -65,19 +71,20 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
     if finish and method.num_finalists is not None and "finalists" not in config.given:
         whole = run.finishing_recipe("scratch")
         assert whole is not None, "a training from scratch has a recipe"
-        one = finish / num_passes(config.finalists or 1, config.finish or "")
-        options |= _as_many(run, left / one, whole.epochs)
-        finish = one * num_passes(options.get("finalists", config.finalists or 1), config.finish or "")
+        options |= _as_many(run, left, finish, whole.epochs)
+        finish = played(run, finish, options.get("finalists", config.finalists or 1))
     if finish and retrain_epochs is None:
-        retrain_epochs = left / finish
+        retrain_epochs = finish.epochs(left)
         options["retrain_epochs"] = max(1, round(retrain_epochs, 2))
     if (epochs is not None and epochs < 1) or (retrain_epochs or 1) < 1:
+        networks = "" if finish is None else written_seconds(finish.epoch * finish.passes)
         raise ConfigurationError(
             f"budget must have time for an epoch of every training, but {written_seconds(budget)} are too short here, "
             f"where an epoch of the supernet takes {written_seconds(epoch)} and one of all networks that are finished "
-            f"{written_seconds(finish)}; raise it, or lower the width or the number of networks"
+            f"{networks}; raise it, or lower the width or the number of networks"
         )
-    parts = {"training": training, "search": evaluation * num, "finishing": finish * (retrain_epochs or 0)}
+    finishing_seconds = 0.0 if finish is None else finish.seconds(retrain_epochs or 0)
+    parts = {"training": training, "search": evaluation * num, "finishing": finishing_seconds}
     said = []
     if training:
         said.append(f"{epochs} epochs of the supernet ({written_seconds(training)})")
@@ -90,13 +97,13 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     run.progress.note(f"budget of {written_seconds(budget)}: {', '.join(said)}")
     return options, {
-        "seconds": time.perf_counter() - began,
+        "seconds": spent,
         "planned": parts,
         "plans_finish": "retrain_epochs" in options,
     }
 
 
-def _as_many(run: Run, epochs: float, usual: float) -> dict[str, Any]:
+def _as_many(run: Run, left: float, finish: Finishing, usual: float) -> dict[str, Any]:
     """Return the options of a method whose networks are all finalists: as many as the time trains.
 
     With halving they are trained for longer than usual, if the first round is left an epoch for each; otherwise each is
@@ -104,17 +111,17 @@ def _as_many(run: Run, epochs: float, usual: float) -> dict[str, Any]:
 
     Args:
         run: the run.
-        epochs: epochs of one network for which there is time.
+        left: seconds for finishing.
+        finish: what it takes.
         usual: epochs of a network by the size of the data.
     """
     if {"num", "population", "generations"} & run.config.given:
         return {}
-    finish, most = run.config.finish or "", min(FINALISTS, run.blank.space.size)
+    way, most = run.config.finish or "", min(FINALISTS, run.blank.space.size)
 
     def has_time(num: int) -> bool:
-        own = epochs / num_passes(num, finish)
-        first = rounds(num, finish)[0].share
-        return own * first >= 1 if finish == HALVING else own >= usual
+        own = played(run, finish, num).epochs(left)
+        return own * rounds(num, way)[0].share >= 1 if way == HALVING else own >= usual
 
     finalists = 1
     while finalists < most and has_time(finalists + 1):
@@ -139,45 +146,24 @@ def planned_again(run: Run, architectures: Sequence[Architecture]) -> float | No
         return None
     stages = run.directory.store.stages()
     spent = facts["seconds"] + sum(row.seconds for row in stages.values())
-    finish = finishing_seconds(run, architectures)
-    if not finish:
+    found = stages["search"].record
+    began = time.perf_counter()
+    finish = finishing(run, _spread(run, architectures), len(found.get("finalists", "1")))
+    if finish is None:
         return None
-    left = run.config.budget - _reserve(run.config.budget) - spent
-    epochs = max(1.0, round(float(left / finish), 2))
+    left = run.config.budget - _reserve(run.config.budget) - spent - (time.perf_counter() - began)
+    epochs = max(1.0, round(finish.epochs(left), 2))
     run.progress.note(
         f"{written_seconds(max(left, 0))} of the budget are left for finishing: {epochs:g} epochs of each network"
     )
     return epochs
 
 
-def finishing_seconds(run: Run, architectures: Sequence[Architecture]) -> float:
-    """Return the seconds that an epoch of all stand-alone trainings of a run takes; 0 if nothing is trained.
-
-    Args:
-        run: the run.
-        architectures: networks that are timed, for the mean of all.
-    """
-    from onepath.train import train_model
-
-    config = run.config
-    start = starts_of(config.finish)[0]
-    recipe = run.finishing_recipe(start)
-    if recipe is None:
-        return 0.0
-    whole = run.finishing_recipe("scratch")
-    assert whole is not None, "a training from scratch has a recipe"
-    seconds = 0.0
-    for architecture in architectures:
-        model = run.blank.extract(architecture, inherit=False, seed=config.seed)
-        seconds += seconds_per_update(
-            lambda on_update, model=model: train_model(  # type: ignore[misc]
-                model, run.task, recipe=recipe, device=config.train_on, on_update=on_update
-            )
-        )
-    per_epoch = seconds / len(architectures) * run.task.updates_per_epoch(recipe.batch_size)
-    finals = num_passes(config.finalists or 1, config.finish or "")
-    num = finals + (config.finish == "both") + config.num_baselines
-    return per_epoch * num * recipe.epochs / whole.epochs
+def _spread(run: Run, architectures: Sequence[Architecture]) -> list[Architecture]:
+    """Return a few architectures, spread evenly over all of them in the order of their cost."""
+    ordered = sorted(architectures, key=lambda each: run.costs(each)["macs"])
+    num = min(len(ordered), _NUM_TIMED)
+    return [ordered[int((place + 0.5) * len(ordered) / num)] for place in range(num)]
 
 
 def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
@@ -185,7 +171,7 @@ def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
     if not method.trains_supernet and method.score is None:
         return 0.0, 0
     architectures = run.blank.space.architectures(
-        job.loosest.sample(_NUM_TIMED, generator(run.config.seed, "budget"))
+        job.loosest.sample(_NUM_EVALUATED, generator(run.config.seed, "budget"))
     )
     estimator: Any = (
         job.inherited(Trained(run.blank))
@@ -200,7 +186,8 @@ def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
     num = getattr(method, "num_planned", method.population or 0)
     if isinstance(method, SampledMethod) and method.predictor:
         num = method.predictor + (method.num or NUM_VERIFIED)
-    return min(times), min(num, run.blank.space.size)
+    # The first evaluation prepares what all of them use.
+    return statistics.fmean(times[1:] or times), min(num, run.blank.space.size)
 
 
 def _fewer(run: Run, method: SearchingMethod, num: int) -> dict[str, Any]:

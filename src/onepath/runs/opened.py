@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -92,7 +93,7 @@ class Run(Workspace):
         self.checkpoint_seconds = checkpoint_seconds
         self.is_announced = False
         self.others: list[Run] | None = None
-        self.root = self
+        self.root, self.opened_at = self, time.perf_counter()
         self.accuracy_predictor: AccuracyPredictor | None = None
         if path is None:
             assert config is not None, "a run without a path needs a configuration"

@@ -57,7 +57,7 @@ def _plan_epochs(run: Run, clock: StageClock) -> None:
     """Give the networks as many epochs as the budget has time for; once planned, a resumed run keeps them."""
     if "epochs" not in clock.record:
         searched = run.directory.store.stage("search").record
-        names = searched.get("finalists", [searched["winner"]])[:3]
+        names = searched.get("finalists", [searched["winner"]])
         clock.record["epochs"] = planned_again(run, [run.blank.space.parse(name) for name in names])
         clock.save()
     if clock.record["epochs"] is not None:

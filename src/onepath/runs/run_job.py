@@ -20,7 +20,7 @@ from onepath.runs.replay import Replay
 from onepath.runs.training_watch import watch
 from onepath.train import CandidateCounts, train_phases
 from onepath.train.phase import ends, stretches_of
-from onepath.train.timing import seconds_per_update
+from onepath.train.timing import update_seconds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -226,11 +226,12 @@ class RunJob(Job):
         job.settings = self.settings.model_copy(update={"seed": seed})
         return job
 
-    def timed_training(self, method: Method) -> float:
+    def timed_training(self, method: Method, timed_seconds: float) -> float:
         """Return the seconds that the method's training takes, from a few updates of each phase.
 
         Args:
             method: the method, whose options are resolved. What it trains for the time is thrown away.
+            timed_seconds: how long the updates of a phase are timed.
         """
         seconds = 0.0
         supernet = self._run.build_supernet(self.seed)
@@ -240,7 +241,7 @@ class RunJob(Job):
             begins = [0, *ends(stretch, total)]
             for phase, begin, end in zip(stretch, begins, begins[1:], strict=False):
                 alone = dataclasses.replace(phase, until=1.0)
-                seconds += (end - begin) * seconds_per_update(
+                times = update_seconds(
                     lambda on_update, alone=alone: train_phases(  # type: ignore[misc]
                         supernet,
                         self.task,
@@ -249,8 +250,10 @@ class RunJob(Job):
                         device=self.device,
                         on_update=on_update,
                         compile=self.settings.compile,
-                    )
+                    ),
+                    timed_seconds,
                 )
+                seconds += (end - begin) * times.each
         return seconds * method.num_trainings
 
     def _on(self, supernet: Supernet) -> RunJob:

@@ -56,6 +56,11 @@ def num_passes(num: int, finish: str) -> float:
     )
 
 
+def num_parts(num: int, finish: str) -> int:
+    """Return how often a training begins or continues in the finals, with the winner's training to the end."""
+    return sum(each.num for each in rounds(num, finish)) + 1
+
+
 def kept(scores: Sequence[float], num: int) -> list[int]:
     """Return the positions of the `num` highest scores, in rising order; of equal scores the first is kept."""
     best = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:num]
