@@ -33,8 +33,8 @@ def options(task: str, given: argparse.Namespace) -> list[str]:
         return ["--data", "digits", "--max-macs", "300k"]
     cifar = ["--test-data", given.test_data, "--space", "nasbench-macro"]
     if task == "few":
-        return ["--data", str(few_images(given.data, given.out)), *cifar, "--max-macs", "8M"]
-    return ["--data", given.data, *cifar, "--input-size", "16", "--max-macs", "2M"]
+        return ["--data", str(few_images(given.data, given.out)), *cifar, "--max-macs", "4M"]
+    return ["--data", given.data, *cifar, "--input-size", "16", "--max-macs", "1M"]
 
 
 def main() -> None:

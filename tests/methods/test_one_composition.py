@@ -75,6 +75,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "zen": {"population": 4, "generations": 1},
     "naswot": {"population": 3, "generations": 1},
     "random": {"population": 2, "generations": 0},
+    "fixed": {"architecture": "3,1,0,0,1,4"},
 }
 
 
@@ -116,10 +117,12 @@ def test_in_memory_and_in_a_run_are_the_same_to_the_bit(name: str, data: ImageTa
     if name == "random":  # in a run, the networks are trained as finalists
         (last,) = result.result["finals"]["rounds"]
         scores = [last["validation"][row.architecture] for row in stored]
+    if name == "fixed":  # in a run, the network is trained as the winner
+        scores = [result.result["accuracy"]["retrained_validation"]]
     assert [trial.estimate.accuracy for trial in trials.trials] == scores
     if METHODS[name].trains_supernet:
         weights = load_tensors(tmp_path / "run" / "checkpoints" / "supernet.safetensors", None)
         assert all(torch.equal(value, weights[key]) for key, value in own.state_dict().items())
-    model = found.model if name == "zen" else job.finished(trials.best, method.finish)
+    model = found.model if isinstance(found, methods.Scored) else job.finished(trials.best, method.finish)
     finished = load_tensors(tmp_path / "run" / WEIGHTS, None)
     assert all(torch.equal(value, finished[key]) for key, value in model.state_dict().items())

@@ -40,7 +40,7 @@ class Plan:
         return played(run, Finishing(self.network, 1.0, PART, 1, TEST), num_finalists)
 
     def __call__(self, **options: Any) -> dict[str, Any]:
-        config = make_config({"budget": "10m", **options})
+        config = make_config({"budget": "10m", "method": "spos", **options})
         method = make_method(METHODS[config.method], config.options.model_dump())
         method = method.filled(population=16, generations=5, epochs=12) if method.trains_supernet else method
         config = config.with_method(method)
@@ -115,6 +115,25 @@ def test_halving_leaves_an_epoch_to_the_first_round(plan: Callable[..., Plan]) -
 def test_a_budget_without_time_for_an_epoch_is_refused(plan: Callable[..., Plan]) -> None:
     with pytest.raises(ConfigurationError, match="must have time for an epoch of every training"):
         plan(400.0, 0.5, 200.0)()
+
+
+def test_with_a_budget_the_search_needs_no_supernet() -> None:
+    config = make_config({"budget": "10m"})
+    assert (config.method, config.space, config.limits) == (
+        "naswot",
+        "nasbench-macro",
+        {"max_macs": (500_000,)},
+    )
+    assert make_config({"budget": "10m", "method": "spos"}).method == "spos"
+    assert make_config({"budget": "10m", "model": "torchvision:resnet18"}).method == "sandwich"
+    assert make_config({}).method == "spos"
+
+
+def test_a_search_by_a_score_gets_a_tenth(plan: Callable[..., Plan]) -> None:
+    found = plan(0.0, 0.5, 2.0)(method="naswot", num_baselines=0)
+    assert found["num"] == int(0.1 * (600 - RESERVED) / 0.5)
+    left = 600 - RESERVED - 0.5 * found["num"] - PART - TEST
+    assert found["retrain_epochs"] == pytest.approx(left / 2, abs=0.01)
 
 
 def test_several_limits_have_no_budget() -> None:

@@ -13,7 +13,14 @@ from onepath.runs.finishing_time import Finishing, finishing, played, timed_seco
 def opened(path: Path, **options: object) -> runs.Run:
     return runs.Run(
         runs.make_config(
-            {"space": "nasbench-macro", "width": 0.25, "budget": "2m", "out": str(path), **options}
+            {
+                "method": "spos",
+                "space": "nasbench-macro",
+                "width": 0.25,
+                "budget": "2m",
+                "out": str(path),
+                **options,
+            }
         )
     )
 

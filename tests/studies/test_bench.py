@@ -14,7 +14,7 @@ from onepath.errors import ConfigurationError, UserError
 from onepath.report.bench import bench_page, head, table, verdicts
 from onepath.runs import SilentProgress
 from onepath.studies import bench as benches
-from onepath.studies.bench import ARMS, BENCH, Arm, bench, directory
+from onepath.studies.bench import ARMS, BENCH, HAND_MADE_ARM, Arm, bench, default_arms, directory
 
 TESTED = {"search": [0.9, 0.92], "best-of-n-random": [0.88, 0.89], "first-random": [0.8, 0.86]}
 COST = {"search": 100.0, "best-of-n-random": 98.0, "first-random": 102.0}
@@ -86,6 +86,22 @@ def test_what_is_finished_is_not_run_again_and_new_seeds_are(runs: list[str], tm
     found = compare(tmp_path)
     assert len(runs) == runs_before
     assert found == json.loads((tmp_path / BENCH).read_text())["comparison"]
+
+
+@pytest.mark.parametrize(
+    ("common", "has_one"),
+    [
+        ((), True),
+        (("--max-macs", "300k", "--space", "mobilenet"), True),
+        (("--space=nasbench201", "--data=space"), False),
+        (("--data", "photos/", "--space", "zennas"), False),
+        (("--data", "photos/"), True),
+    ],
+)
+def test_the_network_made_by_hand_is_an_arm_where_there_is_one(
+    common: tuple[str, ...], has_one: bool
+) -> None:
+    assert default_arms(common) == ((*ARMS, HAND_MADE_ARM) if has_one else ARMS)
 
 
 def test_arms_of_unequal_budgets_are_not_compared(

@@ -24,7 +24,8 @@ def bench(
         typer.Option(
             metavar="NAME=OPTIONS",
             help="A way to spend the budget, with its options of `onepath run`; may be repeated. Default: the default "
-            "search, the first random network, the best of n random networks, and successive halving over them.",
+            "search, the first random network, the best of n random networks, successive halving over them, and the "
+            "network that is made by hand where the space has one.",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=most.TRAININGS, help="Runs of each arm.")] = 3,
@@ -42,7 +43,7 @@ def bench(
     """
     from onepath.cli.progress import make_progress
     from onepath.report.bench import bench_page, verdicts
-    from onepath.studies.bench import ARMS, Arm
+    from onepath.studies.bench import Arm, default_arms
     from onepath.studies.bench import bench as compare
 
     try:
@@ -54,7 +55,7 @@ def bench(
         raise ConfigurationError(
             f"{min(taken)} is the bench's own for each run, but it came among the options of all runs; leave it out"
         )
-    arms = [Arm(*_arm(text)) for text in arm] if arm else list(ARMS)
+    arms = [Arm(*_arm(text)) for text in arm] if arm else list(default_arms(context.args))
     found = compare(arms, context.args, budget, seeds, out, baseline=baseline, progress=make_progress())
     page = bench_page(found, budget, context.args)
     from onepath.record import atomic_write_text

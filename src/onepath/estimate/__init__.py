@@ -21,6 +21,7 @@ from onepath.estimate.scores import (
     mean_ranks,
     score,
     score_definition,
+    score_definitions,
     scores,
 )
 from onepath.estimate.standalone import StandaloneEstimator
@@ -50,6 +51,7 @@ __all__ = [
     "recalibrate_on_task",
     "score",
     "score_definition",
+    "score_definitions",
     "scores",
     "spread",
 ]

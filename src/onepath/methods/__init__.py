@@ -8,6 +8,7 @@ from onepath.methods.darts import Darts, darts, darts_recipe
 from onepath.methods.differentiable import Derived, Differentiable, derive_within
 from onepath.methods.fairnas import Fairnas, fair_recipe, fairnas
 from onepath.methods.fastnas import FastNas, fastnas
+from onepath.methods.fixed import Fixed, fixed
 from onepath.methods.front import Front, front_of
 from onepath.methods.functions import function_of
 from onepath.methods.gdas import Gdas, gdas
@@ -35,6 +36,7 @@ __all__ = [
     "Fairnas",
     "FastNas",
     "Finish",
+    "Fixed",
     "Found",
     "Front",
     "Gdas",
@@ -66,6 +68,7 @@ __all__ = [
     "fastnas",
     "feasible_set",
     "find_method",
+    "fixed",
     "front_of",
     "function_of",
     "gdas",

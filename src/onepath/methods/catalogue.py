@@ -8,6 +8,7 @@ from onepath.errors import ConfigurationError, shown
 from onepath.methods.darts import Darts
 from onepath.methods.fairnas import Fairnas
 from onepath.methods.fastnas import FastNas
+from onepath.methods.fixed import Fixed
 from onepath.methods.gdas import Gdas
 from onepath.methods.method import Method
 from onepath.methods.naswot import Naswot
@@ -39,6 +40,7 @@ METHODS: Mapping[str, type[Method]] = {
         Zen,
         Naswot,
         RandomNetworks,
+        Fixed,
     )
 }
 

@@ -19,7 +19,7 @@ from onepath.estimate import (
     AccuracyPredictor,
     ScoreEstimator,
     SupernetEstimator,
-    score_definition,
+    score_definitions,
     spread,
 )
 from onepath.methods.finishing import (
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 # The first is that of the released code of Zen-NAS, the second that of the papers of scores that read data.
 RANDOM_BATCH, DATA_BATCH = 16, 64
+_NUM_REFERENCE = 32
 _AIMED_FIRST = ("ms", "macs")
 
 
@@ -329,7 +330,13 @@ def judged(method: Method, job: Job, trained: Trained) -> tuple[Architecture, Es
 
 def standard_scorer(job: Job, name: str, num_examples: int | None) -> ScoreEstimator:
     """Return an estimator that scores a job's stand-alone networks in this process; see `Job.scorer`."""
-    reads_data = score_definition(name).reads_data
+    definitions = score_definitions(name)
+    reads_data = any(definition.reads_data for definition in definitions)
+    reference = None
+    if len(definitions) > 1:
+        reference = job.space.architectures(
+            job.loosest.sample(_NUM_REFERENCE, generator(job.seed, "score reference"))
+        )
     return ScoreEstimator(
         name,
         job.supernet,
@@ -339,6 +346,7 @@ def standard_scorer(job: Job, name: str, num_examples: int | None) -> ScoreEstim
         # One thread gives the same score as several processes, and small networks gain nothing from a second thread.
         num_threads=None if reads_data else 1,
         seed=job.seed,
+        reference=reference or (),
     )
 
 

@@ -22,7 +22,8 @@ from onepath.verdict import Ties
 if TYPE_CHECKING:
     from onepath.methods.job import Job, Trained
     from onepath.methods.supernet_search import Found, Search
-    from onepath.space import SearchSpace
+    from onepath.nn import Supernet
+    from onepath.space import Architecture, SearchSpace
     from onepath.train import Phase
 
 Finish = Literal["scratch", "inherited", "fine-tuned", "as-is", "both", "halving"]
@@ -108,6 +109,10 @@ class Method(BaseModel, ABC):
     def scores(self) -> tuple[str, ...]:
         """Names of all scores without training that the method uses; they must exist before a run begins."""
         return () if self.score is None else (self.score,)
+
+    def wanted(self, supernet: Supernet) -> Sequence[Architecture]:  # noqa: ARG002
+        """Return the architectures to whose cost a run fits the width of a space; none fit it to the whole space."""
+        return ()
 
     def check(self, space: SearchSpace) -> None:
         """Raise unless the method can search this space; called before anything is trained.

@@ -2,8 +2,8 @@
 
 Source: Mellor et al., "Neural Architecture Search without Training", ICML 2021 (arXiv 2006.04647): random networks are
 scored by whether different inputs switch on different ReLUs, and the best one is trained. Differs from it: the networks
-meet hard limits, none is drawn twice, any score can take the place of theirs, and a run can let several of the best
-networks compete while they are trained (`finalists`).
+meet hard limits, none is drawn twice, and the score is the mean of theirs and of the number of layers, which ranks
+better under a limit; any other score can take its place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class Naswot(ScoredMethod):
         GENERATIONS, "Generations after the first.", group="Search"
     )
     proxy: types.Text = option(
-        "nwot", "Score without training that the search maximises, one of `onepath score`.", group="Search"
+        "nwot+layers",
+        "Score without training that the search maximises, one of `onepath score`, or the mean of several, such as "
+        "nwot+layers.",
+        group="Search",
     )
 
 

@@ -16,6 +16,7 @@ from onepath import option_types as types
 from onepath.estimate import Estimate
 from onepath.estimate.estimator import architecture_of
 from onepath.methods.functions import function_of
+from onepath.methods.method import Method
 from onepath.methods.sampled import SearchingMethod
 from onepath.option_types import option
 from onepath.train import evaluate
@@ -62,14 +63,32 @@ class Finished:
         return self._job.finished(architecture)
 
 
-class RandomNetworks(SearchingMethod):
+class TrainedAlone(Method):
+    """A method whose search evaluates nothing: the networks that it proposes are compared when they are trained."""
+
+    trains_supernet: ClassVar[bool] = False
+
+    def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
+        """Return no phases: there is no supernet to train."""
+        return ()
+
+    def outcome(self, job: Job, trained: Trained, found: Found) -> Found:  # noqa: ARG002
+        """Train the networks of all architectures that were proposed, and return them with their accuracies."""
+        estimator = Finished(job)
+        trials = [
+            dataclasses.replace(trial, estimate=estimator.estimate(trial.architecture))
+            for trial in found.trials
+        ]
+        return dataclasses.replace(found, trials=tuple(trials), estimator=estimator, order=())
+
+
+class RandomNetworks(TrainedAlone, SearchingMethod):
     """Train random architectures by themselves, without a supernet, and take the best on the validation split.
 
     In a run they are the finalists, which are trained at the same time, or by successive halving.
     """
 
     name = "random"
-    trains_supernet: ClassVar[bool] = False
     default_algorithm: ClassVar[str] = "random"
 
     population: types.Population | None = option(4, "Architectures per generation.", group="Search")
@@ -80,22 +99,9 @@ class RandomNetworks(SearchingMethod):
         """See `Method.num_finalists`; every architecture that is drawn."""
         return self.num_planned
 
-    def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
-        """Return no phases: there is no supernet to train."""
-        return ()
-
     def estimator(self, job: Job, trained: Trained) -> Estimator:  # noqa: ARG002
-        """Return an estimator that evaluates nothing: the architectures are compared when they are trained."""
+        """Return an estimator that evaluates nothing."""
         return Unrated()
-
-    def outcome(self, job: Job, trained: Trained, found: Found) -> Found:  # noqa: ARG002
-        """Train the networks of all architectures that were drawn, and return them with their accuracies."""
-        estimator = Finished(job)
-        trials = [
-            dataclasses.replace(trial, estimate=estimator.estimate(trial.architecture))
-            for trial in found.trials
-        ]
-        return dataclasses.replace(found, trials=tuple(trials), estimator=estimator, order=())
 
 
 random_networks = function_of(RandomNetworks, "Every trained architecture, with the best; see `Found`.")

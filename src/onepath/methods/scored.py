@@ -10,7 +10,7 @@ from torch import nn
 
 from onepath import option_types as types
 from onepath.errors import ConfigurationError
-from onepath.estimate import score_definition
+from onepath.estimate import score_definitions
 from onepath.methods.sampled import SearchingMethod
 from onepath.methods.supernet_search import Found
 from onepath.option_types import option
@@ -50,7 +50,10 @@ class ScoredMethod(SearchingMethod):
     }
 
     proxy: types.Text = option(
-        "zen", "Score without training that the search maximises, one of `onepath score`.", group="Search"
+        "zen",
+        "Score without training that the search maximises, one of `onepath score`, or the mean of several, such as "
+        "nwot+layers.",
+        group="Search",
     )
     score_batch_size: types.BatchSize | None = option(
         None,
@@ -70,7 +73,7 @@ class ScoredMethod(SearchingMethod):
         Raises:
             ConfigurationError: there is no such score.
         """
-        score_definition(self.proxy)
+        score_definitions(self.proxy)
 
     def phases(self, job: Job) -> Sequence[Phase]:  # noqa: ARG002
         """Return no phases: there is no supernet to train."""

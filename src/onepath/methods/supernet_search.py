@@ -48,7 +48,7 @@ class Trial:
     Attributes:
         architecture: the architecture that was evaluated.
         estimate: the estimator's accuracy (higher is better) and loss (lower is better), for example inherited ones.
-        origin: how the architecture came about: "random", "mutation", "crossover" or "derived".
+        origin: how the architecture came about: "random", "mutation", "crossover", "derived" or "given".
         generation: generation of the algorithm that proposed it, from 0.
     """
 

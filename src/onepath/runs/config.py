@@ -99,7 +99,7 @@ class RunConfig(_WithCosts):
     method: types.Text = option(
         "spos",
         f"How the supernet is trained and searched: {', '.join(METHODS)}; its own options are shown by "
-        "`onepath run --method NAME --help`; default: spos, or sandwich for a model.",
+        "`onepath run --method NAME --help`; default: spos; naswot with a budget; sandwich for a model.",
         group="Space",
     )
     max_latency_ms: types.Latencies | None = option(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onepath.cost import counter
 from onepath.nn import Supernet
+
+if TYPE_CHECKING:
+    from onepath.space import Architecture
 
 WIDTHS = (*(percent / 100 for percent in range(10, 105, 5)), 1.25, 1.5, 2.0)
 LARGE_INPUT = 96
@@ -17,9 +21,12 @@ _START = WIDTHS.index(0.25)
 
 
 def fitting_width(
-    build: Callable[[float], Supernet], input_shape: tuple[int, ...], limits: Mapping[str, int]
+    build: Callable[[float], Supernet],
+    input_shape: tuple[int, ...],
+    limits: Mapping[str, int],
+    wanted: Callable[[Supernet], Sequence[Architecture]] = lambda _: (),
 ) -> float:
-    """Return the largest of a few widths at which about half of the space meets every limit.
+    """Return the largest of a few widths at which about half of the space, or of some networks, meets every limit.
 
     A limit in the middle of the space leaves the search a real choice; SPOS's own limit of 330 M multiply-accumulates
     is met by 59 % of its space. Without limits the width is 1 for inputs of 96 pixels or more, 0.2 for smaller ones.
@@ -28,9 +35,11 @@ def fitting_width(
         build: returns the supernet of a given width.
         input_shape: shape of one example, without the batch.
         limits: kind of cost, "macs" or "params" -> largest cost allowed.
+        wanted: function from a supernet to the architectures that the width is fitted to; if there are none, it is
+            fitted to the whole space.
 
     Returns:
-        A width of `WIDTHS`; the smallest one if even there less than half of the space meets the limits.
+        A width of `WIDTHS`; the smallest one if even there less than half of them meets the limits.
     """
     if not limits:
         return 1.0 if min(input_shape[1:], default=LARGE_INPUT) >= LARGE_INPUT else SMALL_INPUT_WIDTH
@@ -40,7 +49,12 @@ def fitting_width(
         """Return median cost / limit of the limit that binds most; the width fits if it is at most 1."""
         if index not in medians:
             supernet = build(WIDTHS[index])
-            matrix = supernet.space.sample(_NUM_SAMPLED, np.random.default_rng(0))
+            space, architectures = supernet.space, wanted(supernet)
+            matrix = (
+                space.matrix(architectures)
+                if architectures
+                else space.sample(_NUM_SAMPLED, np.random.default_rng(0))
+            )
             costs = {kind: counter(supernet, input_shape, kind)[0](matrix).astype(float) for kind in limits}
             medians[index] = max(float(np.median(costs[kind])) / limit for kind, limit in limits.items())
         return medians[index]

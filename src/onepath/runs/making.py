@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from onepath import option_types as types
 from onepath.errors import ConfigurationError, RunDirectoryError, shown
-from onepath.methods import METHODS, Method, SampledMethod, find_method, make_method
+from onepath.methods import METHODS, Method, SampledMethod, ScoredMethod, find_method, make_method
 from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.option_types import one_line, unknown_option
 from onepath.own_code import is_own, unnamed_code
@@ -55,6 +55,8 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
             raise ConfigurationError(f"{old} is the former name of {new}, but both came; leave {old} out")
     if given.get("model") is not None:
         given.setdefault("method", "sandwich")  # its winners keep the weights of the model
+    elif given.get("budget") is not None:
+        given.setdefault("method", "naswot")  # the best of a short time, see docs/which_method.md
     kind = find_method(given.get("method", "spos")) if kind is None else kind
     if isinstance(given.get("method"), type):
         given["method"] = method_name(kind)
@@ -156,7 +158,7 @@ def _defaults(options: Mapping[str, Any], kind: type[Method]) -> dict[str, Any]:
     if not is_digits or options.get("space") is not None:
         return {"space": kind.space}
     is_limited = bool(set(options) & {*LIMIT_NAMES, "max_latency_ms"})
-    if is_limited or not issubclass(kind, SampledMethod):
+    if is_limited or not issubclass(kind, SampledMethod | ScoredMethod):
         return {"space": _DIGITS_SPACE}
     # A budget is planned for one winner.
     return {

@@ -33,7 +33,7 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
     import torch
 
     from onepath import spaces
-    from onepath.estimate import score_definition
+    from onepath.estimate import score_definitions
 
     is_in_python = GIVEN_IN_PYTHON in (
         config.data[: len(GIVEN_IN_PYTHON)],
@@ -42,7 +42,7 @@ def check_early(config: RunConfig, *, is_new: bool = True) -> None:
     if config.model is None and not config.space.startswith(GIVEN_IN_PYTHON):
         spaces.find(config.space)
     for name in config.options.scores:
-        score_definition(name)
+        score_definitions(name)
     if is_new and config.device is not None:
         from onepath import latency
 
@@ -177,7 +177,7 @@ def _fitted_width(definition: RunDefinition) -> float | None:
     def build(width: float) -> Supernet:
         return build_named(config.model_copy(update={"width": width}), facts)
 
-    return fitting_width(build, tuple(facts["input_shape"]), limits)
+    return fitting_width(build, tuple(facts["input_shape"]), limits, config.options.wanted)
 
 
 def _parameters(space: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onepath.estimate import Estimate, architecture_of, score_definition
+from onepath.estimate import Estimate, architecture_of, score_definitions
 from onepath.methods.catalogue import GIVEN_IN_PYTHON
 from onepath.methods.job import RANDOM_BATCH
 from onepath.runs.run_workplace import RunWorkplace, setup_of
@@ -63,8 +63,8 @@ class PooledScores:
 def num_scoring(run: RunDefinition, name: str, num_left: int) -> int:
     """Return the number of processes that are worth their start; below 2, this process scores by itself.
 
-    Several processes are not worth it for few networks, or if each would have to load the data; and they are not
-    possible if they cannot load the space and the method by name.
+    Several processes are not worth it for few networks, or if each would have to load the data or score a reference;
+    and they are not possible if they cannot load the space and the method by name.
 
     Args:
         run: definition of the run whose space is scored.
@@ -72,7 +72,8 @@ def num_scoring(run: RunDefinition, name: str, num_left: int) -> int:
         num_left: number of networks that are not scored yet.
     """
     has_names = run.objects.space is None and not run.config.method.startswith(GIVEN_IN_PYTHON)
-    if score_definition(name).reads_data or len(run.input_shape) != 3 or not has_names:
+    definitions = score_definitions(name)
+    if len(definitions) > 1 or definitions[0].reads_data or len(run.input_shape) != 3 or not has_names:
         return 1
     return min(run.config.workers or 1, num_left // FEWEST_SCORED)
 

@@ -11,7 +11,7 @@ from onepath.search.feasible import FeasibleSet
 from onepath.space import Architecture
 
 Score = float | tuple[float, ...]
-Origin = Literal["random", "mutation", "crossover", "derived"]
+Origin = Literal["random", "mutation", "crossover", "derived", "given"]
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,10 @@ PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
 }
 
 
+HAND_MADE = ("shufflenet", "mobilenet", "nasbench-macro", "proxylessnas")
+"""Spaces whose modules name the network that an expert would take, as `hand_made`."""
+
+
 def names() -> tuple[str, ...]:
     """Return the names of the ready-made spaces."""
     return tuple(BUILDERS)

@@ -40,6 +40,9 @@ class MobileNet(nn.Module):
             input channels; the released networks have 1 and 0.5. None: the candidates have no squeeze-and-excitation.
         dropout: probability of the dropout before the classifier; the default is that of the released networks.
 
+    Attributes:
+        hand_made: the network without a search, k3_e6 everywhere, as in MobileNetV2.
+
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
     Raises:
@@ -67,6 +70,7 @@ class MobileNet(nn.Module):
             scaled(base, width, LEAST_FIRST_CHANNELS) for base in (STEM_CHANNELS, FIRST_CHANNELS)
         )
         self.stem = separable_stem(in_channels, stem, channels, stem_stride)
+        self.hand_made = ",".join(["3"] * sum(STAGE_DEPTHS))
         self.stages = nn.ModuleList()
         for stage, (depth, base, least) in enumerate(
             zip(STAGE_DEPTHS, STAGE_CHANNELS, LEAST_STAGE_CHANNELS, strict=True)

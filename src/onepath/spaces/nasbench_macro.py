@@ -82,6 +82,7 @@ class NasBenchMacro(nn.Module):
         notation: the benchmark's own notation, such as `22212220`.
         start: the path for a training that begins with one path, "11111111"; all other candidates with weights can take
             over weights from its candidates.
+        hand_made: the network without a search, "11111111": the same bottleneck everywhere, as in MobileNetV2.
 
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
@@ -95,7 +96,7 @@ class NasBenchMacro(nn.Module):
         super().__init__()
         check_width(width)
         self.notation = NasBenchMacroNotation()
-        self.start = "1" * len(BLOCKS)
+        self.start = self.hand_made = "1" * len(BLOCKS)
         channels = scaled(STEM_CHANNELS, width, LEAST_CHANNELS)
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),

@@ -37,6 +37,9 @@ class ProxylessNas(nn.Module):
         width: factor on every number of channels, rounded to multiples of 4, at least 8; 1 is the paper's network.
         dropout: probability of the dropout before the classifier.
 
+    Attributes:
+        hand_made: the network without a search, k3_e6 everywhere, as in MobileNetV2.
+
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
     Raises:
@@ -57,6 +60,7 @@ class ProxylessNas(nn.Module):
         strides = dict(zip(STRIDED_STAGES, kept, strict=True))
         stem, channels = (scaled(base, width, LEAST_CHANNELS) for base in (STEM_CHANNELS, FIRST_CHANNELS))
         self.stem = separable_stem(in_channels, stem, channels, stem_stride)
+        self.hand_made = ",".join(["3"] * sum(STAGE_DEPTHS))
         self.stages = nn.ModuleList()
         for stage, (depth, base) in enumerate(zip(STAGE_DEPTHS, STAGE_CHANNELS, strict=True)):
             out_channels = scaled(base, width, LEAST_CHANNELS)

@@ -187,6 +187,10 @@ class ShuffleNet(nn.Module):
             block's output channels, rounded down as in the released template. None: there is no choice of widths.
         dropout: probability of the dropout before the classifier; the default is that of the released code.
 
+    Attributes:
+        hand_made: the network without a search, shuffle_3x3 everywhere as in ShuffleNetV2; None with a choice of
+            widths.
+
     Shapes: (B, in_channels, input_size, input_size) to (B, num_classes).
 
     Raises:
@@ -211,6 +215,7 @@ class ShuffleNet(nn.Module):
             ElasticBatchNorm2d(stem, affine=False, standalone_affine=True),
             nn.ReLU(inplace=True),
         )
+        self.hand_made = ",".join(["0"] * sum(STAGE_DEPTHS)) if channel_scales is None else None
         self.stages = nn.ModuleList()
         channels = stem
         for stage, (depth, base, least, stride) in enumerate(

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,25 @@ ARMS = (
     Arm("halving of random", ("--method", "random", "--finish", "halving")),
 )
 """The arms if the user gives none: the default search and the baselines that need none."""
+HAND_MADE_ARM = Arm("hand-made", ("--method", "fixed"))
+
+
+def default_arms(common: Sequence[str]) -> tuple[Arm, ...]:
+    """Return `ARMS`, and the network that is made by hand if the ready-made space of these options has one.
+
+    Args:
+        common: options of `onepath run` for all arms.
+    """
+    from onepath.runs import make_config
+    from onepath.spaces.catalogue import HAND_MADE
+
+    words = [word for option in common for word in option.split("=", 1)]
+    given = {
+        name: value
+        for option, value in pairwise(words)
+        if (name := option.removeprefix("--")) in ("data", "space") and name != option
+    }
+    return (*ARMS, HAND_MADE_ARM) if make_config(given).space in HAND_MADE else ARMS
 
 
 def bench(

@@ -19,7 +19,7 @@ from onepath.estimate import SCORES, score, score_definition, scores
 from onepath.estimate.scores import catalogue
 
 NAMES = tuple(SCORES)
-BLIND = ("l2_norm", "params", "macs")  # look at the network without running it
+BLIND = ("l2_norm", "params", "macs", "layers")  # look at the network without running it
 
 
 def state_of(model: nn.Module) -> list[Any]:

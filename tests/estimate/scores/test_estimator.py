@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pytest
 import torch
+from torch import nn
 
 import onepath as op
 from onepath.data import Task
 from onepath.errors import ConfigurationError
 from onepath.estimate import ScoreEstimator, score
 from onepath.methods import search_supernet
-from onepath.nn import Supernet
+from onepath.nn import ChoiceBlock, Supernet
 from onepath.randomness import generator
 from onepath.search import RandomSearch
 
@@ -62,3 +64,52 @@ def test_a_score_sees_into_blocks_that_start_as_identities(task: Task) -> None:
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.ones_(module.weight)
     assert found == score("snip", model, inputs, targets, seed=0) != hidden
+
+
+def test_several_scores_are_averaged_in_standard_deviations(supernet: Supernet, task: Task) -> None:
+    reference = [supernet.space.parse(text) for text in ("0,0", "1,2", "2,1")]
+    names, architecture = ("params", "grad_norm"), supernet.space.parse("2,2")
+    alone = {name: ScoreEstimator(name, supernet, task, batch_size=16, seed=3) for name in names}
+    mean = ScoreEstimator("params+grad_norm", supernet, task, batch_size=16, seed=3, reference=reference)
+    expected = 0.0
+    for estimator in alone.values():
+        values = [estimator.value(each) for each in reference]
+        expected += (estimator.value(architecture) - statistics.fmean(values)) / statistics.pstdev(values) / 2
+    assert mean.value(architecture) == pytest.approx(expected)
+
+
+def test_a_score_that_is_the_same_everywhere_says_nothing_in_a_mean(supernet: Supernet, task: Task) -> None:
+    architecture = supernet.space.parse("2,2")
+    mean = ScoreEstimator("params+layers", supernet, task, reference=[architecture] * 3)
+    assert mean.value(architecture) == 0.0
+
+
+def test_a_network_about_which_one_score_says_nothing_is_degenerate(task: Task) -> None:
+    size = math.prod(task.input_shape)
+    block = ChoiceBlock(
+        [nn.Linear(size, 4), nn.Sequential(nn.Linear(size, 256), nn.ReLU(), nn.Linear(256, 4))]
+    )
+    supernet = op.Supernet(nn.Sequential(nn.Flatten(), block))
+    plain, rectified = (supernet.space.parse(text) for text in "01")  # nwot needs a ReLU
+    mean = ScoreEstimator("nwot+params", supernet, task, reference=[rectified] * 2)
+    assert mean.value(rectified) == 0.0
+    assert mean.value(plain) == -math.inf
+    assert mean.num_degenerate == 1
+    # A score that says nothing about the reference is left out.
+    mean = ScoreEstimator("nwot+params", supernet, task, reference=[plain] * 2)
+    assert mean.value(rectified) > mean.value(plain) == 0.0
+    mean = ScoreEstimator("nwot+jacob_cov", supernet, task, reference=[plain] * 2)
+    assert mean.value(plain) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nwot+nwott", "did you mean nwot"),
+        ("nwot+nwot", "takes each score once"),
+        ("nwot+params", "two or more reference architectures, but got 0"),
+    ],
+)
+def test_wrong_means_are_one_line(supernet: Supernet, task: Task, name: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        ScoreEstimator(name, supernet, task)

@@ -191,5 +191,6 @@ def test_counts() -> None:
     model, (inputs, _) = chain([6]), batch()
     assert score("params", model, inputs) == 6 * 27 + 12 + 6 * 4 + 4
     assert score("macs", model, inputs) == 6 * 27 * 64 + 6 * 4
+    assert score("layers", model, inputs) == 2
     norms = [float(module.weight.detach().double().norm()) for module in (model[0], model[-1])]
     assert score("l2_norm", model, inputs) == pytest.approx(sum(norms))

@@ -19,6 +19,7 @@ from onepath.estimate.scores import (
     grasp,
     jacob_cov,
     l2_norm,
+    layers,
     macs,
     nwot,
     params,
@@ -36,7 +37,7 @@ SCORES: Mapping[str, ScoreDefinition] = {
     module.DEFINITION.name: module.DEFINITION
     for module in (
         *(zen, zen_released, gradsign, synflow, grad_norm, snip, grasp, fisher),
-        *(jacob_cov, nwot, l2_norm, plain, params, macs),
+        *(jacob_cov, nwot, l2_norm, plain, params, macs, layers),
     )
 }
 """Name of a score -> its definition, in the order of the documentation."""
@@ -53,6 +54,18 @@ def score_definition(name: str) -> ScoreDefinition:
         advice = f"did you mean {near[0]}?" if near else "take one of these"
         raise ConfigurationError(f"a score must be one of {', '.join(SCORES)}, but got {name!r}; {advice}")
     return SCORES[name]
+
+
+def score_definitions(text: str) -> list[ScoreDefinition]:
+    """Return the definitions of the scores in a text such as "nwot+layers", of which the mean is taken.
+
+    Raises:
+        ConfigurationError: no score has one of these names, or one comes twice.
+    """
+    names = [name.strip() for name in text.split("+")]
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"a mean takes each score once, but got {text!r}; leave one out")
+    return [score_definition(name) for name in names]
 
 
 def score(

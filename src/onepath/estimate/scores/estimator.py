@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -13,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from onepath.errors import ConfigurationError
 from onepath.estimate.estimator import Estimate, architecture_of
-from onepath.estimate.scores.catalogue import score_definition, scores
+from onepath.estimate.scores.catalogue import score_definition, score_definitions, scores
 from onepath.estimate.scores.definition import Score
 from onepath.estimate.scores.probe import Loss
 from onepath.train.memory import keep_freed_memory
@@ -36,8 +39,11 @@ class ScoreEstimator:
     examples in the batch. An architecture is scored once. The method `value` gives the score as a function of the
     architecture, with which initial populations are ranked and proposals filtered (`search.Prefilter`).
 
+    Several scores have different units. Of "nwot+layers" the value is the mean of both, each in standard deviations
+    from its mean over some reference architectures; one that says nothing about any of these is left out.
+
     Args:
-        name: name of the score, see `SCORES`.
+        name: name of the score, see `SCORES`; or of several, joined by "+".
         supernet: builds the network of an architecture; its weights are neither used nor changed.
         task: data; the batch is a fixed random subset of its "train" split, without augmentation.
         batch_size: number of examples in the batch; the papers take 64.
@@ -45,10 +51,11 @@ class ScoreEstimator:
         num_threads: number of torch threads while a network is scored on a CPU; the last digits of a score depend on
             it. None keeps the current number.
         seed: seed of the fresh weights, the batch and the score; the same for every architecture.
-        options: options of the score.
+        options: options of the score, if it is one.
+        reference: architectures on which several scores are standardised, some tens of them.
 
     Raises:
-        ConfigurationError: there is no score of this name.
+        ConfigurationError: there is no score of this name, or several have no reference.
     """
 
     def __init__(
@@ -62,10 +69,16 @@ class ScoreEstimator:
         num_threads: int | None = None,
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
+        reference: Sequence[Architecture] = (),
     ) -> None:
-        score_definition(name)
+        if len(score_definitions(name)) > 1 and len(reference) < 2:
+            raise ConfigurationError(
+                f"a mean of several scores needs two or more reference architectures, but got {len(reference)} for "
+                f"{name}; give some tens of random ones"
+            )
         inputs, targets = next(task.batches("train", batch_size, num_examples=batch_size, seed=seed))
         self._begin(name, supernet, inputs, targets, task.loss, device, num_threads, seed, options)
+        self._reference = tuple(reference)
 
     @classmethod
     def without_data(
@@ -113,12 +126,14 @@ class ScoreEstimator:
         seed: int,
         options: Mapping[str, Any] | None,
     ) -> None:
-        self._name, self._reads_weights = name, score_definition(name).reads_weights
-        self._supernet = supernet
+        definitions = score_definitions(name)
+        self._names = [definition.name for definition in definitions]
+        self._reads_weights = any(definition.reads_weights for definition in definitions)
+        self._supernet, self._reference = supernet, ()
         self._seed = seed
         self._device, self._num_threads = torch.device(device), num_threads
         self._loss = loss
-        self._options = {name: dict(options or {})}
+        self._options = {self._names[0]: dict(options or {})}
         self._inputs = inputs.to(self._device)
         self._targets = None if targets is None else targets.to(self._device)
         self._scores: dict[Architecture, Score] = {}
@@ -158,9 +173,23 @@ class ScoreEstimator:
 
     def _compute(self, architecture: Architecture) -> Score:
         started = time.perf_counter()
+        found = self._each(architecture)
+        places = self._places
+        reason = next((found[name].reason for name in places if found[name].is_degenerate), None)
+        if not places:
+            reason = "no score says anything about the reference"
+        value = -math.inf
+        if reason is None:
+            value = statistics.fmean(
+                (found[name].value - mean) / deviation for name, (mean, deviation) in places.items()
+            )
+        return Score(value, reason, time.perf_counter() - started)
+
+    def _each(self, architecture: Architecture) -> dict[str, Score]:
+        """Return every score of an architecture by its name."""
         with threads(self._num_threads):
-            found = scores(
-                [self._name],
+            return scores(
+                self._names,
                 self._network(architecture),
                 self._inputs,
                 self._targets,
@@ -168,8 +197,26 @@ class ScoreEstimator:
                 loss=self._loss,
                 options=self._options,
                 is_disposable=True,
-            )[self._name]
-        return Score(found.value, found.reason, time.perf_counter() - started)
+            )
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[float, float]]:
+        """Name of a score -> its mean and standard deviation over the reference; a deviation of 0 counts as 1.
+
+        A score that says nothing about any of the reference is left out; one score alone keeps its value.
+        """
+        if len(self._names) == 1:
+            return {self._names[0]: (0.0, 1.0)}
+        found: dict[str, list[float]] = {name: [] for name in self._names}
+        for architecture in self._reference:
+            for name, score in self._each(architecture).items():
+                if not score.is_degenerate:
+                    found[name].append(score.value)
+        return {
+            name: (statistics.fmean(values), statistics.pstdev(values) or 1.0)
+            for name, values in found.items()
+            if values
+        }
 
     def _network(self, architecture: Architecture) -> nn.Module:
         """Build the stand-alone network; its weights are not drawn if the score draws its own or reads only shapes."""
