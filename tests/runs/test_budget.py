@@ -50,7 +50,7 @@ class Plan:
             opened_at=0.0,
             blank=SimpleNamespace(space=space),
             progress=SimpleNamespace(note=self.notes.append),
-            finishing_recipe=lambda _: op.Recipe(13, 32, 0.1),
+            usual_epochs=13,
         )
         job = SimpleNamespace(
             loosest=SimpleNamespace(sample=space.sample),

@@ -264,9 +264,10 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
         ),
     },
     "retrain": {
-        "networks": _each(_fields(_network, {"share": _number})),
+        "networks": _each(_fields(_network, {"share": _number, "seconds": _maybe(_number)})),
         "exported": _start,
         "epochs": _maybe(_number),
+        "training_seconds": _maybe(_number),
         "finals": _each(_fields({"share": _number, "scores": _by_name(_number)})),
     },
     "export": {

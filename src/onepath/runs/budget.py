@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onepath.errors import ConfigurationError
 from onepath.methods.job import Trained
@@ -69,9 +69,7 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
     left -= training
     retrain_epochs = config.retrain_epochs
     if finish and method.num_finalists is not None and "finalists" not in config.given:
-        whole = run.finishing_recipe("scratch")
-        assert whole is not None, "a training from scratch has a recipe"
-        options |= _as_many(run, left, finish, whole.epochs)
+        options |= _as_many(run, left, finish)
         finish = played(run, finish, options.get("finalists", config.finalists or 1))
     if finish and retrain_epochs is None:
         retrain_epochs = finish.epochs(left)
@@ -103,7 +101,7 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
     }
 
 
-def _as_many(run: Run, left: float, finish: Finishing, usual: float) -> dict[str, Any]:
+def _as_many(run: Run, left: float, finish: Finishing) -> dict[str, Any]:
     """Return the options of a method whose networks are all finalists: as many as the time trains.
 
     With halving they are trained for longer than usual, if the first round is left an epoch for each; otherwise each is
@@ -113,10 +111,11 @@ def _as_many(run: Run, left: float, finish: Finishing, usual: float) -> dict[str
         run: the run.
         left: seconds for finishing.
         finish: what it takes.
-        usual: epochs of a network by the size of the data.
     """
     if {"num", "population", "generations"} & run.config.given:
         return {}
+    given = run.config.retrain_epochs if "retrain_epochs" in run.config.given else None
+    usual = given or run.usual_epochs
     way, most = run.config.finish or "", min(FINALISTS, run.blank.space.size)
 
     def has_time(num: int) -> bool:
@@ -134,29 +133,46 @@ def _num_finished(run: Run, options: dict[str, Any]) -> int:
     return finalists + (run.config.finish == "both") + run.config.num_baselines
 
 
-def planned_again(run: Run, architectures: Sequence[Architecture]) -> float | None:
-    """Return the epochs of the networks that are finished, from the time that is left; None if nothing is planned.
+class Replanned(NamedTuple):
+    """What is left of a budget for finishing.
+
+    Attributes:
+        num: number of networks among which the finals choose. It is smaller than that of the search's finalists only
+            where a method has as many networks as there is time for, and they take longer than those timed before.
+        epochs: epochs of each network.
+        seconds: seconds of the training of each network, to which its schedule is fitted while it is trained.
+    """
+
+    num: int
+    epochs: float
+    seconds: float
+
+
+def planned_again(run: Run, architectures: Sequence[Architecture]) -> Replanned | None:
+    """Return how many of the networks are finished, and how long, from the time that is left; None without a plan.
 
     Args:
         run: a run with a budget whose search has finished.
-        architectures: some of the networks that will be finished.
+        architectures: the networks among which the finals would choose.
     """
-    facts = run.facts.get("budget")
-    if facts is None or not facts["plans_finish"] or run.config.budget is None:
+    facts, config = run.facts.get("budget"), run.config
+    if facts is None or not facts["plans_finish"] or config.budget is None:
         return None
-    stages = run.directory.store.stages()
-    spent = facts["seconds"] + sum(row.seconds for row in stages.values())
-    found = stages["search"].record
-    began = time.perf_counter()
-    finish = finishing(run, _spread(run, architectures), len(found.get("finalists", "1")))
+    spent = facts["seconds"] + sum(row.seconds for row in run.directory.store.stages().values())
+    began, num = time.perf_counter(), len(architectures)
+    finish = finishing(run, _spread(run, architectures), num)
     if finish is None:
         return None
-    left = run.config.budget - _reserve(run.config.budget) - spent - (time.perf_counter() - began)
+    left = config.budget - _reserve(config.budget) - spent - (time.perf_counter() - began)
+    if config.options.num_finalists is not None and "finalists" not in config.given:
+        num = min(num, _as_many(run, left, finish).get("finalists", num))
+        finish = played(run, finish, num)
     epochs = max(1.0, round(finish.epochs(left), 2))
     run.progress.note(
-        f"{written_seconds(max(left, 0))} of the budget are left for finishing: {epochs:g} epochs of each network"
+        f"{written_seconds(max(left, 0))} of the budget are left for finishing: {epochs:g} epochs of "
+        f"{'the network' if num == 1 else f'each of {num} networks'}"
     )
-    return epochs
+    return Replanned(num, epochs, max(1.0, epochs * finish.epoch))
 
 
 def _spread(run: Run, architectures: Sequence[Architecture]) -> list[Architecture]:

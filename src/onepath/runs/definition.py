@@ -201,6 +201,13 @@ class RunDefinition:
         """Shape of one example, without the batch; a tuple of shapes if an example has several inputs."""
         return plain_shape((self.facts or describe(self.task))["input_shape"])
 
+    @property
+    def usual_epochs(self) -> float:
+        """Epochs of a stand-alone training by the size of the data, whatever was asked for."""
+        from onepath.methods.job import scaled_recipe
+
+        return scaled_recipe(self.config, self.task, None, retrain=True).epochs
+
     def finishing_recipe(self, start: str) -> Recipe | None:
         """Return the recipe of a stand-alone training from a start; None if the start "as-is" needs no training.
 

@@ -42,7 +42,13 @@ def play_finals(run: Run, clock: StageClock) -> None:
             scores = finals[number]["scores"]
             planned = [
                 PlannedNetwork(
-                    f"finalist-{place}", start, finalists[place], seed, known[finalists[place]], played.share
+                    f"finalist-{place}",
+                    start,
+                    finalists[place],
+                    seed,
+                    known[finalists[place]],
+                    played.share,
+                    clock.record.get("training_seconds"),
                 )
                 for place in left
             ]

@@ -39,7 +39,10 @@ def retrain_stage(run: Run) -> None:
             _plan_epochs(run, clock)
         play_finals(run, clock)
         if "networks" not in clock.record:
-            clock.record["networks"] = [asdict(network) for network in plan_networks(run)]
+            clock.record["networks"] = [
+                asdict(replace(network, seconds=clock.record.get("training_seconds")))
+                for network in plan_networks(run)
+            ]
             clock.save()
         with reading_records(run.path / TRIALS):
             networks = [PlannedNetwork(**network) for network in clock.record["networks"]]
@@ -55,10 +58,15 @@ def retrain_stage(run: Run) -> None:
 
 def _plan_epochs(run: Run, clock: StageClock) -> None:
     """Give the networks as many epochs as the budget has time for; once planned, a resumed run keeps them."""
+    store = run.directory.store
     if "epochs" not in clock.record:
-        searched = run.directory.store.stage("search").record
-        names = searched.get("finalists", [searched["winner"]])
-        clock.record["epochs"] = planned_again(run, [run.blank.space.parse(name) for name in names])
+        stage = store.stage("search")
+        names = stage.record.get("finalists", [stage.record["winner"]])
+        planned = planned_again(run, [run.blank.space.parse(name) for name in names])
+        if planned is not None and planned.num < len(names):
+            store.put_stage(replace(stage, record={**stage.record, "finalists": names[: planned.num]}))
+        clock.record["epochs"] = None if planned is None else planned.epochs
+        clock.record["training_seconds"] = None if planned is None else planned.seconds
         clock.save()
     if clock.record["epochs"] is not None:
         run.config = run.config.model_copy(update={"retrain_epochs": clock.record["epochs"]})

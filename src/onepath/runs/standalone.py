@@ -22,6 +22,7 @@ class PlannedNetwork:
 
     Attributes:
         share: share of its training after which it pauses.
+        seconds: how long its whole training takes, see `train_model`; None follows the recipe.
     """
 
     role: str
@@ -30,6 +31,7 @@ class PlannedNetwork:
     seed: int
     inherited_validation: float | None
     share: float = 1.0
+    seconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -103,6 +105,7 @@ def train_network(
         on_point=on_point,
         on_update=told,
         until=network.share,
+        seconds=network.seconds,
     )
     weights = save_tensors(weights_path(definition.path, network.name), model.state_dict())
     definition.digests[network.name] = weights

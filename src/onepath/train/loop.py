@@ -15,6 +15,7 @@ from onepath.train.architecture import ArchitectureTraining, differentiable_phas
 from onepath.train.checks import check_model
 from onepath.train.counts import CandidateCounts
 from onepath.train.curve import TrainingPoint
+from onepath.train.pace import Pace
 from onepath.train.phase import Objective, Phase
 from onepath.train.phases import OnePath, path_phases, train_phases
 from onepath.train.recipe import Recipe
@@ -114,6 +115,7 @@ def train_model(
     on_point: OnPoint | None = None,
     on_update: OnUpdate | None = None,
     until: float = 1.0,
+    seconds: float | None = None,
 ) -> list[TrainingPoint]:
     """Train a plain network, in place.
 
@@ -132,6 +134,8 @@ def train_model(
         on_update: see `train_supernet`.
         until: share of the updates after which the training pauses; a later call with a larger share continues from the
             checkpoint, and ends as if it had never paused. The learning rate is that of the whole training.
+        seconds: how long the whole training takes: the recipe's schedule is gone through faster or slower, as the
+            updates turn out to take, so that two trainings are not the same. None does the recipe's updates.
 
     Returns:
         The whole curve, including the part before a resumption.
@@ -158,6 +162,7 @@ def train_model(
         [Phase("network", recipe, OnePath(None), objective=objective)],
         seed=seed,
         device=torch.device(device),
+        pace=None if seconds is None else Pace(seconds),
     ).run(checkpoint, on_point, on_update, paused)
 
 

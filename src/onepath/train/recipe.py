@@ -193,7 +193,7 @@ class Recipe:
         """Return how many of `num_updates` updates train one path alone, at the start of a supernet's training."""
         return round(self.one_path * num_updates)
 
-    def rate(self, update: int, num_updates: int, updates_per_epoch: int) -> float:
+    def rate(self, update: float, num_updates: int, updates_per_epoch: int) -> float:
         """Return the learning rate of one update.
 
         During the warm-up, the first W updates, it is peak * (update + 1) / W. After it, with s = (update - W) /
@@ -201,13 +201,13 @@ class Recipe:
         (1 + cos(pi s)) / 2 for "cosine".
 
         Args:
-            update: number of the update, counted from 0.
+            update: number of the update, counted from 0; may be between two.
             num_updates: updates of the whole training.
             updates_per_epoch: updates of one epoch; it gives the length of the warm-up.
         """
         warmup = min(round(self.warmup_epochs * updates_per_epoch), num_updates)
         if update < warmup:
-            return self.learning_rate * (update + 1) / warmup
+            return self.learning_rate * min(1.0, (update + 1) / warmup)
         progress = (update - warmup) / (num_updates - warmup)
         left = (1 + math.cos(math.pi * progress)) / 2 if self.schedule == "cosine" else 1 - progress
         return self.final_rate + (self.learning_rate - self.final_rate) * left

@@ -24,6 +24,7 @@ from onepath.train.evaluation import autocast
 from onepath.train.interruption import DeferredInterrupt
 from onepath.train.memory import keep_freed_memory
 from onepath.train.optimizer import active_optimizer
+from onepath.train.pace import MOST_STRIDE, Pace
 from onepath.train.phase import Phase, SeesBatch, ends, stretches_of
 from onepath.train.reduction import GradientCounter
 from onepath.train.threads import worthwhile_threads
@@ -83,10 +84,12 @@ class Training:
         seed: seed of every random draw.
         device: where to train.
         counts: the number of times that each candidate is trained is added to it.
+        pace: lets the whole training take a given time; it then has one stretch. None follows the recipe.
 
     Attributes:
         update: number of updates of the present stretch that are done.
-        num_updates: number of updates of the present stretch in all.
+        position: where in the schedule it is, 0 to `num_updates`; `update`, unless there is a pace.
+        num_updates: number of updates of the present stretch in all, by its recipe.
         first_update: number of updates of the earlier stretches.
     """
 
@@ -100,7 +103,9 @@ class Training:
         seed: int,
         device: torch.device,
         counts: CandidateCounts | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        self.pace = pace
         self.module = module.to(device)
         self._laid = lay_channels_last(module) if is_image_shape(task.input_shape) else []
         self.forward = forward
@@ -130,7 +135,7 @@ class Training:
         self.updates_per_epoch = self.task.updates_per_epoch(self.recipe.batch_size)
         self.num_updates = self.lengths[number]
         self.first_update = sum(self.lengths[:number])
-        self.update = 0
+        self.update, self.position = 0, 0.0
         # The end of the last phase is left out: a training that is stepped by hand may go on after it.
         self._ends = ends(self.phases, self.num_updates)[:-1]
         self.optimizer = active_optimizer(self.module.named_parameters(), self.recipe)
@@ -148,7 +153,8 @@ class Training:
             checkpoint: saves the state when it is due, at the end and on Ctrl-C; a state that it holds is loaded first.
             on_point: called with each new point of the curve.
             on_update: called after each update with the number of updates done and their total.
-            until: number of updates after which it stops, to be continued from the checkpoint; None goes to the end.
+            until: update of the schedule after which it stops, to be continued from the checkpoint; None goes to the
+                end.
 
         Raises:
             ConfigurationError: the loss or the weights are not finite, or the checkpoint does not fit this training.
@@ -175,7 +181,7 @@ class Training:
                         if number > self.number:
                             self._begin(number)
                         self._run_stretch(checkpoint, on_point, on_update, interrupt, until)
-                        if interrupt.requested or (until is not None and self.done >= until):
+                        if interrupt.requested or self._is_paused(until):
                             break
                 except KeyboardInterrupt:
                     # After a first signal nothing is saved: the second came during that save, and ends it at once.
@@ -230,27 +236,40 @@ class Training:
         until: int | None,
     ) -> None:
         total = sum(self.lengths)
-        left = self.num_updates - self.update
-        num = left if until is None else min(left, max(0, until - self.done))
+        left = math.ceil(self.num_updates - self.position)
+        num = (
+            left if until is None else min(left, max(0, math.ceil(until - self.first_update - self.position)))
+        )
+        num = num if self.pace is None else math.ceil(MOST_STRIDE * num)  # where every update moves least
         point_every = math.ceil(total / _NUM_POINTS)
         started = time.perf_counter() - self.seconds
         with self._threads(), fast_depthwise(self.module, self.recipe.precision):
             for inputs, targets in self._batches(num):
-                rate = self.recipe.rate(self.update, self.num_updates, self.updates_per_epoch)
+                rate = self.recipe.rate(self.position, self.num_updates, self.updates_per_epoch)
                 self._step(inputs, targets, rate)
                 self.seconds = time.perf_counter() - started
-                if self.done % point_every == 0 or self.update == self.num_updates:
+                if self.done % point_every == 0 or self.position == self.num_updates:
                     self._add_point(rate, on_point)
                 if on_update is not None:
-                    on_update(self.done, total)
-                is_last = interrupt.requested or self.update == self.num_updates or self.done == until
+                    on_update(self.first_update + math.floor(self.position), total)
+                is_last = interrupt.requested or self.position == self.num_updates or self._is_paused(until)
                 if checkpoint is not None and (is_last or checkpoint.due()):
                     self.save(checkpoint)
                 if is_last:
                     break
             last = self.phases[-1].before
-            if last is not None and self.update == self.num_updates:
+            if last is not None and self.position == self.num_updates:
                 last.finish(self)
+
+    def _move(self) -> None:
+        """Move on in the schedule after an update."""
+        stride = 1.0
+        if self.pace is not None:
+            stride = self.pace.stride(self.update, self.position, self.num_updates, self.seconds)
+        self.position = min(self.position + stride, float(self.num_updates))
+
+    def _is_paused(self, until: int | None) -> bool:
+        return until is not None and self.first_update + self.position >= until
 
     @property
     def done(self) -> int:
@@ -295,7 +314,7 @@ class Training:
                 state.forget()
         inputs, targets = to_device(inputs, self.device), to_device(targets, self.device)
         for module in self.followers:
-            module.set_progress(self.update // self.updates_per_epoch / self.recipe.epochs)
+            module.set_progress(math.floor(self.position) // self.updates_per_epoch / self.recipe.epochs)
         if phase.before is not None:
             phase.before.step(self, inputs, targets, rate)
         parts: tuple[Any, ...] = (phase.sampler, phase.objective)
@@ -321,6 +340,7 @@ class Training:
         for state in self.states:
             state.advance()
         self.update += 1
+        self._move()
         self.is_inside_update = False
 
     def losses(self, outputs: Tree, targets: Tree) -> tuple[Tensor, Tensor | float]:
@@ -397,6 +417,7 @@ class Training:
             "settings": self._settings(),
             "stretch": self.number,
             "update": self.update,
+            "position": self.position,
             "seconds": self.seconds,
             "model": dict(self.module.state_dict()),
             "momentum": self.optimizer.state_dict(),
@@ -436,9 +457,11 @@ class Training:
             ) from error
         for before, own in zip(self.befores, state["before"], strict=True):
             before.load_state_dict(own)
-        if not (isinstance(state["update"], int) and 0 <= state["update"] <= self.num_updates):
-            raise ValueError(f"update {shown(state['update'])} of {self.num_updates}")
-        self.update = state["update"]
+        # A checkpoint of an older onepath has no position.
+        update, position = state["update"], state.get("position", state["update"])
+        if not (isinstance(update, int) and update >= 0 and 0 <= position <= self.num_updates):
+            raise ValueError(f"update {shown(update)} at {shown(position)} of {self.num_updates}")
+        self.update, self.position = update, float(position)
         self.seconds = float(state["seconds"])
         self.tally.sums, self.tally.tally = list(state["sums"]), state["tally"]
         self.counts.load_state_dict(state.get("counts", {}))
