@@ -15,7 +15,7 @@ from onepath.option_types import parse_duration
 from onepath.runs import budget as budgets
 from onepath.runs import make_config
 from onepath.runs.finishing_time import Finishing, played
-from onepath.search.halving import num_parts, num_passes
+from onepath.search.halving import longest
 from onepath.train.timing import UpdateSeconds, update_seconds
 
 RESERVED = 14 + 0.01 * 600
@@ -106,7 +106,8 @@ def test_halving_leaves_an_epoch_to_the_first_round(plan: Callable[..., Plan]) -
     num = found["finalists"]
 
     def first_round(num: int) -> float:
-        epochs = (600 - RESERVED - num_parts(num, "halving") * PART - TEST) / 2 / num_passes(num, "halving")
+        passes, parts = longest(num, "halving", 0, 1)
+        epochs = (600 - RESERVED - parts * PART - TEST) / 2 / passes
         return epochs / 2 ** (num - 1).bit_length()
 
     assert first_round(num) >= 1 > first_round(num + 1)
@@ -134,6 +135,62 @@ def test_a_search_by_a_score_gets_a_tenth(plan: Callable[..., Plan]) -> None:
     assert found["num"] == int(0.1 * (600 - RESERVED) / 0.5)
     left = 600 - RESERVED - 0.5 * found["num"] - PART - TEST
     assert found["retrain_epochs"] == pytest.approx(left / 2, abs=0.01)
+
+
+class Left:
+    """A run whose search has finished after 100 seconds of planning and 50 of the search."""
+
+    def __init__(self, num_found: int, **options: Any) -> None:
+        self.notes: list[str] = []
+        space = op.spaces.build("nasbench-macro", num_classes=10, in_channels=1).space
+        record = {"finalists": ["0"] * num_found} if num_found > 1 else {}
+        stage = SimpleNamespace(seconds=50.0, record=record)
+        store = SimpleNamespace(stages=lambda: {"search": stage})
+        self.run = SimpleNamespace(
+            config=make_config({"budget": "10m", "num_baselines": 0, **options}),
+            facts={"budget": {"seconds": 100.0, "plans_finish": "retrain_epochs" not in options}},
+            directory=SimpleNamespace(store=store),
+            blank=SimpleNamespace(space=space),
+            progress=SimpleNamespace(note=self.notes.append),
+            costs=lambda _: {"macs": 1},
+            usual_epochs=13,
+        )
+        self.architectures = [space.parse("1,1,1,1,1,1,1,1")] * num_found
+
+    def __call__(self) -> Any:
+        return budgets.planned_again(self.run, self.architectures)  # type: ignore[arg-type]
+
+
+def test_the_time_that_is_left_is_shared_by_the_networks(plan: Callable[..., Plan]) -> None:
+    plan(0.0, 0.0, 2.0)  # an epoch of a network takes two seconds
+    left = 600 - RESERVED - 150
+    one = Left(1)
+    assert one() == (
+        1,
+        pytest.approx((left - PART - TEST) / 2, abs=0.01),
+        pytest.approx(left - PART - TEST, abs=0.1),
+    )
+    assert one.notes == ["7.2 min of the budget are left for finishing: 214.25 epochs of the network"]
+    # Two halves, and the winner's rest: one and a half trainings, three parts.
+    found = Left(2, finish="halving", finalists=2)()
+    assert found == (
+        2,
+        pytest.approx((left - 3 * PART - TEST) / 3, abs=0.01),
+        pytest.approx((left - 3 * PART - TEST) / 1.5, abs=0.1),
+    )
+
+
+def test_random_networks_that_take_longer_are_fewer(plan: Callable[..., Plan]) -> None:
+    plan(0.0, 0.0, 5.0)
+    left = 600 - RESERVED - 150
+    num = int((left - TEST - PART) / (5 * 13 + PART))
+    asked = Left(20, method="random")
+    found = asked()
+    assert found.num == num == 6
+    assert found.epochs == pytest.approx((left - (num + 1) * PART - TEST) / (5 * num), abs=0.01)
+    assert Left(4, method="random")().num == 4
+    assert Left(20, method="random", num=20)().num == 20
+    assert Left(1, retrain_epochs=3)() is None
 
 
 def test_several_limits_have_no_budget() -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from onepath.search.halving import Round, kept, num_passes, rounds
+from onepath.search.halving import Round, kept, longest, num_passes, rounds
 
 
 @pytest.mark.parametrize("num", range(1, 20))
@@ -37,3 +37,15 @@ def test_the_best_go_on_and_of_equal_ones_the_first() -> None:
     assert kept([0.5, 0.9, 0.5, 0.7], 2) == [1, 3]
     assert kept([0.5, 0.5, 0.5], 2) == [0, 1]
     assert kept([0.1, 0.2], 1) == [1]
+
+
+def test_the_longest_work_by_hand() -> None:
+    # One worker: everything, one after another.
+    assert longest(1, "scratch", 3, 1) == (4.0, 4)
+    assert longest(4, "halving", 0, 1) == (num_passes(4, "halving"), 4 + 2 + 1)
+    assert longest(5, "scratch", 2, 1) == (5 + 2, 5 + 1 + 2)
+    # Two workers: 4 networks in pairs, then 2 at once, then the winner's half beside two whole trainings.
+    assert longest(4, "halving", 0, 2) == (2 / 4 + 1 / 4 + 1 / 2, 2 + 1 + 1)
+    assert longest(4, "halving", 2, 2) == (2 / 4 + 1 / 4 + 3 / 2, 2 + 1 + 2)
+    assert longest(1, "scratch", 3, 2) == (2.0, 2)
+    assert longest(1, "scratch", 3, 8) == (1.0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 import onepath as op
 from onepath.data import Task
+from onepath.record import TrainingCheckpoint
 from onepath.train.pace import Pace
 
 UPDATES = 400
@@ -91,3 +93,30 @@ def test_without_a_time_nothing_changes(data: Task, clock: list[float]) -> None:
     again, same = trained(data, clock, 0.1)
     assert [point.learning_rate for point in curve] == [point.learning_rate for point in again]
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
+
+
+def test_a_paused_training_keeps_its_time(data: Task, clock: list[float], tmp_path: Path) -> None:
+    planned = 4 * data.updates_per_epoch(16)
+    checkpoint = TrainingCheckpoint(tmp_path / "state.pt")
+    half, _ = trained(data, clock, 0.2, seconds=0.1 * planned, until=0.5, checkpoint=checkpoint)
+    assert half[-1].seconds == pytest.approx(0.05 * planned, rel=0.15)
+    state = checkpoint.load()
+    assert state is not None
+    assert 0.5 * planned <= state["position"] < 0.5 * planned + 4
+    whole, _ = trained(data, clock, 0.05, seconds=0.1 * planned, checkpoint=checkpoint)
+    assert whole[-1].seconds == pytest.approx(0.1 * planned, rel=0.1)
+    assert whole[: len(half)] == half
+
+
+def test_a_checkpoint_of_an_older_onepath_is_at_its_update(
+    data: Task, clock: list[float], tmp_path: Path
+) -> None:
+    checkpoint = TrainingCheckpoint(tmp_path / "state.pt")
+    trained(data, clock, 0.1, until=0.5, checkpoint=checkpoint)
+    state = checkpoint.load()
+    assert state is not None
+    assert state.pop("position") == state["update"]
+    checkpoint.save(state)
+    _, model = trained(data, clock, 0.1, checkpoint=checkpoint)
+    _, whole = trained(data, clock, 0.1)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), whole.parameters(), strict=True))

@@ -90,7 +90,7 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
         said.append(f"{num:,} evaluations ({written_seconds(parts['search'])})")
     if finish:
         said.append(
-            f"about {retrain_epochs:.1f} epochs of each of {_num_finished(run, options)} networks "
+            f"about {retrain_epochs:.1f} epochs of {_networks(_num_finished(run, options))} "
             f"({written_seconds(parts['finishing'])})"
         )
     run.progress.note(f"budget of {written_seconds(budget)}: {', '.join(said)}")
@@ -170,9 +170,13 @@ def planned_again(run: Run, architectures: Sequence[Architecture]) -> Replanned 
     epochs = max(1.0, round(finish.epochs(left), 2))
     run.progress.note(
         f"{written_seconds(max(left, 0))} of the budget are left for finishing: {epochs:g} epochs of "
-        f"{'the network' if num == 1 else f'each of {num} networks'}"
+        f"{_networks(num)}"
     )
     return Replanned(num, epochs, max(1.0, epochs * finish.epoch))
+
+
+def _networks(num: int) -> str:
+    return "the network" if num == 1 else f"each of {num} networks"
 
 
 def _spread(run: Run, architectures: Sequence[Architecture]) -> list[Architecture]:

@@ -15,7 +15,7 @@ from onepath.methods.finishing import (
     initial_network,
     starts_of,
 )
-from onepath.search.halving import num_parts, num_passes
+from onepath.search.halving import longest
 from onepath.train.timing import update_seconds
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Finishing:
 
     Attributes:
         epoch: seconds of an epoch of one network.
-        passes: trainings in all, in trainings of one network.
+        passes: trainings one after another, in trainings of one network; with several workers those of the busiest.
         part: seconds of everything beside the updates each time a training begins or continues: the network is built,
             its normalisation recalibrated, its weights stored, and it is scored on the validation split.
         num_parts: how often a training begins or continues.
@@ -62,12 +62,9 @@ class Finishing:
 def played(run: Run, finish: Finishing, num_finalists: int) -> Finishing:
     """Return what it takes with another number of finalists."""
     config = run.config
-    way, others = config.finish or "", (config.finish == "both") + config.num_baselines
-    return replace(
-        finish,
-        passes=num_passes(num_finalists, way) + others,
-        num_parts=num_parts(num_finalists, way) + others,
-    )
+    others = (config.finish == "both") + config.num_baselines
+    passes, parts = longest(num_finalists, config.finish or "", others, config.workers or 1)
+    return replace(finish, passes=passes, num_parts=parts)
 
 
 def finishing(run: Run, architectures: Sequence[Architecture], num_finalists: int) -> Finishing | None:

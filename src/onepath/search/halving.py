@@ -7,6 +7,7 @@ follows the learning rate of the whole training, so that the winner ends as if i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,9 +57,27 @@ def num_passes(num: int, finish: str) -> float:
     )
 
 
-def num_parts(num: int, finish: str) -> int:
-    """Return how often a training begins or continues in the finals, with the winner's training to the end."""
-    return sum(each.num for each in rounds(num, finish)) + 1
+def longest(num: int, finish: str, others: int, workers: int) -> tuple[float, int]:
+    """Return the work of the worker that has most of it: the finals, then the winner's end beside other trainings.
+
+    Args:
+        num: number of finalists.
+        finish: see `rounds`.
+        others: whole trainings beside the winner's end, such as those of a random baseline.
+        workers: number of networks that are trained at the same time.
+
+    Returns:
+        (trainings of one network, number of times that a training begins or continues).
+    """
+    passes, parts, before = 0.0, 0, 0.0
+    for played in rounds(num, finish):
+        each = math.ceil(played.num / workers)
+        passes, parts, before = passes + each * (played.share - before), parts + each, played.share
+    loads = [(0.0, 0)] * workers
+    for work in (1.0 - before, *[1.0] * others):
+        least = min(range(workers), key=loads.__getitem__)
+        loads[least] = loads[least][0] + work, loads[least][1] + 1
+    return passes + max(loads)[0], parts + max(loads)[1]
 
 
 def kept(scores: Sequence[float], num: int) -> list[int]:
