@@ -88,6 +88,23 @@ def test_what_is_finished_is_not_run_again_and_new_seeds_are(runs: list[str], tm
     assert found == json.loads((tmp_path / BENCH).read_text())["comparison"]
 
 
+def test_an_optional_arm_that_is_refused_is_left_out(
+    runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = benches.subprocess.run
+
+    def run(command: list[str], **options: Any) -> Any:
+        if "fixed" in command:
+            return SimpleNamespace(returncode=2, stderr="error: architecture must meet max_macs=1")
+        return made(command, **options)
+
+    monkeypatch.setattr(benches.subprocess, "run", run)
+    found = compare(tmp_path, [*THREE, HAND_MADE_ARM])
+    assert [row["name"] for row in found["rows"]] == [arm.name for arm in THREE]
+    with pytest.raises(UserError, match="hand-made, seed 0: architecture must meet"):
+        compare(tmp_path, [*THREE, Arm("hand-made", ("--method", "fixed"))])
+
+
 @pytest.mark.parametrize(
     ("common", "has_one"),
     [

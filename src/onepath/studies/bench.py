@@ -43,10 +43,12 @@ class Arm:
     Attributes:
         name: its name in the table.
         options: its options of `onepath run`, beside those that all arms have.
+        is_optional: whether it is left out, and no error, where its run is refused.
     """
 
     name: str
     options: tuple[str, ...] = ()
+    is_optional: bool = False
 
     @property
     def folder(self) -> str:
@@ -61,7 +63,7 @@ ARMS = (
     Arm("halving of random", ("--method", "random", "--finish", "halving")),
 )
 """The arms if the user gives none: the default search and the baselines that need none."""
-HAND_MADE_ARM = Arm("hand-made", ("--method", "fixed"))
+HAND_MADE_ARM = Arm("hand-made", ("--method", "fixed"), is_optional=True)
 
 
 def default_arms(common: Sequence[str]) -> tuple[Arm, ...]:
@@ -120,10 +122,17 @@ def bench(
         )
     asked = {"budget": budget, "common": list(common), "arms": {arm.name: list(arm.options) for arm in arms}}
     kept = _kept(out, asked)
+    left = list(arms)
     for seed in range(num_seeds):
-        for arm in arms:
-            _run(arm, seed, asked, kept, out, progress)
-    found = compared(arms, num_seeds, out, kept["processor_seconds"], against)
+        for arm in tuple(left):
+            try:
+                _run(arm, seed, asked, kept, out, progress)
+            except UserError as error:
+                if not arm.is_optional:
+                    raise
+                progress.note(f"{error}; this arm is left out")
+                left.remove(arm)
+    found = compared(left, num_seeds, out, kept["processor_seconds"], against)
     atomic_write_text(out / BENCH, json.dumps({**kept, "comparison": found}, indent=1))
     return found
 
