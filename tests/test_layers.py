@@ -70,7 +70,7 @@ CIRCLES: dict[frozenset[str], str] = {
     ): "what happens before an update of a phase works on the training",
     frozenset({"data/dataset_task.py", "data/task.py"}): "a task is made of datasets by its own class method",
     frozenset(
-        {"runs/opened.py", "runs/run_job.py", "runs/budget.py"}
+        {"runs/opened.py", "runs/run_job.py", "runs/budget.py", "runs/finishing_time.py"}
     ): "a run checks its options, and plans its budget, by the job that later works on it",
 }
 # Files that load a module of ours by its name as text, what they load, and why.

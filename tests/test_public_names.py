@@ -58,6 +58,7 @@ PUBLIC = [
     "latency",
     "load_data",
     "load_run",
+    "naswot",
     "ofa",
     "one_shot",
     "proxyless",

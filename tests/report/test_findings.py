@@ -78,7 +78,7 @@ def test_of_a_metric_that_counts_down_the_lower_one_is_better(make_record: Make)
     found = compared(record)
     assert found is not None
     assert found[0].difference == pytest.approx(1.0)
-    assert found[0].noise == pytest.approx(2 * 0.1 * math.sqrt(4 / 3)), "the spread of the three alone"
+    assert found[0].noise == pytest.approx(4.30265 * 0.1 * math.sqrt(4 / 3)), "the spread of the three alone"
     assert found[0].is_better
     assert searched_by(record).name == "inherited rmse"
     assert searched_by(record).axis == "inherited validation rmse (lower is better)"

@@ -64,7 +64,7 @@ def check_legal(architecture: Architecture, feasible: FeasibleSet) -> None:
         cost = float(limit.costs(matrix)[0])
         if not cost <= limit.maximum:
             raise InfeasibleError(
-                f"architecture must meet {limit.name}={limit.maximum:,g}, but {architecture} has {cost:,g} "
+                f"architecture must meet {limit.name}={limit.maximum:,.12g}, but {architecture} has {cost:,.12g} "
                 f"{limit.unit}; give another one or a smaller width, or raise {limit.name}"
             )
 

@@ -459,7 +459,8 @@ class Training:
             before.load_state_dict(own)
         # A checkpoint of an older onepath has no position.
         update, position = state["update"], state.get("position", state["update"])
-        if not (isinstance(update, int) and update >= 0 and 0 <= position <= self.num_updates):
+        fits = position == update if self.pace is None else update <= MOST_STRIDE * self.num_updates
+        if not (isinstance(update, int) and update >= 0 and 0 <= position <= self.num_updates and fits):
             raise ValueError(f"update {shown(update)} at {shown(position)} of {self.num_updates}")
         self.update, self.position = update, float(position)
         self.seconds = float(state["seconds"])
