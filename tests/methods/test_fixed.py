@@ -10,6 +10,7 @@ import pytest
 import onepath as op
 from onepath import runs
 from onepath.errors import ConfigurationError, InfeasibleError, UserError
+from onepath.runs.fitting import WIDTHS
 from onepath.spaces.catalogue import HAND_MADE
 
 
@@ -57,6 +58,20 @@ def test_an_architecture_is_given_in_any_form(tmp_path: Path) -> None:
     )
     found = resolved(tmp_path / "other", architecture=str(tmp_path / "architecture.json"), **options)
     assert found.as_dict()["architecture"] == "0,1,2,0,1,2,0,1"
+
+
+def test_the_width_is_the_largest_at_which_it_meets_the_limit(tmp_path: Path) -> None:
+    limit = 1_000_000
+    for text in ("1" * 8, "2" * 8):
+        config = resolved(tmp_path / text, space="nasbench-macro", architecture=text, max_macs=limit)
+        assert config.width is not None
+
+        def macs(width: float, text: str = text) -> int:
+            supernet = op.spaces.build("nasbench-macro", 10, 8, 1, width)
+            return op.cost.macs(supernet, supernet.space.parse(text), (1, 8, 8))
+
+        wider = WIDTHS[WIDTHS.index(config.width) + 1]
+        assert macs(config.width) <= limit < macs(wider)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from small_cells import brightness_task, cell_space
 
 import onepath as op
 from onepath import methods
@@ -21,19 +21,7 @@ LIMIT = 200_000
 
 @pytest.fixture(scope="module")
 def data() -> ImageTask:
-    """120 images of 8x8 in three classes of brightness."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(150) % 3
-    images = (rng.integers(0, 60, (150, 8, 8, 1)) + 60 * labels[:, None, None, None]).astype(np.uint8)
-    split = (images[:120], labels[:120]), (images[120:], labels[120:])
-    return op.load_data(split[0], test=split[1], validation_fraction=0.3)
-
-
-def cell_space(**_: Any) -> torch.nn.Module:
-    """A small space with choices between candidates alone, its weights drawn from a seed of its own."""
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        return op.spaces.build("nasbench201", 3, 8, in_channels=1, width=0.25, num_cells=1).module
+    return brightness_task(60, 60)
 
 
 def elastic_space(**_: Any) -> torch.nn.Module:

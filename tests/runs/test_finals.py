@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from small_cells import brightness_task, cell_space
 
 import onepath as op
 from onepath.data import ImageTask
@@ -33,23 +33,11 @@ OPTIONS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def data() -> ImageTask:
-    """120 images of 8x8 in three classes of brightness."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(150) % 3
-    images = (rng.integers(0, 130, (150, 8, 8, 1)) + 30 * labels[:, None, None, None]).astype(np.uint8)
-    split = (images[:120], labels[:120]), (images[120:], labels[120:])
-    return op.load_data(split[0], test=split[1], validation_fraction=0.3)
-
-
-def space(**_: Any) -> torch.nn.Module:
-    """A small space, its weights drawn from a seed of its own."""
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        return op.spaces.build("nasbench201", 3, 8, in_channels=1, width=0.25, num_cells=1).module
+    return brightness_task(130, 30)
 
 
 def finals(data: ImageTask, out: Path, **options: Any) -> op.runs.Result:
-    return op.run(data, space=space, out=out, **{**OPTIONS, **options})
+    return op.run(data, space=cell_space, out=out, **{**OPTIONS, **options})
 
 
 class KilledError(Exception):
@@ -96,7 +84,7 @@ def test_halving_keeps_the_better_half_of_each_round(halved: op.runs.Result) -> 
 def test_the_winner_ends_as_if_it_had_been_trained_alone(halved: op.runs.Result, data: ImageTask) -> None:
     """A run whose only network is the winner of the finals trains it to the same weights, to the bit."""
     settings = {key: OPTIONS[key] for key in ("batch_size", "retrain_epochs", "seed")}
-    job = op.methods.MemoryJob(op.Supernet(space()), data, **settings)
+    job = op.methods.MemoryJob(op.Supernet(cell_space()), data, **settings)
     alone = job.finished(job.space.parse(str(halved.architecture)))
     weights = load_tensors(halved.path / WEIGHTS, None)
     assert all(torch.equal(value, weights[key]) for key, value in alone.state_dict().items())
@@ -127,7 +115,9 @@ def test_finalists_are_trained_to_the_end_without_halving(
 
 def test_random_networks_are_finalists_that_nothing_has_evaluated(data: ImageTask, tmp_path: Path) -> None:
     drawn = {**{key: OPTIONS[key] for key in ("max_macs", "batch_size", "retrain_epochs", "seed")}, "num": 3}
-    result = op.run(data, space=space, method="random", num_baselines=0, out=tmp_path / "run", **drawn).result
+    result = op.run(
+        data, space=cell_space, method="random", num_baselines=0, out=tmp_path / "run", **drawn
+    ).result
     (played,) = result["finals"]["rounds"]
     assert len(played["validation"]) == 3
     assert result["accuracy"]["inherited_validation"] is None

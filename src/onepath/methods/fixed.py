@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onepath.search.feasible import FeasibleSet
 
 
-class Given(SearchAlgorithm):
+class GivenArchitecture(SearchAlgorithm):
     """A search that proposes one given architecture, then none.
 
     Args:
@@ -83,7 +83,7 @@ class Fixed(TrainedAlone):
 
     def search(self, job: Job, trained: Trained) -> Search:  # noqa: ARG002
         """Return a search that proposes the architecture alone."""
-        return Search(Given(self.wanted(job.supernet)[0]), Unrated(), 1)
+        return Search(GivenArchitecture(self.wanted(job.supernet)[0]), Unrated(), 1)
 
     def wanted(self, supernet: Supernet) -> Sequence[Architecture]:
         """Return the architecture; see `Method.wanted`.

@@ -50,11 +50,7 @@ def rounds(num: int, finish: str) -> list[Round]:
 
 def num_passes(num: int, finish: str) -> float:
     """Return the cost of the finals with the winner's training to the end, in trainings of one network."""
-    played = rounds(num, finish)
-    before = [0.0, *(each.share for each in played)]
-    return sum(each.num * (each.share - earlier) for each, earlier in zip(played, before, strict=False)) + (
-        1.0 - before[-1]
-    )
+    return longest(num, finish, 0, 1)[0]
 
 
 def longest(num: int, finish: str, others: int, workers: int) -> tuple[float, int]:
