@@ -102,6 +102,7 @@ def test_nothing_known_is_no_gain() -> None:
 def test_with_seeds_alone_it_is_the_paired_t_interval() -> None:
     values = [0.01, 0.03, 0.02, 0.05]
     found = paired_difference(values, [None] * 4)
+    assert found is not None
     error = np.std(values, ddof=1) / 2
     low, high = t.interval(0.95, 3, loc=np.mean(values), scale=error)
     assert (found.mean, found.low, found.high) == pytest.approx((np.mean(values), low, high))
@@ -112,6 +113,7 @@ def test_with_one_seed_it_is_the_paired_interval_over_examples() -> None:
     rng = np.random.default_rng(0)
     each = rng.choice([-1.0, 0.0, 1.0], 500, p=[0.1, 0.7, 0.2])
     found = paired_difference([float(each.mean())], [each.tolist()])
+    assert found is not None
     low, high = t.interval(0.95, 499, loc=each.mean(), scale=each.std(ddof=1) / math.sqrt(500))
     assert (found.low, found.high) == pytest.approx((low, high))
 
@@ -120,6 +122,8 @@ def test_both_sources_add_their_variances() -> None:
     each = [0.0, 1.0] * 50
     seeds = paired_difference([0.1, 0.2], [None, None])
     both = paired_difference([0.1, 0.2], [each, each])
+    assert seeds is not None
+    assert both is not None
     a, b = 0.005 / 2, np.var(each, ddof=1) / 100
     freedom = (a + b) ** 2 / (a**2 / 1 + b**2 / 99)
     assert both.high - both.mean == pytest.approx(t.ppf(0.975, freedom) * math.sqrt(a + b))
@@ -128,5 +132,9 @@ def test_both_sources_add_their_variances() -> None:
 
 def test_equal_ways_are_not_told_apart() -> None:
     found = paired_difference([0.0, 0.0], [[0.0, 0.0], [0.0, 0.0]])
+    assert found is not None
     assert (found.low, found.high, found.probability) == (0.0, 0.0, 0.5)
-    assert paired_difference([0.1], [None]).probability == 1.0
+
+
+def test_one_seed_without_examples_says_nothing_about_what_is_uncertain() -> None:
+    assert paired_difference([0.1], [None]) is None

@@ -59,7 +59,7 @@ class PairedDifference:
 
 def paired_difference(
     differences: Sequence[float], examples: Sequence[Sequence[float] | None]
-) -> PairedDifference:
+) -> PairedDifference | None:
     """Return the mean difference of two ways that share seeds and test examples, with its 95 % interval.
 
     The variance is the sum of that of the mean over seeds and that of the mean over test examples. The latter is not
@@ -70,6 +70,9 @@ def paired_difference(
         differences: for each seed, the value of the one minus that of the other; higher is better.
         examples: for each seed, the difference on each test example; None where it is not known.
 
+    Returns:
+        The difference; None for one seed without examples, which say nothing about what is uncertain.
+
     Source: Welch, "The generalization of 'Student's' problem", Biometrika 34 (1947).
     """
     from scipy.stats import t
@@ -77,6 +80,8 @@ def paired_difference(
     num, mean = len(differences), statistics.fmean(differences)
     by_seed = statistics.variance(differences) / num if num > 1 else 0.0
     known = [each for each in examples if each is not None and len(each) > 1]
+    if num < 2 and not known:
+        return None
     by_example = statistics.fmean(statistics.variance(each) / len(each) for each in known) if known else 0.0
     error = math.sqrt(by_seed + by_example)
     if error == 0:

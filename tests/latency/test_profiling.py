@@ -100,11 +100,13 @@ def test_a_partial_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 class Jumpy(Counting):
-    """Some whole networks take another time at every block."""
+    """Some whole networks take another time at every block; after a while none do, unless it is `always` so."""
+
+    always = False
 
     def prepare(self, model: Any, input_shape: Any) -> CountingRun:
         run = super().prepare(model, input_shape)
-        if self.num_prepared in (1, 7, 8):
+        if self.always or self.num_prepared in (1, 7, 8):
             run.run = lambda: float(np.exp(self.rng.standard_normal()))  # type: ignore[method-assign]
         return run
 
@@ -114,8 +116,16 @@ def test_networks_that_are_too_noisy_are_left_out_and_counted(tmp_path: Path) ->
     assert [i for i, row in enumerate(table.evidence["networks"]) if row["is_noisy"]] == [0, 6, 7]
     assert table.errors["num"] == 20
     assert table.errors["mape_percent"] < 0.1
-    with pytest.raises(UserError, match="3 of 24 spread by over a tenth"):
-        small(Jumpy(), tmp_path / "other.json")
+
+
+def test_too_noisy_a_time_is_tried_again_and_not_kept(tmp_path: Path) -> None:
+    table = small(Jumpy(), tmp_path / "table.json")  # 19 are needed, and first 17 are steady
+    assert table.errors["num"] == 19
+    always = Jumpy()
+    always.always = True
+    with pytest.raises(UserError, match=r"the error of \d+ of 24 is over 5% of their latency, in 2 tries"):
+        small(always, tmp_path / "other.json")
+    assert not (tmp_path / "other.json.part").exists()
 
 
 @pytest.mark.parametrize(("what", "number"), [("num_validation", 18), ("num_calibration", 2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import onepath as op
 from onepath import runs
 from onepath.errors import ConfigurationError, InfeasibleError, UserError
+from onepath.runs.continuing import changes
 from onepath.runs.fitting import WIDTHS
 from onepath.spaces.catalogue import HAND_MADE
 
@@ -96,6 +98,25 @@ def test_what_does_not_fit_is_said_before_training(
 ) -> None:
     with pytest.raises(error, match=message):
         resolved(tmp_path, **options)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_the_same_command_continues_whatever_form_the_architecture_has(tmp_path: Path, in_file: bool) -> None:
+    text = "22212221"
+    if in_file:
+        text = str(tmp_path / "architecture.json")
+        Path(text).write_text(op.spaces.build("nasbench-macro", 10).space.parse("22212221").to_json())
+
+    def asked(text: str) -> runs.RunConfig:
+        options = {"space": "nasbench-macro", "width": 0.2, "workers": 1, "out": str(tmp_path / "run")}
+        return runs.make_config({"method": "fixed", "architecture": text, **options})
+
+    with runs.Run(asked(text)) as run:
+        began, facts = run.config, json.loads(json.dumps(run.facts))
+    continued, changed = changes(asked(text), began, facts)
+    assert changed == []
+    assert continued.as_dict()["architecture"] == "2,2,2,1,2,2,2,1"
+    assert changes(asked("11111111"), began, facts)[1] == ["architecture: 2,2,2,1,2,2,2,1 -> 11111111"]
 
 
 def test_it_is_trained_beside_random_networks(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import onepath as op
 from onepath.errors import ConfigurationError
 from onepath.methods import METHODS, make_method
+from onepath.most import EPOCHS
 from onepath.option_types import parse_duration
 from onepath.runs import budget as budgets
 from onepath.runs import make_config
@@ -23,7 +24,14 @@ PART, TEST = 0.5, 1.0
 
 
 class Plan:
-    """A run whose times are given: seconds of an epoch of the supernet, of an evaluation and of a network's epoch."""
+    """A run whose times are given: seconds of an epoch of the supernet, of an evaluation and of a network's epoch.
+
+    Attributes:
+        profile: seconds of the latency table that is to be made.
+        is_loadable: whether worker processes can load the data.
+    """
+
+    profile, is_loadable = 0.0, True
 
     def __init__(self, patch: pytest.MonkeyPatch, epoch: float, evaluation: float, network: float) -> None:
         self.notes: list[str] = []
@@ -42,7 +50,10 @@ class Plan:
     def __call__(self, **options: Any) -> dict[str, Any]:
         config = make_config({"budget": "10m", "method": "spos", **options})
         method = make_method(METHODS[config.method], config.options.model_dump())
-        method = method.filled(population=16, generations=5, epochs=12) if method.trains_supernet else method
+        if method.trains_supernet:
+            lengths = {"epochs": 12, "warmup_epochs": 6}
+            own = {name: value for name, value in lengths.items() if hasattr(method, name)}
+            method = method.filled(population=16, generations=5, **own)
         config = config.with_method(method)
         space = op.spaces.build("nasbench-macro", num_classes=10, in_channels=1).space
         run = SimpleNamespace(
@@ -51,10 +62,12 @@ class Plan:
             blank=SimpleNamespace(space=space),
             progress=SimpleNamespace(note=self.notes.append),
             usual_epochs=13,
+            latencies=SimpleNamespace(expected_seconds=self.profile),
+            is_loadable=self.is_loadable,
         )
         job = SimpleNamespace(
             loosest=SimpleNamespace(sample=space.sample),
-            timed_training=lambda method, timed_seconds: self.epoch * method.epochs,
+            timed_training=lambda method, timed_seconds: self.epoch * method.total_epochs,
         )
         found, _ = budgets.planned(run, job)  # type: ignore[arg-type]
         return found
@@ -118,6 +131,57 @@ def test_a_budget_without_time_for_an_epoch_is_refused(plan: Callable[..., Plan]
         plan(400.0, 0.5, 200.0)()
 
 
+def test_a_budget_that_is_used_up_before_the_plan_is_refused(
+    plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan(0.0, 0.0, 2.0)
+    monkeypatch.setattr(budgets.time, "perf_counter", lambda: 700.0)
+    with pytest.raises(ConfigurationError, match="must have time for an epoch of every training"):
+        made(method="random", num_baselines=0)
+
+
+def test_a_latency_table_that_is_to_be_made_has_its_time(plan: Callable[..., Plan]) -> None:
+    made = plan(10.0, 0.5, 2.0)
+    made.profile = 120.0
+    left = 600 - RESERVED - 120 - 96 * 0.5
+    assert made()["epochs"] == int(0.45 * left / 10)
+
+
+def test_a_warm_up_keeps_its_share_unless_it_is_given(plan: Callable[..., Plan]) -> None:
+    made = plan(10.0, 0.0, 2.0)  # ProxylessNAS with 12 epochs after a warm-up of 6
+    total = int(0.45 * (600 - RESERVED) / 10)
+    found = made(method="proxyless", num_baselines=0)
+    assert (found["epochs"], found["warmup_epochs"]) == (total - total // 3, total // 3)
+    found = made(method="proxyless", warmup_epochs=4, num_baselines=0)
+    assert (found["epochs"], found["warmup_epochs"]) == (total - 4, 4)
+    with pytest.raises(ConfigurationError, match="must have time for an epoch of every training"):
+        made(method="proxyless", warmup_epochs=total)
+
+
+def test_epochs_have_an_upper_end(plan: Callable[..., Plan]) -> None:
+    found = plan(1e-4, 0.0, 1e-4)(num_baselines=0)
+    assert (found["epochs"], found["retrain_epochs"]) == (EPOCHS, EPOCHS)
+    assert make_config(found)
+
+
+def test_networks_of_data_without_a_name_are_trained_one_after_another(plan: Callable[..., Plan]) -> None:
+    made = plan(0.0, 0.0, 2.0)
+    four = made(method="naswot", num_baselines=3, workers=4)["retrain_epochs"]
+    made.is_loadable = False
+    assert made(method="naswot", num_baselines=3, workers=4)["retrain_epochs"] == pytest.approx(
+        four / 4, rel=0.02
+    )
+
+
+def test_halving_keeps_the_epochs_that_are_given(plan: Callable[..., Plan]) -> None:
+    made, left = plan(0.0, 0.0, 2.0), 600 - RESERVED
+    options = {"method": "random", "finish": "halving", "num_baselines": 0}
+    for epochs in (100, 300):
+        num = made(**options, retrain_epochs=epochs)["finalists"]
+        passes, parts = longest(num, "halving", 0, 1)
+        assert epochs * 2 * passes + parts * PART + TEST <= left or num == 1
+
+
 def test_with_a_budget_the_search_needs_no_supernet() -> None:
     config = make_config({"budget": "10m"})
     assert (config.method, config.space, config.limits) == (
@@ -154,7 +218,9 @@ class Left:
             progress=SimpleNamespace(note=self.notes.append),
             costs=lambda _: {"macs": 1},
             usual_epochs=13,
+            is_loadable=True,
         )
+        self.run.root = self.run
         self.architectures = [space.parse("1,1,1,1,1,1,1,1")] * num_found
 
     def __call__(self) -> Any:
@@ -191,6 +257,18 @@ def test_random_networks_that_take_longer_are_fewer(plan: Callable[..., Plan]) -
     assert Left(4, method="random")().num == 4
     assert Left(20, method="random", num=20)().num == 20
     assert Left(1, retrain_epochs=3)() is None
+
+
+def test_a_further_limit_has_what_the_first_one_had_left(plan: Callable[..., Plan]) -> None:
+    plan(0.0, 0.0, 2.0)
+    rows = {
+        name: SimpleNamespace(seconds=each)
+        for name, each in (("profile", 20.0), ("train", 80.0), ("search", 9.0))
+    }
+    folder = Left(1)
+    folder.run.root = SimpleNamespace(directory=SimpleNamespace(store=SimpleNamespace(stages=lambda: rows)))
+    left = 600 - RESERVED - 150 - 100
+    assert folder().epochs == pytest.approx((left - PART - TEST) / 2, abs=0.01)
 
 
 def test_several_limits_have_no_budget() -> None:

@@ -114,6 +114,8 @@ def test_digits_alone_are_searched_in_a_space_for_small_images_under_three_limit
     assert make_config({"space": "shufflenet"}).limits == {}
     assert make_config({"method": "darts"}).space == "nasbench-macro"
     assert make_config({"method": "darts"}).limits == {}
+    assert make_config({"method": "random"}).limits == {"max_macs": (500_000,)}
+    assert make_config({"method": "fixed"}).limits == {"max_macs": (500_000,)}
     assert make_config({"method": "zen"}).space == "zennas"
     assert make_config({"data": "cifar10"}).space == "shufflenet"
     assert make_config({"data": "cifar10"}).limits == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,15 +33,17 @@ def test_seconds_and_epochs_are_inverse() -> None:
     assert made.epochs(made.seconds(12.5)) == pytest.approx(12.5)
 
 
-def test_more_finalists_cost_their_parts(tmp_path: Path) -> None:
+def test_more_finalists_cost_their_parts() -> None:
     one = Finishing(epoch=3.0, passes=1.0, part=0.5, num_parts=1, test=1.5)
-    with opened(tmp_path / "halving", finish="halving", num_baselines=2) as run:
-        found = played(run, one, 4)
-        # Four networks for a quarter, two for another, the winner for the rest; two baselines.
-        assert (found.passes, found.num_parts) == (4 / 4 + 2 / 4 + 1 / 2 + 2, 4 + 2 + 1 + 2)
-    with opened(tmp_path / "scratch", num_baselines=0) as run:
-        found = played(run, one, 4)
-        assert (found.passes, found.num_parts) == (4, 4 + 1)
+
+    def found(**options: object) -> tuple[float, int]:
+        config = runs.make_config({"method": "spos", "space": "nasbench-macro", "workers": 1, **options})
+        made = played(SimpleNamespace(config=config, is_loadable=True), one, 4)  # type: ignore[arg-type]
+        return made.passes, made.num_parts
+
+    # Four networks for a quarter, two for another, the winner for the rest; two baselines.
+    assert found(finish="halving", num_baselines=2) == (4 / 4 + 2 / 4 + 1 / 2 + 2, 4 + 2 + 1 + 2)
+    assert found(num_baselines=0) == (4, 4 + 1)
 
 
 def test_networks_are_timed(tmp_path: Path) -> None:

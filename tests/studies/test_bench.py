@@ -29,11 +29,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def run(command: list[str], **_: Any) -> Any:
         path = Path(command[-1])
         started.append(path.name)
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
         (path / "result.json").write_text("{}")
         return SimpleNamespace(returncode=0, stderr="")
 
-    def load(path: Path) -> Any:
+    def load(path: Path, **_: Any) -> Any:
         folder, _, seed = path.name.rpartition("-seed")
         value = TESTED[folder][int(seed)]
         metric = {"name": "accuracy", "higher_is_better": True, "retrained_test": value}
@@ -54,7 +54,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(benches.subprocess, "run", run)
     monkeypatch.setattr(benches, "_processor_seconds", used)
     monkeypatch.setattr("onepath.runs.load_run", load)
-    monkeypatch.setattr(benches, "_hits", lambda result: hits(result).astype(float))
+    monkeypatch.setattr(benches, "_hits", lambda result, _: hits(result).astype(float))
     return started
 
 
@@ -103,6 +103,48 @@ def test_an_optional_arm_that_is_refused_is_left_out(
     assert [row["name"] for row in found["rows"]] == [arm.name for arm in THREE]
     with pytest.raises(UserError, match="hand-made, seed 0: architecture must meet"):
         compare(tmp_path, [*THREE, Arm("hand-made", ("--method", "fixed"))])
+    with pytest.raises(UserError, match="hand-made, seed 0: architecture must meet"):
+        compare(tmp_path, [*THREE, HAND_MADE_ARM], baseline="hand-made")
+
+
+def test_a_run_that_was_at_work_when_the_comparison_was_killed_begins_anew(
+    runs: list[str], tmp_path: Path
+) -> None:
+    compare(tmp_path)
+    file, killed = tmp_path / BENCH, "search-seed1"
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "at_work": killed}))
+    before = len(runs)
+    found = compare(tmp_path)
+    assert runs[before:] == [killed]
+    assert found["rows"][0]["processor_seconds"] == 100.0
+    kept = json.loads(file.read_text())
+    del kept["processor_seconds"][killed]  # killed in its first start; the run went on by itself
+    file.write_text(json.dumps(kept))
+    assert compare(tmp_path) == found
+    assert runs[-1] == killed
+
+
+def test_one_seed_of_another_metric_has_no_interval(
+    runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benches, "_hits", lambda *_: None)
+    found = compare(tmp_path, num_seeds=1)
+    assert [row["difference"] for row in found["rows"]] == [None] * 3
+    assert verdicts(found) == []
+    assert len(table(found)[0]) == len(head(found))
+
+
+def test_code_of_the_users_own_is_named_to_each_arm() -> None:
+    common = ("--space", "net.py:build", "--data", "digits")
+    assert benches._own_code(Arm("a"), common) == {"space": "net.py:build"}
+    arm = Arm("b", ("--method=own.py:Mine", "--device", "exec:./run.sh"))
+    assert benches._own_code(arm, ("--model", "m.py:make")) == {
+        "space": "m.py:make",
+        "device": "exec:./run.sh",
+        "method": "own.py:Mine",
+    }
+    assert benches._own_code(Arm("c", ("--method", "random")), ("--space", "zennas")) == {}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from onepath.errors import DataError
 from onepath.latency.checked_device import checked
 from onepath.latency.checked_files import check_nodes, check_same, not_as_written, parse_json, read_text
 from onepath.latency.device import Device, Prepared
-from onepath.latency.measure import MAX_RELATIVE_IQR
 from onepath.latency.table_nodes import PartialNode
 from onepath.randomness import generator
 
@@ -39,6 +38,8 @@ _NUM_SWEEPS = 10
 _FEWEST_ROUNDS = 20
 _MOST_GROUPS = 20
 _MOST_ROUNDS = 500
+MAX_ERROR = 0.05
+"""Largest standard error of a level that is used, as a share of the level."""
 _NORMAL_IQR = 1.349  # interquartile range of a normal distribution, in standard deviations
 
 
@@ -81,8 +82,8 @@ class Levels:
 
     @property
     def is_noisy(self) -> npt.NDArray[np.bool_]:
-        """(num_items,) True where the spread is over a tenth of the level, so that the level is not to be trusted."""
-        return self.iqr_ms > MAX_RELATIVE_IQR * self.ms
+        """(num_items,) True where the standard error is over a twentieth of the level, which is not to be trusted."""
+        return self.relative_error > MAX_ERROR
 
     @property
     def relative_error(self) -> Floats:

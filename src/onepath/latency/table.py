@@ -34,7 +34,7 @@ class Entry(NamedTuple):
         mean: latency at the machine's median speed, less that of an empty network.
         std: standard deviation of one timing, computed from the quartiles.
         n: number of timings, each the median of a block of runs.
-        is_noisy: whether the quartiles are over a tenth of the level apart.
+        is_noisy: whether the standard error of the level is over a twentieth of it.
     """
 
     mean: float

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -179,6 +179,13 @@ class Differentiable(Method):
         assert self.epochs is not None, "the method is resolved"
         return self.epochs
 
+    def of_length(self, total: int, given: Set[str]) -> dict[str, Any]:
+        """See `Method.of_length`; a warm-up that was not given keeps its share of the training."""
+        num_warmup = self.warmup_epochs
+        if "warmup_epochs" not in given:
+            num_warmup = int(num_warmup * total / self.total_epochs)
+        return {"epochs": total, "warmup_epochs": num_warmup}
+
     def check(self, space: SearchSpace) -> None:
         """See `Method.check`; every choice must be between candidates, as in choice blocks and on edges.
 
@@ -294,6 +301,12 @@ class Differentiable(Method):
             rule=self.rule,
         )
         return differentiable_phases(training, recipe)
+
+    def timed_phases(self, job: Job) -> Sequence[Phase]:
+        """See `Method.timed_phases`; a search that is begun at its first update steps its logits from there on."""
+        *warmup, search = self.phases(job)
+        (alone,) = self.model_copy(update={"warmup_epochs": 0}).phases(job)
+        return [*warmup, dataclasses.replace(search, sampler=alone.sampler, before=alone.before)]
 
     def _rate(self, paper: float, num_updates: int) -> float:
         """Return the learning rate of the logits.

@@ -7,7 +7,7 @@ differs: a job in memory trains and searches at once; the job of a run directory
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -147,9 +147,28 @@ class Method(BaseModel, ABC):
             update={name: value for name, value in defaults.items() if getattr(self, name) is None}
         )
 
+    @property
+    def total_epochs(self) -> int | None:
+        """Epochs of the whole training, once the method is resolved; None if it has no such number."""
+        epochs: int | None = getattr(self, "epochs", None)
+        return epochs
+
+    def of_length(self, total: int, given: Set[str]) -> dict[str, Any]:  # noqa: ARG002
+        """Return the options with which the whole training has so many epochs.
+
+        Args:
+            total: epochs of the whole training.
+            given: names of the options that the user gave, which stay as they are; epochs are none of them.
+        """
+        return {"epochs": total}
+
     @abstractmethod
     def phases(self, job: Job) -> Sequence[Phase]:
         """Return the phases of the training, in order; without any, no supernet is trained."""
+
+    def timed_phases(self, job: Job) -> Sequence[Phase]:
+        """Return `phases` for a timing in which each of them is begun at its recipe's first update."""
+        return self.phases(job)
 
     @abstractmethod
     def search(self, job: Job, trained: Trained) -> Search:

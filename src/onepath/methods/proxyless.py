@@ -11,7 +11,8 @@ warm-up on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from collections.abc import Set
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from onepath import option_types as types
 from onepath.methods.differentiable import Differentiable
@@ -64,6 +65,11 @@ class Proxyless(Differentiable):
         """Epochs of the warm-up and of the search together."""
         assert self.epochs is not None, "the method is resolved"
         return self.epochs + (self.warmup_epochs or 0)
+
+    def of_length(self, total: int, given: Set[str]) -> dict[str, Any]:
+        """See `Differentiable.of_length`; the epochs are those after the warm-up."""
+        options = super().of_length(total, given)
+        return {**options, "epochs": total - options["warmup_epochs"]}
 
     def _with_length(self, job: Job) -> Self:
         if self.epochs is not None:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onepath.errors import ConfigurationError
-from onepath.methods.job import Trained
+from onepath.methods.job import Trained, standard_scorer
 from onepath.methods.sampled import NUM_VERIFIED, SampledMethod, SearchingMethod
-from onepath.most import FINALISTS
+from onepath.methods.scored import ScoredMethod
+from onepath.most import EPOCHS, FINALISTS
 from onepath.randomness import generator
 from onepath.runs.finishing_time import Finishing, finishing, played, timed_seconds
+from onepath.runs.latencies import PROFILE
+from onepath.runs.scoring import num_scoring
 from onepath.search.halving import HALVING, rounds
 
 if TYPE_CHECKING:
@@ -50,21 +53,22 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
         job.loosest.sample(_NUM_TIMED, generator(config.seed, "budget"))
     )
     finish = finishing(run, architectures, config.finalists or 1)
-    epochs = getattr(method, "epochs", None)
+    epochs = method.total_epochs
     epoch = (
         job.timed_training(method, timed_seconds(budget)) / epochs
         if method.trains_supernet and epochs is not None
         else 0.0
     )
     spent = time.perf_counter() - run.opened_at
-    left = budget - _reserve(budget) - spent
+    left = budget - _reserve(budget) - spent - run.latencies.expected_seconds
     most = (MOST_SCORING_SHARE if method.score is not None else MOST_SEARCH_SHARE) * left
-    if evaluation * num > most and isinstance(method, SearchingMethod):
+    if evaluation and evaluation * num > most and isinstance(method, SearchingMethod):
         options |= _fewer(run, method, max(2, int(most / evaluation)))
         num = min(num, options.get("num", num), options.get("predictor", num))
     left -= evaluation * num
     if epoch and "epochs" not in config.given:
-        options["epochs"] = epochs = int((SUPERNET_SHARE if finish else 1.0) * left / epoch)
+        epochs = min(EPOCHS, int((SUPERNET_SHARE if finish else 1.0) * left / epoch))
+        options |= method.of_length(epochs, config.given)
     training = epoch * (epochs or 0)
     left -= training
     retrain_epochs = config.retrain_epochs
@@ -72,9 +76,10 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
         options |= _as_many(run, left, finish)
         finish = played(run, finish, options.get("finalists", config.finalists or 1))
     if finish and retrain_epochs is None:
-        retrain_epochs = finish.epochs(left)
+        retrain_epochs = min(EPOCHS, finish.epochs(left))
         options["retrain_epochs"] = max(1, round(retrain_epochs, 2))
-    if (epochs is not None and epochs < 1) or (retrain_epochs or 1) < 1:
+    fewest = 1 + options.get("warmup_epochs", 0)
+    if (epochs is not None and epochs < fewest) or (retrain_epochs or 1) < 1:
         networks = "" if finish is None else written_seconds(finish.epoch * finish.passes)
         raise ConfigurationError(
             f"budget must have time for an epoch of every training, but {written_seconds(budget)} are too short here, "
@@ -120,7 +125,9 @@ def _as_many(run: Run, left: float, finish: Finishing) -> dict[str, Any]:
 
     def has_time(num: int) -> bool:
         own = played(run, finish, num).epochs(left)
-        return own * rounds(num, way)[0].share >= 1 if way == HALVING else own >= usual
+        if way != HALVING:
+            return own >= usual
+        return own >= (given or 0) and (given or own) * rounds(num, way)[0].share >= 1
 
     finalists = 1
     while finalists < most and has_time(finalists + 1):
@@ -159,6 +166,9 @@ def planned_again(run: Run, architectures: Sequence[Architecture]) -> Replanned 
     if facts is None or not facts["plans_finish"] or config.budget is None:
         return None
     spent = facts["seconds"] + sum(row.seconds for row in run.directory.store.stages().values())
+    if run.root is not run:  # the supernet and the latencies of all limits
+        stages = run.root.directory.store.stages()
+        spent += sum(stages[name].seconds for name in (PROFILE, "train") if name in stages)
     began, num = time.perf_counter(), len(architectures)
     finish = finishing(run, _spread(run, architectures), num)
     if finish is None:
@@ -167,7 +177,7 @@ def planned_again(run: Run, architectures: Sequence[Architecture]) -> Replanned 
     if config.options.num_finalists is not None and "finalists" not in config.given:
         num = min(num, _as_many(run, left, finish).get("finalists", num))
         finish = played(run, finish, num)
-    epochs = max(1.0, round(finish.epochs(left), 2))
+    epochs = min(float(EPOCHS), max(1.0, round(finish.epochs(left), 2)))
     run.progress.note(
         f"{written_seconds(max(left, 0))} of the budget are left for finishing: {epochs:g} epochs of "
         f"{_networks(num)}"
@@ -193,11 +203,11 @@ def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
     architectures = run.blank.space.architectures(
         job.loosest.sample(_NUM_EVALUATED, generator(run.config.seed, "budget"))
     )
-    estimator: Any = (
-        job.inherited(Trained(run.blank))
-        if method.score is None
-        else method.search(job, Trained(run.blank)).estimator
-    )
+    if method.score is None:
+        estimator: Any = job.inherited(Trained(run.blank))
+    else:
+        size = method.score_batch_size if isinstance(method, ScoredMethod) else None
+        estimator = standard_scorer(job, method.score, size)
     times = []
     for architecture in architectures:
         began = time.perf_counter()
@@ -206,8 +216,10 @@ def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
     num = getattr(method, "num_planned", method.population or 0)
     if isinstance(method, SampledMethod) and method.predictor:
         num = method.predictor + (method.num or NUM_VERIFIED)
+    num = min(num, run.blank.space.size)
+    at_once = 1 if method.score is None else max(1, num_scoring(run, method.score, num))
     # The first evaluation prepares what all of them use.
-    return statistics.fmean(times[1:] or times), min(num, run.blank.space.size)
+    return statistics.fmean(times[1:] or times) / at_once, num
 
 
 def _fewer(run: Run, method: SearchingMethod, num: int) -> dict[str, Any]:

@@ -145,7 +145,7 @@ class RunConfig(_WithCosts):
     workers: types.Processes | None = option(
         None,
         "Processes that train networks at the same time, each with its own copy of the data, or score networks; "
-        "default: one per core.",
+        "default: one per core, with a budget 1.",
         group="Finishing",
     )
     normalisation: Literal["inside", "outside"] = option(

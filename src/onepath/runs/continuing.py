@@ -100,7 +100,8 @@ def changes(config: RunConfig, began: RunConfig, facts: Mapping[str, Any]) -> tu
         if asked.get(name) is not None and split in facts:  # the split has no more; None asks for all
             asked[name] = min(asked[name], facts[split])
             stored[name] = min(stored[name] or facts[split], facts[split])
-    changed = differences({name: {**stored, **moved}.get(name) for name in asked}, asked)
+    same = {name: old for name, old in facts.get("rewritten", {}).items() if asked.get(name) == old}
+    changed = differences({name: {**stored, **moved, **same}.get(name) for name in asked}, asked)
     shares = facts.get("percentages", {})
     for name, values in config.percentages.items():
         if shares.get(name) != list(values):
@@ -108,6 +109,19 @@ def changes(config: RunConfig, began: RunConfig, facts: Mapping[str, Any]) -> tu
             changed.append(f"{name}: {old} -> {written(values)} %")
     only = {name: getattr(config.options, name) for name in python_only(config.options) & config.given}
     return began.changed(**moved, **only, out=config.out or began.out), changed
+
+
+def rewritten(asked: RunConfig, resolved: RunConfig) -> dict[str, Any]:
+    """Return the given options of which a run stores another form, as they were given: option name -> value.
+
+    An example is an architecture in a space's own notation, which is stored as option indices.
+
+    Args:
+        asked: the options that were given.
+        resolved: the options that the run stores.
+    """
+    old, new = asked.as_dict(), resolved.as_dict()
+    return {name: old[name] for name in sorted(asked.given) if name in old and old[name] != new.get(name)}
 
 
 def _is_stored(name: str, began: RunConfig, asked: str | None, facts: Mapping[str, Any]) -> bool:

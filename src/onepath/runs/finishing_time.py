@@ -63,7 +63,8 @@ def played(run: Run, finish: Finishing, num_finalists: int) -> Finishing:
     """Return what it takes with another number of finalists."""
     config = run.config
     others = (config.finish == "both") + config.num_baselines
-    passes, parts = longest(num_finalists, config.finish or "", others, config.workers or 1)
+    workers = (config.workers or 1) if run.is_loadable else 1
+    passes, parts = longest(num_finalists, config.finish or "", others, workers)
     return replace(finish, passes=passes, num_parts=parts)
 
 

@@ -97,6 +97,17 @@ class Latencies:
         predictor = self.predictor if predictor is None else predictor
         return MaxLatency(self.device, ms * self._scale(predictor), predictor)
 
+    @property
+    def expected_seconds(self) -> float:
+        """Most seconds that `prepare` will spend on a table: 0 if none is needed, or one is given or kept."""
+        from onepath.latency.kept import kept_path
+
+        config = self._run.config
+        if config.max_latency_ms is None or config.latency_table is not None:
+            return 0.0
+        kept = kept_path(self._run.blank, self.device, self._run.input_shape)
+        return 0.0 if kept is not None and kept.is_file() else _PROFILE_SECONDS
+
     def prepare(self) -> None:
         """Put the table into the run directory, and check that every limit on latency can be met.
 

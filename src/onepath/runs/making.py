@@ -12,6 +12,8 @@ from onepath import option_types as types
 from onepath.errors import ConfigurationError, RunDirectoryError, shown
 from onepath.methods import METHODS, Method, SampledMethod, ScoredMethod, find_method, make_method
 from onepath.methods.catalogue import GIVEN_IN_PYTHON
+from onepath.methods.random_networks import TrainedAlone
+from onepath.most import FINALISTS
 from onepath.option_types import one_line, unknown_option
 from onepath.own_code import is_own, unnamed_code
 from onepath.runs.config import LIMIT_NAMES, RunConfig, written
@@ -82,6 +84,11 @@ def make_config(options: Mapping[str, Any], kind: type[Method] | None = None) ->
         raise ConfigurationError(
             f"finish both compares two trainings of one network, but finalists are {config.finalists}; give one start, "
             "such as scratch, or leave finalists out"
+        )
+    if (method.num_finalists or 0) > FINALISTS:
+        raise ConfigurationError(
+            f"num must be at most {FINALISTS:,} with method {kind.name}, which trains every network, but got "
+            f"{method.num_finalists:,}; lower it"
         )
     aims = {f"{name.rpartition('_')[2]}": max(values) for name, values in config.limits.items()}
     if (config.latency_table or "").endswith(".safetensors"):
@@ -158,13 +165,11 @@ def _defaults(options: Mapping[str, Any], kind: type[Method]) -> dict[str, Any]:
     if not is_digits or options.get("space") is not None:
         return {"space": kind.space}
     is_limited = bool(set(options) & {*LIMIT_NAMES, "max_latency_ms"})
-    if is_limited or not issubclass(kind, SampledMethod | ScoredMethod):
+    if is_limited or not issubclass(kind, SampledMethod | ScoredMethod | TrainedAlone):
         return {"space": _DIGITS_SPACE}
-    # A budget is planned for one winner.
-    return {
-        "space": _DIGITS_SPACE,
-        "max_macs": _DIGITS_LIMITS if options.get("budget") is None else _DIGITS_LIMITS[:1],
-    }
+    # A budget is planned for one winner, and networks without a shared supernet are trained for one limit.
+    is_single = options.get("budget") is not None or issubclass(kind, TrainedAlone)
+    return {"space": _DIGITS_SPACE, "max_macs": _DIGITS_LIMITS[:1] if is_single else _DIGITS_LIMITS}
 
 
 def _check_known(common: Mapping[str, Any], kind: type[Method]) -> None:

@@ -25,6 +25,7 @@ from onepath.runs.continuing import (
     given_options,
     other_options,
     restarted_config,
+    rewritten,
 )
 from onepath.runs.definition import INITIAL, SUPERNET, Given, describe
 from onepath.runs.latencies import Latencies
@@ -198,7 +199,8 @@ class Run(Workspace):
             clears: whether a new run takes the place of one in the directory.
             refused: error to raise if the latency table of that run does not fit the new one; None deletes it then.
         """
-        check_early(self.config, is_new=not self.has_begun)
+        asked = self.config
+        check_early(asked, is_new=not self.has_begun)
         if self.has_begun:
             check_sources(self.config, self.facts)
             if self.facts.get("format") != FORMAT and not self.is_done(STAGES[-1]):
@@ -233,6 +235,7 @@ class Run(Workspace):
             "format": FORMAT,
             **shares,
             "given": sorted({*self.config.given, *shares.get("percentages", ())} - {"out"}),
+            "rewritten": rewritten(asked, self.config),
         }
         if clears:
             # Not earlier: a mistake in the new options must not cost the old run.

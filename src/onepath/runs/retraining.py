@@ -68,8 +68,19 @@ def _plan_epochs(run: Run, clock: StageClock) -> None:
         clock.record["epochs"] = None if planned is None else planned.epochs
         clock.record["training_seconds"] = None if planned is None else planned.seconds
         clock.save()
-    if clock.record["epochs"] is not None:
-        run.config = run.config.model_copy(update={"retrain_epochs": clock.record["epochs"]})
+    keep_plan(run)
+
+
+def keep_plan(run: Run) -> float | None:
+    """Give a run the epochs that its budget left for each network, and return the seconds of each training.
+
+    Without a budget, or before these are planned, nothing changes and there are no seconds.
+    """
+    record = run.directory.store.stage("retrain").record
+    if record.get("epochs") is not None:
+        run.config = run.config.model_copy(update={"retrain_epochs": record["epochs"]})
+    seconds: float | None = record.get("training_seconds")
+    return seconds
 
 
 def plan_networks(run: Run) -> list[PlannedNetwork]:

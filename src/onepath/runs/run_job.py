@@ -235,7 +235,7 @@ class RunJob(Job):
         """
         seconds = 0.0
         supernet = self._run.build_supernet(self.seed)
-        phases = method.phases(self._on(supernet))
+        phases = method.timed_phases(self._on(supernet))
         for stretch in stretches_of(phases):
             total = self.num_updates(stretch[0].recipe)
             begins = [0, *ends(stretch, total)]

@@ -2,7 +2,8 @@
 
 Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS 2016
 (arXiv 1502.07943), successive halving. Differs from it: the number of networks is not a power of two; every network
-follows the learning rate of the whole training, so that the winner ends as if it had been trained alone.
+follows the learning rate of the whole training, so that without a budget, under which each training has a pace of its
+own, the winner ends as if it had been trained alone.
 """
 
 from __future__ import annotations

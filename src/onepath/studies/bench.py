@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.errors import ConfigurationError, UserError, shown
 from onepath.evidence import PairedDifference, paired_difference
+from onepath.own_code import is_own
 from onepath.record import atomic_write_text
 from onepath.record.directory import RESULT
 
@@ -75,13 +76,21 @@ def default_arms(common: Sequence[str]) -> tuple[Arm, ...]:
     from onepath.runs import make_config
     from onepath.spaces.catalogue import HAND_MADE
 
-    words = [word for option in common for word in option.split("=", 1)]
-    given = {
-        name: value
-        for option, value in pairwise(words)
-        if (name := option.removeprefix("--")) in ("data", "space") and name != option
-    }
+    given = {name: value for name, value in _named(common).items() if name in ("data", "space")}
     return (*ARMS, HAND_MADE_ARM) if make_config(given).space in HAND_MADE else ARMS
+
+
+def _named(words: Sequence[str]) -> dict[str, str]:
+    """Return name -> value of the options among words of a command line."""
+    apart = [word for option in words for word in option.split("=", 1)]
+    return {option.removeprefix("--"): value for option, value in pairwise(apart) if option.startswith("--")}
+
+
+def _own_code(arm: Arm, common: Sequence[str]) -> dict[str, str]:
+    """Return the code of the user's own that the runs of an arm use: space, device or method -> its name."""
+    named = _named([*common, *arm.options])
+    named["space"] = named.get("model", named.get("space", ""))
+    return {name: named[name] for name in ("space", "device", "method") if is_own(named.get(name))}
 
 
 def bench(
@@ -128,11 +137,11 @@ def bench(
             try:
                 _run(arm, seed, asked, kept, out, progress)
             except UserError as error:
-                if not arm.is_optional:
+                if not arm.is_optional or arm.name == against:
                     raise
                 progress.note(f"{error}; this arm is left out")
                 left.remove(arm)
-    found = compared(left, num_seeds, out, kept["processor_seconds"], against)
+    found = compared(left, common, num_seeds, out, kept["processor_seconds"], against)
     atomic_write_text(out / BENCH, json.dumps({**kept, "comparison": found}, indent=1))
     return found
 
@@ -156,19 +165,25 @@ def _kept(out: Path, asked: dict[str, Any]) -> dict[str, Any]:
                 f"an arm continues with the options it began with, but {out} has {' '.join(kept['arms'][name])!r} for "
                 f"{name} and {' '.join(options)!r} came; give the arm another name, or give another --out"
             )
-    return {**kept, "arms": kept["arms"]}
+    # After a kill it is not known what the run at work had used, nor what it used if it went on by itself.
+    kept["processor_seconds"].pop(kept.pop("at_work", ""), None)
+    return kept
 
 
 def _run(
     arm: Arm, seed: int, asked: Mapping[str, Any], kept: dict[str, Any], out: Path, progress: Progress
 ) -> None:
     path = directory(out, arm, seed)
-    if (path / RESULT).is_file():
+    name, seconds = path.name, kept["processor_seconds"]
+    if name in seconds and (path / RESULT).is_file():
         return
     progress.note(f"{arm.name}, seed {seed}, in {path}")
     command = [sys.executable, "-m", "onepath.cli", "run", *asked["common"], *arm.options]
     command += ["--budget", asked["budget"], "--seed", str(seed), "--num-baselines", "0", "--workers", "1"]
+    if name not in seconds and path.is_dir():
+        command.append("--fresh")
     before = _processor_seconds()
+    atomic_write_text(out / BENCH, json.dumps({**kept, "at_work": name}, indent=1))
     try:
         done = subprocess.run(
             [*command, "--out", str(path)],
@@ -178,9 +193,7 @@ def _run(
             check=False,
         )
     finally:
-        name = path.name
-        seconds = kept["processor_seconds"].get(name, 0.0) + _processor_seconds() - before
-        kept["processor_seconds"][name] = seconds
+        seconds[name] = seconds.get(name, 0.0) + _processor_seconds() - before
         atomic_write_text(out / BENCH, json.dumps(kept, indent=1))
     if done.returncode:
         lines = done.stderr.strip().splitlines()
@@ -200,12 +213,18 @@ def _processor_seconds() -> float:
 
 
 def compared(
-    arms: Sequence[Arm], num_seeds: int, out: Path, processor_seconds: Mapping[str, float], against: str
+    arms: Sequence[Arm],
+    common: Sequence[str],
+    num_seeds: int,
+    out: Path,
+    processor_seconds: Mapping[str, float],
+    against: str,
 ) -> dict[str, Any]:
     """Return the comparison of finished runs.
 
     Args:
         arms: the arms.
+        common: options of `onepath run` for all arms.
         num_seeds: number of seeds.
         out: folder of the run directories.
         processor_seconds: name of a run directory -> processor seconds of its run.
@@ -216,7 +235,18 @@ def compared(
     """
     from onepath.runs import load_run
 
-    results = {arm.name: [load_run(directory(out, arm, seed)) for seed in range(num_seeds)] for arm in arms}
+    own = {arm.name: _own_code(arm, common) for arm in arms}
+    results = {
+        arm.name: [
+            load_run(
+                directory(out, arm, seed),
+                space=own[arm.name].get("space"),
+                method=own[arm.name].get("method"),
+            )
+            for seed in range(num_seeds)
+        ]
+        for arm in arms
+    }
     seconds = {
         arm.name: statistics.fmean(
             processor_seconds[directory(out, arm, seed).name] for seed in range(num_seeds)
@@ -229,7 +259,7 @@ def compared(
             f"arms must be compared at one budget, but {least} used {seconds[least]:.0f} processor seconds a run and "
             f"{most} {seconds[most]:.0f}, over {MOST_APART:.0%} apart; run it on quiet cores or with a longer budget"
         )
-    hits = {name: [_hits(result) for result in runs] for name, runs in results.items()}
+    hits = {name: [_hits(result, own[name]) for result in runs] for name, runs in results.items()}
     rows = []
     for name, runs in results.items():
         documents = [result.result for result in runs]
@@ -272,8 +302,13 @@ def _document(difference: PairedDifference) -> dict[str, float]:
     }
 
 
-def _hits(result: Result) -> npt.NDArray[np.float64] | None:
-    """Return for each test example whether the exported network is right (1) or wrong (0); None for other metrics."""
+def _hits(result: Result, own: Mapping[str, str]) -> npt.NDArray[np.float64] | None:
+    """Return for each test example whether the exported network is right (1) or wrong (0); None for other metrics.
+
+    Args:
+        result: a finished run.
+        own: the code of the user's own in it, see `_own_code`.
+    """
     import numpy as np
     import torch
 
@@ -284,7 +319,7 @@ def _hits(result: Result) -> npt.NDArray[np.float64] | None:
         return None
     model = result.model()
     found = []
-    with contextlib.closing(Run(None, result.path)) as run, torch.no_grad():
+    with contextlib.closing(Run(None, result.path, **own)) as run, torch.no_grad():
         for inputs, targets in run.task.batches("test", 256):
             outputs: Any = call(model, inputs)
             if outputs.dim() != targets.dim() + 1:

@@ -17,6 +17,7 @@ from onepath.randomness import generator
 from onepath.record import EstimateStore
 from onepath.record.estimates import ESTIMATES
 from onepath.runs import PlannedNetwork, Run, StageClock, TrainedNetwork, network_score, train_networks
+from onepath.runs.retraining import keep_plan
 from onepath.studies.comparison import RankOptions, Rows, Table, make_study, write_study
 from onepath.studies.supernet_estimates import estimate_by_supernet, layer_similarity, supernet_note
 
@@ -80,8 +81,9 @@ def rank_on_standalone(run: Run, num: int, options: RankOptions) -> dict[str, An
     winner = [row.architecture for row in run.directory.store.networks() if row.role == "winner"][:1]
     known = [name for name in rows if name not in winner]
     with run.stage("rank") as clock:
+        seconds = keep_plan(run)
         drawn = _draw(run, num, known, winner)
-        test = {**rows, **_train(run, clock, [name for name in drawn if name not in rows])}
+        test = {**rows, **_train(run, clock, [name for name in drawn if name not in rows], seconds)}
         names = [*drawn, *(name for name in winner if name in rows)]
         truth = np.array([test[name] for name in names], dtype=np.float64)
         note = (
@@ -157,13 +159,20 @@ def _draw(run: Run, num: int, first: Sequence[str], without: Sequence[str]) -> l
     return list(taken.values())
 
 
-def _train(run: Run, clock: StageClock, names: Sequence[str]) -> dict[str, float]:
-    """Train networks from scratch, unless they are stored, and return architecture -> test score."""
+def _train(run: Run, clock: StageClock, names: Sequence[str], seconds: float | None) -> dict[str, float]:
+    """Train networks from scratch, unless they are stored, and return architecture -> test score.
+
+    Args:
+        run: gives the recipe and the seed.
+        clock: clock of the stage at work.
+        names: the architectures.
+        seconds: time of each training; None has no limit.
+    """
     seed, recipe = run.config.seed, run.finishing_recipe("scratch")
     setting = f"standalone {hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]}, seed {seed}"
     seeds = [int(generator(seed, "ranked network", place).integers(2**31)) for place in range(len(names))]
     networks = [
-        PlannedNetwork(f"ranked-{place}", "scratch", name, seeds[place], None)
+        PlannedNetwork(f"ranked-{place}", "scratch", name, seeds[place], None, seconds=seconds)
         for place, name in enumerate(names)
     ]
     with EstimateStore(run.path / ESTIMATES) as store:
