@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data is not here: {folder} does not exist; set ONEPATH_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(scope="module")
+def no_graphs() -> Iterator[None]:
+    """Runs end without model.pt2 and model.onnx, as where no format can express a network, and measure no latency."""
+
+    from onepath.errors import UserError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("graphs are left out")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onepath.export.trace", refuse)
+        yield
 
 
 def pytest_configure() -> None:

@@ -17,7 +17,7 @@ from onepath.record import RunDirectory
 
 SPACE = f"{Path(__file__).parents[1] / 'runs' / 'tiny_space.py'}:build"
 OPTIONS = f"--space {SPACE} --max-macs 25k --batch-size 230 --epochs 60 --retrain-epochs 1 --population 4"
-OPTIONS += " --generations 1 --num-baselines 1"
+OPTIONS += " --generations 1 --num-baselines 1 --workers 1"
 
 
 def command(out: Path) -> list[str]:

@@ -16,6 +16,8 @@ from onepath.record import EstimateStore
 from onepath.record.estimates import ESTIMATES
 from onepath.runs import load_run, search
 
+pytestmark = pytest.mark.usefixtures("no_graphs")
+
 SPACE = """
 import itertools
 from torch import nn

@@ -265,15 +265,15 @@ def test_an_empty_run_starts_over_with_the_options_that_are_corrected(
 
 
 def test_defaults_are_filled_in_anew(out: Path) -> None:
-    """The width of shufflenet was fitted to the first limit."""
-    first, _ = open_run(out, space="shufflenet", max_macs="3M", input_size=16)
-    again, _ = open_run(out, max_macs="12M")
+    """The width of the space was fitted to the first limit."""
+    first, _ = open_run(out, space="nasbench-macro", max_macs="500k", input_size=16)
+    again, _ = open_run(out, max_macs="3M")
     assert first.width is not None
     assert again.width is not None
     assert again.width > first.width
     assert again.input_size == 16
     shutil.rmtree(out)
-    assert open_run(out, space="shufflenet", max_macs="12M", input_size=16)[0].as_dict() == again.as_dict()
+    assert open_run(out, space="nasbench-macro", max_macs="3M", input_size=16)[0].as_dict() == again.as_dict()
 
 
 def test_an_empty_run_takes_another_method_and_another_origin(out: Path, model: str) -> None:

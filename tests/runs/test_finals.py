@@ -17,6 +17,8 @@ from onepath.record.directory import WEIGHTS
 from onepath.runs import SilentProgress
 from onepath.search.halving import kept
 
+pytestmark = pytest.mark.usefixtures("no_graphs")
+
 OPTIONS: dict[str, Any] = {
     "method": "spos",
     "max_macs": 200_000,

@@ -339,24 +339,43 @@ def test_a_teacher_that_cannot_teach_is_refused(folder: Path, options: dict[str,
     assert not list((folder / "refused").glob("checkpoints/*.safetensors"))
 
 
-def test_predictions_are_scaled_to_the_latency_that_the_percentages_are_of(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So a table that was made in a slow or fast minute, or whose parts do not add up, keeps the shares."""
-    monkeypatch.setattr("onepath.runs.latencies._PROFILE_SECONDS", 5.0)
+CURVED = """
+from onepath.cost import module_cost
+from onepath.latency import Device, Schedule
+class Took:
+    def __init__(self, ms):
+        self.ms = ms
+    def run(self):
+        return self.ms
+    def close(self):
+        pass
+class Curved(Device):
+    name = "curved"
+    schedule = Schedule(num_blocks=4, num_runs=1, num_warm_up=0)
+    def prepare(self, model, input_shape):
+        return Took(0.1 + module_cost(model, tuple(input_shape)).macs ** 0.5 / 100)
+"""
+
+
+def test_predictions_are_scaled_to_the_latency_that_the_percentages_are_of(folder: Path) -> None:
+    """So a table that was made in a slow or fast minute, or whose parts do not add up, as here, keeps the shares."""
+    (folder / "curved.py").write_text(CURVED)
+    device = f"{folder}/curved.py:Curved"
     run = op.run(
         model=f"{folder}/net.py:build",
         weights=folder / "w.safetensors",
         max_latency_ms="85%",
-        device="onnxruntime-cpu",
+        device=device,
         out=folder / "share",
         **{**QUICK, "num_baselines": 0},
     )
-    with runs.Run(None, folder / "share", space=f"{folder}/net.py:build") as opened:
+    with runs.Run(None, folder / "share", space=f"{folder}/net.py:build", device=device) as opened:
         model_ms = opened.facts["model_ms"]
         assert opened.config.limit_ms == pytest.approx(0.85 * model_ms)
         supernet = opened.blank
         largest = end_of(supernet.space, max)
+        raw = opened.latencies.predictor.predict(supernet.space, supernet.space.matrix([largest]))[0]
+        assert raw != pytest.approx(model_ms, rel=1e-3)
         assert opened.latencies.predicted([largest]) == [pytest.approx(model_ms)]
         legal = opened.legal(opened.limits)
         rows = legal.sample(20, np.random.default_rng(0))

@@ -42,7 +42,7 @@ def check_counts(supernet, table, rows) -> None:
 
 def test_networks_themselves_have_the_published_costs(paper, table) -> None:
     extremes = [np.argmin(table["macs"]), np.argmax(table["macs"]), np.argmin(table["params"])]
-    check_counts(paper, table, [*np.random.default_rng(0).choice(3280, 60, replace=False), *extremes])
+    check_counts(paper, table, [*np.random.default_rng(0).choice(3280, 12, replace=False), *extremes])
 
 
 @pytest.mark.slow

@@ -337,7 +337,7 @@ def test_reinforce_estimates_the_gradient_of_the_expected_reward() -> None:
     def metric(path: Any) -> float:
         return sum(accuracies[name][gate.active[0]] for name, gate in path.gates.items())
 
-    estimator = Reinforce(table, reference=20.0, num_samples=20_000)
+    estimator = Reinforce(table, reference=20.0, num_samples=5_000)
     found = estimator.gradients(relaxation, metric, np.random.default_rng(0))
     p = list(relaxation.probabilities().values())
     factor = torch.tensor([(20 / c) ** 0.1 for c in (10, 20, 40)])

@@ -318,8 +318,9 @@ def _hits(result: Result, own: Mapping[str, str]) -> npt.NDArray[np.float64] | N
     if result.result["metric"]["name"] != "accuracy":
         return None
     model = result.model()
+    named: dict[str, Any] = dict(own)
     found = []
-    with contextlib.closing(Run(None, result.path, **own)) as run, torch.no_grad():
+    with contextlib.closing(Run(None, result.path, **named)) as run, torch.no_grad():
         for inputs, targets in run.task.batches("test", 256):
             outputs: Any = call(model, inputs)
             if outputs.dim() != targets.dim() + 1:
