@@ -130,6 +130,35 @@ def test_both_sources_add_their_variances() -> None:
     assert seeds.high - seeds.mean == pytest.approx(t.ppf(0.975, 1) * math.sqrt(a))
 
 
+def test_the_luck_of_a_training_on_an_example_shrinks_with_the_seeds() -> None:
+    left, right = [0.0, 1.0] * 50, [1.0, 0.0] * 50
+    apart, alike = paired_difference([0.5, 0.5], [left, right]), paired_difference([0.5, 0.5], [left, left])
+    assert apart is not None
+    assert alike is not None
+    assert (apart.low, apart.high) == (0.5, 0.5)
+    assert alike.high - 0.5 == pytest.approx(t.ppf(0.975, 99) * math.sqrt(np.var(left, ddof=1) / 100))
+
+
+def test_seeds_with_other_examples_are_independent() -> None:
+    short, long = [0.0, 1.0] * 20, [1.0, 0.0] * 50
+    found = paired_difference([0.5, 0.5], [short, long])
+    assert found is not None
+    variance = (np.var(short, ddof=1) / 40 + np.var(long, ddof=1) / 100) / 4
+    assert found.high - 0.5 == pytest.approx(t.ppf(0.975, 39) * math.sqrt(variance))
+
+
+def test_the_interval_covers_the_truth_of_crossed_samples() -> None:
+    """Differences of a seed, of an example and of both, each of its own size: at least 95 of 100 intervals hold 0."""
+    rng, num_covered = np.random.default_rng(0), 0
+    for _ in range(300):
+        each = 0.02 * rng.standard_normal((6, 1)) + 0.3 * rng.standard_normal(200)
+        each = each + 0.3 * rng.standard_normal((6, 200))
+        found = paired_difference(each.mean(1).tolist(), each.tolist())
+        assert found is not None
+        num_covered += found.low <= 0 <= found.high
+    assert 0.94 <= num_covered / 300 <= 0.995
+
+
 def test_equal_ways_are_not_told_apart() -> None:
     found = paired_difference([0.0, 0.0], [[0.0, 0.0], [0.0, 0.0]])
     assert found is not None

@@ -62,18 +62,22 @@ def paired_difference(
 ) -> PairedDifference | None:
     """Return the mean difference of two ways that share seeds and test examples, with its 95 % interval.
 
-    The variance is the sum of that of the mean over seeds and that of the mean over test examples. The latter is not
-    divided by the number of seeds, because all of them may share the examples. The degrees of freedom are those of
-    Welch and Satterthwaite. With one seed only the examples count.
+    Seeds and examples are crossed: the variance is the sum of that of the mean over seeds and that of the mean over
+    test examples, where the difference on an example is the mean over seeds. What an example has in common in all
+    seeds so stays, and what is the luck of one training shrinks with their number; it is counted in both, so that the
+    interval is rather too wide. The degrees of freedom are those of Welch and Satterthwaite. With one seed only the
+    examples count.
 
     Args:
         differences: for each seed, the value of the one minus that of the other; higher is better.
-        examples: for each seed, the difference on each test example; None where it is not known.
+        examples: for each seed, the difference on each test example, in the same order for all seeds; None where it is
+            not known. Seeds with test sets of other lengths have no examples in common.
 
     Returns:
         The difference; None for one seed without examples, which say nothing about what is uncertain.
 
-    Source: Welch, "The generalization of 'Student's' problem", Biometrika 34 (1947).
+    Source: Welch, "The generalization of 'Student's' problem", Biometrika 34 (1947); Owen, "The pigeonhole bootstrap",
+    Annals of Applied Statistics 1 (2007), for crossed samples.
     """
     from scipy.stats import t
 
@@ -82,7 +86,14 @@ def paired_difference(
     known = [each for each in examples if each is not None and len(each) > 1]
     if num < 2 and not known:
         return None
-    by_example = statistics.fmean(statistics.variance(each) / len(each) for each in known) if known else 0.0
+    shared = [known] if len({len(each) for each in known}) == 1 else [[each] for each in known]
+    by_example = sum(
+        (len(group) / len(known)) ** 2
+        * statistics.variance([statistics.fmean(each) for each in zip(*group, strict=True)])
+        / len(group[0])
+        for group in shared
+        if known
+    )
     error = math.sqrt(by_seed + by_example)
     if error == 0:
         return PairedDifference(mean, mean, mean, 0.5 if mean == 0 else float(mean > 0))

@@ -46,7 +46,9 @@ def choose_within(run: Run, search: Search) -> Chosen:
     The screen is the largest predicted latency that a search allows; at first it is the limit. The trials within the
     screen are measured in the order of their accuracy, at most 8 after a search. If none is measured within the limit,
     the screen becomes limit / median(measured / predicted latency), but at least a twentieth lower than before, and the
-    search is repeated; this happens at most four times.
+    search is repeated; this happens at most four times. A few networks that were measured in a slow moment make the screen
+    tighter than needed. So if the winner of a repeated search leaves room, the search is repeated once more under the
+    screen that the winner's own ratio gives, and the better ones of both are taken.
 
     Args:
         run: a run with a limit on latency.
@@ -59,7 +61,7 @@ def choose_within(run: Run, search: Search) -> Chosen:
     """
     limit_ms = run.config.limit_ms
     assert limit_ms is not None, "there is a limit"
-    screen_ms = limit_ms
+    screen_ms, failed_ms = limit_ms, None
     measured: dict[str, tuple[float, Latency]] = {}
     for step in range(1 + MOST_TIGHTENED):
         try:
@@ -70,14 +72,47 @@ def choose_within(run: Run, search: Search) -> Chosen:
             break
         found = _first_within(run, trials, screen_ms, measured)
         if found:
-            return Chosen(found, screen_ms)
+            chosen = Chosen(found, screen_ms)
+            return chosen if failed_ms is None else _loosened(run, search, step + 1, chosen, failed_ms, measured)
         ratios = [
             latency.held_ms / ms for ms, latency in measured.values() if not latency.is_noisy and ms > 0
         ]
         if not ratios:
             break
+        failed_ms = screen_ms
         screen_ms = min(limit_ms / statistics.median(ratios), (1 - _LEAST_STEP) * screen_ms)
     raise _none_within(run, measured)
+
+
+def _loosened(
+    run: Run,
+    search: Search,
+    step: int,
+    chosen: Chosen,
+    failed_ms: float,
+    measured: dict[str, tuple[float, Latency]],
+) -> Chosen:
+    """Search once more under a looser screen if the winner leaves room, and return the better trials of both.
+
+    Args:
+        run: a run with a limit on latency.
+        search: see `Search`.
+        step: number of the search.
+        chosen: what a search under a tightened screen has found.
+        failed_ms: the screen before it, under which nothing was measured within the limit.
+        measured: architecture -> its predicted latency in ms, and its measured latency; it is filled.
+    """
+    limit_ms, num = run.config.limit_ms, len(chosen.trials)
+    assert limit_ms is not None, "there is a limit"
+    ms, latency = measured[chosen.trials[0].architecture]
+    screen_ms = min(limit_ms * ms / latency.held_ms, (1 - _LEAST_STEP) * failed_ms)
+    if screen_ms < (1 + _LEAST_STEP) * chosen.screen_ms:
+        return chosen
+    trials = search(step, screen_ms)
+    found = _first_within(run, trials, screen_ms, measured)
+    names = {trial.architecture for trial in [*chosen.trials, *found]}
+    best = [trial for trial in trials if trial.architecture in names][:num]
+    return Chosen(best, screen_ms) if best else chosen
 
 
 def _first_within(
