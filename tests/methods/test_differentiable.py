@@ -15,6 +15,8 @@ from onepath.data import ImageTask
 from onepath.errors import ConfigurationError, InfeasibleError
 from onepath.methods import (
     Derived,
+    MemoryJob,
+    Proxyless,
     darts_recipe,
     derive_within,
     feasible_set,
@@ -23,7 +25,7 @@ from onepath.methods import (
 )
 from onepath.nn.relaxations import SoftmaxRelaxation, derive
 from onepath.search import Limit
-from onepath.train import ArchitectureTraining, Recipe
+from onepath.train import ArchitectureTraining, Recipe, train_phases
 
 LIMIT = 300_000
 
@@ -64,6 +66,17 @@ def test_methods_finish_within_the_limit(name: str, data: ImageTask) -> None:
     assert found.points
     again = search()[1]
     assert (again.best, again.points) == (found.best, found.points)
+
+
+def test_a_search_that_is_timed_alone_steps_its_logits(data: ImageTask) -> None:
+    job = MemoryJob(supernet(), data, batch_size=16)
+    warmup, search = Proxyless(epochs=1, warmup_epochs=2).resolved(job).timed_phases(job)
+    assert isinstance(search.before, ArchitectureTraining)
+    assert isinstance(warmup.before, ArchitectureTraining)
+    assert (warmup.before.recipe.warmup_epochs, search.before.recipe.warmup_epochs) == (2, 0)
+    before = [logits.detach().clone() for logits in search.before.logits]
+    train_phases(job.supernet, data, [dataclasses.replace(search, until=1.0)], seed=0)
+    assert all(not torch.equal(old, new) for old, new in zip(before, search.before.logits, strict=True))
 
 
 def test_winners_are_all_met(data: ImageTask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +14,11 @@ from onepath.errors import ConfigurationError
 from onepath.methods import METHODS, make_method
 from onepath.most import EPOCHS
 from onepath.option_types import parse_duration
+from onepath.record import RunDirectory
+from onepath.runs import Run, make_config
 from onepath.runs import budget as budgets
-from onepath.runs import make_config
 from onepath.runs.finishing_time import Finishing, played
+from onepath.runs.retraining import keep_plan
 from onepath.search.halving import longest
 from onepath.train.timing import UpdateSeconds, update_seconds
 
@@ -269,6 +272,49 @@ def test_a_further_limit_has_what_the_first_one_had_left(plan: Callable[..., Pla
     folder.run.root = SimpleNamespace(directory=SimpleNamespace(store=SimpleNamespace(stages=lambda: rows)))
     left = 600 - RESERVED - 150 - 100
     assert folder().epochs == pytest.approx((left - PART - TEST) / 2, abs=0.01)
+
+
+def test_a_score_is_timed_without_workers_and_without_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a run begins there are no facts for its workers, and its directory holds nothing."""
+    config = make_config(
+        {
+            "method": "naswot",
+            "proxy": "zen",
+            "prefilter": "nwot:0.5",
+            "space": "nasbench-macro",
+            "width": 0.2,
+            "budget": "10m",
+            "workers": 2,
+            "out": str(tmp_path / "run"),
+        }
+    )
+    found: list[set[str]] = []
+    begin = RunDirectory.begin
+
+    def noted(self: RunDirectory, *given: Any) -> None:
+        found.append({file.name for file in self.path.iterdir()})
+        begin(self, *given)
+
+    monkeypatch.setattr(RunDirectory, "begin", noted)
+    with Run(config) as run:
+        assert run.facts["budget"]["planned"]["search"] > 0
+    assert "estimates.sqlite" not in found[0]
+
+
+def test_what_was_planned_last_is_kept() -> None:
+    record = {"epochs": 7.5, "training_seconds": 30.0}
+    stages = {"retrain": SimpleNamespace(record=record)}
+    run: Any = SimpleNamespace(
+        config=make_config({"budget": "10m"}),
+        directory=SimpleNamespace(store=SimpleNamespace(stage=stages.__getitem__)),
+    )
+    assert keep_plan(run) == 30.0
+    assert run.config.retrain_epochs == 7.5
+    record.clear()
+    assert keep_plan(run) is None
+    assert run.config.retrain_epochs == 7.5
 
 
 def test_several_limits_have_no_budget() -> None:

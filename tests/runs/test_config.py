@@ -67,6 +67,7 @@ def test_sizes_that_are_none(text: str) -> None:
             {"prefilter": "nwot:0.2", "method": "darts"},
             "prefilter is an option of method spos or fairnas or one-shot",
         ),
+        ({"method": "random", "num": 1500}, "num must be at most 1,000 with method random, .* but got 1,500"),
         ({"train_on": "tpu"}, "train_on must be 'cpu' or 'cuda'"),
         ({"max_mac": 3}, "an option must exist, but max_mac does not; did you mean max_macs"),
         ({"zzz": 3}, "an option must exist, but zzz does not; there are batch_size"),

@@ -73,7 +73,9 @@ def choose_within(run: Run, search: Search) -> Chosen:
         found = _first_within(run, trials, screen_ms, measured)
         if found:
             chosen = Chosen(found, screen_ms)
-            return chosen if failed_ms is None else _loosened(run, search, step + 1, chosen, failed_ms, measured)
+            return (
+                chosen if failed_ms is None else _loosened(run, search, step + 1, chosen, failed_ms, measured)
+            )
         ratios = [
             latency.held_ms / ms for ms, latency in measured.values() if not latency.is_noisy and ms > 0
         ]
