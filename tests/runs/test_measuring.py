@@ -99,6 +99,6 @@ def test_several_finalists_are_the_best_of_both_searches() -> None:
 def test_a_limit_that_nothing_meets_is_an_error() -> None:
     bench = Bench(lambda _: 20.0)
     with pytest.raises(
-        InfeasibleError, match="the smallest measured is 18.6 ms with its spread, of 8 networks"
+        InfeasibleError, match=r"the smallest measured is 18\.6 ms with its spread, of 8 networks"
     ):
         bench.chosen()

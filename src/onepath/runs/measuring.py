@@ -46,9 +46,9 @@ def choose_within(run: Run, search: Search) -> Chosen:
     The screen is the largest predicted latency that a search allows; at first it is the limit. The trials within the
     screen are measured in the order of their accuracy, at most 8 after a search. If none is measured within the limit,
     the screen becomes limit / median(measured / predicted latency), but at least a twentieth lower than before, and the
-    search is repeated; this happens at most four times. A few networks that were measured in a slow moment make the screen
-    tighter than needed. So if the winner of a repeated search leaves room, the search is repeated once more under the
-    screen that the winner's own ratio gives, and the better ones of both are taken.
+    search is repeated; this happens at most four times. A few networks that were measured in a slow moment make the
+    screen tighter than needed. So if the winner of a repeated search leaves room, the search is repeated once more
+    under the screen that the winner's own ratio gives, and the better ones of both are taken.
 
     Args:
         run: a run with a limit on latency.
