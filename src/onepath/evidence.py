@@ -70,10 +70,10 @@ def paired_difference(
 
     Args:
         differences: for each seed, the value of the one minus that of the other; higher is better.
-        examples: for each seed, the difference on each test example; None where it is not known. Seeds that share a test
-            set have it in one order. Where each seed has a test set of its own, an example here is one of each set, and
-            the variance is that of separate sets; the few examples that random sets have in common are covered by
-            what is counted in both variances.
+        examples: for each seed, the difference on each test example; None where it is not known. Seeds that share a
+            test set have it in one order. Where each seed has a test set of its own, an example here is one of each
+            set, and the variance is that of separate sets; the examples that random sets have in common, if they are
+            few, are covered by what is counted in both variances.
 
     Returns:
         The difference; None for one seed without examples, which say nothing about what is uncertain.
