@@ -35,9 +35,12 @@ from onepath.search import (
     Algorithm,
     Evolution,
     FeasibleSet,
+    Proposal,
     RandomSearch,
     RegularizedEvolution,
+    Reinforce,
     hypervolume,
+    run_search,
 )
 from onepath.space import Choice, SearchSpace
 
@@ -94,13 +97,14 @@ def expected_best(table: Table, num: int) -> float:
 
 def evaluated(table: Table, algorithm: Algorithm) -> npt.NDArray[np.int64]:
     """Return the rows that a search evaluates, in its order."""
-    feasible, found = FeasibleSet(table.space), [np.zeros(0, dtype=np.int64)]
-    while proposals := algorithm.ask(feasible):
-        architectures = [proposal.architecture for proposal in proposals]
-        rows = table.rows(table.space.matrix(architectures))
-        algorithm.tell(architectures, table.searched[rows].tolist())
-        found.append(rows)
-    return np.concatenate(found)
+    found: list[int] = []
+
+    def evaluate(proposal: Proposal) -> float:
+        found.append(int(table.rows(table.space.matrix([proposal.architecture]))[0]))
+        return float(table.searched[found[-1]]) / 100
+
+    run_search(algorithm, FeasibleSet(table.space), evaluate)
+    return np.array(found, dtype=np.int64)
 
 
 Make = Callable[[Table, int, int], Algorithm]
@@ -119,6 +123,7 @@ ALGORITHMS: dict[str, Make] = {
         table.space, seed, num, population=min(100, num // 10)
     ),
     "NSGA-II": lambda table, seed, num: NSGA2(table.space, seed, population(num), num // population(num) - 1),
+    "reinforce": lambda table, seed, num: Reinforce(table.space, seed, num),
 }
 FRONT_ALGORITHMS: dict[str, Make] = {
     "random search": ALGORITHMS["random search"],

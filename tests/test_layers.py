@@ -16,7 +16,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "onepath"
 
 _LOWEST = {"space", "counting"}
-_MIDDLE = {*_LOWEST, "nn", "search", "data", "record", "spaces", "cost", "train"}
+_MIDDLE = {*_LOWEST, "nn", "policy", "search", "data", "record", "spaces", "cost", "train"}
 _ALL = {
     *_MIDDLE,
     "conversion",
@@ -35,14 +35,15 @@ MAY_IMPORT = {
     "space": set(),
     "counting": {"space"},
     "nn": _LOWEST,
-    "search": _LOWEST,
+    "policy": {"space"},
+    "search": {*_LOWEST, "policy"},
     "data": set(),
     "record": {"space"},
     "spaces": {*_LOWEST, "nn"},
     "cost": {*_LOWEST, "nn", "record"},
     "conversion": {*_LOWEST, "nn", "cost", "data"},
     "workers": {"record"},
-    "train": {*_LOWEST, "nn", "data", "record"},
+    "train": {*_LOWEST, "nn", "policy", "data", "record"},
     "estimate": _MIDDLE,
     "export": {"space", "nn", "record", "data"},
     "latency": {*_LOWEST, "nn", "record", "cost", "export"},

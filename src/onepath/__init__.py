@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onepath.methods.one_shot import one_shot
     from onepath.methods.proxyless import proxyless
     from onepath.methods.puzzle import puzzle
+    from onepath.methods.rl import rl
     from onepath.methods.sandwich import sandwich
     from onepath.methods.spos import spos
     from onepath.methods.supernet_search import search_supernet
@@ -48,7 +49,14 @@ if TYPE_CHECKING:
     from onepath.runs.progress import Progress
     from onepath.runs.result import load_run
     from onepath.runs.run import run
-    from onepath.search import NSGA2, Evolution, MutationEvolution, RandomSearch, RegularizedEvolution
+    from onepath.search import (
+        NSGA2,
+        Evolution,
+        MutationEvolution,
+        RandomSearch,
+        RegularizedEvolution,
+        Reinforce,
+    )
     from onepath.space import Architecture, Choice, SearchSpace, round_to
     from onepath.train import (
         ConstrainedSampler,
@@ -79,7 +87,14 @@ _HOMES = {
         "Gate",
         "Supernet",
     ),
-    "search": ("NSGA2", "Evolution", "MutationEvolution", "RandomSearch", "RegularizedEvolution"),
+    "search": (
+        "NSGA2",
+        "Evolution",
+        "MutationEvolution",
+        "RandomSearch",
+        "RegularizedEvolution",
+        "Reinforce",
+    ),
     "data": ("Batch", "Task", "load_data"),
     "cost": ("Constraint", "MaxLayers", "MaxMacs", "MaxMemory", "MaxParams", "MaxSize"),
     "train": (
@@ -99,11 +114,11 @@ _HOMES = {
         "fastnas",
         "gdas",
         "naswot",
-        "naswot",
         "ofa",
         "one_shot",
         "proxyless",
         "puzzle",
+        "rl",
         "sandwich",
         "search_supernet",
         "spos",
@@ -148,6 +163,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "RandomSearch",
     "Recipe",
     "RegularizedEvolution",
+    "Reinforce",
     "SearchSpace",
     "StrictFairnessSampler",
     "Supernet",
@@ -172,6 +188,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "one_shot",
     "proxyless",
     "puzzle",
+    "rl",
     "round_to",
     "run",
     "sandwich",

@@ -87,6 +87,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "proxyless": {"epochs": 1, "warmup_epochs": 1, "population": 3},
     "zen": {"population": 4, "generations": 1},
     "naswot": {"population": 3, "generations": 1},
+    "rl": {"num": 3, "proxy_epochs": 1, "proxy_subset": 0.5, "controller_batch": 2},
     "random": {"population": 2, "generations": 0},
     "fixed": {"architecture": "3,1,0,0,1,4"},
 }

@@ -20,7 +20,7 @@ from onepath.methods.job import Trained
 from onepath.runs import scoring
 from onepath.runs.definition import Given
 from onepath.runs.run_job import RunJob
-from onepath.runs.scoring import PooledScores
+from onepath.runs.scoring import PooledEstimates
 from onepath.runs.stages import run_stage
 from onepath.space import Architecture
 from onepath.workers import processes
@@ -40,9 +40,9 @@ def drawn(run: runs.Run, num: int) -> list[Architecture]:
     return run.blank.space.architectures(run.blank.space.sample(num, np.random.default_rng(0)))
 
 
-def scored(run: runs.Run, num_workers: int, name: str = "zen") -> PooledScores:
+def scored(run: runs.Run, num_workers: int, name: str = "zen") -> PooledEstimates:
     options = {"name": name, "shape": (16, *run.input_shape), "seed": 3}
-    return PooledScores(run, options, num_workers)
+    return PooledEstimates(run, "score", options, num_workers)
 
 
 def untimed(estimates: Any) -> list[Any]:
@@ -97,9 +97,9 @@ def test_a_search_finds_what_it_finds_in_one_process(tmp_path: Path, monkeypatch
     torch.set_num_threads(2)
     alone = searched(tmp_path / "alone", workers=2)
     monkeypatch.setattr(scoring, "FEWEST_SCORED", 6)
-    ended: list[PooledScores] = []
-    close = PooledScores.close
-    monkeypatch.setattr(PooledScores, "close", lambda pooled: (ended.append(pooled), close(pooled)))
+    ended: list[PooledEstimates] = []
+    close = PooledEstimates.close
+    monkeypatch.setattr(PooledEstimates, "close", lambda pooled: (ended.append(pooled), close(pooled)))
     assert searched(tmp_path / "together", workers=2) == alone
     assert len(ended) == 1
     assert len(ended[0]._asked) == len(alone[0])

@@ -10,6 +10,7 @@ from onepath.search import (
     MutationEvolution,
     RandomSearch,
     RegularizedEvolution,
+    Reinforce,
 )
 from onepath.space import SearchSpace
 from onepath.testing import ALGORITHM_CHECKS, MakeAlgorithm, known_score, known_space, search
@@ -48,6 +49,10 @@ def make_nsga2_with_cost(space: SearchSpace, seed: int, budget: int) -> Algorith
     return NSGA2(space, seed, population=20, generations=budget // 20 - 1, costs=costs)
 
 
+def make_reinforce(space: SearchSpace, seed: int, budget: int) -> Algorithm:
+    return Reinforce(space, seed, num=budget)
+
+
 MAKERS = [
     make_random,
     make_evolution,
@@ -56,6 +61,7 @@ MAKERS = [
     make_nsga2,
     make_nsga2_with_cost,
     make_mutation,
+    make_reinforce,
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,13 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    def part(self, places: Indices) -> Examples:
+        """Return the examples at some places of the split, as a split of their own."""
+        chosen = copy.copy(self)
+        chosen._indices = self._indices[places]
+        chosen._kept = None if self._kept is None else self.batch(places)
+        return chosen
 
     def batch(self, places: Sequence[int] | Indices, drawn_from: tuple[int, int] = (0, 0)) -> Pair:
         """Return inputs and targets of the examples at these places of the split, as new tensors.

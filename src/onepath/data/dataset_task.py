@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import math
@@ -16,6 +17,7 @@ from torch.nn import functional
 from onepath.data.dataset_examples import Examples, Indices, collated
 from onepath.data.metrics import Metric, metric_of
 from onepath.data.preprocessing import Preprocessing
+from onepath.data.splits import drawn_part
 from onepath.data.task import Batch, Split, Task
 from onepath.errors import ConfigurationError, DataError, shown
 from onepath.randomness import generator
@@ -103,6 +105,14 @@ class DatasetTask(Task):
         self.fingerprint = self._fingerprint()
         if loss is not _cross_entropy:
             self.recipe_settings = {"label_smoothing": 0.0}
+
+    def part(self, share: float, *, seed: int = 0) -> DatasetTask:
+        """See `Task.part`."""
+        task, train = copy.copy(self), self._split("train")
+        kept = drawn_part(np.arange(len(train)), share, seed)
+        task._splits = {**self._splits, "train": train.part(kept)}
+        task.fingerprint = task._fingerprint()
+        return task
 
     def num_examples(self, split: Split) -> int:
         """See `Task.num_examples`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from onepath.data.layout import Axis, Kind
 from onepath.data.metrics import METRICS
 from onepath.data.pixels import ImageStore, Request
 from onepath.data.preprocessing import Preprocessing
+from onepath.data.splits import drawn_part
 from onepath.data.task import Batch, Split, Task
-from onepath.errors import DataError
+from onepath.errors import ConfigurationError, DataError
 from onepath.randomness import generator
 
 _FINGERPRINT_SAMPLE = 256
@@ -105,6 +107,31 @@ class ImageTask(Task):
         self.normalisation = mean, tuple(number or 1.0 for number in std)
         self.notes = (*notes, *_notes_on_constant(std))
         self.fingerprint = self._fingerprint()
+        self._has_size = False
+
+    def part(self, share: float, *, seed: int = 0) -> ImageTask:
+        """See `Task.part`; the normalisation stays that of all training images."""
+        task, train = copy.copy(self), self._part("train")
+        task._parts = {**self._parts, "train": replace(train, indices=drawn_part(train.indices, share, seed))}
+        task.fingerprint = task._fingerprint()
+        return task
+
+    def resized(self, size: int) -> ImageTask:
+        """See `Task.resized`; images are resized after the augmentation, bilinearly and without aliasing.
+
+        Raises:
+            ConfigurationError: the examples are sequences.
+        """
+        if self.kind != "images":
+            raise ConfigurationError(
+                f"another resolution needs images, but the examples of {self.name} are sequences; leave it out"
+            )
+        task, (channels, height, width) = copy.copy(self), self.input_shape
+        scale = size / min(height, width)
+        task.input_shape = (channels, round(scale * height), round(scale * width))
+        task._has_size = True
+        task.fingerprint = task._fingerprint()
+        return task
 
     def num_examples(self, split: Split) -> int:
         """See `Task.num_examples`."""
@@ -190,6 +217,11 @@ class ImageTask(Task):
     def _inputs(self, part: Part) -> Callable[[Pixels], Tensor]:
         """Return the function that turns raw pixels of a part, (B, H, W, C), into inputs of the network."""
         normalise = Normaliser(*self.normalisation, part.store.full_scale)
+        if self._has_size:
+            size = list(self.input_shape[1:])
+            return lambda pixels: functional.interpolate(
+                normalise(pixels), size=size, mode="bilinear", antialias=True
+            )
         if self.kind == "images":
             return normalise
         return lambda pixels: normalise(pixels).squeeze(2).contiguous()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from onepath.errors import DataError, shown
+from onepath.errors import ConfigurationError, DataError, shown
 from onepath.randomness import generator
 
 MAX_VALIDATION = 5000
@@ -41,6 +41,28 @@ def stratified_split(
     chosen = np.zeros(len(labels), bool)
     chosen[np.concatenate(held_out)] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def drawn_part(indices: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+    """Return a random share of some sorted indices, sorted, and at least one of them.
+
+    With the same seed, a smaller share is a part of a larger one.
+
+    Args:
+        indices: the indices to draw from.
+        share: share to draw, above 0 and at most 1.
+        seed: seed of the draw.
+
+    Raises:
+        ConfigurationError: the share is out of its range.
+    """
+    if not 0 < share <= 1:
+        raise ConfigurationError(
+            f"a share of the training data must be above 0 and at most 1, but got {share:g}"
+        )
+    order = generator(seed, "part").permutation(indices)
+    drawn: NDArray[np.int64] = np.sort(order[: max(1, round(share * len(indices)))])
+    return drawn
 
 
 def _shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from onepath.data.preprocessing import Preprocessing
+from onepath.errors import ConfigurationError
 
 Split = Literal["train", "validation", "test"]
 
@@ -150,6 +151,31 @@ class Task(ABC):
     def example_inputs(self, split: Split, num: int) -> Any:
         """Return the first `num` inputs of a split as one batch, (num, *input_shape), or all if there are fewer."""
         return next(iter(self.batches(split, num))).inputs
+
+    def part(self, share: float, *, seed: int = 0) -> Task:  # noqa: ARG002
+        """Return the same task with a fixed random part of the training examples; other splits do not change.
+
+        Args:
+            share: share of the training examples, above 0 and at most 1; one example is left at least.
+            seed: seed of the draw.
+
+        Raises:
+            ConfigurationError: a task of this kind has no parts.
+        """
+        raise ConfigurationError(
+            f"a part of the training data needs a task that can be divided, but {type(self).__name__} has no method "
+            "part; write one, or train on all of the data"
+        )
+
+    def resized(self, size: int) -> Task:  # noqa: ARG002
+        """Return the same task with images whose shorter side has `size` pixels.
+
+        Raises:
+            ConfigurationError: a task of this kind has no images that could be resized.
+        """
+        raise ConfigurationError(
+            f"another resolution needs images, but {type(self).__name__} has no method resized; leave it out"
+        )
 
     @property
     def preprocessing(self) -> Preprocessing | None:

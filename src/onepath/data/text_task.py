@@ -116,6 +116,12 @@ class TextTask(Task):
             notes=self.notes,
         )
 
+    def part(self, share: float, *, seed: int = 0) -> TextTask:  # noqa: ARG002
+        """See `Task.part`; the part is the beginning of the text, because its words follow one another."""
+        if not 0 < share <= 1:
+            raise DataError(f"a share of the training text must be above 0 and at most 1, but got {share:g}")
+        return self.shortened(max(2, round(share * len(self._text("train")))))
+
     def num_examples(self, split: Split) -> int:
         """Return the number of chunks of `length` words in a split; the last chunk may be shorter."""
         return -(-(len(self._text(split)) - 1) // self.length)

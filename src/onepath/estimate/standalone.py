@@ -31,7 +31,9 @@ class StandaloneEstimator:
     once; asking again returns the same `Estimate`.
 
     Args:
-        supernet: builds the network of an architecture; its weights are neither used nor changed.
+        supernet: builds the network of an architecture; its weights are neither used nor changed. It may be another
+            one than that of the architectures asked for, such as a narrower one of the same choices, whose options at
+            the same places are then taken.
         task: data; networks are trained on its "train" split and scored on its "validation" split.
         recipe: recipe of the training; by default `Recipe.for_task(task, retrain=True)`.
         device: device to train on.
@@ -79,7 +81,8 @@ class StandaloneEstimator:
         return Estimate(self._task.score(score.metric), score.loss, time.perf_counter() - started, score.num)
 
     def _trained(self, architecture: Architecture) -> nn.Module:
-        model = self._supernet.extract(architecture, inherit=False, seed=self._seed)
+        own = self._supernet.space.architecture(architecture.indices)
+        model = self._supernet.extract(own, inherit=False, seed=self._seed)
         train_model(model, self._task, recipe=self._recipe, seed=self._seed, device=self._device)
         recalibrate_on_task(
             model, self._task, _CALIBRATION_IMAGES, device=self._device, precision=self._recipe.precision

@@ -21,6 +21,7 @@ from onepath.methods.one_shot import OneShot, one_shot
 from onepath.methods.proxyless import Proxyless, proxyless, proxyless_recipe
 from onepath.methods.puzzle import Puzzle, puzzle
 from onepath.methods.random_networks import RandomNetworks
+from onepath.methods.rl import Rl, rl
 from onepath.methods.sampled import SampledMethod, SearchingMethod
 from onepath.methods.sandwich import Sandwich, sandwich
 from onepath.methods.scored import Scored, ScoredMethod
@@ -49,6 +50,7 @@ __all__ = [
     "Proxyless",
     "Puzzle",
     "RandomNetworks",
+    "Rl",
     "SampledMethod",
     "Sandwich",
     "Scored",
@@ -79,6 +81,7 @@ __all__ = [
     "proxyless",
     "proxyless_recipe",
     "puzzle",
+    "rl",
     "sandwich",
     "score",
     "search_supernet",

@@ -17,6 +17,7 @@ from onepath.methods.one_shot import OneShot
 from onepath.methods.proxyless import Proxyless
 from onepath.methods.puzzle import Puzzle
 from onepath.methods.random_networks import RandomNetworks
+from onepath.methods.rl import Rl
 from onepath.methods.sandwich import Sandwich
 from onepath.methods.spos import Spos
 from onepath.methods.zen import Zen
@@ -39,6 +40,7 @@ METHODS: Mapping[str, type[Method]] = {
         Proxyless,
         Zen,
         Naswot,
+        Rl,
         RandomNetworks,
         Fixed,
     )

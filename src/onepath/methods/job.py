@@ -18,10 +18,12 @@ from onepath.errors import ConfigurationError
 from onepath.estimate import (
     AccuracyPredictor,
     ScoreEstimator,
+    StandaloneEstimator,
     SupernetEstimator,
     score_definitions,
     spread,
 )
+from onepath.estimate.proxy import Proxy
 from onepath.methods.finishing import (
     Teacher,
     check_teacher,
@@ -182,6 +184,22 @@ class Job(ABC):
                 for others.
             total: number of networks that will be scored; a job may divide the work among processes by it.
         """
+
+    def trained_alone(self, proxy: Proxy) -> Estimator:
+        """Return an estimator that trains each architecture by itself, from fresh weights.
+
+        Args:
+            proxy: what the trainings are cut down by.
+
+        Raises:
+            ConfigurationError: the networks of the job cannot be made narrower, or the data cannot be cut down.
+        """
+        if proxy.width != 1:
+            raise ConfigurationError(
+                f"another width needs a space that a run builds by its name, but a supernet came with the width "
+                f"{proxy.width:g}; leave the width out"
+            )
+        return standalone_estimator(self.supernet, self.task, proxy, self.settings, self.device)
 
     @abstractmethod
     def ranked(self, name: str) -> Callable[[Architecture], float]:
@@ -347,6 +365,25 @@ def standard_scorer(job: Job, name: str, num_examples: int | None) -> ScoreEstim
         num_threads=None if reads_data else 1,
         seed=job.seed,
         reference=reference or (),
+    )
+
+
+def standalone_estimator(
+    supernet: Supernet, task: Task, proxy: Proxy, settings: Settings, device: str | torch.device
+) -> StandaloneEstimator:
+    """Return an estimator that trains networks in this process; see `Job.trained_alone`.
+
+    Args:
+        supernet: builds the networks, at the width of the proxy.
+        task: the whole data.
+        proxy: what the trainings are cut down by.
+        settings: how networks are trained.
+        device: torch device of the trainings.
+    """
+    task = proxy.task(task, settings.seed)
+    recipe = scaled_recipe(settings, task, proxy.epochs or settings.retrain_epochs, retrain=True)
+    return StandaloneEstimator(
+        supernet, task, recipe=recipe, device=device, seed=network_seed(settings.seed, 0)
     )
 
 

@@ -52,6 +52,8 @@ class Method(BaseModel, ABC):
         space: name of the ready-made space that a run uses by default.
         trains_supernet: whether the method trains shared weights, from which its winner could start.
         adds_candidates: whether the method adds the outputs of candidates, so that they must have one shape.
+        estimated: one word for the accuracy by which the search ranks architectures: "inherited" from a supernet, or
+            for example "proxy", of a short training.
         finish: how the winner is finished unless the user says otherwise.
         finish_teacher: what it learns from then unless the user says otherwise.
         ties: which of equally good architectures wins; see `Search`.
@@ -65,6 +67,7 @@ class Method(BaseModel, ABC):
     space: ClassVar[str] = "shufflenet"
     trains_supernet: ClassVar[bool] = True
     adds_candidates: ClassVar[bool] = False
+    estimated: ClassVar[str] = "inherited"
     finish: ClassVar[Finish] = "scratch"
     finish_teacher: ClassVar[Teacher] = "labels"
     ties: ClassVar[Ties] = "loss"

@@ -26,7 +26,9 @@ PREDICTED_BUDGET, NUM_VERIFIED = (100, 100), 10
 """Population and generations of a search on predictions, where Once-for-All has 500 generations; and the number of
 architectures that are evaluated after it."""
 
-AlgorithmName = Literal["evolution", "regularized-evolution", "mutation-evolution", "nsga2", "random"]
+AlgorithmName = Literal[
+    "evolution", "regularized-evolution", "mutation-evolution", "nsga2", "reinforce", "random"
+]
 
 
 def parse_prefilter(value: str) -> tuple[str, float]:
@@ -57,7 +59,7 @@ class SearchingMethod(Method):
 
     algorithm: AlgorithmName | None = option(
         None,
-        "Search algorithm: evolution, regularized-evolution, mutation-evolution, nsga2 or random; default: "
+        "Search algorithm: evolution, regularized-evolution, mutation-evolution, nsga2, reinforce or random; default: "
         "the method's own.",
         group="Search",
     )

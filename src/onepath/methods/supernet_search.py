@@ -48,7 +48,8 @@ class Trial:
     Attributes:
         architecture: the architecture that was evaluated.
         estimate: the estimator's accuracy (higher is better) and loss (lower is better), for example inherited ones.
-        origin: how the architecture came about: "random", "mutation", "crossover", "derived" or "given".
+        origin: how the architecture came about: "random", "mutation", "crossover", "policy", "derived"
+            or "given".
         generation: generation of the algorithm that proposed it, from 0.
     """
 

@@ -23,7 +23,8 @@ class TrialRow:
         number: 0, 1, 2, ... in the order of evaluation.
         architecture: text of the architecture, `Architecture.__str__`; unique in the store.
         generation: generation of the search algorithm, counted from 0.
-        origin: how the architecture was made: "random", "mutation", "crossover", "derived" or "given".
+        origin: how the architecture was made: "random", "mutation", "crossover", "policy", "derived" or
+            "given".
         accuracy: the task's score on the validation split with inherited weights, higher is better; in a run that
             searches by a score without training, that score. None if it was not finite.
         loss: validation loss with inherited weights, lower is better; None if it was not finite.

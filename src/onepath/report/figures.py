@@ -223,8 +223,7 @@ def searched_against_alone(record: RunRecord) -> Figure | None:
                 name,
                 [x[role] for role in members],
                 [y[role] for role in members],
-                f"%{{customdata}}<br>{'score' if by.is_score else 'inherited'} {by.metric.hover('x')}"
-                f"<br>stand-alone {metric.hover()}",
+                f"%{{customdata}}<br>{by.word} {by.metric.hover('x')}<br>stand-alone {metric.hover()}",
                 mode="markers+text",
                 text=[title.removeprefix("Random ") for title in titles] if is_numbered else titles,
                 customdata=titles,

@@ -21,12 +21,14 @@ class Searched:
         axis: title of the axis in a diagram.
         metric: metric of the values, which knows their format and direction.
         is_score: whether it is a score without training instead of a metric of the task.
+        word: one word for it in titles, for example "inherited".
     """
 
     name: str
     axis: str
     metric: Metric
     is_score: bool
+    word: str
 
     def shown(self, score: float | None) -> float:
         """Return a stored score, which must not be None, in the unit of the diagrams."""
@@ -41,12 +43,13 @@ def metric_of(record: RunRecord) -> Metric:
 
 
 def searched_by(record: RunRecord) -> Searched:
-    """Return what the search optimised: the inherited metric, or a score without training."""
-    noted = stage_record(record, "search").get("score") or {}
+    """Return what the search optimised: the metric, inherited or of short trainings, or a score without training."""
+    stage = stage_record(record, "search")
+    noted, word = stage.get("score") or {}, stage.get("estimated", "inherited")
     score, metric = noted.get("name") or record.config.get("proxy"), metric_of(record)
     if score is None:
-        return Searched(f"inherited {metric.name}", metric.axis("inherited validation"), metric, False)
-    return Searched(f"the score {score}", f"{score} (score without training)", Metric(score), True)
+        return Searched(f"{word} {metric.name}", metric.axis(f"{word} validation"), metric, False, word)
+    return Searched(f"the score {score}", f"{score} (score without training)", Metric(score), True, "score")
 
 
 def stage_record(record: RunRecord, stage: str) -> Mapping[str, Any]:

@@ -194,7 +194,7 @@ def cards(record: RunRecord) -> list[Card]:
     elif trial is not None and trial.accuracy is not None:
         num = None if by.is_score else num_scored(record)
         note = f"best so far, on {formats.whole(num)} validation examples" if num else "best so far"
-        name = f"Score {by.metric.name}" if by.is_score else f"Inherited {metric.name}"
+        name = f"Score {by.metric.name}" if by.is_score else f"{by.word.capitalize()} {metric.name}"
         found.append(Card(name, by.metric.text(trial.accuracy), ", ".join([note, *direction])))
     others = [row.retrained_test for row in baselines(record) if row.retrained_test is not None]
     if others:

@@ -196,13 +196,17 @@ def retraining_text(record: RunRecord) -> str:
         return f"{name} is no {metric.name}: it has no unit, and only its order means anything."
     gains = [gain for row in record.networks if (gain := gain_of(metric, row)) is not None]
     if not gains:
-        return f"Inherited and retrained {metric.name} were not both measured, so the gain of retraining is unknown."
+        return (
+            f"{by.word.capitalize()} and retrained {metric.name} were not both measured, so the gain of retraining is "
+            "unknown."
+        )
     if all(row.start == "as-is" for row in record.networks):
         return "Networks keep the supernet's weights: nothing is trained after the search."
     mean = statistics.fmean(gains)
     text = (
         f"Training a network on its own {'improves' if mean >= 0 else 'worsens'} its validation {metric.name} by "
-        f"{metric.difference(mean)} on average over what it inherits from the supernet."
+        f"{metric.difference(mean)} on average over "
+        f"{'what it inherits from the supernet' if by.word == 'inherited' else f'its {by.word} training'}."
     )
     tests = {row.start: row.retrained_test for row in record.networks if row.role == "winner"}
     scratch, inherited = tests.pop("scratch", None), next(iter(tests.values()), None)

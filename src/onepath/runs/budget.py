@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onepath.errors import ConfigurationError
+from onepath.estimate import StandaloneEstimator
 from onepath.methods.job import Trained, standard_scorer
+from onepath.methods.random_networks import Unrated
 from onepath.methods.sampled import NUM_VERIFIED, SampledMethod, SearchingMethod
 from onepath.methods.scored import ScoredMethod
 from onepath.most import EPOCHS, FINALISTS
 from onepath.randomness import generator
 from onepath.runs.finishing_time import Finishing, finishing, played, timed_seconds
 from onepath.runs.latencies import PROFILE
-from onepath.runs.scoring import num_scoring
+from onepath.runs.scoring import num_scoring, num_training
 from onepath.search.halving import HALVING, rounds
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 SUPERNET_SHARE, MOST_SEARCH_SHARE, MOST_SCORING_SHARE = 0.45, 0.2, 0.1
 """Of the time for training and searching: what the supernet gets, and at most the evaluations of a search that has one,
-and of one by a score without training."""
+and of one by a score without training. A search that trains each network by itself gets the first two together."""
+_MOST_TIMING_SHARE = 0.03
 _OTHER_SECONDS, _OTHER_SHARE = 14.0, 0.01
 _NUM_TIMED, _NUM_EVALUATED = 3, 5
 
@@ -61,7 +64,8 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
     )
     spent = time.perf_counter() - run.opened_at
     left = budget - _reserve(budget) - spent - run.latencies.expected_seconds
-    most = (MOST_SCORING_SHARE if method.score is not None else MOST_SEARCH_SHARE) * left
+    share = MOST_SEARCH_SHARE + (0.0 if method.trains_supernet else SUPERNET_SHARE)
+    most = (MOST_SCORING_SHARE if method.score is not None else share) * left
     if evaluation and evaluation * num > most and isinstance(method, SearchingMethod):
         options |= _fewer(run, method, max(2, int(most / evaluation)))
         num = min(num, options.get("num", num), options.get("predictor", num))
@@ -198,18 +202,23 @@ def _spread(run: Run, architectures: Sequence[Architecture]) -> list[Architectur
 
 def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
     """Return the seconds of an evaluation of the search, and the number of evaluations."""
-    if not method.trains_supernet and method.score is None:
-        return 0.0, 0
     architectures = run.blank.space.architectures(
         job.loosest.sample(_NUM_EVALUATED, generator(run.config.seed, "budget"))
     )
-    if method.score is None:
-        estimator: Any = job.inherited(Trained(run.blank))
-    else:
+    estimator: Any
+    if method.score is not None:
         size = method.score_batch_size if isinstance(method, ScoredMethod) else None
         estimator = standard_scorer(job, method.score, size)
-    times = []
+    elif isinstance(method, SearchingMethod):
+        estimator = method.estimator(job, Trained(run.blank))
+    else:
+        estimator = job.inherited(Trained(run.blank))
+    if isinstance(estimator, Unrated):
+        return 0.0, 0
+    times: list[float] = []
     for architecture in architectures:
+        if sum(times) > _MOST_TIMING_SHARE * (run.config.budget or 0.0):
+            break
         began = time.perf_counter()
         estimator.estimate(architecture)
         times.append(time.perf_counter() - began)
@@ -217,7 +226,11 @@ def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
     if isinstance(method, SampledMethod) and method.predictor:
         num = method.predictor + (method.num or NUM_VERIFIED)
     num = min(num, run.blank.space.size)
-    at_once = 1 if method.score is None else max(1, num_scoring(run, method.score, num))
+    at_once = 1
+    if method.score is not None:
+        at_once = max(1, num_scoring(run, method.score, num))
+    elif isinstance(estimator, StandaloneEstimator):
+        at_once = num_training(run)
     # The first evaluation prepares what all of them use.
     return statistics.fmean(times[1:] or times) / at_once, num
 

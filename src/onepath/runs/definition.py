@@ -146,6 +146,31 @@ class RunDefinition:
             return build_named(self.config, facts, seed)
         return self._with_initial(build_given(self.objects.space, self.config, facts, seed))
 
+    def at_width(self, factor: float) -> Supernet:
+        """Return a fresh supernet of the same choices, with the width of the networks multiplied by a factor.
+
+        Raises:
+            ConfigurationError: the space is not built by a function that takes a width, or has other choices then.
+        """
+        config = self.config.model_copy(update={"width": factor * (self.config.width or 1.0)})
+        if config.model is not None or not (self.objects.space is None or callable(self.objects.space)):
+            raise ConfigurationError(
+                "another width needs a space that is built by its name or a function, but "
+                f"{config.model or 'a module'} came with the width {factor:g}; leave the width out"
+            )
+        facts = self.facts or describe(self.task)
+        if self.objects.space is None:
+            supernet = build_named(config, facts)
+        else:
+            supernet = build_given(self.objects.space, config, facts)
+        own, other = (each.space.num_options.tolist() for each in (self.blank, supernet))
+        if own != other:
+            raise ConfigurationError(
+                f"a space must have the same choices at every width, but at {factor:g} times the width {config.space} "
+                f"has {len(other)} choices of {sum(other)} options instead of {len(own)} of {sum(own)}; leave it out"
+            )
+        return supernet
+
     def _with_initial(self, supernet: Supernet) -> Supernet:
         """Load the weights that the run began with into a supernet that was not made from a seed, and return it."""
         if INITIAL in self.digests:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from onepath.data import Task
     from onepath.estimate import AccuracyPredictor, Estimator
+    from onepath.estimate.proxy import Proxy
     from onepath.nn import Supernet
     from onepath.runs.opened import Run
     from onepath.runs.workspace import StageClock
@@ -118,6 +119,19 @@ class RunJob(Job):
         if num_workers < 2:
             return standard_scorer(self, name, num_examples)
         return pooled_scores(self._run, name, num_examples, num_workers)
+
+    def trained_alone(self, proxy: Proxy) -> Estimator:
+        """Return the estimator of `Job.trained_alone`; with `--workers`, several networks train at the same time.
+
+        The result is the same for every number of workers of one thread each. They begin when a stage is at work.
+        """
+        from onepath.runs.scoring import num_training, pooled_standalone
+        from onepath.runs.standalone import standalone_of
+
+        num_workers = num_training(self._run)
+        if num_workers < 2 or self._clock is None:
+            return standalone_of(self._run, proxy)
+        return pooled_standalone(self._run, proxy, num_workers)
 
     def ranked(self, name: str) -> Callable[[Architecture], float]:
         """Return a score as a function, see `StoredScore`; each score is stored as soon as it is made."""

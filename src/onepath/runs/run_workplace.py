@@ -1,4 +1,4 @@
-"""The jobs of a run's worker processes: training networks and scoring architectures.
+"""The jobs of a run's worker processes: training networks, and scoring architectures or training each by itself.
 
 A worker process writes only the checkpoints and the weights of the networks that it trains. Curves, results and scores
 go to the process of the run, which alone writes the trial store.
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from onepath.runs.definition import RunDefinition
 from onepath.runs.making import make_config
-from onepath.runs.standalone import PlannedNetwork, train_network
+from onepath.runs.standalone import PlannedNetwork, standalone_of, train_network
 from onepath.workers import Tell, Workplace
 
 if TYPE_CHECKING:
-    from onepath.estimate import ScoreEstimator
+    from onepath.estimate import ScoreEstimator, StandaloneEstimator
 
 _SECONDS_BETWEEN_UPDATES = 0.1
 
@@ -38,10 +38,11 @@ class RunWorkplace(Workplace):
         config = make_config(setup["config"])
         self._run = RunDefinition(Path(setup["path"]), config, setup["facts"], digests=setup["digests"])
         self._scorer = cache(self._make_scorer)
+        self._trainer = cache(self._make_trainer)
 
     def kinds(self) -> Mapping[str, Callable[..., Any]]:
-        """Return the kinds of job: "train" trains a network, "score" scores an architecture."""
-        return {"train": self.train, "score": self.score}
+        """Return the kinds of job: "train" finishes a network, "score" scores an architecture, "proxy" trains one."""
+        return {"train": self.train, "score": self.score, "proxy": self.proxy}
 
     def train(self, tell: Tell, network: Mapping[str, Any], checkpoint_seconds: float) -> dict[str, Any]:
         """Train a network as `train_network` does.
@@ -89,6 +90,24 @@ class RunWorkplace(Workplace):
         """
         estimator = self._scorer(name, tuple(shape), seed)
         return astuple(estimator.estimate(self._run.blank.space.parse(architecture)))
+
+    def proxy(self, _: Tell, architecture: str, **fields: Any) -> tuple[Any, ...]:
+        """Train a network at a proxy budget, see `Job.trained_alone`.
+
+        Args:
+            architecture: the architecture as text, `Architecture.__str__`.
+            **fields: fields of the `Proxy`.
+
+        Returns:
+            The fields of the `Estimate`.
+        """
+        estimator = self._trainer(**fields)
+        return astuple(estimator.estimate(self._run.blank.space.parse(architecture)))
+
+    def _make_trainer(self, **fields: Any) -> StandaloneEstimator:
+        from onepath.estimate.proxy import Proxy
+
+        return standalone_of(self._run, Proxy(**fields))
 
     def _make_scorer(self, name: str, shape: tuple[int, ...], seed: int) -> ScoreEstimator:
         from onepath.estimate import ScoreEstimator

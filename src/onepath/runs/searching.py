@@ -1,4 +1,4 @@
-"""The stage `search`: find the best architecture under the limits, by inherited accuracy or by a score."""
+"""The stage `search`: find the best architecture under the limits, by an accuracy or by a score."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _note_found(run: Run, winner: TrialRow, screen_ms: float | None) -> None:
         )
         return
     by_score = run.config.options.score is not None
-    what = searched_by(run) if by_score else f"inherited {searched_by(run)}"
+    what = searched_by(run) if by_score else f"{run.config.options.estimated} {searched_by(run)}"
     run.progress.note(
         f"found {int(winner.costs['macs']):,} MACs, {int(winner.costs['params']):,} parameters, {what} "
         f"{run.shown_score(winner.accuracy or 0)} among {num_trials:,} evaluated"
@@ -119,6 +119,7 @@ def search_record(run: Run, winner: Architecture, screen_ms: float | None) -> di
         if by_score or not has_scores
         else front_record(trials, run.limits, run.config.options.ties),
         "score": score_record(run, trials) if by_score else None,
+        "estimated": run.config.options.estimated,
         "num_random_legal": sum(trial.origin == "random" for trial in trials),
         "predictor": predictor_record(run),
     }

@@ -13,6 +13,8 @@ from onepath.runs.definition import RunDefinition
 
 if TYPE_CHECKING:
     from onepath.data import Split
+    from onepath.estimate import StandaloneEstimator
+    from onepath.estimate.proxy import Proxy
     from onepath.train import TrainingPoint
 
 
@@ -110,6 +112,18 @@ def train_network(
     weights = save_tensors(weights_path(definition.path, network.name), model.state_dict())
     definition.digests[network.name] = weights
     return TrainedNetwork(network_score(definition, network, "validation"), curve, weights)
+
+
+def standalone_of(run: RunDefinition, proxy: Proxy) -> StandaloneEstimator:
+    """Return an estimator that trains a run's networks by themselves in this process; see `Job.trained_alone`.
+
+    Raises:
+        ConfigurationError: the space cannot be built at another width, or the data cannot be cut down.
+    """
+    from onepath.methods.job import standalone_estimator
+
+    supernet = run.blank if proxy.width == 1 else run.at_width(proxy.width)
+    return standalone_estimator(supernet, run.task, proxy, run.config, run.config.train_on)
 
 
 def network_score(definition: RunDefinition, network: PlannedNetwork, split: Split) -> float:

@@ -14,6 +14,7 @@ from onepath.search.predicted import Predicted
 from onepath.search.prefilter import Prefilter
 from onepath.search.random_search import RandomSearch
 from onepath.search.regularized_evolution import RegularizedEvolution
+from onepath.search.reinforce import Reinforce
 from onepath.search.sensitivity import Sensitivity
 
 ALGORITHMS: Mapping[str, type[SearchAlgorithm]] = {
@@ -21,6 +22,7 @@ ALGORITHMS: Mapping[str, type[SearchAlgorithm]] = {
     "regularized-evolution": RegularizedEvolution,
     "mutation-evolution": MutationEvolution,
     "nsga2": NSGA2,
+    "reinforce": Reinforce,
     "random": RandomSearch,
 }
 """Name that users write -> class of the algorithm."""
@@ -43,6 +45,7 @@ __all__ = [
     "Proposal",
     "RandomSearch",
     "RegularizedEvolution",
+    "Reinforce",
     "Score",
     "SearchAlgorithm",
     "Sensitivity",

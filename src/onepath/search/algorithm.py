@@ -11,7 +11,7 @@ from onepath.search.feasible import FeasibleSet
 from onepath.space import Architecture
 
 Score = float | tuple[float, ...]
-Origin = Literal["random", "mutation", "crossover", "derived", "given"]
+Origin = Literal["random", "mutation", "crossover", "policy", "derived", "given"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Algorithm(Protocol):
 
     Every implementation keeps the contract that `onepath.testing` checks:
 
-    - every proposal meets every limit of the feasible set, and no architecture is proposed twice;
+    - every proposal meets every limit of the feasible set;
+    - no architecture is proposed twice, unless the algorithm says so by an attribute `repeats` that is true: the loop
+      then answers from the scores that it knows, so that none is evaluated twice;
     - proposals depend on the seed and the told scores alone, so that a search is resumed by asking and telling again;
     - the number of tries per `ask` is bounded: if the feasible architectures run out, `ask` proposes fewer and then
       none;

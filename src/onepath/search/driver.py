@@ -35,12 +35,15 @@ class Draw:
             of such rows and the rows of their parents. It is called up to ten times, until `num` of the rows are legal
             and new. None stands for random legal architectures; these also replace what other parts did not find.
         size: number of tries per call; None takes `num`.
+        num_new: if given, architectures that were proposed before may come again, and the draw ends with this many new
+            ones, even if it has fewer than `num` in all. Only for an algorithm with `repeats`.
     """
 
     origin: Origin
     num: int
     rows: Callable[[int], Matrix | tuple[Matrix, Matrix]] | None = None
     size: int | None = None
+    num_new: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Budget:
 class SearchAlgorithm(ABC):
     """Base class of search algorithms; a subclass defines `propose` and `observe`, this class does the rest.
 
-    `ask` and `tell` keep the contract of `Algorithm`: every proposal is legal and new, missing proposals are replaced
+    `ask` and `tell` keep the contract of `Algorithm`: every proposal is legal and, without `repeats`, new, missing
+    proposals are replaced
     by random legal architectures, the number of tries is bounded, and `tell` takes only the architectures of the last
     `ask`.
 
@@ -81,6 +85,7 @@ class SearchAlgorithm(ABC):
     Attributes:
         name: name of the algorithm; its random draws depend on it.
         takes_costs: whether the budget of `for_budget` has costs as further objectives.
+        repeats: whether an architecture may be proposed more than once.
         feasible: the feasible set of the last `ask`.
 
     Example:
@@ -96,6 +101,7 @@ class SearchAlgorithm(ABC):
 
     name: ClassVar[str]
     takes_costs: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -151,11 +157,13 @@ class SearchAlgorithm(ABC):
 
     @property
     def num_proposed(self) -> int:
-        """Number of architectures proposed so far."""
+        """Number of distinct architectures proposed so far."""
         return len(self._visited)
 
     def ask(self, feasible: FeasibleSet) -> list[Proposal]:
-        """Return the next architectures to evaluate, distinct, legal and new; empty when the search is finished.
+        """Return the next architectures to evaluate, all legal; empty when the search is finished.
+
+        Without `repeats`, all are new.
 
         Raises:
             InfeasibleError: no architecture meets the limits.
@@ -164,15 +172,19 @@ class SearchAlgorithm(ABC):
         rng = generator(self.seed, self.name, self._step + 1)
         proposals: list[Proposal] = []
         num_wanted, size = 0, self._fewest_tries
+        num_before, num_new = self.num_proposed, None  # None: the draws limit themselves by their sizes
         for draw in self.propose(rng):
             num_wanted += draw.num
             if draw.rows is None:
                 size = max(size, draw.size or draw.num)
             else:
                 proposals += self._found(draw, draw.num)
+                num_new = draw.num_new
         if not num_wanted:
             return []
         missing = num_wanted - len(proposals)
+        if num_new is not None:
+            missing = min(missing, num_before + num_new - self.num_proposed)
         filling = Draw("random", missing, lambda num: feasible.sample(num, rng), max(missing, size))
         proposals += self._found(filling, missing)
         self._step += 1
@@ -190,17 +202,20 @@ class SearchAlgorithm(ABC):
         self.observe(list(zip(architectures, scores, strict=True)))
 
     def _found(self, draw: Draw, num: int) -> list[Proposal]:
-        """Return the first `num` drawn architectures that are legal and not visited, and mark these as visited."""
+        """Return the first `num` drawn architectures that are legal and new, and mark these as visited; see `Draw`."""
         found: list[Proposal] = []
+        most = len(self._visited) + (num if draw.num_new is None else draw.num_new)
         assert draw.rows is not None, "what is random is drawn by the driver"
         for _ in range(_ROUNDS):
-            if len(found) == num:
+            if len(found) == num or len(self._visited) == most:
                 break
             drawn = draw.rows(draw.size or draw.num)
             rows, parents = drawn if isinstance(drawn, tuple) else (drawn, None)
             legal = np.flatnonzero(self.feasible.is_legal(rows))
             for index, architecture in zip(legal, self.space.architectures(rows[legal]), strict=True):
-                if len(found) < num and architecture not in self._visited:
+                if len(found) == num or len(self._visited) == most:
+                    break
+                if draw.num_new is not None or architecture not in self._visited:
                     self._visited.add(architecture)
                     parent = (
                         None if parents is None else self.space.architectures(parents[index : index + 1])[0]
@@ -218,20 +233,29 @@ def run_search(
 ) -> None:
     """Run a search to its end: evaluate all proposals of an `ask`, then tell their scores, until there are none.
 
+    Where an algorithm proposes an architecture again, the score that is known is told.
+
     Args:
         algorithm: the search algorithm.
         feasible: the architectures that may be proposed.
-        evaluate: function from a proposal to its score, higher is better; called once per proposal.
-        anticipate: called with the proposals of each `ask` before they are evaluated in this order; None calls nothing.
+        evaluate: function from a proposal to its score, higher is better; called once per architecture.
+        anticipate: called with the new proposals of each `ask` before they are evaluated in this order; None calls
+            nothing.
 
     Raises:
         InfeasibleError: no architecture meets the limits.
     """
+    known: dict[Architecture, Score] = {}
     while proposals := algorithm.ask(feasible):
-        if anticipate is not None:
-            anticipate(proposals)
-        scores = [evaluate(proposal) for proposal in proposals]
-        algorithm.tell([proposal.architecture for proposal in proposals], scores)
+        architectures = [proposal.architecture for proposal in proposals]
+        new: dict[Architecture, Proposal] = {}
+        for proposal in proposals:
+            if proposal.architecture not in known:
+                new.setdefault(proposal.architecture, proposal)
+        if anticipate is not None and new:
+            anticipate(list(new.values()))
+        known |= {architecture: evaluate(proposal) for architecture, proposal in new.items()}
+        algorithm.tell(architectures, [known[architecture] for architecture in architectures])
 
 
 def check_told(
