@@ -20,6 +20,7 @@ _MIDDLE = {*_LOWEST, "nn", "policy", "search", "data", "record", "spaces", "cost
 _ALL = {
     *_MIDDLE,
     "conversion",
+    "morph",
     "estimate",
     "export",
     "latency",
@@ -42,6 +43,7 @@ MAY_IMPORT = {
     "spaces": {*_LOWEST, "nn"},
     "cost": {*_LOWEST, "nn", "record"},
     "conversion": {*_LOWEST, "nn", "cost", "data"},
+    "morph": {"space", "nn", "conversion"},
     "workers": {"record"},
     "train": {*_LOWEST, "nn", "policy", "data", "record"},
     "estimate": _MIDDLE,

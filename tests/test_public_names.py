@@ -59,6 +59,7 @@ PUBLIC = [
     "latency",
     "load_data",
     "load_run",
+    "morph",
     "naswot",
     "ofa",
     "one_shot",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onepath.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from onepath import cost, errors, estimate, latency, spaces, train
+    from onepath import cost, errors, estimate, latency, morph, spaces, train
     from onepath.conversion import convert
     from onepath.cost import Constraint, MaxLayers, MaxMacs, MaxMemory, MaxParams, MaxSize
     from onepath.data import Batch, Task, load_data
@@ -129,7 +129,7 @@ _HOMES = {
     "runs": ("Progress", "load_run", "run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("cost", "errors", "estimate", "latency", "spaces", "train")
+_ROOMS = ("cost", "errors", "estimate", "latency", "morph", "spaces", "train")
 
 __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "Architecture",
@@ -183,6 +183,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "latency",
     "load_data",
     "load_run",
+    "morph",
     "naswot",
     "ofa",
     "one_shot",
