@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "morph": {"space", "nn", "conversion"},
     "workers": {"record"},
     "train": {*_LOWEST, "nn", "policy", "data", "record"},
-    "estimate": _MIDDLE,
+    "estimate": {*_MIDDLE, "morph"},
     "export": {"space", "nn", "record", "data"},
     "latency": {*_LOWEST, "nn", "record", "cost", "export"},
     "methods": {*_MIDDLE, "estimate", "export", "latency"},

@@ -49,6 +49,8 @@ PUBLIC = [
     "convert",
     "cost",
     "darts",
+    "eas",
+    "enas",
     "errors",
     "estimate",
     "export_onnx",

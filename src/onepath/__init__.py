@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from onepath.export import export_onnx, export_program, save_weights
     from onepath.latency import MaxLatency
     from onepath.methods.darts import darts
+    from onepath.methods.eas import eas
+    from onepath.methods.enas import enas
     from onepath.methods.fairnas import fairnas
     from onepath.methods.fastnas import fastnas
     from onepath.methods.gdas import gdas
@@ -110,6 +112,8 @@ _HOMES = {
     "latency": ("MaxLatency",),
     "methods": (
         "darts",
+        "eas",
+        "enas",
         "fairnas",
         "fastnas",
         "gdas",
@@ -173,6 +177,8 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "convert",
     "cost",
     "darts",
+    "eas",
+    "enas",
     "errors",
     "estimate",
     "export_onnx",

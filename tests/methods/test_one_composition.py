@@ -87,6 +87,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "proxyless": {"epochs": 1, "warmup_epochs": 1, "population": 3},
     "zen": {"population": 4, "generations": 1},
     "naswot": {"population": 3, "generations": 1},
+    "enas": {"epochs": 2, "controller_steps": 2, "controller_samples": 3, "num": 4},
+    "eas": {"num": 4, "children": 2, "child_epochs": 1},
     "rl": {"num": 3, "proxy_epochs": 1, "proxy_subset": 0.5, "controller_batch": 2},
     "random": {"population": 2, "generations": 0},
     "fixed": {"architecture": "3,1,0,0,1,4"},
@@ -102,7 +104,7 @@ def test_in_memory_and_in_a_run_are_the_same_to_the_bit(name: str, data: ImageTa
     options = {**OPTIONS[name], **COMMON}
     if name == "zen":
         options["proxy"] = "grad_norm"
-    is_elastic = name in ("sandwich", "ofa")
+    is_elastic = name in ("sandwich", "ofa", "eas")
     build, limit = (elastic_space, 80_000) if is_elastic else (cell_space, LIMIT)
     if name in ("fastnas", "puzzle"):
         build, limit = trained_model, 250_000

@@ -47,16 +47,20 @@ def test_the_options_reach_the_controller(digits: op.Task) -> None:
         "controller_bound": 1.5,
         "controller_entropy": 0.01,
     }
-    algorithm = methods.Rl(num=7, **options).resolved(job := job_of(digits)).made_algorithm(job)
+    algorithm = (
+        methods.Rl(num=7, **options)
+        .resolved(job := job_of(digits))
+        .made_algorithm(job, methods.Trained(job.supernet))
+    )
     assert isinstance(algorithm, Reinforce)
     assert (algorithm.num, algorithm.batch) == (7, 4)
-    assert (algorithm.controller.temperature, algorithm.controller.tanh_bound) == (2.0, 1.5)
+    assert (algorithm.controller.temperature, algorithm.controller.bounds[0]) == (2.0, 1.5)
     assert algorithm._gradient.entropy == 0.01
 
 
 def test_another_algorithm_proposes_instead(digits: op.Task) -> None:
     method = methods.Rl(num=7, algorithm="regularized-evolution").resolved(job := job_of(digits))
-    assert isinstance(method.made_algorithm(job), RegularizedEvolution)
+    assert isinstance(method.made_algorithm(job, methods.Trained(job.supernet)), RegularizedEvolution)
 
 
 def test_the_controller_serves_a_supernet_and_a_score(digits: op.Task) -> None:

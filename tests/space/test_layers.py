@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -14,6 +15,7 @@ from counting.tables import (
 )
 
 from onepath.counting import CostTable, CostTerm
+from onepath.errors import SpaceError
 from onepath.space import Choice, SearchSpace
 from onepath.space.layers import (
     Layer,
@@ -64,6 +66,44 @@ def test_every_order_has_the_same_paths() -> None:
             assert orders[0].index(parent) < orders[0].index(column)
     costs = [sorted(cost for _, cost in paths(_layers_in(order, space, terms))) for order in orders]
     assert costs[0] == costs[1]
+
+
+def test_joined_states_have_the_same_paths() -> None:
+    """Also where a choice is inactive, and where two options leave the same costs."""
+    space, table = conditional_space(), conditional_table("int")
+    equal = np.zeros((3, 3, 3, 3), dtype=int)
+    equal[..., 2] = 7  # of four choices, only the last one matters
+    names = ("blocks.0", "blocks.3", "depth", "blocks.4")
+    table = CostTable(table.constant, [*table.terms, CostTerm(names, equal)])
+    terms = list(zip(table.columns(space), table.term_ticks, strict=True))
+    order = decision_order(space, terms)
+    plain, joined = _layers_in(order, space, terms), _layers_in(order, space, terms, joins=True)
+    assert sum(len(layer.num_edges) for layer in joined) < sum(len(layer.num_edges) for layer in plain)
+    found = []
+    for layers in (plain, joined):
+        every = paths(layers)
+        rows = np.zeros((len(every), 7), dtype=np.uint8)
+        write_options(layers, np.array([edges for edges, _ in every]).T, rows)
+        assert [cost for _, cost in every] == (table.ticks(space, rows) - table.constant_ticks).tolist()
+        found.append({tuple(row) for row in rows.tolist()})
+    assert found[0] == found[1]
+    assert len(found[0]) == space.size
+
+
+def test_a_term_over_many_choices_needs_few_states_if_little_of_it_matters() -> None:
+    """The cost is the number of options that none of eight choices takes: a state is the set of those taken."""
+    space = plain_space(8)
+    costs = sum(
+        functools.reduce(np.multiply.outer, [np.arange(4) != option] * 8).astype(int) for option in range(4)
+    )
+    table = CostTable(0, [CostTerm(space.names, costs)])
+    terms = list(zip(table.columns(space), table.term_ticks, strict=True))
+    with pytest.raises(SpaceError, match="joint options at a time"):
+        _layers_in(decision_order(space, terms), space, terms)
+    layers = build_layers(space, table)
+    assert max(len(layer.num_edges) for layer in layers) <= 2**4
+    assert num_paths(layers)[0][0] == 4**8
+    assert extremes(layers) == (0, 3)
 
 
 def test_a_chain_of_large_groups_is_listed_group_by_group() -> None:

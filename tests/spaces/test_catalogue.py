@@ -72,6 +72,7 @@ def test_errors_say_what_to_do(own: str, tmp_path: Path) -> None:
         ("darts", "cells", ("a", 2, 101, 3.5)),
         ("darts", "channels", ("a", 3, 0, 10**6, -2)),
         ("darts", "drop_path", ("a", 1, -0.1, float("nan"), [0.1])),
+        ("enas-macro", "num_layers", ("a", 2, 101, 3.5)),
         ("darts", "auxiliary_weight", ("a", -1, 1e9, float("inf"))),
         ("mobilenet", "squeeze_ratio", ("half", 0, 6.5, True, [1])),
         (

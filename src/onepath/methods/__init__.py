@@ -6,6 +6,8 @@ A method is a class that defines the training, the search, and how the winner is
 from onepath.methods.catalogue import METHODS, find_method
 from onepath.methods.darts import Darts, darts, darts_recipe
 from onepath.methods.differentiable import Derived, Differentiable, derive_within
+from onepath.methods.eas import Eas, eas
+from onepath.methods.enas import Enas, enas
 from onepath.methods.fairnas import Fairnas, fair_recipe, fairnas
 from onepath.methods.fastnas import FastNas, fastnas
 from onepath.methods.fixed import Fixed, fixed
@@ -34,6 +36,8 @@ __all__ = [
     "Darts",
     "Derived",
     "Differentiable",
+    "Eas",
+    "Enas",
     "Fairnas",
     "FastNas",
     "Finish",
@@ -65,6 +69,8 @@ __all__ = [
     "darts",
     "darts_recipe",
     "derive_within",
+    "eas",
+    "enas",
     "fair_recipe",
     "fairnas",
     "fastnas",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from onepath.errors import ConfigurationError, shown
 from onepath.methods.darts import Darts
+from onepath.methods.eas import Eas
+from onepath.methods.enas import Enas
 from onepath.methods.fairnas import Fairnas
 from onepath.methods.fastnas import FastNas
 from onepath.methods.fixed import Fixed
@@ -38,9 +40,11 @@ METHODS: Mapping[str, type[Method]] = {
         Darts,
         Gdas,
         Proxyless,
+        Enas,
         Zen,
         Naswot,
         Rl,
+        Eas,
         RandomNetworks,
         Fixed,
     )

@@ -23,6 +23,7 @@ from onepath.estimate import (
     score_definitions,
     spread,
 )
+from onepath.estimate.grown import WeightStore
 from onepath.estimate.proxy import Proxy
 from onepath.methods.finishing import (
     Teacher,
@@ -36,6 +37,7 @@ from onepath.methods.finishing import (
 from onepath.nn import Supernet
 from onepath.option_types import option
 from onepath.randomness import generator
+from onepath.record.kept_weights import MemoryWeights
 from onepath.train import Recipe
 from onepath.train.checks import check_fresh, check_supernet
 from onepath.train.recipe import Precision
@@ -184,6 +186,14 @@ class Job(ABC):
                 for others.
             total: number of networks that will be scored; a job may divide the work among processes by it.
         """
+
+    def kept_weights(self, purpose: str) -> WeightStore:  # noqa: ARG002
+        """Return a store of the weights of networks, which in a run directory outlasts the process.
+
+        Args:
+            purpose: one word; each purpose has a store of its own.
+        """
+        return MemoryWeights()
 
     def trained_alone(self, proxy: Proxy) -> Estimator:
         """Return an estimator that trains each architecture by itself, from fresh weights.

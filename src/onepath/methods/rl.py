@@ -83,10 +83,10 @@ class Rl(SearchingMethod):
         """Return no phases: there is no supernet to train."""
         return ()
 
-    def made_algorithm(self, job: Job) -> Algorithm:
+    def made_algorithm(self, job: Job, trained: Trained) -> Algorithm:
         """Return the controller with its options, or another algorithm that was asked for."""
         if (self.algorithm or self.default_algorithm) != Reinforce.name:
-            return super().made_algorithm(job)
+            return super().made_algorithm(job, trained)
         return Reinforce(
             job.space,
             job.search_seed,

@@ -78,7 +78,7 @@ class SearchingMethod(Method):
 
     def search(self, job: Job, trained: Trained) -> Search:
         """See `Method.search`; the option's algorithm runs on the method's estimator, behind the prefilter if any."""
-        algorithm: Algorithm = self.made_algorithm(job)
+        algorithm: Algorithm = self.made_algorithm(job, trained)
         total = self.num_planned
         if self.prefilter is not None:
             name, share = parse_prefilter(self.prefilter)
@@ -101,7 +101,7 @@ class SearchingMethod(Method):
         """Largest number of architectures that the algorithm proposes."""
         return self.num or (self.population or 1) * ((self.generations or 0) + 1)
 
-    def made_algorithm(self, job: Job) -> Algorithm:
+    def made_algorithm(self, job: Job, trained: Trained) -> Algorithm:  # noqa: ARG002
         """Return the algorithm of the option, or the default one, with the method's budget and the job's seed."""
         assert self.population is not None, "the method is resolved"
         kind = ALGORITHMS[self.algorithm or self.default_algorithm]

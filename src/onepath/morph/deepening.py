@@ -78,7 +78,7 @@ def deepen(model: nn.Module, layer: str, example_inputs: Any) -> nn.Module:
     _replace(draft, kept, block)
     path = ".".join(filter(None, (following.point, "added")))
     if norm is not None:
-        _set_identity(norm, _input_of_norm(draft, path))
+        set_identity(norm, _input_of_norm(draft, path))
         # Other batches have other statistics, as the docstring says.
         trials = [trial for trial in trials if not (trial.is_training and trial.is_varied)]
     _check_runs(draft, path)
@@ -164,7 +164,7 @@ def _input_of_norm(draft: Draft, path: str) -> Tensor:
 
 
 @torch.no_grad()
-def _set_identity(norm: _BatchNorm, x: Tensor) -> None:
+def set_identity(norm: _BatchNorm, x: Tensor) -> None:
     """Set a batch normalisation to map x (B, C, ...) to itself, in both modes; in place."""
     dims = [dim for dim in range(x.dim()) if dim != 1]
     mean, variance = x.double().mean(dims), x.double().var(dims, correction=0)

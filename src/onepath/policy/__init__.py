@@ -2,5 +2,15 @@
 
 from onepath.policy.controller import Controller, Walked
 from onepath.policy.gradient import MovingMean, PolicyGradient, surrogate_loss
+from onepath.policy.growth import GrowthController
+from onepath.policy.legal import LegalPolicy
 
-__all__ = ["Controller", "MovingMean", "PolicyGradient", "Walked", "surrogate_loss"]
+__all__ = [
+    "Controller",
+    "GrowthController",
+    "LegalPolicy",
+    "MovingMean",
+    "PolicyGradient",
+    "Walked",
+    "surrogate_loss",
+]

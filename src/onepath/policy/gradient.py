@@ -10,16 +10,32 @@ of its own, not a part of the reward.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from onepath.errors import ConfigurationError
-from onepath.policy.controller import Controller
+from onepath.policy.controller import Walked
 from onepath.space.conditions import Matrix
+
+
+class Policy(Protocol):
+    """A module that knows the probability of what it draws; `Controller` and `GrowthController` are policies."""
+
+    def __call__(self, matrix: Matrix) -> Walked:
+        """Return the log-probabilities and entropies of architectures, differentiable."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return the parameters that are trained."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the parameters by name."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take the parameters from a dictionary."""
 
 
 class MovingMean:
@@ -55,13 +71,14 @@ def surrogate_loss(log_probabilities: Tensor, advantages: Tensor) -> Tensor:
 
 
 class PolicyGradient:
-    """Trains a controller on the rewards of the architectures that it drew.
+    """Trains a policy on the rewards of the architectures that it drew.
 
     Args:
-        controller: the controller, trained in place.
+        controller: the policy, trained in place.
         learning_rate: rate of Adam.
         entropy: weight of the mean entropy in what is maximised; it keeps the policy random.
         baseline_decay: share of the old baseline that is kept when it moves.
+        target: weight of the mean divergence from the controller's targets in what is minimised.
 
     Attributes:
         baseline: the moving mean of the rewards. The first step, before which there is none, uses the mean of its own
@@ -73,24 +90,30 @@ class PolicyGradient:
 
     def __init__(
         self,
-        controller: Controller,
+        controller: Policy,
         *,
         learning_rate: float = 0.0035,
         entropy: float = 1e-4,
         baseline_decay: float = 0.95,
+        target: float = 0.0,
     ) -> None:
-        rules = {"learning_rate > 0": 0 < learning_rate < math.inf, "entropy >= 0": 0 <= entropy < math.inf}
+        rules = {
+            "learning_rate > 0": 0 < learning_rate < math.inf,
+            "entropy >= 0": 0 <= entropy < math.inf,
+            "target >= 0": 0 <= target < math.inf,
+        }
         for rule, holds in rules.items():
             if not holds:
                 raise ConfigurationError(
-                    f"`{rule}` must hold, but got learning_rate={learning_rate}, entropy={entropy}; change it"
+                    f"`{rule}` must hold, but got learning_rate={learning_rate}, entropy={entropy}, "
+                    f"target={target}; change it"
                 )
-        self.controller, self.entropy = controller, entropy
+        self.controller, self.entropy, self.target = controller, entropy, target
         self.baseline = MovingMean(baseline_decay)
         self.optimizer = torch.optim.Adam(controller.parameters(), lr=learning_rate)
 
-    def step(self, matrix: Matrix, rewards: Sequence[float]) -> None:
-        """Make one update.
+    def step(self, matrix: Matrix, rewards: Sequence[float]) -> float:
+        """Make one update, and return the mean entropy of the architectures before it, in nats.
 
         Args:
             matrix: (rows, num_choices) architectures that the controller drew with its present weights.
@@ -99,11 +122,23 @@ class PolicyGradient:
         walked = self.controller(matrix)
         baseline = float(np.mean(rewards)) if self.baseline.value is None else self.baseline.value
         advantages = torch.tensor(rewards, dtype=torch.float32) - baseline
-        loss = surrogate_loss(walked.log_probabilities, advantages) - self.entropy * walked.entropies.mean()
+        entropy = walked.entropies.mean()
+        loss = surrogate_loss(walked.log_probabilities, advantages) - self.entropy * entropy
+        loss = loss + self.target * walked.divergences.mean()
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.baseline.move(rewards)
+        return float(entropy.detach())
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that a checkpoint must agree on, as plain values; those of the policy are its own."""
+        return {
+            "rate": self.optimizer.defaults["lr"],
+            "entropy": self.entropy,
+            "target": self.target,
+            "baseline_decay": self.baseline.decay,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return the controller's weights, the optimizer's state and the baseline."""

@@ -166,6 +166,10 @@ _relaxed = _fields(
         "seeds": _each(_seed),
     },
 )
+_controlled = _fields(
+    {"controller": _text},
+    {"points": _each(_fields({"epoch": _count, "entropy": _number, "reward": _number, "baseline": _number}))},
+)
 _front = _fields(
     {"trials": _each(_count), "hypervolume": _maybe(_number), "reference": _by_name(_number)},
     {"decides_ties": _flag},
@@ -240,7 +244,7 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
         "num_updates": _count,
         "counts": _counts,
         "start": _fields({}, {"num_updates": _count, "counts": _counts}),
-        "architecture": _relaxed,
+        "architecture": lambda value: _relaxed(value) or _controlled(value),
         "searches": _each(_of(dict)),
     },
     "search": {
@@ -253,6 +257,7 @@ _STAGES: Mapping[str, Mapping[str, _Check]] = {
         "front": _maybe(_front),
         "score": _maybe(_fields({"name": _text, "num_degenerate": _count})),
         "num_random_legal": _count,
+        "estimated": _text,
         "predictor": _maybe(_predictor),
         "screen_ms": _maybe(_number),
         "predicted_ms": _each(_maybe(_number)),

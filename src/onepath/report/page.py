@@ -17,6 +17,7 @@ from onepath.record.stage_records import reading_records
 from onepath.report import figures, formats
 from onepath.report.cells import draw_cells
 from onepath.report.command import reproduce
+from onepath.report.controller import controller_section
 from onepath.report.counts import counts_section
 from onepath.report.differentiable import differentiable_figures, differentiable_section
 from onepath.report.drawing import draw
@@ -95,6 +96,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         counts_section(record),
     )
     differentiable, several = differentiable_section(record), limits_section(record)
+    controller = controller_section(record)
     studies = ranking_sections(stored_studies(record))
     tone = "neutral"
     if found is not None:
@@ -135,6 +137,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "front": front,
         "counts": counts,
         "differentiable": differentiable,
+        "controller": controller,
         "ranking_sections": studies,
         "figures": [
             *drawn,
@@ -144,6 +147,7 @@ def content(record: RunRecord) -> dict[str, Any]:
             *([against] if against else ()),
             *([counts["plot"]] if counts else ()),
             *differentiable_figures(differentiable),
+            *(controller["figures"] if controller else ()),
             *([latency["scatter"]] if latency and latency["scatter"] else ()),
             *([several["front"]] if several and several["front"] else ()),
             *ranking_figures(studies),

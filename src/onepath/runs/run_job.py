@@ -14,7 +14,9 @@ from onepath.methods.job import judged, standard_scorer
 from onepath.methods.supernet_search import Found, searched
 from onepath.randomness import generator
 from onepath.record import EstimateStore
+from onepath.record.directory import CHECKPOINTS
 from onepath.record.estimates import ESTIMATES
+from onepath.record.kept_weights import FolderWeights
 from onepath.runs.definition import SUPERNET
 from onepath.runs.replay import Replay
 from onepath.runs.training_watch import watch
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from onepath.data import Task
     from onepath.estimate import AccuracyPredictor, Estimator
+    from onepath.estimate.grown import WeightStore
     from onepath.estimate.proxy import Proxy
     from onepath.nn import Supernet
     from onepath.runs.opened import Run
@@ -119,6 +122,12 @@ class RunJob(Job):
         if num_workers < 2:
             return standard_scorer(self, name, num_examples)
         return pooled_scores(self._run, name, num_examples, num_workers)
+
+    def kept_weights(self, purpose: str) -> WeightStore:
+        """Return the store of `Job.kept_weights`; before a stage is at work, it is in memory."""
+        if self._clock is None:
+            return super().kept_weights(purpose)
+        return FolderWeights(self._run.root.path / CHECKPOINTS / purpose)
 
     def trained_alone(self, proxy: Proxy) -> Estimator:
         """Return the estimator of `Job.trained_alone`; with `--workers`, several networks train at the same time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,26 +100,44 @@ def build_layers(space: Decided, table: Terms | None = None) -> list[Layer]:
             listed.
     """
     terms = [] if table is None else list(zip(table.columns(space), table.term_ticks, strict=True))
-    try:
-        return _layers_in(decision_order(space, terms), space, terms)
-    except SpaceError:
+    order = decision_order(space, terms)
+    with contextlib.suppress(SpaceError):
+        return _layers_in(order, space, terms)
+    with contextlib.suppress(SpaceError):
         # This order is slower for narrow windows, but has fewer joint options if ties form a chain of large groups.
         return _layers_in(closing_order(space, terms), space, terms)
+    return _layers_in(order, space, terms, joins=True)
 
 
-def _layers_in(order: list[int], space: Decided, terms: Sequence[Term]) -> list[Layer]:
-    """Return the layers that decide the choices in this order; SpaceError if a layer has too many edges."""
+def _layers_in(
+    order: list[int], space: Decided, terms: Sequence[Term], *, joins: bool = False
+) -> list[Layer]:
+    """Return the layers that decide the choices in this order.
+
+    Args:
+        order: columns, parents before children.
+        space: search space to lay out.
+        terms: terms of the cost.
+        joins: whether states that lead to equal costs are one state, see `_future`. A term over many choices then needs
+            few states if little about them matters, such as the set of options that any of them takes.
+
+    Raises:
+        SpaceError: a layer has too many edges.
+    """
     position = {column: step for step, column in enumerate(order)}
     completed: list[list[Term]] = [[] for _ in order]
     for columns, ticks in terms:
         completed[max(position[column] for column in columns)].append((columns, ticks))
-    last_use = last_uses(order, space, terms)
+    last_use, last_condition = last_uses(order, space, terms), last_uses(order, space, ())
     layers: list[Layer] = []
     open_columns: list[int] = []
-    states: dict[tuple[int, ...], int] = {(): 0}
+    states: list[tuple[int, ...]] = [()]
     for step, column in enumerate(order):
         still_open = [other for other in [*open_columns, column] if last_use[other] > step]
-        following: dict[tuple[int, ...], int] = {}
+        needed = [other for other in still_open if last_condition[other] > step]
+        open_terms = [term for later in completed[step + 1 :] for term in later] if joins else []
+        following: dict[object, int] = {}
+        states_after: list[tuple[int, ...]] = []
         rows: list[_Row] = []
         num_edges = 0
         for state in states:
@@ -128,7 +147,12 @@ def _layers_in(order: list[int], space: Decided, terms: Sequence[Term]) -> list[
             for index in range(space.choices[column].num_options) if active else (-1,):
                 known[column] = index
                 cost = sum(joint_cost(columns, ticks, known) for columns, ticks in completed[step])
-                target = following.setdefault(tuple(known[other] for other in still_open), len(following))
+                after = tuple(known[other] for other in still_open)
+                target = following.setdefault(
+                    _future(known, needed, open_terms) if joins else after, len(following)
+                )
+                if target == len(states_after):
+                    states_after.append(after)
                 row.append(((max(index, 0),), cost, target))
             rows.append(row)
             num_edges += len(row)
@@ -139,8 +163,27 @@ def _layers_in(order: list[int], space: Decided, terms: Sequence[Term]) -> list[
                     f" {[space.names[other] for other in open_columns][:6]}; use terms over fewer choices"
                 )
         _append(layers, _layer((column,), rows))
-        states, open_columns = following, still_open
+        states, open_columns = states_after, still_open
     return layers
+
+
+def _future(known: Mapping[int, int], needed: Sequence[int], open_terms: Sequence[Term]) -> object:
+    """Return a key that is equal for states from which the same ways go on, at the same costs.
+
+    Args:
+        known: column -> option index of the decided choices that anything later needs, negative for an inactive one.
+        needed: those of these columns that later conditions need.
+        open_terms: terms that later layers complete.
+
+    Returns:
+        The options of `needed`, and of each term the costs over its undecided choices.
+    """
+    left = []
+    for columns, ticks in open_terms:
+        index = tuple(known.get(column, slice(None)) for column in columns)
+        is_off = any(known.get(column, 0) < 0 for column in columns)
+        left.append(b"" if is_off else ticks[index].tobytes())
+    return tuple(known[column] for column in needed), tuple(left)
 
 
 def num_paths(layers: Sequence[Layer]) -> list[list[int]]:

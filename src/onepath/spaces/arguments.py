@@ -54,6 +54,7 @@ _RATE = _number("a number from 0 to 1, without 1", 0, _BELOW_1)
 _TAKEN: Mapping[str, _Takes] = {
     "num_cells": _whole(1, _MOST_CELLS),
     "cells": _whole(3, _MOST_CELLS),
+    "num_layers": _whole(3, _MOST_CELLS),
     "channels": _whole(2, CHANNELS, 2),
     "auxiliary_weight": _number(f"a number from 0 to {_MOST_WEIGHT:,.0f}", 0, _MOST_WEIGHT),
     "drop_path": _RATE,

@@ -17,6 +17,9 @@ from onepath.own_code import blaming_own_code, load_own
 from onepath.spaces.arguments import check_arguments
 from onepath.spaces.darts import Darts
 from onepath.spaces.darts_rnn import darts_rnn
+from onepath.spaces.eas import Eas
+from onepath.spaces.enas_macro import EnasMacro
+from onepath.spaces.enas_micro import EnasMicro
 from onepath.spaces.mlp import Mlp
 from onepath.spaces.mobilenet import mobilenet
 from onepath.spaces.nasbench201 import NasBench201
@@ -40,6 +43,9 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "nasbench-macro": NasBenchMacro,
     "nasbench201": NasBench201,
     "darts": Darts,
+    "enas-micro": EnasMicro,
+    "enas-macro": EnasMacro,
+    "eas": Eas,
     "proxylessnas": proxylessnas,
     "ofa-mobilenetv3": ofa_mobilenetv3,
     "ofa-proxyless": ofa_proxyless,
@@ -56,6 +62,9 @@ PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
     "nasbench-macro": (10, 32),
     "nasbench201": (10, 32),
     "darts": (10, 32),
+    "enas-micro": (10, 32),
+    "enas-macro": (10, 32),
+    "eas": (10, 32),
     "proxylessnas": (1000, 224),
     "ofa-mobilenetv3": (1000, 224),
     "ofa-proxyless": (1000, 224),

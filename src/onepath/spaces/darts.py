@@ -217,9 +217,11 @@ def reductions(cells: int) -> tuple[int, int]:
     return cells // 3, 2 * cells // 3
 
 
-def convolution(in_channels: int, out_channels: int) -> nn.Module:
+def convolution(in_channels: int, out_channels: int, affine: bool = False) -> nn.Module:
     """Return ReLU, 1x1 convolution and normalisation, as applied to each input of a cell."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels))
+    return nn.Sequential(
+        nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels, affine)
+    )
 
 
 def auxiliary(channels: int, num_classes: int, side: int, is_large: bool) -> nn.Module:

@@ -69,11 +69,8 @@ class Genotype:
             SpaceError: the genotype is of another space: it has another number of edges, an unknown operation, an edge
                 from a later state, two edges of a node from one state, or an output other than all four nodes.
         """
-        parts = {
-            cell: re.search(rf"\b{cell}\s*=\s*\[((?:\s*{_PAIR}\s*,?)+)\s*\]", text, re.DOTALL)
-            for cell in CELLS
-        }
-        if not all(parts.values()):
+        cells = written_cells(text)
+        if cells is None:
             return None
         for cell in CELLS:
             concat = re.search(
@@ -82,15 +79,23 @@ class Genotype:
             if concat is None and f"{cell}_concat" in text:
                 raise _wrong(f"{cell}_concat other than range(2, 6)")
         options: dict[str, Option] = {}
-        for cell, part in parts.items():
-            assert part is not None
-            options.update(_cell_options(cell, re.findall(_PAIR, part.group(1))))
+        for cell, pairs in cells.items():
+            options.update(_cell_options(cell, pairs))
         return options
 
     def format(self, options: Mapping[str, Option]) -> str:
         """Return the genotype of these options (choice name -> option), on one line."""
         cells = ", ".join(f"{cell}={pairs_of(cell, options)}, {cell}_concat=range(2, 6)" for cell in CELLS)
         return f"Genotype({cells})"
+
+
+def written_cells(text: str) -> dict[str, list[tuple[str, str]]] | None:
+    """Return cell -> its pairs (operation, number of a state) as written; None if the text lacks a cell."""
+    parts = {
+        cell: re.search(rf"\b{cell}\s*=\s*\[((?:\s*{_PAIR}\s*,?)+)\s*\]", text, re.DOTALL) for cell in CELLS
+    }
+    found = {cell: re.findall(_PAIR, part[1]) for cell, part in parts.items() if part is not None}
+    return found if len(found) == len(CELLS) else None
 
 
 def pairs_of(cell: str, options: Mapping[str, Option]) -> list[tuple[str, int]]:

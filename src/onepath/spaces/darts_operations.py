@@ -219,18 +219,20 @@ def operations(channels: int, stride: int, relu: SharedReLU) -> dict[str, nn.Mod
     return dict(zip(OPERATIONS, modules, strict=True))
 
 
-def separable(channels: int, kernel_size: int, stride: int, relu: nn.Module) -> nn.Module:
+def separable(
+    channels: int, kernel_size: int, stride: int, relu: nn.Module, affine: bool = False
+) -> nn.Module:
     """Return twice: ReLU, depthwise and 1x1 convolution, normalisation; only the first time with the stride."""
     return nn.Sequential(
         relu,
-        *depthwise_then_pointwise(channels, kernel_size, stride),
+        *depthwise_then_pointwise(channels, kernel_size, stride, affine=affine),
         nn.ReLU(inplace=True),
-        *depthwise_then_pointwise(channels, kernel_size, 1),
+        *depthwise_then_pointwise(channels, kernel_size, 1, affine=affine),
     )
 
 
 def depthwise_then_pointwise(
-    channels: int, kernel_size: int, stride: int, dilation: int = 1
+    channels: int, kernel_size: int, stride: int, dilation: int = 1, affine: bool = False
 ) -> tuple[nn.Module, nn.Module, nn.Module]:
     """Return a depthwise convolution, padded to keep the shape at stride 1, a 1x1 convolution and a normalisation."""
     padding = dilation * (kernel_size - 1) // 2
@@ -246,7 +248,7 @@ def depthwise_then_pointwise(
             bias=False,
         ),
         nn.Conv2d(channels, channels, 1, bias=False),
-        norm(channels),
+        norm(channels, affine),
     )
 
 

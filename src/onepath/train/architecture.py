@@ -261,7 +261,7 @@ class ArchitectureTraining:
     @contextlib.contextmanager
     def _without_trace(self, training: Training) -> Iterator[None]:
         """Keep running statistics and carried states unchanged inside; afterwards no gate is active."""
-        with frozen_statistics(self.supernet), _carried_kept(training):
+        with frozen_statistics(self.supernet), carried_kept(training):
             try:
                 yield
             finally:
@@ -415,7 +415,7 @@ def _progress(update: int, num_warmup: int, num_updates: int) -> float:
 
 
 @contextlib.contextmanager
-def _carried_kept(training: Training) -> Iterator[None]:
+def carried_kept(training: Training) -> Iterator[None]:
     """Let networks that carry a state begin with zeros inside, and restore the state afterwards."""
     kept = [(state, dict(state.__dict__)) for state in training.states]
     for state, _ in kept:

@@ -61,7 +61,9 @@ def check_supernet(supernet: Supernet, task: Task, *, adds: bool = False, batch:
         _check_arguments(supernet.module, task)
         with _without_trace(supernet):
             inputs = _examples(supernet, task, batch)
-            for output in dry_passes(supernet.copied(), inputs, adds=adds):
+            copied = supernet.copied()
+            copied.hold_weights()
+            for output in dry_passes(copied, inputs, adds=adds):
                 _check_output(output, task, inputs)
     else:
         architecture = supernet.space.architecture([0] * supernet.space.num_choices)

@@ -90,7 +90,7 @@ def _is_depthwise(convolution: nn.Conv2d) -> bool:
     height, width = convolution.kernel_size
     dilation = convolution.dilation[0]
     return (
-        convolution.weight.device.type == "cpu"
+        all(parameter.device.type == "cpu" for parameter in convolution.parameters())
         and convolution.groups == convolution.in_channels == convolution.out_channels > 1
         and height % 2 == width % 2 == 1
         and convolution.padding == (dilation * (height // 2), dilation * (width // 2))
