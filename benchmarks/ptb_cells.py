@@ -1,7 +1,8 @@
 """Recurrent cells on the Penn Treebank: one that a search found, an LSTM and random cells, with equal parameters.
 
 A supernet of DARTS's recurrent space is trained and searched: by single paths and random search (`--search spos`), or
-by DARTS's differentiable search, first order (`--search darts`). Then the cell found, an LSTM, and random cells are
+by DARTS's differentiable search, first order (`--search darts`), or by ENAS's controller (`--search enas`, which learns
+after each epoch of the supernet). Then the cell found, an LSTM, and random cells are
 trained from scratch with one budget, optimizer and dropout, and compared in perplexity, lower is better. The cells of
 the space all have the same parameters; the LSTM's width is the one whose parameters are nearest. The test text is read
 once for each network, when all are trained.
@@ -10,7 +11,7 @@ The budget is a small one: 200 features for 10 epochs by default, with less drop
 averaging; the paper has 850 features and trains to convergence. Differences of a few points are noise; give several
 seeds.
 
-Run: `python benchmarks/ptb_cells.py FOLDER [--out runs/ptb-cells] [--search spos|darts] [--seeds 1]`. FOLDER holds
+Run: `python benchmarks/ptb_cells.py FOLDER [--out runs/ptb-cells] [--search spos|darts|enas] [--seeds 1]`. FOLDER holds
 ptb.train.txt, ptb.valid.txt and ptb.test.txt, or their .gz. If it is killed and run again, it continues; other options
 with the same --out are refused. One core: about 5 minutes for each epoch of a network, three networks for a seed; 4
 minutes for each epoch of the supernet by single paths.
@@ -38,7 +39,7 @@ from torch import Tensor, nn
 from onepath import spaces
 from onepath.data import TextTask, load_data
 from onepath.estimate import Estimate, SupernetEstimator
-from onepath.methods import search_supernet
+from onepath.methods import Enas, MemoryJob, search_supernet
 from onepath.nn import Supernet
 from onepath.nn.relaxations import SoftmaxRelaxation, derive
 from onepath.randomness import generator
@@ -203,7 +204,9 @@ class Benchmark:
         return str(
             self.notes.get(
                 f"found {seed}",
-                lambda: self.by_darts(seed) if self.options.search == "darts" else self.by_spos(seed),
+                lambda: {"darts": self.by_darts, "enas": self.by_enas, "spos": self.by_spos}[
+                    self.options.search
+                ](seed),
             )
         )
 
@@ -249,6 +252,26 @@ class Benchmark:
             **self.watch(f"relaxed-{seed}"),
         )
         return supernet.space.format(derive(relaxation))
+
+    def by_enas(self, seed: int) -> str:
+        """Train shared weights and a controller in turn, and return the best genotype that the controller draws."""
+        supernet = self.build(self.options.search_hidden)
+        recipe = self.recipe(self.options.search_epochs)
+        job = MemoryJob(
+            supernet,
+            self.search_task,
+            seed=seed,
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            calibration_images=self.options.calibration_chunks,
+            validation_images=self.options.validation_chunks,
+            **self.watch(f"enas-{seed}"),
+        )
+        result = Enas(epochs=self.options.search_epochs, num=self.options.candidates).run(job)
+        print(
+            f"best of {len(result.trials)}: inherited perplexity {1 / result.best_trial.estimate.accuracy:.1f}"
+        )
+        return supernet.space.format(result.best)
 
     def network(self, role: str, seed: int) -> tuple[nn.Module, str | None]:
         """Return a network with fresh weights, and its genotype; None for the LSTM's."""
@@ -305,7 +328,7 @@ def main() -> None:
     )
     parser.add_argument("data", help="folder with the text files")
     parser.add_argument("--out", default="runs/ptb-cells")
-    parser.add_argument("--search", choices=("spos", "darts"), default="spos")
+    parser.add_argument("--search", choices=("spos", "darts", "enas"), default="spos")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument(
         "--hidden", type=int, default=200, help="number of features of the networks that are compared"

@@ -6,12 +6,16 @@ trains the winner on. Beside it: the same limit by uniform widths, the channels 
 training on and with as many passes in all as the winner's took; the network found, from scratch, with as many; and the
 model that came in, which also teaches those that are trained on. Everything is kept in `--out`, and the same command
 continues there.
+
+On a machine with two cores, a second process with `--second` trains the networks beside at the same time; run each with
+OMP_NUM_THREADS=1, and at the end the first command once more, which then prints the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -28,12 +32,14 @@ from onepath.evidence import wilson
 from onepath.latency import device, measure
 from onepath.methods.finishing import finishing_recipe
 from onepath.record import TrainingCheckpoint
+from onepath.runs.result import Result
 from onepath.train import Distillation, evaluate
 
 WIDTHS = tuple(step / 20 for step in range(6, 21))
 PATHS = 4  # networks of a sandwich
 BESIDE = "uniform widths", "found, from scratch", "uniform widths, as many passes"
 SHARE_OF_LATENCY = 0.5
+_SECONDS_BETWEEN_LOOKS = 10
 SHARE = 4  # a run fine-tunes its winner for a quarter of the epochs of a training
 
 
@@ -141,15 +147,24 @@ def main() -> None:
     parser.add_argument("--finish-epochs", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=150, help="that the accuracy predictor learns from")
     parser.add_argument("--beside", nargs="*", default=list(BESIDE), choices=BESIDE)
+    parser.add_argument(
+        "--second",
+        action="store_true",
+        help="train only the networks beside, while another process with the same --out searches",
+    )
     given = parser.parse_args()
     task = op.load_data(given.data, test=given.test_data, input_size=given.input_size)
     comparison = Comparison(task, given.out)
     model = comparison.trained("tuned", pretrained(task.num_classes), tuning(given.tune_epochs))
+    builder = f"{Path(__file__).with_name('efficientnet_lite0.py')}:build"
+    if given.second:
+        trained_beside(given, comparison, model, lambda: awaited(given.out / "run", builder))
+        return
     result = op.run(
         given.data,
         test_data=given.test_data,
         input_size=given.input_size,
-        model=f"{Path(__file__).with_name('efficientnet_lite0.py')}:build",
+        model=builder,
         weights=given.out / "tuned.safetensors",
         max_latency_ms=f"{SHARE_OF_LATENCY:.0%}",
         device="onnxruntime-cpu",
@@ -164,30 +179,58 @@ def main() -> None:
         num_baselines=0,
         out=given.out / "run",
     )
-    total = PATHS * given.epochs + given.finish_epochs
-    again = result.supernet().extract(result.architecture, inherit=False, seed=0)
-    factor, cut = comparison.uniform(model)
-    print(f"uniform widths: {factor:.2f}")
     networks = {
         "the model": (model, f"{given.tune_epochs}, from ImageNet's weights"),
         "found": (result.model(), f"{PATHS * given.epochs} shared, {given.finish_epochs} of its own"),
+        **trained_beside(given, comparison, model, lambda: fresh(result)),
     }
-    for name, network, epochs, start in (
-        ("uniform widths", cut, given.finish_epochs, "fine-tuned"),
-        ("found, from scratch", again, total, "scratch"),
-        ("uniform widths, as many passes", cut, total, "fine-tuned"),
+    comparison.table(networks)
+
+
+def trained_beside(
+    given: argparse.Namespace, comparison: Comparison, model: nn.Module, found: Callable[[], nn.Module]
+) -> dict[str, tuple[nn.Module, str]]:
+    """Train the networks beside; name -> (network, passes).
+
+    Args:
+        given: options of the command.
+        comparison: keeps what is trained.
+        model: the model that came in.
+        found: returns the network that was found, with fresh weights.
+    """
+    total = PATHS * given.epochs + given.finish_epochs
+    factor, cut = comparison.uniform(model)
+    print(f"uniform widths: {factor:.2f}", flush=True)
+    networks = {}
+    for name, epochs, start in (
+        ("uniform widths", given.finish_epochs, "fine-tuned"),
+        ("found, from scratch", total, "scratch"),
+        ("uniform widths, as many passes", total, "fine-tuned"),
     ):
         if name not in given.beside:
             continue
-        recipe = op.Recipe.for_task(task, retrain=True, epochs=epochs)
+        recipe = op.Recipe.for_task(comparison.task, retrain=True, epochs=epochs)
         if start == "fine-tuned":  # as the run finishes its winner
-            recipe = finishing_recipe(op.Recipe.for_task(task, retrain=True, epochs=SHARE * epochs), start)
-        taught = None if start == "scratch" else model
-        made = comparison.trained(
-            name.replace(", ", "-").replace(" ", "-"), deepcopy(network), recipe, taught
-        )
+            longer = op.Recipe.for_task(comparison.task, retrain=True, epochs=SHARE * epochs)
+            recipe = finishing_recipe(longer, start) or recipe
+        network, taught = (found(), None) if start == "scratch" else (deepcopy(cut), model)
+        made = comparison.trained(name.replace(", ", "-").replace(" ", "-"), network, recipe, taught)
         networks[name] = (made, f"{epochs}")
-    comparison.table(networks)
+    return networks
+
+
+def fresh(result: Result) -> nn.Module:
+    """Return the network that a run found, with fresh weights."""
+    return result.supernet().extract(result.architecture, inherit=False, seed=0)
+
+
+def awaited(run: Path, builder: str) -> nn.Module:
+    """Wait until a run has found a network, and return it with fresh weights."""
+    while True:
+        try:
+            return fresh(op.load_run(run, space=builder))
+        except op.errors.RunDirectoryError:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,10 @@ class KillingProgress(SilentProgress):
 
 
 def do_run(out: Path, kill: tuple[str, int] | None, log: Path, options: dict[str, Any]) -> None:
-    """A run in a process of its own; every architecture that is really evaluated is written to `log`."""
+    """A run in a process of its own; every architecture that is really evaluated is written to `log`.
+
+    An option that is None is left out.
+    """
     import torch
 
     from onepath import runs
@@ -64,7 +67,8 @@ def do_run(out: Path, kill: tuple[str, int] | None, log: Path, options: dict[str
 
     SupernetEstimator._evaluate = logged  # type: ignore[method-assign]
     progress = KillingProgress(*kill) if kill else None
-    runs.run("digits", out=out, progress=progress, checkpoint_seconds=0.0, **{**OPTIONS, **options})
+    given = {name: value for name, value in {**OPTIONS, **options}.items() if value is not None}
+    runs.run("digits", out=out, progress=progress, checkpoint_seconds=0.0, **given)
 
 
 class Runner:

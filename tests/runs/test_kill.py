@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from run_processes import Runner, without_times
 
 
@@ -25,6 +27,49 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_result(
     evaluated = runner.evaluated()
     assert len(evaluated) == len(set(evaluated)), "an architecture was evaluated twice"
     assert without_times(out) == without_times(finished)
+
+
+WITHOUT_SUPERNET = {
+    "epochs": None,
+    "population": None,
+    "generations": None,
+    "retrain_from": None,
+    "num_baselines": 1,
+}
+OTHERS: dict[str, tuple[dict[str, Any], list[tuple[str, int]]]] = {
+    "rl": (
+        {**WITHOUT_SUPERNET, "num": 5, "controller_batch": 3, "proxy_epochs": 1, "proxy_subset": 0.3},
+        [("searching", 1), ("searching", 4)],
+    ),
+    "enas": (
+        {"population": None, "generations": None, "retrain_from": None, "controller_steps": 2, "num": 5},
+        [("training", 3), ("training", 8), ("searching", 2)],
+    ),
+    "eas": (
+        {
+            **WITHOUT_SUPERNET,
+            "space": "eas",
+            "width": 0.5,
+            "max_macs": "100k",
+            "num": 5,
+            "children": 2,
+            "child_epochs": 1,
+        },
+        [("searching", 2), ("searching", 4)],
+    ),
+}
+
+
+@pytest.mark.parametrize("method", sorted(OTHERS))
+def test_other_methods_end_with_the_same_result_too(runner: Runner, tmp_path: Path, method: str) -> None:
+    """What they train beside a supernet is kept as well: a controller, short trainings, weights of parents."""
+    options, moments = OTHERS[method]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert runner(whole, method=method, **options) == 0
+    for moment in moments:
+        assert runner(killed, moment, method=method, **options) == -9, f"not killed at {moment}"
+    assert runner(killed, method=method, **options) == 0
+    assert without_times(killed) == without_times(whole)
 
 
 def test_time_adds_up_over_kills(runner: Runner, tmp_path: Path) -> None:

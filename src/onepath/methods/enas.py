@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _BOUND, _REDUCTION = 1.1, 2.5
 _PRIOR, _BONUS = 10.0, 0.25
 _BASELINE_DECAY, _HIDDEN = 0.99, 100
-_NUM_DERIVED = 100
+_NUM_DERIVED, _TEXT_SCALE = 100, 80.0
 
 
 class Enas(SampledMethod):
@@ -52,6 +52,11 @@ class Enas(SampledMethod):
     )
     controller_rate: types.Rate = option(0.0035, "Learning rate of the controller.")
     controller_entropy: types.Share = option(1e-4, "Weight of the entropy of the controller's policy.")
+    reward_scale: types.Rate | None = option(
+        None,
+        "Factor of the score in the controller's rewards; default: 80 for perplexity, whose score is its reciprocal, "
+        "else 1.",
+    )
     skip_target: Annotated[float, types.Number, Field(gt=0, lt=1, allow_inf_nan=False)] = option(
         0.4, "Probability that each skip connection should have, where a choice is between none and skip."
     )
@@ -88,6 +93,7 @@ class Enas(SampledMethod):
             seed=job.seed,
             num_steps=self.controller_steps,
             num_samples=self.controller_samples,
+            reward_scale=self.reward_scale or (_TEXT_SCALE if job.task.metric_name == "perplexity" else 1.0),
         )
         return [Phase("shared weights", job.recipe(self.epochs), training, before=training)]
 

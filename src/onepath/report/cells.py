@@ -15,9 +15,18 @@ from onepath.report.drawing import option_hues
 from onepath.report.formats import shortened
 
 _EDGE = re.compile(r"(?:(?P<cell>.+)\.)?(?P<source>\d+)->(?P<node>\d+)")
+_SIDE = re.compile(r"(?P<cell>.+)\.(?P<node>\d+)\.(?P<side>[a-z]+)\.(?P<part>input|operation)")
 # Name of a space -> how its cells combine their inner nodes to the output, and how their inputs are labelled.
-_OUTPUTS = {"darts": "concat", "darts-rnn": "mean"}
-_INPUTS = {"darts": ("c(k−2)", "c(k−1)"), "darts-rnn": ("x, h",), "nasbench201": ("in",)}
+_OUTPUTS = {"darts": "concat", "darts-rnn": "mean", "enas-micro": "concat"}
+_INPUTS = {
+    "darts": ("c(k−2)", "c(k−1)"),
+    "enas-micro": ("c(k−2)", "c(k−1)"),
+    "darts-rnn": ("x, h",),
+    "nasbench201": ("in",),
+    "enas-macro": ("in",),
+}
+_LOOSE_ENDS = ("enas-micro",)  # the output of a cell has only the nodes that no node reads
+_WITHOUT_NONE = ("enas-macro",)  # most of its edges could skip, and few do
 _NONE, _SKIPS = "none", ("skip", "skip_connect", "identity")
 _MARGIN, _RADIUS, _RISE = 46, 17, 30
 # Pixels for a letter of a label, and for the space around a label between two nodes.
@@ -82,7 +91,8 @@ class Cell:
 def draw_cells(choices: Sequence[Mapping[str, Any]], active: Mapping[str, Any], space: str) -> list[Cell]:
     """Draw the cells of an architecture whose edges are choices.
 
-    An edge is a choice called "0->1", or "normal.0->2" in a cell called "normal".
+    An edge is a choice called "0->1", or "normal.0->2" in a cell called "normal"; or it is two choices,
+    "normal.2.first.input", whose option is the source, and "normal.2.first.operation".
 
     Args:
         choices: all choices of the space, each {"name": str, "options": [...]}; they determine the colours.
@@ -98,12 +108,23 @@ def draw_cells(choices: Sequence[Mapping[str, Any]], active: Mapping[str, Any], 
         found = _EDGE.fullmatch(str(name))
         if found is not None and int(found["source"]) < int(found["node"]):
             edge = (int(found["source"]), int(found["node"]))
-            cells.setdefault(found["cell"] or "", {})[edge] = str(option)
+            if str(option) != _NONE or space not in _WITHOUT_NONE:
+                cells.setdefault(found["cell"] or "", {})[edge] = str(option)
+        side = _SIDE.fullmatch(str(name))
+        source = (
+            active.get(f"{side['cell']}.{side['node']}.{side['side']}.input") if side is not None else None
+        )
+        if side is not None and side["part"] == "operation" and str(source).isdecimal():
+            edges = cells.setdefault(side["cell"], {})
+            edge = (int(str(source)), int(side["node"]))
+            edges[edge] = f"{edges[edge]} + {option}" if edge in edges else str(option)
     return [_cell(name, edges, hues, space) for name, edges in cells.items()]
 
 
 def _cell(name: str, edges: Mapping[tuple[int, int], str], hues: Mapping[str, int], space: str) -> Cell:
     numbers = sorted(set(itertools.chain.from_iterable(edges)))
+    if space in _LOOSE_ENDS:
+        numbers = list(range(numbers[-1] + 1))  # an input that no node reads is a part of the output
     place = {number: index for index, number in enumerate(numbers)}
     spans = [place[node] - place[source] for source, node in edges]
     tops = [span - 1 for span in spans]
@@ -121,7 +142,7 @@ def _cell(name: str, edges: Mapping[tuple[int, int], str], hues: Mapping[str, in
     )
     rails: tuple[str, ...] = ()
     if output is not None:
-        inner = [x for number, x in zip(numbers, xs, strict=True) if any(number == node for _, node in edges)]
+        inner = [x for number, x in zip(numbers, xs, strict=True) if _is_in_output(number, edges, space)]
         rail, end = height + 8, xs[-1] + step
         nodes.append(_node(output, end))
         rails = (
@@ -130,6 +151,12 @@ def _cell(name: str, edges: Mapping[tuple[int, int], str], hues: Mapping[str, in
         )
         height = rail + 10
     return Cell(name, nodes[-1].x + _MARGIN, height, line, tuple(nodes), arcs, rails)
+
+
+def _is_in_output(number: int, edges: Mapping[tuple[int, int], str], space: str) -> bool:
+    if space in _LOOSE_ENDS:
+        return all(number != source for source, _ in edges)
+    return any(number == node for _, node in edges)
 
 
 def _node(label: str, x: float) -> Node:

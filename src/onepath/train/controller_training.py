@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from onepath.nn.frozen_statistics import frozen_statistics
 from onepath.policy import LegalPolicy, PolicyGradient
@@ -39,7 +40,7 @@ class ControllerPoint(NamedTuple):
         epoch: epochs of the weights that are done.
         entropy: mean entropy of the architectures drawn in these steps, as a share of that of a uniform policy.
         reward: mean reward of these architectures, the task's score on validation batches.
-        baseline: moving mean of the rewards after the steps.
+        baseline: moving mean of the rewards after the steps, without the scale of the rewards.
     """
 
     epoch: int
@@ -60,6 +61,7 @@ class ControllerTraining:
         seed: seed of every random draw.
         num_steps: steps of the controller after each epoch of the weights.
         num_samples: architectures of each step.
+        reward_scale: factor of the task's score in a reward, which sets the weight of the entropy against it.
 
     Attributes:
         points: one `ControllerPoint` for each epoch.
@@ -74,9 +76,10 @@ class ControllerTraining:
         seed: int,
         num_steps: int = 30,
         num_samples: int = 10,
+        reward_scale: float = 1.0,
     ) -> None:
         self.supernet, self.policy, self.gradient, self.seed = supernet, policy, gradient, seed
-        self.num_steps, self.num_samples = num_steps, num_samples
+        self.num_steps, self.num_samples, self.reward_scale = num_steps, num_samples, reward_scale
         self.points: list[ControllerPoint] = []
 
     # The sampler of the weights' updates.
@@ -116,10 +119,10 @@ class ControllerTraining:
                     self._reward(training, inputs, expected, architecture)
                     for architecture in self.supernet.space.architectures(rows)
                 ]
-                entropies.append(self.gradient.step(rows, own))
+                entropies.append(self.gradient.step(rows, [self.reward_scale * reward for reward in own]))
                 rewards.append(float(np.mean(own)))
         most = sum(math.log(count) for count in self.supernet.space.num_options.tolist())
-        baseline = self.gradient.baseline.value or 0.0
+        baseline = (self.gradient.baseline.value or 0.0) / self.reward_scale
         entropy = float(np.mean(entropies)) / most if most else 0.0
         self.points.append(ControllerPoint(epoch, entropy, float(np.mean(rewards)), baseline))
 
@@ -135,19 +138,15 @@ class ControllerTraining:
     @contextlib.contextmanager
     def _measuring(self, training: Training) -> Iterator[None]:
         """Use the statistics of each batch and no dropout inside; running statistics and states do not change."""
-        dropouts = [
-            module
-            for module in self.supernet.modules()
-            if isinstance(module, nn.modules.dropout._DropoutNd) and module.training
-        ]
-        with frozen_statistics(self.supernet), carried_kept(training):
-            for module in dropouts:
-                module.eval()
-            try:
+        modes = [(module, module.training) for module in self.supernet.modules()]
+        for module, mode in modes:
+            module.training = mode and isinstance(module, _BatchNorm)
+        try:
+            with frozen_statistics(self.supernet), carried_kept(training):
                 yield
-            finally:
-                for module in dropouts:
-                    module.train()
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
     # Checkpoints and records.
 
@@ -157,6 +156,7 @@ class ControllerTraining:
             "controller_seed": self.seed,
             "controller_steps": self.num_steps,
             "controller_samples": self.num_samples,
+            "reward_scale": self.reward_scale,
             "controller": {**self.policy.controller.settings(), **self.gradient.settings()},
         }
 
