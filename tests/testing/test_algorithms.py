@@ -50,7 +50,7 @@ def make_nsga2_with_cost(space: SearchSpace, seed: int, budget: int) -> Algorith
 
 
 def make_reinforce(space: SearchSpace, seed: int, budget: int) -> Algorithm:
-    return Reinforce(space, seed, num=budget)
+    return Reinforce(space, seed, num=budget, batch=20, hidden=16)
 
 
 MAKERS = [

@@ -59,7 +59,13 @@ class Predicted:
             scores = np.asarray(self._predict(feasible.space.matrix(architectures))).tolist()
             self._algorithm.tell(architectures, scores)
             self.num_predicted += len(proposals)
-            found = [*best, *zip(map(rank, scores), proposals, strict=True)]
+            kept = {proposal.architecture for _, proposal in best}
+            new = {
+                proposal.architecture: (rank(score), proposal)
+                for proposal, score in zip(proposals, scores, strict=True)
+                if proposal.architecture not in kept
+            }
+            found = [*best, *new.values()]
             best = sorted(found, key=lambda pair: pair[0], reverse=True)[: self._num]
         self._asked = [proposal.architecture for _, proposal in best]
         return [proposal for _, proposal in best]

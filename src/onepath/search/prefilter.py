@@ -55,6 +55,11 @@ class Prefilter:
         self._cheap: dict[Architecture, float] = {}
 
     @property
+    def repeats(self) -> bool:
+        """Whether the algorithm may propose an architecture more than once."""
+        return bool(getattr(self._algorithm, "repeats", False))
+
+    @property
     def generation(self) -> int:
         """Number of the generation that the algorithm proposed last."""
         return self._algorithm.generation

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from onepath.errors import ConfigurationError
 from onepath.nn import ElasticBatchNorm2d, ElasticConv2d, ElasticDepth, ElasticLinear
 from onepath.space import Choice, Size
-from onepath.spaces.small_inputs import check_width
+from onepath.spaces.small_inputs import check_width, kept_strides
 
 WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 NUM_STAGES, MOST_LAYERS = 3, 6
+KEPT_STRIDES = {2: (0, 1), 1: (1,), 0: ()}
 
 
 class Eas(nn.Module):
     """The supernet module: three stages of convolutions with pooling between them, and a classifier.
+
+    Inputs too small for both poolings keep one or none of them.
 
     Args:
         num_classes: classes that the classifier tells apart.
@@ -38,11 +40,7 @@ class Eas(nn.Module):
     ) -> None:
         super().__init__()
         check_width(width)
-        if input_size < 2 ** (NUM_STAGES - 1):
-            raise ConfigurationError(
-                f"`input_size >= {2 ** (NUM_STAGES - 1)}` must hold for two poolings, but got {input_size}; give "
-                "larger images"
-            )
+        strides = kept_strides(input_size, KEPT_STRIDES)
         widths = sorted({max(2, round(width * channels)) for channels in WIDTHS})
         stages: list[nn.Module] = []
         before: Size = in_channels
@@ -50,10 +48,9 @@ class Eas(nn.Module):
             own = Choice(f"stages.{number}.width", widths)
             layers = [_layer(own if place else before, own) for place in range(MOST_LAYERS)]
             depth = Choice(f"stages.{number}.depth", range(1, MOST_LAYERS + 1))
-            stages += [
-                ElasticDepth(layers, depth),
-                nn.MaxPool2d(2) if number < NUM_STAGES - 1 else nn.Identity(),
-            ]
+            stages.append(ElasticDepth(layers, depth))
+            if number < len(strides) and strides[number] == 2:
+                stages.append(nn.MaxPool2d(2))
             before = own
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
