@@ -23,7 +23,7 @@ def test_what_is_put_is_there_for_the_next_process(tmp_path: Path) -> None:
         }
         assert other.read("b") == {"0,1": {"accuracy": 0.75}}
         assert other.read("c") == {}
-        assert other.seconds("a") == 2.0
+        assert other.seconds("a") == {"0,1": 1.5, "1,1": 0.5}
     store.__exit__()
 
 

@@ -19,6 +19,7 @@ from onepath.report.study_pages import (
     ranking_page,
     ranking_sections,
     rows,
+    table_of,
     verdicts,
     with_interval,
 )
@@ -62,6 +63,24 @@ def test_table_and_verdicts() -> None:
     said = verdicts(evidence)
     assert said[0].startswith("Validation loss (negated) ranks better than MACs: tau-b +")
     assert said[1].endswith("one of them has no rank correlation.")
+
+
+def test_scores_that_are_trainings_have_their_times_in_the_table() -> None:
+    timings = {
+        "whole": {"num": 7, "seconds": 61.24, "times_faster": 1.0},
+        "loss": {"num": 40, "seconds": 4.0, "times_faster": 15.34},
+        "macs": {"num": 40, "seconds": None, "times_faster": None},
+    }
+    study = make_study(timings=timings)
+    heads, rows = table_of(study.evidence, study.timings)
+    assert all(len(row) == len(heads) for row in rows)
+    assert rows[0] == ["whole training", "7", "the truth", "–", "–", "61.2", "1"]
+    assert rows[1][:2] + rows[1][4:] == ["validation loss (negated)", "40", "0", "4", "15.3"]
+    assert rows[2][5:] == ["no training", "–"]
+    page = ranking_page([study])
+    assert "<th>times faster</th>" in page
+    assert "not another training of each" in page
+    assert "not another training of the supernet" in ranking_page([make_study()])
 
 
 def test_an_interval_around_zero_is_no_difference() -> None:

@@ -16,7 +16,7 @@ from onepath.cli import main
 from onepath.errors import ConfigurationError, DataError, RunDirectoryError
 from onepath.estimate import Estimate, SupernetEstimator
 from onepath.runs import Run, TrainedNetwork, make_config, run_stage, trainings
-from onepath.studies import rank_run, supernet_estimates
+from onepath.studies import standalone_truth, supernet_estimates
 from onepath.studies.comparison import RankOptions, Table
 from onepath.studies.rank_run import rank_on_standalone, rank_on_table
 
@@ -127,7 +127,7 @@ def test_networks_are_trained_once_and_the_baseline_counts(run: Run, monkeypatch
 
     monkeypatch.setattr(trainings, "train_network", train)
     monkeypatch.setattr(
-        rank_run, "network_score", lambda _, network, split: float(np.mean(eval_indices(network)))
+        standalone_truth, "network_score", lambda _, network, split: float(np.mean(eval_indices(network)))
     )
     allow = False
     with pytest.raises(KeyboardInterrupt):
@@ -151,7 +151,7 @@ def test_more_networks_continue_fewer(run: Run, monkeypatch: pytest.MonkeyPatch)
         return TrainedNetwork(0.5, [])
 
     monkeypatch.setattr(trainings, "train_network", train)
-    monkeypatch.setattr(rank_run, "network_score", lambda _, network, split: network.seed / 2**31)
+    monkeypatch.setattr(standalone_truth, "network_score", lambda _, network, split: network.seed / 2**31)
     few, many = (rank_on_standalone(run, num, FAST)["networks"] for num in (3, 7))
     assert len(trained) == len({name for name, _ in trained}) == 7
     assert [row["architecture"] for row in many[:3]] == [row["architecture"] for row in few]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from onepath.cli.output import print_json, print_table, write
 from onepath.cli.scored_space import BatchSize, count_limits, open_scored_space, page_path, score_names
 from onepath.errors import ConfigurationError
 from onepath.own_code import is_own
+
+if TYPE_CHECKING:
+    from onepath.studies.comparison import RankOptions
 
 _SCORES = {"accuracy": ("accuracy",), "loss": ("loss",), "both": ("accuracy", "loss")}
 
@@ -43,7 +46,16 @@ def rank(
         typer.Option(
             metavar="N",
             max=most.TRAININGS,
-            help="Train N random networks of the run from scratch as the truth.",
+            help="Train N random networks of the run from scratch as the truth; with --truth and --proxy-task, train "
+            "the first N rows in full beside the proxies.",
+        ),
+    ] = None,
+    proxy_task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=NUMBER[,...]",
+            help="Cheaper trainings to rank by, instead of a supernet: epochs, subset, width and resolution, each "
+            "reduced alone and all together, such as epochs=1,subset=0.1,width=0.5,resolution=16.",
         ),
     ] = None,
     proxy: Annotated[
@@ -106,7 +118,7 @@ def rank(
     out: Annotated[str | None, typer.Option(help="Page that --proxy writes (.html).")] = None,
     json: o.Json = False,
 ) -> None:
-    """Measure how far the ranking by a run's supernet, or by zero-cost scores (--proxy), can be trusted.
+    """Measure how far the ranking by a supernet, by zero-cost scores or by cheaper trainings can be trusted.
 
     The ranking is compared with a table of known accuracies (--truth), or with networks that are trained for this
     (--standalone). The same command continues where it was stopped.
@@ -114,6 +126,8 @@ def rank(
     from onepath.cli.progress import make_progress
     from onepath.runs import Run
     from onepath.studies.comparison import RankOptions, Table
+    from onepath.studies.proxy_tasks import parse_proxy_task
+    from onepath.studies.rank_proxies import rank_proxies
     from onepath.studies.rank_run import rank_on_standalone, rank_on_table
     from onepath.studies.rank_scores import rank_scores
 
@@ -133,7 +147,8 @@ def rank(
     )
     table, progress = Table(Path(truth or ""), accuracy_column, architecture_column), make_progress()
     if proxy is not None:
-        _check_proxy(run, truth, standalone, space, {"--within-limits": within_limits, "--device": device})
+        of_run = {"--within-limits": within_limits, "--device": device, "--proxy-task": proxy_task}
+        _check_proxy(run, truth, standalone, space, of_run)
         names, page = score_names(proxy), page_path(out, str(space), "rank")
         limits = count_limits(max_macs, max_params)
         opened = open_scored_space(
@@ -162,10 +177,18 @@ def rank(
             "--input-size": input_size,
             "--space-argument": space_argument,
         }
-        _check_run(run, truth, standalone, others)
+        _check_run(run, truth, standalone, others, allows_both=proxy_task is not None)
+        reductions = None
+        if proxy_task is not None:
+            reductions = parse_proxy_task(proxy_task)
+            _check_no_supernet(options)
         path = Path(str(run))
         with Run(None, path, progress=progress, space=space, device=device, method=method) as opened_run:
-            if standalone is not None:
+            if reductions is not None:
+                found = rank_proxies(
+                    opened_run, reductions, options, table=table if truth else None, num_whole=standalone
+                )
+            elif standalone is not None:
                 found = rank_on_standalone(opened_run, standalone, options)
             else:
                 found = rank_on_table(opened_run, table, options)
@@ -176,18 +199,35 @@ def rank(
 
 
 def _check_run(
-    run: str | None, truth: str | None, standalone: int | None, others: Mapping[str, object]
+    run: str | None,
+    truth: str | None,
+    standalone: int | None,
+    others: Mapping[str, object],
+    *,
+    allows_both: bool,
 ) -> None:
     if run is None:
         raise ConfigurationError(
             "rank needs a run directory, or --proxy and --space, but got neither; give one"
         )
-    if (truth is None) == (standalone is None):
+    if (truth is None) == (standalone is None) and not (truth and allows_both):
         came = "neither" if truth is None else "both"
         raise ConfigurationError(f"rank needs one of --truth and --standalone, but got {came}; give one")
     for name, value in others.items():
         if value is not None:
             raise ConfigurationError(f"{name} belongs to --proxy, but a run has its own; leave it out")
+
+
+def _check_no_supernet(options: RankOptions) -> None:
+    """Raise if an option came that is about the estimates of a supernet."""
+    usual = type(options)()
+    names = ("calibration_images", "validation_images", "similarity_paths")
+    fields = {"--score": "scores", **{f"--{name.replace('_', '-')}": name for name in names}}
+    for option, name in fields.items():
+        if getattr(options, name) != getattr(usual, name):
+            raise ConfigurationError(
+                f"{option} is about a supernet, but --proxy-task trains networks alone; leave it out"
+            )
 
 
 def _check_proxy(
@@ -210,11 +250,11 @@ def _check_proxy(
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    from onepath.report.study_pages import heads, rows, verdicts
+    from onepath.report.study_pages import table_of, verdicts
 
     for note in found["notes"]:
         write(note)
-    print_table(heads(found["evidence"]), rows(found["evidence"]))
+    print_table(*table_of(found["evidence"], found["timings"]))
     write("in brackets: 95 % bootstrap intervals over networks, not over trainings")
     for sentence in verdicts(found["evidence"]):
         write(sentence)

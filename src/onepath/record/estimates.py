@@ -53,12 +53,12 @@ class EstimateStore(SqliteFile):
         """Return architecture -> name -> number, for all estimates of a setting, in the order of their storage."""
         return {str(row[0]): self._numbers(row[1]) for row in self._rows("architecture, numbers", setting)}
 
-    def seconds(self, setting: str) -> float:
-        """Return the total time of the estimates of a setting."""
-        found = [row[0] for row in self._rows("seconds", setting)]
-        if not all(isinstance(seconds, float) for seconds in found):
+    def seconds(self, setting: str) -> dict[str, float]:
+        """Return architecture -> time of its estimate, for all estimates of a setting."""
+        found = {str(row[0]): row[1] for row in self._rows("architecture, seconds", setting)}
+        if not all(isinstance(seconds, float) for seconds in found.values()):
             raise damaged_error(self.path)
-        return math.fsum(found)
+        return found
 
     def _numbers(self, text: object) -> dict[str, float | None]:
         try:

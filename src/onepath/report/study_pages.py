@@ -16,7 +16,22 @@ from onepath.report.template import scripts, template
 
 _MOST_HEAT_MAPS = 24
 _ABSENT = "–"
+_TIMED_HEADS = ("proxy", "networks", "tau-b", "Spearman", "not finite", "seconds a network", "times faster")
+_ASIDE = (
+    "In brackets the bootstrap interval of 95 %: what other networks of the same kind would give, not another"
+)
+_NOT_TIMED = (
+    " training of the supernet. A top share is of the networks that are best by truth; the best in top k is the truth "
+    "of the best among the k of highest score."
+)
+_TIMED = (
+    " training of each. Scores that are not finite rank last. Times faster is the time of whole trainings over that of "
+    "the same networks at the proxy."
+)
+WHOLE = "whole"
+"""Name of the whole training among the scores of a study of proxy tasks."""
 NAMES = {
+    WHOLE: "whole training",
     "accuracy": "validation accuracy",
     "loss": "validation loss (negated)",
     "macs": "MACs",
@@ -37,6 +52,9 @@ class Study:
         evidence: result of `onepath.estimate.rank_evidence`.
         chosen: rows that are shown but not counted in the evidence, because a score chose them.
         similarity: block -> "names" and "matrix" of `onepath.estimate.LayerSimilarity`; empty if it was not measured.
+        timings: for scores that are trainings, name of a score -> "num", the number of networks, "seconds", the mean
+            time of one, and "times_faster", whole training over this one; "seconds" is None for a score that is counted
+            without training. A name without evidence is the truth itself. Empty for other scores.
     """
 
     title: str
@@ -46,6 +64,7 @@ class Study:
     evidence: Mapping[str, Any]
     chosen: Sequence[Mapping[str, Any]] = ()
     similarity: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
 def ranking_page(studies: Sequence[Study]) -> str:
@@ -89,8 +108,8 @@ def ranking_sections(studies: Sequence[Study]) -> list[dict[str, Any]]:
             "title": study.title,
             "notes": list(study.notes),
             "verdicts": verdicts(study.evidence),
-            "heads": heads(study.evidence),
-            "rows": rows(study.evidence),
+            "table": table_of(study.evidence, study.timings),
+            "aside": _ASIDE + (_TIMED if study.timings else _NOT_TIMED),
             "scatters": _scatters(study, number),
             "similarity": _heat_maps(study, number),
             "num_hidden": max(0, len(study.similarity) - _MOST_HEAT_MAPS),
@@ -102,6 +121,15 @@ def ranking_sections(studies: Sequence[Study]) -> list[dict[str, Any]]:
 def ranking_figures(sections: Sequence[Mapping[str, Any]]) -> list[Figure]:
     """List all diagrams of the sections."""
     return [figure for section in sections for name in ("scatters", "similarity") for figure in section[name]]
+
+
+def table_of(
+    evidence: Mapping[str, Any], timings: Mapping[str, Mapping[str, float | None]]
+) -> tuple[list[str], list[list[str]]]:
+    """Return the titles of the table's columns, and its rows; with `Study.timings`, those of trainings."""
+    if timings:
+        return list(_TIMED_HEADS), timed_rows(evidence, timings)
+    return heads(evidence), rows(evidence)
 
 
 def heads(evidence: Mapping[str, Any]) -> list[str]:
@@ -121,6 +149,24 @@ def rows(evidence: Mapping[str, Any]) -> list[list[str]]:
         cells += [with_interval(figures[part]["kendall_tau"]) for part in _parts(figures)]
         cells += [with_interval(figure, 2) for figure in figures["best_in_top"].values()]
         found.append(cells)
+    return found
+
+
+def timed_rows(
+    evidence: Mapping[str, Any], timings: Mapping[str, Mapping[str, float | None]]
+) -> list[list[str]]:
+    """Return the rows of the table for scores that are trainings, see `Study.timings`."""
+    found = []
+    for name, timing in timings.items():
+        figures = evidence["scores"].get(name)
+        cells = ["the truth", _ABSENT, _ABSENT]
+        if figures is not None:
+            cells = [with_interval(figures[each]) for each in ("kendall_tau", "spearman")]
+            cells.append(str(figures["num_not_finite"]))
+        seconds, faster = timing["seconds"], timing["times_faster"]
+        cells.append("no training" if seconds is None else f"{seconds:.3g}")
+        cells.append(_ABSENT if faster is None else f"{faster:.3g}")
+        found.append([NAMES.get(name, name), f"{timing['num']:.0f}", *cells])
     return found
 
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from onepath.errors import ConfigurationError, RunDirectoryError
-from onepath.estimate import Networks
-from onepath.most import TRAININGS, check_most
-from onepath.randomness import generator
-from onepath.record import EstimateStore
-from onepath.record.estimates import ESTIMATES
-from onepath.runs import PlannedNetwork, Run, StageClock, TrainedNetwork, network_score, train_networks
-from onepath.runs.retraining import keep_plan
+from onepath.errors import RunDirectoryError
+from onepath.runs import Run, StageClock
 from onepath.studies.comparison import RankOptions, Rows, Table, make_study, write_study
+from onepath.studies.standalone_truth import check_standalone, standalone_truth
 from onepath.studies.supernet_estimates import estimate_by_supernet, layer_similarity, supernet_note
-
-_DRAWN_AT_ONCE = 64
-_MOST_DRAWS = 100
 
 
 def rank_on_table(run: Run, table: Table, options: RankOptions) -> dict[str, Any]:
@@ -52,11 +39,9 @@ def rank_on_table(run: Run, table: Table, options: RankOptions) -> dict[str, Any
 
 
 def rank_on_standalone(run: Run, num: int, options: RankOptions) -> dict[str, Any]:
-    """Train random networks from scratch as the run trains its winner, and compare the supernet's estimates with them.
+    """Compare the supernet's estimates with random networks that are trained from scratch, see `standalone_truth`.
 
-    The networks of the run's random baseline are used first. The winner is shown but not counted, because its score
-    chose it. After a kill, the same call continues, inside the networks that were being trained. A larger `num` uses
-    the networks of a smaller one.
+    The winner is shown but not counted, because its score chose it.
 
     Args:
         run: a run with a trained supernet.
@@ -71,30 +56,11 @@ def rank_on_standalone(run: Run, num: int, options: RankOptions) -> dict[str, An
         ConfigurationError: `num` is below 3, or above 10,000.
     """
     _check_trained(run)
-    check_most(TRAININGS, num=num)
-    if num < 3:
-        raise ConfigurationError(
-            f"a ranking needs 3 networks or more, but got --standalone {num}; train more"
-        )
-    stored = [row for row in run.directory.store.networks() if row.start == "scratch"]
-    rows = {row.architecture: row.retrained_test for row in stored if row.retrained_test is not None}
-    winner = [row.architecture for row in run.directory.store.networks() if row.role == "winner"][:1]
-    known = [name for name in rows if name not in winner]
+    check_standalone(num)
     with run.stage("rank") as clock:
-        seconds = keep_plan(run)
-        drawn = _draw(run, num, known, winner)
-        test = {**rows, **_train(run, clock, [name for name in drawn if name not in rows], seconds)}
-        names = [*drawn, *(name for name in winner if name in rows)]
-        truth = np.array([test[name] for name in names], dtype=np.float64)
-        note = (
-            f"{len(drawn)} random architectures within the limits, trained from scratch with the run's own recipe"
-            f"{f'; {len(known)} of them are its baseline' if known else ''}. The truth is test accuracy; scores are of "
-            "the validation split."
-        )
-        networks = Networks(tuple(map(run.blank.space.parse, names)), truth, len(names), 0)
-        compared = Rows(networks, "stand-alone test accuracy", [note])
+        truth = standalone_truth(run, clock, num)
         title = "The supernet against networks trained from scratch"
-        return _compare(run, clock, "standalone", title, compared, options, num_counted=len(drawn))
+        return _compare(run, clock, "standalone", title, truth.rows, options, num_counted=truth.num_random)
 
 
 def _check_trained(run: Run) -> None:
@@ -129,62 +95,3 @@ def _compare(
         title, rows.truth, notes, rows.networks, estimates, costs, options, num_counted=num_counted
     )
     return write_study(run, kind, replace(study, similarity=layer_similarity(run, options)))
-
-
-def _draw(run: Run, num: int, first: Sequence[str], without: Sequence[str]) -> list[str]:
-    """Draw random architectures that meet the limits, in their stand-alone forms, all of them different networks.
-
-    A larger number begins with the architectures of a smaller one. There are fewer than `num` if the draws do not find
-    enough.
-
-    Args:
-        run: gives the space, the limits and the seed.
-        num: number of architectures.
-        first: architectures that come first, before the random ones.
-        without: architectures that are not drawn.
-    """
-    space = run.blank.space
-    parse = space.parse
-    taken = {space.standalone_form(parse(name)): name for name in first[:num]}
-    refused = {space.standalone_form(parse(name)) for name in without}
-    rng = generator(run.config.seed, "ranked networks")
-    for _ in range(_MOST_DRAWS):
-        # The number drawn at once does not depend on `num`, so that more networks begin with the fewer ones.
-        for architecture in space.architectures(run.legal(run.limits).sample(_DRAWN_AT_ONCE, rng)):
-            form = space.standalone_form(architecture)
-            if len(taken) < num and form not in refused:
-                taken.setdefault(form, str(form))
-        if len(taken) >= num:
-            break
-    return list(taken.values())
-
-
-def _train(run: Run, clock: StageClock, names: Sequence[str], seconds: float | None) -> dict[str, float]:
-    """Train networks from scratch, unless they are stored, and return architecture -> test score.
-
-    Args:
-        run: gives the recipe and the seed.
-        clock: clock of the stage at work.
-        names: the architectures.
-        seconds: time of each training; None has no limit.
-    """
-    seed, recipe = run.config.seed, run.finishing_recipe("scratch")
-    setting = f"standalone {hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]}, seed {seed}"
-    seeds = [int(generator(seed, "ranked network", place).integers(2**31)) for place in range(len(names))]
-    networks = [
-        PlannedNetwork(f"ranked-{place}", "scratch", name, seeds[place], None, seconds=seconds)
-        for place, name in enumerate(names)
-    ]
-    with EstimateStore(run.path / ESTIMATES) as store:
-
-        def on_trained(network: PlannedNetwork, trained: TrainedNetwork) -> None:
-            numbers = {"validation": trained.validation, "test": network_score(run, network, "test")}
-            store.put(setting, network.architecture, numbers, trained.seconds)
-            run.directory.checkpoint(network.name).remove()
-
-        stored = store.read(setting)
-        left = [network for network in networks if network.architecture not in stored]
-        train_networks(run, clock, left, len(networks), on_trained)
-        known = store.read(setting)
-    test = {name: known[name]["test"] for name in names}
-    return {name: -math.inf if value is None else value for name, value in test.items()}
