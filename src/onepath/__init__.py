@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onepath.cost import Constraint, MaxLayers, MaxMacs, MaxMemory, MaxParams, MaxSize
     from onepath.data import Batch, Task, load_data
     from onepath.export import export_onnx, export_program, save_weights
+    from onepath.hyper import HyperNetwork
     from onepath.latency import MaxLatency
     from onepath.methods.darts import darts
     from onepath.methods.eas import eas
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from onepath.methods.fairnas import fairnas
     from onepath.methods.fastnas import fastnas
     from onepath.methods.gdas import gdas
+    from onepath.methods.ghn import ghn
     from onepath.methods.naswot import naswot
     from onepath.methods.ofa import ofa
     from onepath.methods.one_shot import one_shot
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from onepath.methods.puzzle import puzzle
     from onepath.methods.rl import rl
     from onepath.methods.sandwich import sandwich
+    from onepath.methods.smash import smash
     from onepath.methods.spos import spos
     from onepath.methods.supernet_search import search_supernet
     from onepath.methods.zen import zen
@@ -117,6 +120,7 @@ _HOMES = {
         "fairnas",
         "fastnas",
         "gdas",
+        "ghn",
         "naswot",
         "ofa",
         "one_shot",
@@ -125,11 +129,13 @@ _HOMES = {
         "rl",
         "sandwich",
         "search_supernet",
+        "smash",
         "spos",
         "zen",
     ),
     "conversion": ("convert",),
     "export": ("export_onnx", "export_program", "save_weights"),
+    "hyper": ("HyperNetwork",),
     "runs": ("Progress", "load_run", "run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -154,6 +160,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "ElasticResolution",
     "Evolution",
     "Gate",
+    "HyperNetwork",
     "MaxLatency",
     "MaxLayers",
     "MaxMacs",
@@ -186,6 +193,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "fairnas",
     "fastnas",
     "gdas",
+    "ghn",
     "latency",
     "load_data",
     "load_run",
@@ -201,6 +209,7 @@ __all__ = [  # noqa: RUF022 - plainly sorted, as a test pins it
     "sandwich",
     "save_weights",
     "search_supernet",
+    "smash",
     "spaces",
     "spos",
     "train",

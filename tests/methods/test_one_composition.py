@@ -87,6 +87,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "proxyless": {"epochs": 1, "warmup_epochs": 1, "population": 3},
     "zen": {"population": 4, "generations": 1},
     "naswot": {"population": 3, "generations": 1},
+    "smash": {"epochs": 2, **SEARCH},
+    "ghn": {"epochs": 1, "meta_batch": 2, **SEARCH},
     "enas": {"epochs": 2, "controller_steps": 2, "controller_samples": 3, "num": 4},
     "eas": {"num": 4, "children": 2, "child_epochs": 1},
     "rl": {"num": 3, "proxy_epochs": 1, "proxy_subset": 0.5, "controller_batch": 2},

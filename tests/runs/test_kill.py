@@ -45,6 +45,8 @@ OTHERS: dict[str, tuple[dict[str, Any], list[tuple[str, int]]]] = {
         {"population": None, "generations": None, "retrain_from": None, "controller_steps": 2, "num": 5},
         [("training", 3), ("training", 8), ("searching", 2)],
     ),
+    "smash": ({}, [("training", 3), ("searching", 2), ("retraining winner-inherited", 2)]),
+    "ghn": ({"meta_batch": 2, "retrain_from": None}, [("training", 3), ("searching", 2)]),
     "eas": (
         {
             **WITHOUT_SUPERNET,
@@ -62,7 +64,7 @@ OTHERS: dict[str, tuple[dict[str, Any], list[tuple[str, int]]]] = {
 
 @pytest.mark.parametrize("method", sorted(OTHERS))
 def test_other_methods_end_with_the_same_result_too(runner: Runner, tmp_path: Path, method: str) -> None:
-    """What they train beside a supernet is kept as well: a controller, short trainings, weights of parents."""
+    """What they train beside a supernet is kept as well: a controller, a hypernetwork, weights of parents."""
     options, moments = OTHERS[method]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert runner(whole, method=method, **options) == 0

@@ -65,8 +65,9 @@ def test_frozen_parameters_are_left_out() -> None:
     assert torch.equal(frozen, torch.ones(2))
 
 
-def test_adamw_is_that_of_torch_on_a_dense_network() -> None:
-    recipe = dataclasses.replace(RECIPE, optimizer="adamw", momentum=0.0, weight_decay=0.1)
+@pytest.mark.parametrize("own", [{}, {"betas": (0.5, 0.99), "epsilon": 1e-3}])
+def test_adamw_is_that_of_torch_on_a_dense_network(own: dict[str, Any]) -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer="adamw", momentum=0.0, weight_decay=0.1, **own)
     torch.manual_seed(0)
     ours, theirs = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
     theirs.load_state_dict(ours.state_dict())
@@ -75,7 +76,9 @@ def test_adamw_is_that_of_torch_on_a_dense_network() -> None:
         {"params": [theirs.weight], "weight_decay": 0.1},
         {"params": [theirs.bias], "weight_decay": 0.0},
     ]
-    reference = torch.optim.AdamW(groups, lr=0.01)
+    reference = torch.optim.AdamW(
+        groups, lr=0.01, betas=own.get("betas", (0.9, 0.999)), eps=own.get("epsilon", 1e-8)
+    )
     for _ in range(5):
         inputs = torch.randn(4, 3)
         for model, step in ((ours, lambda: optimizer.step(0.01)), (theirs, reference.step)):

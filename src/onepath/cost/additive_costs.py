@@ -81,8 +81,9 @@ def table(
 
 def _table(supernet: Supernet, input_shape: tuple[int, ...], twins: _Measured) -> CostTable:
     space, kind = supernet.space, twins.cost.name
-    if isinstance(supernet.module, HasCostTable):
-        known = supernet.module.cost_table(input_shape, kind)
+    module = shape_twin(supernet).module  # its layers hold weights, if only shapes
+    if isinstance(module, HasCostTable):
+        known = module.cost_table(input_shape, kind)
         if known is not None:
             _check(known, twins)
             return known

@@ -93,6 +93,7 @@ def shape_twin(supernet: Supernet) -> Supernet:
     twin = _twins.get(supernet)
     if twin is None:
         twin = _twins[supernet] = supernet.on_meta()
+        twin.hold_weights()
     return twin
 
 

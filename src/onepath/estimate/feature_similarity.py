@@ -47,7 +47,8 @@ def feature_similarity(
         num_paths: number of random paths over which the similarities are averaged.
 
     Returns:
-        Path of a block in the supernet -> its similarities, in the order of the modules.
+        Path of a block in the supernet -> its similarities, in the order of the modules; empty if a source makes the
+        weights of the path alone, so that the other candidates have none.
 
     Raises:
         ConfigurationError: `num_paths` is below 1, there are fewer than two images, or the supernet has no choice
@@ -62,6 +63,8 @@ def feature_similarity(
             f"feature similarity needs paths, two images or more and choice blocks, but got {num_paths} paths, "
             f"{len(images)} images and {len(blocks)} blocks; give what is missing"
         )
+    if supernet.weights is not None:
+        return {}
     sums = {path: torch.zeros(len(block.names), len(block.names)) for path, block in blocks.items()}
     counts = {path: torch.zeros_like(total) for path, total in sums.items()}
 

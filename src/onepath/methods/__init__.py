@@ -14,6 +14,7 @@ from onepath.methods.fixed import Fixed, fixed
 from onepath.methods.front import Front, front_of
 from onepath.methods.functions import function_of
 from onepath.methods.gdas import Gdas, gdas
+from onepath.methods.ghn import Ghn, ghn
 from onepath.methods.job import Job, Settings, Trained
 from onepath.methods.memory_job import MemoryJob
 from onepath.methods.method import Finish, Method, make_method
@@ -27,6 +28,7 @@ from onepath.methods.rl import Rl, rl
 from onepath.methods.sampled import SampledMethod, SearchingMethod
 from onepath.methods.sandwich import Sandwich, sandwich
 from onepath.methods.scored import Scored, ScoredMethod
+from onepath.methods.smash import Smash, smash
 from onepath.methods.spos import Spos, spos
 from onepath.methods.supernet_search import Found, Search, Trial, feasible_set, score, search_supernet
 from onepath.methods.zen import Zen, zen
@@ -45,6 +47,7 @@ __all__ = [
     "Found",
     "Front",
     "Gdas",
+    "Ghn",
     "Job",
     "MemoryJob",
     "Method",
@@ -62,6 +65,7 @@ __all__ = [
     "Search",
     "SearchingMethod",
     "Settings",
+    "Smash",
     "Spos",
     "Trained",
     "Trial",
@@ -80,6 +84,7 @@ __all__ = [
     "front_of",
     "function_of",
     "gdas",
+    "ghn",
     "make_method",
     "naswot",
     "ofa",
@@ -91,6 +96,7 @@ __all__ = [
     "sandwich",
     "score",
     "search_supernet",
+    "smash",
     "spos",
     "zen",
 ]

@@ -12,6 +12,7 @@ from onepath.methods.fairnas import Fairnas
 from onepath.methods.fastnas import FastNas
 from onepath.methods.fixed import Fixed
 from onepath.methods.gdas import Gdas
+from onepath.methods.ghn import Ghn
 from onepath.methods.method import Method
 from onepath.methods.naswot import Naswot
 from onepath.methods.ofa import Ofa
@@ -21,6 +22,7 @@ from onepath.methods.puzzle import Puzzle
 from onepath.methods.random_networks import RandomNetworks
 from onepath.methods.rl import Rl
 from onepath.methods.sandwich import Sandwich
+from onepath.methods.smash import Smash
 from onepath.methods.spos import Spos
 from onepath.methods.zen import Zen
 from onepath.own_code import is_own, load_own
@@ -41,6 +43,8 @@ METHODS: Mapping[str, type[Method]] = {
         Gdas,
         Proxyless,
         Enas,
+        Smash,
+        Ghn,
         Zen,
         Naswot,
         Rl,

@@ -341,6 +341,7 @@ class Job(ABC):
                 "or another space"
             )
         method.check(self.space)
+        method.weights(self.supernet, self.task.input_shape, self.seed)
         check_supernet(self.supernet, self.task, adds=method.adds_candidates)
         if self.settings.finish_teacher == "model":
             check_teacher(self.supernet, self.task)

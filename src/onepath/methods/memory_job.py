@@ -14,6 +14,7 @@ from onepath.data import Task
 from onepath.errors import ConfigurationError
 from onepath.methods.finishing import given_model
 from onepath.methods.job import Job, Settings, Trained, judged, standard_scorer
+from onepath.methods.method import give_weights
 from onepath.methods.supernet_search import Found, Trial, feasible_set, searched
 from onepath.nn import Supernet
 from onepath.option_types import one_line
@@ -124,6 +125,7 @@ class MemoryJob(Job):
         if not method.trains_supernet:
             return Trained(self.supernet)
         warn_unless_fresh(self.supernet)
+        give_weights(method, self.supernet, self.task.input_shape, self.seed)
         if method.num_trainings == 1:
             return self._trained(method)
         initial = _copied(self.supernet)

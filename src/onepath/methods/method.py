@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onepath.methods.job import Job, Trained
     from onepath.methods.supernet_search import Found, Search
     from onepath.nn import Supernet
+    from onepath.nn.weight_source import WeightSource
     from onepath.space import Architecture, SearchSpace
     from onepath.train import Phase
 
@@ -169,6 +170,24 @@ class Method(BaseModel, ABC):
     def phases(self, job: Job) -> Sequence[Phase]:
         """Return the phases of the training, in order; without any, no supernet is trained."""
 
+    def weights(
+        self,
+        supernet: Supernet,  # noqa: ARG002
+        input_shape: tuple[int, ...],  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+    ) -> WeightSource | None:
+        """Return what makes the weights of a supernet that is trained; None if the supernet holds them itself.
+
+        Args:
+            supernet: the supernet with its initial weights; not changed.
+            input_shape: shape of one example, without the batch.
+            seed: seed of every random draw.
+
+        Raises:
+            ConfigurationError: no weight of the supernet can be made.
+        """
+        return None
+
     def timed_phases(self, job: Job) -> Sequence[Phase]:
         """Return `phases` for a timing in which each of them is begun at its recipe's first update."""
         return self.phases(job)
@@ -200,6 +219,20 @@ class Method(BaseModel, ABC):
     def outcome(self, job: Job, trained: Trained, found: Found) -> Any:  # noqa: ARG002
         """Return the result of the Python function; by default the result of the search."""
         return found
+
+
+def give_weights(method: Method, supernet: Supernet, input_shape: tuple[int, ...], seed: int) -> Supernet:
+    """Let a supernet that is trained take its weights from the method's source, if it has one; return the supernet.
+
+    The arguments are those of `Method.weights`.
+
+    Raises:
+        ConfigurationError: no weight of the supernet can be made, or another source makes them already.
+    """
+    source = method.weights(supernet, input_shape, seed)
+    if source is not None:
+        supernet.take_weights_from(source)
+    return supernet
 
 
 def make_method(kind: type[Method], options: Mapping[str, Any]) -> Method:

@@ -44,7 +44,8 @@ def align_candidates(supernet: Supernet, path: Architecture) -> None:
     """Copy the weights of each block's candidate on `path` to its other candidates, as far as shapes allow, in place.
 
     A candidate with a method `inherit_from` decides itself what it takes over. Any other candidate takes the parameters
-    and buffers of equal names, see `copy_matching`.
+    and buffers of equal names, see `copy_matching`; so do all candidates if a source makes their weights, which are not
+    copied.
 
     Args:
         supernet: its candidates are changed.
@@ -59,7 +60,7 @@ def align_candidates(supernet: Supernet, path: Architecture) -> None:
             for candidate in block.candidates:
                 if candidate is source:
                     continue
-                if isinstance(candidate, InheritsWeights):
+                if isinstance(candidate, InheritsWeights) and supernet.weights is None:
                     candidate.inherit_from(source)
                 else:
                     copy_matching(candidate, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from onepath.errors import SpaceError, UserError
+from onepath.errors import ConfigurationError, SpaceError, UserError
 from onepath.nn.binding import bind
 from onepath.nn.choice_block import ChoiceBlock
 from onepath.nn.copying import whole_copy
@@ -19,6 +20,7 @@ from onepath.nn.fresh import Buffers, first_buffers, reset_weights, restore_buff
 from onepath.nn.gates import Gate, Gated
 from onepath.nn.paths import GatedPath, GhostBatches, Path
 from onepath.nn.selection import Selection
+from onepath.nn.weight_source import WeightSource
 from onepath.space import Architecture
 
 
@@ -37,6 +39,8 @@ class Supernet(nn.Module):
         module: the module with the choices.
         space: the `SearchSpace`, with the choices in the order of the modules.
         conversion: the report of `onepath.convert` if it made the network elastic; else None.
+        weights: what makes the weights of some layers for the path that runs, such as a `HyperNetwork`; None if all
+            layers hold their weights.
 
     Raises:
         BindingError: the module has no choice, or choices that contradict each other; a module with choices is only
@@ -60,12 +64,46 @@ class Supernet(nn.Module):
             self._first_buffers = first_buffers(module)
         self.space, self._selection = bind(self.module)
         self.conversion: Any = getattr(module, "conversion", None) if isinstance(module, Supernet) else None
+        self.weights: WeightSource | None = module.weights if isinstance(module, Supernet) else None
         self._active: Architecture | None = None
 
     @property
     def shares_weights(self) -> bool:
         """Whether there are shared weights to train; False if the module has `shares_weights = False`."""
         return bool(getattr(self.module, "shares_weights", True))
+
+    def take_weights_from(self, source: WeightSource) -> None:
+        """Let a source make the weights of its layers from now on; the layers' own weights are deleted.
+
+        A supernet that has such a source already keeps it, with what it has learned.
+
+        Args:
+            source: made for this supernet, for example by `HyperNetwork.smash`.
+
+        Raises:
+            ConfigurationError: the supernet has another source, or the source was made for another supernet.
+        """
+        if self.weights is not None and self.weights.settings() == source.settings():
+            return
+        if self.weights is not None:
+            raise ConfigurationError(
+                f"a supernet takes its weights from one source, but they come from {self.weights.settings()} and "
+                f"{source.settings()} came; build the supernet anew"
+            )
+        own = dict(self.module.named_modules())
+        if any(own.get(layer.path) is not layer.module for layer in source.layers):
+            raise ConfigurationError(
+                "a source makes the weights of the supernet that it was made for, but this is another one; make a "
+                "source for it"
+            )
+        source.take_over()
+        self.weights = source
+
+    def hold_weights(self) -> None:
+        """Let every layer hold its weight again; those that a source made are zeros, and the source is gone."""
+        if self.weights is not None:
+            self.weights.withdraw()
+            self.weights = None
 
     def activate(self, path: Path) -> None:
         """Make a path the active one, along which later calls without a path run.
@@ -145,6 +183,12 @@ class Supernet(nn.Module):
             )
         if path is not None:
             self.activate(path)
+        with contextlib.ExitStack() as placed:
+            if self.weights is not None:
+                placed.enter_context(self.weights.placed(self._sole_path()))
+            return self._run(*inputs, **named)
+
+    def _run(self, *inputs: Any, **named: Any) -> Tensor:
         try:
             output: Tensor = self.module(*inputs, **named)
         except UserError:
@@ -159,6 +203,20 @@ class Supernet(nn.Module):
                 raise
             raise explained(error, self.module) from error
         return output
+
+    def _sole_path(self) -> Architecture:
+        """Return the active architecture, for which weights are made.
+
+        Raises:
+            SpaceError: there is none, or gates are active.
+        """
+        if self._active is None or self._selection.gates:
+            raise SpaceError(
+                "weights are made for one architecture, but "
+                f"{'none is active' if self._active is None else 'gates are active'}; call the supernet with an "
+                "architecture"
+            )
+        return self._active
 
     def extract(self, architecture: Architecture, *, inherit: bool = True, seed: int | None = 0) -> nn.Module:
         """Return the stand-alone network of an architecture, made of plain torch layers.
@@ -201,7 +259,10 @@ class Supernet(nn.Module):
         try:
             self.activate(architecture)
             origins: dict[nn.Module, str] = {}
-            model = extract_module(self.module, inherit=inherit, origins=origins)
+            with contextlib.ExitStack() as placed:
+                if self.weights is not None:
+                    placed.enter_context(self.weights.copied(architecture, inherit=inherit))
+                model = extract_module(self.module, inherit=inherit, origins=origins)
         finally:
             self._selection.__dict__.update(previous[0])
             self._active = previous[1]
@@ -239,7 +300,14 @@ class Supernet(nn.Module):
 
         Returns:
             The number of compiled candidates; candidates without parameters are not compiled.
+
+        Raises:
+            ConfigurationError: a source makes weights, which are other tensors in each pass.
         """
+        if self.weights is not None:
+            raise ConfigurationError(
+                "candidates can be compiled if they hold their weights, but a source makes them; leave compile out"
+            )
         candidates = [
             candidate
             for module in self.module.modules()

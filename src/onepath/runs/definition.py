@@ -146,6 +146,17 @@ class RunDefinition:
             return build_named(self.config, facts, seed)
         return self._with_initial(build_given(self.objects.space, self.config, facts, seed))
 
+    def supernet_to_train(self, seed: int | None = None) -> Supernet:
+        """Build a supernet with its initial weights, as the method trains it; see `Method.weights`.
+
+        Args:
+            seed: seed of the initial weights, see `build_supernet`; None takes the run's seed.
+        """
+        from onepath.methods.method import give_weights
+
+        own = self.config.seed if seed is None else seed
+        return give_weights(self.config.options, self.build_supernet(seed), self.input_shape, own)
+
     def at_width(self, factor: float) -> Supernet:
         """Return a fresh supernet of the same choices, with the width of the networks multiplied by a factor.
 
@@ -207,7 +218,7 @@ class RunDefinition:
         Raises:
             RunDirectoryError: the file of the weights is absent or has changed, or it does not fit the space.
         """
-        supernet = self.build_supernet()
+        supernet = self.supernet_to_train()
         try:
             supernet.load_state_dict(self.weights(name))
         except RuntimeError as error:
@@ -379,7 +390,8 @@ def build_given(
         seed: seed for the function; None takes the configuration's.
 
     Raises:
-        ConfigurationError: `space` is neither a module nor a function, or it reads another kind of data.
+        ConfigurationError: `space` is neither a module nor a function, it reads another kind of data, or a source makes
+            its weights.
     """
     from torch import nn
 
@@ -394,6 +406,11 @@ def build_given(
         raise ConfigurationError(
             "a space must be a name, path/to/file.py:function, a function that returns a module, a module or a "
             f"supernet, but got {type(space).__name__}; give one of these"
+        )
+    if supernet.weights is not None:
+        raise ConfigurationError(
+            "a run begins with a supernet that holds its weights, but those of this one are made by a hypernetwork; "
+            "give a supernet without one, and method smash or ghn"
         )
     check_reads(supernet, facts.get("is_text", False), config.space)
     return supernet

@@ -257,7 +257,7 @@ class RunJob(Job):
             timed_seconds: how long the updates of a phase are timed.
         """
         seconds = 0.0
-        supernet = self._run.build_supernet(self.seed)
+        supernet = self._run.supernet_to_train(self.seed)
         phases = method.timed_phases(self._on(supernet))
         for stretch in stretches_of(phases):
             total = self.num_updates(stretch[0].recipe)
@@ -295,7 +295,7 @@ class RunJob(Job):
     def _trained(self, method: Method, name: str, title: str) -> tuple[Trained, dict[str, Any]]:
         """Do one training, from its last checkpoint on; return its result and the record of it."""
         run, clock = self._run, self._at_work
-        supernet, counts = run.build_supernet(self.seed), CandidateCounts()
+        supernet, counts = run.supernet_to_train(self.seed), CandidateCounts()
         phases = tuple(method.phases(self._on(supernet)))
         if not phases:
             run.save_weights(name, supernet.state_dict())

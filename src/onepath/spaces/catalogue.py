@@ -20,6 +20,7 @@ from onepath.spaces.darts_rnn import darts_rnn
 from onepath.spaces.eas import Eas
 from onepath.spaces.enas_macro import EnasMacro
 from onepath.spaces.enas_micro import EnasMicro
+from onepath.spaces.memory_banks import MemoryBanks
 from onepath.spaces.mlp import Mlp
 from onepath.spaces.mobilenet import mobilenet
 from onepath.spaces.nasbench201 import NasBench201
@@ -46,6 +47,7 @@ BUILDERS: Mapping[str, SpaceBuilder] = {
     "enas-micro": EnasMicro,
     "enas-macro": EnasMacro,
     "eas": Eas,
+    "smash": MemoryBanks,
     "proxylessnas": proxylessnas,
     "ofa-mobilenetv3": ofa_mobilenetv3,
     "ofa-proxyless": ofa_proxyless,
@@ -65,6 +67,7 @@ PAPER_SETTINGS: Mapping[str, tuple[int, int]] = {
     "enas-micro": (10, 32),
     "enas-macro": (10, 32),
     "eas": (10, 32),
+    "smash": (10, 32),
     "proxylessnas": (1000, 224),
     "ofa-mobilenetv3": (1000, 224),
     "ofa-proxyless": (1000, 224),

@@ -170,7 +170,7 @@ class ActiveSGD(ActiveOptimizer):
 
 
 class ActiveAdamW(ActiveOptimizer):
-    """AdamW with decoupled decay; the same arithmetic as `torch.optim.AdamW` with betas 0.9 and 0.999.
+    """AdamW with decoupled decay; the same arithmetic as `torch.optim.AdamW`.
 
     The number of steps of a parameter counts only the updates in which it was sampled.
 
@@ -192,6 +192,7 @@ class ActiveAdamW(ActiveOptimizer):
             if p not in self._means:
                 self._means[p], self._squares[p] = torch.zeros_like(p), torch.zeros_like(p)
                 self._steps[p] = _no_steps(p)
+        beta1, beta2 = self._recipe.betas or (0.9, 0.999)
         adamw(
             active,
             [p.grad for p in active if p.grad is not None],
@@ -201,11 +202,11 @@ class ActiveAdamW(ActiveOptimizer):
             [self._steps[p] for p in active],
             fused=not any(p.is_complex() for p in active),
             amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
+            beta1=beta1,
+            beta2=beta2,
             lr=learning_rate,
             weight_decay=weight_decay,
-            eps=1e-8,
+            eps=self._recipe.epsilon or 1e-8,
             maximize=False,
         )
 

@@ -82,6 +82,8 @@ class Recipe:
         clip_norm: largest norm of the whole accumulated gradient; None does not clip.
         clip_value: largest absolute value of an element of the accumulated gradient, applied before `clip_norm`; None
             does not clip.
+        betas: decay rates of the means of "adamw", of the gradient and of its square; None takes (0.9, 0.999).
+        epsilon: what "adamw" adds to the root of the mean square; None takes 1e-8.
         one_path: share of the updates, at the start of a supernet's training, that train one path alone; its weights
             are then given to the other candidates. 0 samples paths from the first update. Other trainings ignore it.
         final_rate: learning rate at the end of the schedule; at most `learning_rate`.
@@ -107,6 +109,8 @@ class Recipe:
     final_rate: float = 0.0
     optimizer: OptimizerName = "sgd"
     clip_value: float | None = None
+    betas: tuple[float, float] | None = None
+    epsilon: float | None = None
 
     def __post_init__(self) -> None:
         rules = {
@@ -127,6 +131,8 @@ class Recipe:
             "0 <= final_rate <= the highest rate": 0 <= self.final_rate <= self.learning_rate,
             'optimizer in ("sgd", "adamw")': self.optimizer in ("sgd", "adamw"),
             'precision in ("float32", "bfloat16")': self.precision in ("float32", "bfloat16"),
+            "0 <= betas < 1 or None": self.betas is None or all(0 <= beta < 1 for beta in self.betas),
+            "epsilon > 0 or None": self.epsilon is None or 0 < self.epsilon < math.inf,
         }
         for rule, holds in rules.items():
             if not holds:
