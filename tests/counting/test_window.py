@@ -322,9 +322,10 @@ def test_a_choice_shared_by_all_terms() -> None:
 
 
 def test_more_joint_options_than_can_be_listed_is_an_error() -> None:
-    space = plain_space(12)
+    """Costs that differ, so that no two of them can be joined."""
+    space, costs = plain_space(12), np.random.default_rng(0)
     terms = [
-        CostTerm((f"c{first}", f"c{second}"), np.ones((4, 4), dtype=int))
+        CostTerm((f"c{first}", f"c{second}"), costs.integers(1, 10**6, (4, 4)))
         for first in range(12)
         for second in range(first)
     ]
