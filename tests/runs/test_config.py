@@ -238,7 +238,7 @@ def test_every_number_has_a_largest_value_and_every_text_is_one(name: str) -> No
     for value in hostile:
         with pytest.raises(ConfigurationError) as caught:
             make_config({"method": "darts", name: value})
-        assert len(str(caught.value)) < 300
+        assert len(str(caught.value)) < 400
         assert "\n" not in str(caught.value)
 
 
@@ -279,6 +279,6 @@ def test_a_value_that_is_nested_without_end_is_not_written_out() -> None:
     for name in ("epochs", "data", "max_macs", "max_latency_ms"):
         with pytest.raises(ConfigurationError, match=name) as caught:
             make_config({name: deep, "device": "torch-cpu"})
-        assert len(str(caught.value)) < 300
+        assert len(str(caught.value)) < 400
     with pytest.raises(ConfigurationError, match="nested at most 10 deep"):
         make_config({"space_arguments": {"a": deep}})

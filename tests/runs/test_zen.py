@@ -100,7 +100,7 @@ def test_defaults(tmp_path: Path) -> None:
         (
             {"method": "zen", "epochs": 3},
             "epochs is an option of method spos or fairnas or one-shot or sandwich or ofa or puzzle or darts or "
-            "gdas or proxyless, but method is zen",
+            "gdas or proxyless or enas or smash or ghn, but method is zen",
         ),
         ({"method": "zen", "sampler": "uniform"}, "sampler is an option of method spos"),
         ({"method": "zen", "max_layers": 0}, "max_layers must be greater than or equal to 1, but got 0"),
