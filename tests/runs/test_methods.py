@@ -17,6 +17,7 @@ from run_processes import OPTIONS, Runner
 from onepath import runs
 from onepath.cli import main
 from onepath.errors import ConfigurationError
+from onepath.methods import Trained
 from onepath.randomness import generator
 from onepath.record import RunRecord, TrialRow, load_tensors
 from onepath.runs.run_job import RunJob
@@ -84,7 +85,7 @@ def test_the_parts_of_fairnas_and_of_one_shot(tmp_path: Path) -> None:
     given = {**OPTIONS, "method": "fairnas", "reduction": "mean", "out": str(tmp_path / "fair")}
     with runs.Run(runs.make_config(given)) as run:
         job, method = RunJob(run), run.config.options
-        algorithm = method.made_algorithm(job)  # type: ignore[attr-defined]
+        algorithm = method.made_algorithm(job, Trained(run.blank))  # type: ignore[attr-defined]
         assert isinstance(algorithm, NSGA2)
         assert (algorithm.population, algorithm.generations) == (6, 2)
         architecture = run.blank.space.parse("1,2,0")
@@ -98,7 +99,7 @@ def test_the_parts_of_fairnas_and_of_one_shot(tmp_path: Path) -> None:
     with runs.Run(runs.make_config({**given, "out": str(tmp_path / "one")})) as run:
         job, method = RunJob(run), run.config.options
         (phase,) = method.phases(job)
-        sampler, search = phase.sampler, method.made_algorithm(job)  # type: ignore[attr-defined]
+        sampler, search = phase.sampler, method.made_algorithm(job, Trained(run.blank))  # type: ignore[attr-defined]
         num_updates = job.num_updates(phase.recipe)
         assert isinstance(sampler, PathDropoutSampler)
         assert sampler.drop_probability(3, num_updates) == pytest.approx(0.5 ** (1 / 3))
