@@ -31,7 +31,7 @@ def controller_section(record: RunRecord) -> dict[str, Any] | None:
     lines = {"reward": "mean of what it drew", "baseline": "moving mean, the baseline"}
     shown = [{**point, **{name: metric.shown(point[name]) for name in lines}} for point in points]
     rewards = _figure(
-        "reward", f"Rewards of the controller, {metric.name}", metric.axis("batches"), shown, lines
+        "reward", f"Rewards of the controller, {metric.name}", metric.axis("validation"), shown, lines
     )
     return {"text": text, "figures": [entropy, rewards]}
 
