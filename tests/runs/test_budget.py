@@ -76,6 +76,38 @@ class Plan:
         return found
 
 
+class Slow:
+    """An estimator that counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.num = 0
+
+    def estimate(self, _: Any) -> None:
+        self.num += 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("eas", {"num": 7}), ("rl", {"num": 7}), ("spos", {"num": 7}), ("fixed", {})]
+)
+def test_what_is_timed_is_the_estimator_of_the_method(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method with short trainings of its own is not planned as if it asked a supernet; one without any has none."""
+    kind, asked = METHODS[name], Slow()
+    if name != "fixed":
+        monkeypatch.setattr(kind, "estimator", lambda self, job, trained: asked)
+    space = op.spaces.build("eas", num_classes=10, in_channels=1, input_size=8).space
+    run = SimpleNamespace(
+        blank=SimpleNamespace(space=space),
+        config=SimpleNamespace(seed=0, budget=600.0),
+        supernet_to_train=lambda: SimpleNamespace(space=space),
+    )
+    job = SimpleNamespace(loosest=SimpleNamespace(sample=space.sample))
+    seconds, num = budgets._evaluations(run, job, make_method(kind, options))  # type: ignore[arg-type]
+    assert (num, asked.num) == ((0, 0) if name == "fixed" else (7, 5))
+    assert (seconds == 0) == (name == "fixed")
+
+
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
     return lambda *times: Plan(monkeypatch, *times)

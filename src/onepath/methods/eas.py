@@ -25,6 +25,7 @@ from onepath.policy.growth import growing_columns
 from onepath.search.growth import Grower, Growth
 
 if TYPE_CHECKING:
+    from onepath.estimate import Estimator
     from onepath.methods.job import Job, Trained
     from onepath.space import SearchSpace
     from onepath.train import Phase
@@ -88,17 +89,25 @@ class Eas(Method):
         """Return no phases: there is no supernet to train."""
         return ()
 
-    def search(self, job: Job, trained: Trained) -> Search:  # noqa: ARG002
+    @property
+    def num_planned(self) -> int:
+        """Largest number of networks that are trained in the search."""
+        return self.num or 1
+
+    def search(self, job: Job, trained: Trained) -> Search:
         """Return the growth of the smallest network, whose children are trained from their parents' weights."""
-        assert self.num is not None, "the method is resolved"
         growth = Growth(
             job.space,
             job.search_seed,
-            self.num,
+            self.num_planned,
             self.children,
             grower=self.grower,
             most_steps=self.most_steps,
         )
+        return Search(growth, self.estimator(job, trained), self.num_planned, self.ties)
+
+    def estimator(self, job: Job, trained: Trained) -> Estimator:  # noqa: ARG002
+        """Return the estimator that trains each network on from its parent's weights."""
         first = job.recipe(self.child_epochs, retrain=True)
         further = dataclasses.replace(
             first,
@@ -106,7 +115,7 @@ class Eas(Method):
             final_rate=self.child_rate * first.final_rate,
             schedule="cosine",
         )
-        estimator = GrownEstimator(
+        return GrownEstimator(
             job.supernet,
             job.task,
             job.kept_weights("grown"),
@@ -116,7 +125,6 @@ class Eas(Method):
             seed=network_seed(job.seed, 0),
             noise=self.noise,
         )
-        return Search(growth, estimator, self.num, self.ties)
 
 
 eas = function_of(Eas, "Every trained architecture, with the best; see `Found`.")

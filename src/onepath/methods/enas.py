@@ -1,7 +1,7 @@
 """Efficient neural architecture search.
 
-Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018 (arXiv 1802.03268), section
-2.2, and the released code. Shared weights are trained on paths that a controller draws, one for each batch; after each
+Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018 (arXiv 1802.03268),
+and the released code. Shared weights are trained on paths that a controller draws, one for each batch; after each
 epoch the controller takes 30 steps, each rewarded by the accuracy of 10 paths on a validation batch. At the end many
 architectures are drawn from the controller, and the best one on the whole validation split is trained by itself.
 Differs from them: the controller is that of `onepath.policy`, over any declared space and under hard limits; weights

@@ -14,7 +14,7 @@ import numpy as np
 from onepath import option_types as types
 from onepath.errors import ConfigurationError, InfeasibleError
 from onepath.methods.functions import function_of
-from onepath.methods.random_networks import TrainedAlone, Unrated
+from onepath.methods.random_networks import TrainedAlone
 from onepath.methods.supernet_search import Search
 from onepath.option_types import option
 from onepath.search.driver import Draw, Evaluated, SearchAlgorithm
@@ -81,9 +81,9 @@ class Fixed(TrainedAlone):
         group="Search",
     )
 
-    def search(self, job: Job, trained: Trained) -> Search:  # noqa: ARG002
+    def search(self, job: Job, trained: Trained) -> Search:
         """Return a search that proposes the architecture alone."""
-        return Search(GivenArchitecture(self.wanted(job.supernet)[0]), Unrated(), 1)
+        return Search(GivenArchitecture(self.wanted(job.supernet)[0]), self.estimator(job, trained), 1)
 
     def wanted(self, supernet: Supernet) -> Sequence[Architecture]:
         """Return the architecture; see `Method.wanted`.

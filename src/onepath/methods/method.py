@@ -20,6 +20,7 @@ from onepath.option_types import one_line, option
 from onepath.verdict import Ties
 
 if TYPE_CHECKING:
+    from onepath.estimate import Estimator
     from onepath.methods.job import Job, Trained
     from onepath.methods.supernet_search import Found, Search
     from onepath.nn import Supernet
@@ -191,6 +192,15 @@ class Method(BaseModel, ABC):
     def timed_phases(self, job: Job) -> Sequence[Phase]:
         """Return `phases` for a timing in which each of them is begun at its recipe's first update."""
         return self.phases(job)
+
+    def estimator(self, job: Job, trained: Trained) -> Estimator:
+        """Return the estimator that scores what the search proposes; by default that of inherited accuracy.
+
+        Args:
+            job: the job of the search.
+            trained: the result of the training.
+        """
+        return job.inherited(trained)
 
     @abstractmethod
     def search(self, job: Job, trained: Trained) -> Search:

@@ -72,6 +72,10 @@ class TrainedAlone(Method):
         """Return no phases: there is no supernet to train."""
         return ()
 
+    def estimator(self, job: Job, trained: Trained) -> Estimator:  # noqa: ARG002
+        """Return an estimator that evaluates nothing."""
+        return Unrated()
+
     def outcome(self, job: Job, trained: Trained, found: Found) -> Found:  # noqa: ARG002
         """Train the networks of all architectures that were proposed, and return them with their accuracies."""
         estimator = Finished(job)
@@ -98,10 +102,6 @@ class RandomNetworks(TrainedAlone, SearchingMethod):
     def num_finalists(self) -> int:
         """See `Method.num_finalists`; every architecture that is drawn."""
         return self.num_planned
-
-    def estimator(self, job: Job, trained: Trained) -> Estimator:  # noqa: ARG002
-        """Return an estimator that evaluates nothing."""
-        return Unrated()
 
 
 random_networks = function_of(RandomNetworks, "Every trained architecture, with the best; see `Found`.")

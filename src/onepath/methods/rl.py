@@ -2,7 +2,7 @@
 
 Source: Zoph and Le, "Neural Architecture Search with Reinforcement Learning", ICLR 2017 (arXiv 1611.01578). An LSTM
 controller proposes architectures, each of which is trained by itself, from fresh weights, at a proxy budget; its
-accuracy on the validation split rewards the controller (section 3). Differs from the paper: the controller makes the
+accuracy on the validation split rewards the controller. Differs from the paper: the controller makes the
 choices of any declared space, under hard limits; the reward is the accuracy; the best architecture is trained once
 more, in full.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, model_validator
@@ -18,7 +17,6 @@ from onepath.option_types import option
 from onepath.search import ALGORITHMS, Budget, Predicted, Prefilter
 
 if TYPE_CHECKING:
-    from onepath.estimate import Estimator
     from onepath.methods.job import Job, Trained
     from onepath.search import Algorithm
 
@@ -108,15 +106,6 @@ class SearchingMethod(Method):
         costs = [job.counter(cost) for cost in ("macs", "params")] if kind.takes_costs else []
         return kind.for_budget(job.space, job.search_seed, Budget(self.population, self.num_planned, costs))
 
-    @abstractmethod
-    def estimator(self, job: Job, trained: Trained) -> Estimator:
-        """Return the estimator that scores the proposals of the search.
-
-        Args:
-            job: the job of the search.
-            trained: the result of the training.
-        """
-
 
 class SampledMethod(SearchingMethod):
     """Train a supernet on sampled paths, then search it by inherited accuracy.
@@ -177,7 +166,3 @@ class SampledMethod(SearchingMethod):
         """See `SearchingMethod.num_planned`; with a predictor, `num` does not limit the search on predictions."""
         num = (self.population or 1) * ((self.generations or 0) + 1)
         return num if self.predictor else super().num_planned
-
-    def estimator(self, job: Job, trained: Trained) -> Estimator:
-        """Return the estimator of inherited accuracy."""
-        return job.inherited(trained)

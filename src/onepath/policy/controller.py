@@ -1,8 +1,8 @@
 """An LSTM that makes the choices of an architecture one after the other.
 
-Source: Zoph and Le, "Neural Architecture Search with Reinforcement Learning", ICLR 2017 (arXiv 1611.01578), section
-3.2, and, for the temperature and the bound on the logits, the released code of Pham et al., "Efficient Neural
-Architecture Search via Parameter Sharing", ICML 2018 (arXiv 1802.03268). Differs from them: every choice has outputs of
+Source: Zoph and Le, "Neural Architecture Search with Reinforcement Learning", ICLR 2017 (arXiv 1611.01578);
+for the temperature and the bound on the logits, the released code of Pham et al., "Efficient Neural Architecture
+Search via Parameter Sharing", ICML 2018 (arXiv 1802.03268). Differs from them: every choice has outputs of
 its own, so that the controller serves any declared space; the layer of the outputs begins at zero, so that the first
 architectures are drawn uniformly; an inactive choice takes no step.
 """

@@ -1,7 +1,7 @@
 """A controller that makes an architecture larger: wider and deeper actors over one encoding.
 
-Source: Cai et al., "Efficient Architecture Search by Network Transformation", AAAI 2018 (arXiv 1707.04873), section
-"Architecture search by net transformation", and its released code: a bidirectional LSTM of width 50 reads the
+Source: Cai et al., "Efficient Architecture Search by Network Transformation", AAAI 2018 (arXiv 1707.04873),
+and its released code: a bidirectional LSTM of width 50 reads the
 architecture as a sequence of tokens of width 16; actors read its outputs. Differs from them: the sequence has a token
 for each choice of a size or a depth in any declared space; each actor decides in one step by how many options its
 choice rises, where the paper's actors act several times, one layer at a time.

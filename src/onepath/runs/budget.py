@@ -11,7 +11,7 @@ from onepath.errors import ConfigurationError
 from onepath.estimate import StandaloneEstimator
 from onepath.methods.job import Trained, standard_scorer
 from onepath.methods.random_networks import Unrated
-from onepath.methods.sampled import NUM_VERIFIED, SampledMethod, SearchingMethod
+from onepath.methods.sampled import NUM_VERIFIED, SampledMethod
 from onepath.methods.scored import ScoredMethod
 from onepath.most import EPOCHS, FINALISTS
 from onepath.randomness import generator
@@ -66,7 +66,7 @@ def planned(run: Run, job: RunJob) -> tuple[dict[str, Any], dict[str, Any]]:
     left = budget - _reserve(budget) - spent - run.latencies.expected_seconds
     share = MOST_SEARCH_SHARE + (0.0 if method.trains_supernet else SUPERNET_SHARE)
     most = (MOST_SCORING_SHARE if method.score is not None else share) * left
-    if evaluation and evaluation * num > most and isinstance(method, SearchingMethod):
+    if evaluation and evaluation * num > most and hasattr(method, "num_planned"):
         options |= _fewer(run, method, max(2, int(most / evaluation)))
         num = min(num, options.get("num", num), options.get("predictor", num))
     left -= evaluation * num
@@ -209,10 +209,9 @@ def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
     if method.score is not None:
         size = method.score_batch_size if isinstance(method, ScoredMethod) else None
         estimator = standard_scorer(job, method.score, size)
-    elif isinstance(method, SearchingMethod):
-        estimator = method.estimator(job, Trained(run.blank))
     else:
-        estimator = job.inherited(Trained(run.blank))
+        supernet = run.supernet_to_train() if method.trains_supernet else run.blank
+        estimator = method.estimator(job, Trained(supernet))
     if isinstance(estimator, Unrated):
         return 0.0, 0
     times: list[float] = []
@@ -235,7 +234,7 @@ def _evaluations(run: Run, job: RunJob, method: Method) -> tuple[float, int]:
     return statistics.fmean(times[1:] or times) / at_once, num
 
 
-def _fewer(run: Run, method: SearchingMethod, num: int) -> dict[str, Any]:
+def _fewer(run: Run, method: Method, num: int) -> dict[str, Any]:
     """Return the options that lower the number of evaluations to `num`, unless the user gave them."""
     if isinstance(method, SampledMethod) and method.predictor:
         return {} if "predictor" in run.config.given else {"predictor": max(10, num - NUM_VERIFIED)}

@@ -1,8 +1,8 @@
 """Search by a trained controller: the best of many architectures that it draws.
 
-Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018 (arXiv 1802.03268), section
-2.2, "Deriving Architectures". Differs from the released code: architectures are scored on the whole validation split,
-not on its first batch, and none is scored twice.
+Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018 (arXiv 1802.03268).
+Differs from a widely used implementation for text (carpedm20/ENAS-pytorch): architectures are scored on the whole
+validation split, not on its first batch, and none is scored twice.
 """
 
 from __future__ import annotations

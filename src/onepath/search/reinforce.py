@@ -3,7 +3,7 @@
 Source: Zoph and Le, "Neural Architecture Search with Reinforcement Learning", ICLR 2017 (arXiv 1611.01578). The
 controller and its gradient are those of `onepath.policy`. Differs from the paper in these points:
 
-- The reward is the score itself; the paper trains each proposal for the score and cubes it.
+- The reward is the score itself, from whatever estimator; in the paper, each proposal is trained for it.
 - Under hard limits, what the controller draws is rejected until it is legal. The gradient with a baseline is then, but
   for the baseline's lag, that of the expected score of legal architectures: the probability of being legal is a factor
   whose gradient has the weight of the mean advantage, which is zero.
@@ -42,7 +42,7 @@ class Reinforce(SearchAlgorithm):
         space: the space to search.
         seed: seed of the controller's weights and of every random draw.
         num: number of distinct architectures in all.
-        batch: number of proposals per `ask`, for each of which the controller makes one update.
+        batch: number of proposals per `ask`, from which the controller makes one update.
         hidden: width of the LSTM.
         learning_rate: rate of Adam.
         entropy: weight of the policy's entropy in what is maximised.

@@ -1,7 +1,7 @@
 """A controller and shared weights trained in turn: weights on paths that it draws, the controller on their rewards.
 
-Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018 (arXiv 1802.03268), section
-2.2, and the released code: after each epoch of the weights come 30 steps of the controller, each on 10 architectures,
+Source: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018 (arXiv 1802.03268),
+and the released code: after each epoch of the weights come 30 steps of the controller, each on 10 architectures,
 rewarded by their accuracy on a validation batch. Normalisation uses the statistics of that batch. Differs from the
 code: the architectures of a step see the same batch, so that their rewards differ by the architecture alone; dropout
 is off while rewards are measured; the baseline and the entropy are those of `onepath.policy.gradient`.
